@@ -1,0 +1,146 @@
+package registry
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// An App is (network, name): two networks may have apps of one name.
+type App struct {
+	Network Network
+	Name    string
+
+	number uint32 // the store's short name for it, never used twice
+}
+
+// A Machine is one virtual machine of an app, as far as the server reads it,
+// and the object it was read from.
+type Machine struct {
+	Network Network
+	App     string
+	ID      string // lower case
+	State   string // as given: started, stopped, …
+	Region  string // lower case
+	// Address is the machine's 6PN address. Only a gone machine may be without
+	// a valid one.
+	Address netip.Addr
+	// Metadata holds config.metadata, sorted by key, as given.
+	Metadata []Pair
+	// Skip is config.dns.skip_registration: the machine gives rise to no name.
+	Skip bool
+	// Raw is the object as it came, for those who ask for it back.
+	Raw Raw
+
+	app  uint32 // App's number, for keys
+	gone uint64 // distinguishes gone machines of one id; 0: not gone
+}
+
+// A Pair is one entry of a machine's metadata.
+type Pair struct{ Key, Value string }
+
+// StateStarted is the state in which a machine's address is given out.
+const StateStarted = "started"
+
+// States lists the states that Fly machines are known to have. A machine in any
+// other is treated as deployed and not started.
+var States = []string{
+	"created", "destroyed", "destroying", "failed", "launch_failed", "migrated", "pending", "preparing",
+	"replaced", "replacing", "restarting", StateStarted, "starting", "stopped",
+	"stopping", "suspended", "suspending", "updating",
+}
+
+// Gone reports whether the machine is no longer there: its id and address may
+// be another's.
+func (m *Machine) Gone() bool {
+	switch m.State {
+	case "destroying", "destroyed", "replaced", "migrated":
+		return true
+	}
+	return false
+}
+
+// Deployed reports whether names follow from the machine.
+func (m *Machine) Deployed() bool { return !m.Skip && !m.Gone() }
+
+// Started reports whether the machine's address is given out.
+func (m *Machine) Started() bool { return m.State == StateStarted && !m.Skip }
+
+// Group returns the machine's process group as its metadata gives it, or "" if
+// it has none.
+func (m *Machine) Group() string {
+	if g := m.Lookup("fly_process_group"); g != "" {
+		return g
+	}
+	return m.Lookup("process_group")
+}
+
+// Lookup returns the value of the metadata entry key, or "".
+func (m *Machine) Lookup(key string) string {
+	for _, p := range m.Metadata {
+		if p.Key == key {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+func (m *Machine) equal(o *Machine) bool {
+	return m.ID == o.ID && m.App == o.App && m.Network == o.Network && m.State == o.State &&
+		m.Region == o.Region && m.Address == o.Address && m.Skip == o.Skip &&
+		slices.Equal(m.Metadata, o.Metadata) && slices.Equal(m.Raw, o.Raw)
+}
+
+// A Peer is a WireGuard peer of the network that its address names.
+type Peer struct {
+	Name    string // lower case
+	Address netip.Addr
+	Region  string // lower case; "" if unknown
+}
+
+// Network returns the network of the peer.
+func (p *Peer) Network() Network { n, _ := NetworkOf(p.Address); return n }
+
+// A Flycast address belongs to an app, but lives in the network that its own
+// bits name, which may be another than the app's.
+type Flycast struct {
+	Address netip.Addr
+	App     string  // the app's name
+	Owner   Network // the app's network
+
+	app uint32
+}
+
+// Network returns the network in which the address is seen.
+func (f *Flycast) Network() Network { n, _ := NetworkOf(f.Address); return n }
+
+// A NetworkName names a network for people and the API. No answer depends on
+// it.
+type NetworkName struct {
+	Network Network
+	Name    string
+}
+
+// A Region is a place. Coordinates are in degrees.
+type Region struct {
+	Code      string  `json:"code"` // lower case
+	Name      string  `json:"name"`
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
+}
+
+// An RTT is a measured round trip between two regions.
+type RTT struct {
+	From, To string // region codes, lower case
+	MS       uint32 // milliseconds
+}
+
+// Facts is a whole registry, in no order.
+type Facts struct {
+	Networks []NetworkName
+	Apps     []App
+	Machines []*Machine
+	Peers    []Peer
+	Flycast  []Flycast
+	Regions  []Region // beyond the built-in ones, or in their place
+	RTTs     []RTT
+}

@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Fault is one thing that is wrong with facts from outside: in which object,
+// in which field, and what.
+type Fault struct {
+	Object  string // such as `machine "148e21dad76789" of app "web"`; may be empty
+	Field   string // such as "private_ip"; may be empty
+	Problem string
+}
+
+// Error returns the parts that are given, separated by colons.
+func (f Fault) Error() string {
+	var parts []string
+	for _, s := range []string{f.Object, f.Field, f.Problem} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Faults is everything that is wrong, in the order it was found. As an error it
+// prints a line each, and counts those beyond maxFaultLines.
+type Faults []Fault
+
+// maxFaultLines keeps the message of a file that is wrong throughout readable.
+const maxFaultLines = 100
+
+func (fs Faults) Error() string {
+	var b strings.Builder
+	for i, f := range fs {
+		if i == maxFaultLines {
+			fmt.Fprintf(&b, "\nand %d more faults", len(fs)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(f.Error())
+	}
+	return b.String()
+}
+
+// Err returns fs as an error, or nil if there are no faults.
+func (fs Faults) Err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	return fs
+}
+
+// add appends a fault made of object, field and an error.
+func (fs *Faults) add(object, field string, err error) {
+	if err != nil {
+		*fs = append(*fs, Fault{Object: object, Field: field, Problem: err.Error()})
+	}
+}
+
+func (fs *Faults) addf(object, field, format string, args ...any) {
+	*fs = append(*fs, Fault{Object: object, Field: field, Problem: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,56 @@
+package registry
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+// A Network is a 6PN, named by its number: the 32 bits after fdaa in all of its
+// addresses. Zero is no network.
+type Network uint32
+
+// NetworkOf returns the network that a's bits name. It reports false if a is
+// not in fdaa::/16, or is in fdaa:0:0::/48, which names no network.
+func NetworkOf(a netip.Addr) (Network, bool) {
+	if !a.Is6() {
+		return 0, false
+	}
+	b := a.As16()
+	n := Network(binary.BigEndian.Uint32(b[2:]))
+	return n, b[0] == 0xfd && b[1] == 0xaa && n != 0
+}
+
+// ParseNetwork parses a network's prefix, such as "fdaa:0:18::/48".
+func ParseNetwork(s string) (Network, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no prefix such as fdaa:0:18::/48", s)
+	}
+	n, ok := NetworkOf(p.Addr())
+	if !ok || p.Bits() != 48 || p.Masked() != p {
+		return 0, fmt.Errorf("%q is no network: want a /48 in fdaa::/16 other than fdaa::/48", s)
+	}
+	return n, nil
+}
+
+// Prefix returns the /48 of n.
+func (n Network) Prefix() netip.Prefix {
+	return netip.PrefixFrom(n.address(nil), 48)
+}
+
+// Server returns the address at which a network's DNS and API server is found
+// over WireGuard, such as fdaa:0:18::3.
+func (n Network) Server() netip.Addr {
+	return n.address([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 3})
+}
+
+// String returns the prefix, such as "fdaa:0:18::/48".
+func (n Network) String() string { return n.Prefix().String() }
+
+func (n Network) address(host []byte) netip.Addr {
+	b := [16]byte{0xfd, 0xaa}
+	binary.BigEndian.PutUint32(b[2:], uint32(n))
+	copy(b[6:], host)
+	return netip.AddrFrom16(b)
+}

@@ -1,0 +1,24 @@
+// Package wire reads DNS queries and writes the frame of responses, as octets.
+//
+// It is the common alphabet of the packages above it: a Query is one parsed
+// query, a Verdict is what its form alone already decides, and the Append
+// functions write header, question and OPT record of a response. What stands
+// between question and OPT is for others to say.
+//
+// Package wire keeps nothing, allocates nothing and knows no names. It depends
+// on the standard library only, and not on fmt.
+//
+// # Form of a query
+//
+// Parse decides in this order, and the first that applies wins:
+//
+//	under 12 octets, or a response                       Drop
+//	opcode is not QUERY                                  NotImp
+//	malformed; QDCOUNT is not 1; records in answer or
+//	authority; a broken OPT or cookie                    FormErr
+//	EDNS version above 0                                 BadVers
+//	a TSIG or SIG(0) record                              NotAuth
+//	class is not IN; QTYPE AXFR or IXFR                  Refused
+//	QTYPE OPT, TSIG, TKEY, MAILA or MAILB                FormErr
+//	anything else                                        Answer
+package wire
