@@ -1,0 +1,120 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// To add a metric:
+//
+//  1. Name it here, with a suffix for its unit (_seconds, _bytes; _total for
+//     whatever only rises) and help text that says what one more of it means.
+//  2. Give its labels closed sets of values, in labels.go.
+//  3. Count it: in a Shard if it happens once per query, in a DNS if it happens
+//     once per connection, in Figures if someone else counts it already.
+//  4. Send it in the Collect method of that type.
+//  5. Run go test ./metrics -update, and read the change in testdata/metrics.txt
+//     as an operator will.
+
+// Queries and their responses: a Shard counts them.
+var (
+	dnsRequests = counter("dns_requests_total",
+		"Queries that were responded to, by transport (udp, tcp), address family (1: IPv4, 2: IPv6) and QTYPE.",
+		"proto", "family", "type")
+	dnsResponses = counter("dns_responses_total",
+		"Responses sent, by RCODE.",
+		"rcode")
+	dnsDuration = histogram("dns_request_duration_seconds",
+		"Time from reading a query to having its response sent. Queries read in one batch count as long as their batch took.",
+		"proto")
+	dnsRequestSize = histogram("dns_request_size_bytes",
+		"Octets per query, without TCP's length field.",
+		"proto")
+	dnsResponseSize = histogram("dns_response_size_bytes",
+		"Octets per response, without TCP's length field.",
+		"proto")
+	dnsTruncated = counter("dns_responses_truncated_total",
+		"Responses that lack records for want of room: over UDP, those with TC set; over TCP, those cut to 65,535 octets.",
+		"proto")
+	dnsDropped = counter("dns_dropped_total",
+		"Messages that got no response, by reason.",
+		"proto", "reason")
+)
+
+// TCP connections: a DNS counts them.
+var (
+	tcpOpen = gauge("tcp_connections_open",
+		"TCP connections that are open now.")
+	tcpAccepted = counter("tcp_connections_total",
+		"TCP connections accepted.")
+	tcpClosed = counter("tcp_connections_closed_total",
+		"TCP connections closed, by reason.",
+		"reason")
+)
+
+// The facts and where they come from: Figures tell them.
+var (
+	registryIndex = gauge("registry_index",
+		"Number of the commit that answers are made from. It starts again when the server does.")
+	registryObjects = gauge("registry_objects",
+		"Objects in the registry, by kind.",
+		"kind")
+	registryMachines = gauge("registry_machines",
+		"Machines in the registry, by state. A state that this version does not know is counted as unknown.",
+		"state")
+	zoneUnformed = gauge("zone_unformed_names",
+		"Names that machines' metadata or process groups ask for and that cannot be formed (a label over 63 octets, a name over 255).")
+	sourceAge = gauge("source_age_seconds",
+		"Time since the source of facts was last read without fault, changed or not.")
+	sourceReads = counter("source_reloads_total",
+		"Times that the source of facts was read without fault.")
+	sourceFailures = counter("source_reload_failures_total",
+		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
+)
+
+// The program.
+var buildInfo = gauge("build_info",
+	"Always 1; the labels say which version runs.",
+	"version", "revision", "goversion")
+
+// namespace begins the name of every metric of ours.
+const namespace = "internaldns"
+
+// A metric is one entry of the list above.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType // of histograms: not used
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{describe(name, help, labels), prometheus.CounterValue}
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{describe(name, help, labels), prometheus.GaugeValue}
+}
+
+func histogram(name, help string, labels ...string) metric {
+	return metric{describe(name, help, labels), prometheus.UntypedValue}
+}
+
+func describe(name, help string, labels []string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+}
+
+// send gives a scrape one value of m.
+func (m metric) send(ch chan<- prometheus.Metric, value float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+}
+
+// sendBuckets gives a scrape one histogram. counts holds the observations in
+// each bucket; bound returns the upper bound of bucket i, inclusive, and the
+// last bucket has none.
+func (m metric) sendBuckets(ch chan<- prometheus.Metric, counts []uint64, sum float64, bound func(i int) float64, labels ...string) {
+	buckets := make(map[float64]uint64, len(counts))
+	total := uint64(0)
+	for i, n := range counts {
+		total += n
+		if i < len(counts)-1 {
+			buckets[bound(i)] = total
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(m.desc, total, sum, buckets, labels...)
+}
