@@ -32,7 +32,7 @@ type Machine struct {
 	Raw Raw
 
 	app  uint32 // App's number, for keys
-	gone uint64 // distinguishes gone machines of one id; 0: not gone
+	gone uint64 // tells gone machines of one id apart; 0: not gone
 }
 
 // A Pair is one entry of a machine's metadata.
@@ -43,7 +43,7 @@ const StateStarted = "started"
 
 // States lists the states that Fly machines are known to have. A machine in any
 // other is treated as deployed and not started.
-var States = []string{
+var States = [...]string{
 	"created", "destroyed", "destroying", "failed", "launch_failed", "migrated", "pending", "preparing",
 	"replaced", "replacing", "restarting", StateStarted, "starting", "stopped",
 	"stopping", "suspended", "suspending", "updating",

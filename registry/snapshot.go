@@ -1,0 +1,232 @@
+package registry
+
+import (
+	"iter"
+	"net/netip"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// A Snapshot is the whole registry as one commit left it. It never changes and
+// may be read by many goroutines. Lists are sorted as their comments say; the
+// objects in them are shared.
+type Snapshot struct {
+	// Index is the number of the commit; 0 before the first.
+	Index uint64
+
+	txn   *memdb.Txn
+	geo   *Geography
+	stats Stats
+}
+
+// Stats counts what a registry holds.
+type Stats struct {
+	Networks, Apps, Peers, Flycast int
+	// Machines counts machines by state: Machines[i] are in States[i], those
+	// in a state that is not listed there come last.
+	Machines [numStates + 1]int
+}
+
+const numStates = len(States)
+
+// Total returns the number of machines in all states, gone ones included.
+func (s *Stats) Total() int {
+	n := 0
+	for _, m := range s.Machines {
+		n += m
+	}
+	return n
+}
+
+// Stats counts what the registry holds.
+func (s *Snapshot) Stats() Stats { return s.stats }
+
+// Geography returns the distances between regions.
+func (s *Snapshot) Geography() *Geography { return s.geo }
+
+// NetworkIndex returns the index of the last commit that changed an answer in
+// n; 0 if none did.
+func (s *Snapshot) NetworkIndex(n Network) uint64 {
+	if row := first[network](s.txn, tNetworks, byID, networkKey(n, "")); row != nil {
+		return row.index
+	}
+	return 0
+}
+
+// Networks yields the networks that have facts or a name, in ascending order.
+func (s *Snapshot) Networks() iter.Seq[NetworkName] {
+	return func(yield func(NetworkName) bool) {
+		for row := range all[network](s.txn, tNetworks, byID, nil) {
+			if (row.objects > 0 || row.Name != "") && !yield(row.NetworkName) {
+				return
+			}
+		}
+	}
+}
+
+// NetworkByName returns the network of that name.
+func (s *Snapshot) NetworkByName(name string) (Network, bool) {
+	if row := first[network](s.txn, tNetworks, byName, []byte(name)); row != nil {
+		return row.Network, true
+	}
+	return 0, false
+}
+
+// Apps yields the apps of all networks, by network, then name.
+func (s *Snapshot) Apps() iter.Seq[*App] { return all[App](s.txn, tApps, byID, nil) }
+
+// AppsIn yields the apps of one network, by name.
+func (s *Snapshot) AppsIn(n Network) iter.Seq[*App] {
+	return all[App](s.txn, tApps, byID, networkKey(n, ""))
+}
+
+// App returns the app of that name, or nil.
+func (s *Snapshot) App(n Network, name string) *App {
+	return first[App](s.txn, tApps, byID, networkKey(n, name))
+}
+
+// Machines yields the machines of a, gone ones included, by id.
+func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
+	return all[Machine](s.txn, tMachines, byID, appKey(a.number))
+}
+
+// MachinesIn yields the machines of one network that are not gone, by id.
+func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
+	return all[Machine](s.txn, tMachines, byNetwork, networkKey(n, ""))
+}
+
+// MachinesInRegion yields the machines of a in one region that are not gone, by
+// id.
+func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
+	return all[Machine](s.txn, tMachines, byRegion, appKey(a.number, region))
+}
+
+// MachinesInGroup yields the machines of a in one process group, compared in
+// lower case, that are not gone, by id.
+func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
+	group = Fold(group)
+	return where(all[Machine](s.txn, tMachines, byGroup, appKey(a.number, group)),
+		func(m *Machine) bool { return Fold(m.Group()) == group })
+}
+
+// MachinesWith yields the machines of a that have the given metadata, compared
+// in lower case, and are not gone, by id.
+func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
+	key, value = Fold(key), Fold(value)
+	return where(all[Machine](s.txn, tMachines, byMetadata, appKey(a.number, key, value)),
+		func(m *Machine) bool {
+			for _, p := range m.Metadata {
+				if Fold(p.Key) == key && Fold(p.Value) == value {
+					return true
+				}
+			}
+			return false
+		})
+}
+
+// Machine returns the machine of that id that is not gone, or nil.
+func (s *Snapshot) Machine(id string) *Machine {
+	return first[Machine](s.txn, tMachines, byMachine, []byte(id))
+}
+
+// MachineAt returns the machine at that address that is not gone, or nil.
+func (s *Snapshot) MachineAt(addr netip.Addr) *Machine {
+	if _, ok := NetworkOf(addr); !ok {
+		return nil
+	}
+	return first[Machine](s.txn, tMachines, byAddress, addressKey(addr))
+}
+
+// MachinesBeside yields the machines that are not gone in the /112 around addr.
+func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
+	if _, ok := NetworkOf(addr); !ok {
+		return func(func(*Machine) bool) {}
+	}
+	return all[Machine](s.txn, tMachines, byAddress, addressKey(addr)[:12])
+}
+
+// Peers yields the peers of all networks, by network, then name.
+func (s *Snapshot) Peers() iter.Seq[*Peer] { return all[Peer](s.txn, tPeers, byID, nil) }
+
+// PeersIn yields the peers of one network, by name.
+func (s *Snapshot) PeersIn(n Network) iter.Seq[*Peer] {
+	return all[Peer](s.txn, tPeers, byID, networkKey(n, ""))
+}
+
+// Peer returns the peer of that name, or nil.
+func (s *Snapshot) Peer(n Network, name string) *Peer {
+	return first[Peer](s.txn, tPeers, byID, networkKey(n, name))
+}
+
+// PeerAt returns the peer at that address, or nil.
+func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
+	if _, ok := NetworkOf(addr); !ok {
+		return nil
+	}
+	return first[Peer](s.txn, tPeers, byAddress, addressKey(addr))
+}
+
+// Flycast yields all Flycast addresses, in ascending order.
+func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return all[Flycast](s.txn, tFlycast, byID, nil) }
+
+// FlycastIn yields the Flycast addresses that live in one network, whatever
+// network their apps are in, in ascending order.
+func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
+	return all[Flycast](s.txn, tFlycast, byID, networkKey(n, ""))
+}
+
+// FlycastOf yields the Flycast addresses of one app, in ascending order.
+func (s *Snapshot) FlycastOf(a *App) iter.Seq[*Flycast] {
+	return all[Flycast](s.txn, tFlycast, byApp, appKey(a.number))
+}
+
+// FlycastAt returns the Flycast address addr, or nil.
+func (s *Snapshot) FlycastAt(addr netip.Addr) *Flycast {
+	if _, ok := NetworkOf(addr); !ok {
+		return nil
+	}
+	return first[Flycast](s.txn, tFlycast, byID, addressKey(addr))
+}
+
+// Regions yields the regions that were put, without built-in ones, by code.
+func (s *Snapshot) Regions() iter.Seq[*Region] { return all[Region](s.txn, tRegions, byID, nil) }
+
+// RTTs yields the measured round trips, by from and to.
+func (s *Snapshot) RTTs() iter.Seq[*RTT] { return all[RTT](s.txn, tRTTs, byID, nil) }
+
+// first returns the object under a key, or nil.
+func first[T any](txn *memdb.Txn, table, index string, key []byte) *T {
+	raw, err := txn.First(table, index, key)
+	if err != nil {
+		panic(err) // the schema has no such table or index
+	}
+	if raw == nil {
+		return nil
+	}
+	return raw.(*T)
+}
+
+// all yields the objects whose keys begin with prefix, in the keys' order.
+func all[T any](txn *memdb.Txn, table, index string, prefix []byte) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		it, err := txn.Get(table, index+"_prefix", prefix)
+		if err != nil {
+			panic(err) // the schema has no such table or index
+		}
+		for raw := it.Next(); raw != nil; raw = it.Next() {
+			if !yield(raw.(*T)) {
+				return
+			}
+		}
+	}
+}
+
+func where[T any](seq iter.Seq[*T], keep func(*T) bool) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for v := range seq {
+			if keep(v) && !yield(v) {
+				return
+			}
+		}
+	}
+}
