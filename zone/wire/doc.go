@@ -15,7 +15,8 @@
 //	under 12 octets, or a response                       Drop
 //	opcode is not QUERY                                  NotImp
 //	malformed; QDCOUNT is not 1; records in answer or
-//	authority; a broken OPT or cookie                    FormErr
+//	authority; a broken OPT or cookie; a signature
+//	that is not last                                     FormErr
 //	EDNS version above 0                                 BadVers
 //	a TSIG or SIG(0) record                              NotAuth
 //	class is not IN; QTYPE AXFR or IXFR                  Refused

@@ -108,14 +108,14 @@ func (q *Query) RD() bool { return q.Flags&FlagRD != 0 }
 // what could be read of question and OPT stands in q also if the rest was
 // malformed. Parse keeps msg and does not change it.
 func (q *Query) Parse(msg []byte) Verdict {
+	q.ID, q.Flags, q.Type, q.Class = 0, 0, 0, 0
+	q.OPT, q.DO, q.Version, q.UDPSize, q.Keepalive = false, false, 0, MinUDPSize, KeepaliveNone
+	q.question, q.nameLen, q.nlabels = nil, 0, 0
 	if len(msg) < HeaderLen {
 		return Drop
 	}
 	q.ID = binary.BigEndian.Uint16(msg)
 	q.Flags = binary.BigEndian.Uint16(msg[2:])
-	q.Type, q.Class = 0, 0
-	q.OPT, q.DO, q.Version, q.UDPSize, q.Keepalive = false, false, 0, MinUDPSize, KeepaliveNone
-	q.question, q.nameLen, q.nlabels = nil, 0, 0
 	if q.Flags&FlagQR != 0 {
 		return Drop
 	}
@@ -142,85 +142,99 @@ func (q *Query) Parse(msg []byte) Verdict {
 }
 
 // sections reads what follows the header and reports whether all of it is well
-// formed, and whether it is signed.
+// formed, and whether it is signed. It reads on past what no query should have,
+// as far as it can: whoever sends an OPT record is owed one, in errors too (RFC
+// 6891, Sections 6.1.1 and 7).
 func (q *Query) sections(msg []byte) (well, signed bool) {
-	counts := binary.BigEndian.Uint64(msg[4:])
-	if counts>>48 != 1 { // QDCOUNT
+	qdcount := binary.BigEndian.Uint16(msg[4:])
+	before := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
+	additional := int(binary.BigEndian.Uint16(msg[10:]))
+	well = qdcount == 1 && before == 0
+
+	off := HeaderLen
+	switch qdcount {
+	case 0:
+	case 1:
+		if off = q.readQuestion(msg); off < 0 {
+			return false, false
+		}
+	default: // no message has several questions (RFC 9619)
 		return false, false
 	}
-	off, ok := q.readQuestion(msg)
-	if !ok {
-		return false, false
-	}
-	if counts<<16>>32 != 0 { // ANCOUNT, NSCOUNT
-		return false, false
-	}
-	for arcount := uint16(counts); arcount > 0; arcount-- {
+	for n := before + additional; n > 0; n-- {
+		if signed {
+			well = false // a signature comes last (RFC 8945, Section 5.2; RFC 2931, Section 3)
+		}
 		start := off
 		if off = skipName(msg, off); off < 0 || len(msg)-off < 10 {
 			return false, signed
 		}
-		rr := msg[off:]
-		rtype := binary.BigEndian.Uint16(rr)
+		rr := msg[off:] // from its type on
 		rdlen := int(binary.BigEndian.Uint16(rr[8:]))
 		if len(rr)-10 < rdlen {
 			return false, signed
 		}
-		off += 10 + rdlen
-		switch rtype {
+		rr = rr[:10+rdlen]
+		off += len(rr)
+		switch binary.BigEndian.Uint16(rr) {
 		case TypeOPT:
-			if q.OPT || msg[start] != 0 || !q.readOPT(rr[:10+rdlen]) {
+			if q.OPT {
 				return false, signed
 			}
-		case TypeTSIG, TypeSIG:
+			if !q.readOPT(rr) || msg[start] != 0 {
+				well = false
+			}
+		case TypeTSIG:
 			signed = true
+		case TypeSIG: // SIG(0) is the one that covers no type (RFC 2931, Section 3)
+			signed = signed || rdlen >= 2 && rr[10]|rr[11] == 0
 		}
 	}
-	return off == len(msg), signed // octets after the last record belong to nothing
+	return well && off == len(msg), signed // octets after the last record belong to nothing
 }
 
-// readQuestion reads the question section and returns the offset of its end.
-// Before QNAME stands only the header, so a compression pointer in it can never
-// be right.
-func (q *Query) readQuestion(msg []byte) (end int, ok bool) {
-	off, n, labels := HeaderLen, 0, 0
+// readQuestion reads the question section and returns the offset of its end, or
+// -1 if it is malformed. Before QNAME stands only the header, so a compression
+// pointer in it can never be right.
+func (q *Query) readQuestion(msg []byte) int {
+	off, labels := HeaderLen, 0
 	for {
 		if off >= len(msg) {
-			return 0, false
+			return -1
 		}
 		length := int(msg[off])
-		q.labels[labels] = uint8(n)
+		q.labels[labels] = uint8(off - HeaderLen)
+		off += 1 + length
 		if length == 0 {
 			break
 		}
 		// A length above MaxLabelLen is a pointer or a kind of label that
 		// nobody uses (RFC 6891, Section 5). One octet stays for the root.
-		if length > MaxLabelLen || n+1+length >= MaxNameLen || off+1+length >= len(msg) {
-			return 0, false
+		if length > MaxLabelLen || off-HeaderLen >= MaxNameLen {
+			return -1
 		}
-		q.name[n] = byte(length)
-		for i, c := range msg[off+1 : off+1+length] {
-			q.name[n+1+i] = lower[c]
-		}
-		off += 1 + length
-		n += 1 + length
 		labels++
 	}
-	if len(msg)-off < 5 {
-		return 0, false
+	if len(msg)-off < 4 {
+		return -1
 	}
-	q.name[n] = 0
-	q.nameLen = uint8(n + 1)
+	lower(q.name[:], msg[HeaderLen:off])
+	q.nameLen = uint8(off - HeaderLen)
 	q.nlabels = uint8(labels)
-	q.Type = binary.BigEndian.Uint16(msg[off+1:])
-	q.Class = binary.BigEndian.Uint16(msg[off+3:])
-	q.question = msg[HeaderLen : off+5]
-	return off + 5, true
+	q.Type = binary.BigEndian.Uint16(msg[off:])
+	q.Class = binary.BigEndian.Uint16(msg[off+2:])
+	q.question = msg[HeaderLen : off+4]
+	return off + 4
 }
 
-// readOPT reads an OPT record, given from its type on (RFC 6891, Section 6.1).
+// readOPT reads an OPT record, given from its type on (RFC 6891, Section 6.1),
+// and reports whether its options are well formed. If they are not, q has an
+// OPT all the same (RFC 6891, Section 7).
 func (q *Query) readOPT(rr []byte) bool {
-	keepalive := KeepaliveNone
+	q.OPT = true
+	q.UDPSize = max(binary.BigEndian.Uint16(rr[2:]), MinUDPSize)
+	q.Version = rr[5]
+	q.DO = rr[6]&0x80 != 0
 	for opts := rr[10:]; len(opts) > 0; {
 		if len(opts) < 4 {
 			return false
@@ -235,27 +249,24 @@ func (q *Query) readOPT(rr []byte) bool {
 				return false
 			}
 		case optionKeepalive:
-			keepalive = KeepaliveAsked
 			if n != 0 {
-				keepalive = KeepaliveBroken
+				q.Keepalive = KeepaliveBroken
+			} else if q.Keepalive == KeepaliveNone {
+				q.Keepalive = KeepaliveAsked
 			}
 		}
 		opts = opts[4+n:]
 	}
-	q.OPT = true
-	q.UDPSize = max(binary.BigEndian.Uint16(rr[2:]), MinUDPSize)
-	q.Version = rr[5]
-	q.DO = rr[6]&0x80 != 0
-	q.Keepalive = keepalive
 	return true
 }
 
 // skipName returns the offset behind the name at off, or -1 if there is no
 // well-formed name. Compression pointers must point backwards, to a place
-// behind the header, each further back than the one before, so that following
-// them ends.
+// behind the header, each further back than the one before. There may be as
+// many as a name has labels: that bounds the work of a record whatever the
+// message holds.
 func skipName(msg []byte, off int) int {
-	end, length, limit := -1, 1, off
+	end, length, limit, pointers := -1, 1, off, 0
 	for {
 		if off >= len(msg) {
 			return -1
@@ -277,7 +288,7 @@ func skipName(msg []byte, off int) int {
 				end = off + 2
 			}
 			off = (c&0x3F)<<8 | int(msg[off+1])
-			if off < HeaderLen || off >= limit {
+			if pointers++; off < HeaderLen || off >= limit || pointers > MaxLabels {
 				return -1
 			}
 			limit = off
@@ -287,9 +298,17 @@ func skipName(msg []byte, off int) int {
 	}
 }
 
-// lower maps octets to themselves, and the letters A to Z to a to z (RFC 4343,
-// Section 3).
-var lower = func() (t [256]byte) {
+// lower copies the name src to dst with the letters A to Z in lower case (RFC
+// 4343, Section 3). It need not know where labels begin: their lengths are
+// below any letter.
+func lower(dst, src []byte) {
+	for i, c := range src {
+		dst[i] = lowerCase[c]
+	}
+}
+
+// lowerCase maps octets to themselves, and A to Z to a to z.
+var lowerCase = func() (t [256]byte) {
 	for i := range t {
 		t[i] = byte(i)
 		if 'A' <= i && i <= 'Z' {
