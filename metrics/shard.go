@@ -20,10 +20,11 @@ const (
 )
 
 const (
-	// sizeBuckets is the number of buckets for sizes. Bucket i holds what is
-	// larger than 2^(i-1) octets and not larger than 2^i; no message reaches
-	// beyond the last, so it needs no upper bound.
-	sizeBuckets = 17
+	// sizeBuckets is the number of buckets for sizes. The first holds messages
+	// of up to 16 octets (the header alone takes 12), each other those of up to
+	// twice as much as the one before; the last has no upper bound and needs
+	// none.
+	sizeBuckets = 13
 
 	// durationBuckets is the number of buckets for durations. Bucket i holds
 	// what took longer than 2^(i-1) µs and not longer than 2^i: from 1 µs, in
@@ -92,10 +93,10 @@ func (s *Shard) Flush(elapsed time.Duration) {
 }
 
 // sizeBucket returns the bucket of a message of n octets, 1 to 65,535.
-func sizeBucket(n int) int { return bits.Len16(uint16(n - 1)) }
+func sizeBucket(n int) int { return bits.Len16(uint16(n-1) >> 4) }
 
 // sizeBound returns the upper bound of a size bucket, in octets.
-func sizeBound(i int) float64 { return float64(uint(1) << i) }
+func sizeBound(i int) float64 { return float64(uint(16) << i) }
 
 // durationBucket returns the bucket of d.
 func durationBucket(d time.Duration) int {

@@ -1,0 +1,187 @@
+package metrics
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
+
+// The list in testdata is what operators build dashboards on.
+func TestTheListOfMetricsIsTheOneWrittenDown(t *testing.T) {
+	const golden = "testdata/metrics.txt"
+	var b strings.Builder
+	for _, f := range gather(t, &DNS{}, allFigures()) {
+		fmt.Fprintf(&b, "%s %s\n\t%s\n", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp())
+		for _, label := range labelsOf(f) {
+			fmt.Fprintf(&b, "\t%s\n", label)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("the metrics are not those of %s; go test -update writes it anew. Got\n%s", golden, b.String())
+	}
+}
+
+func TestEveryMetricObeysPrometheusNaming(t *testing.T) {
+	for _, f := range gather(t, &DNS{}, allFigures()) {
+		name := f.GetName()
+		if !strings.HasPrefix(name, "internaldns_") {
+			t.Errorf("%s does not begin with internaldns_", name)
+		}
+		if (f.GetType() == dto.MetricType_COUNTER) != strings.HasSuffix(name, "_total") {
+			t.Errorf("%s is a %v: counters, and only they, end in _total", name, f.GetType())
+		}
+		if f.GetType() == dto.MetricType_HISTOGRAM && !strings.HasSuffix(name, "_seconds") && !strings.HasSuffix(name, "_bytes") {
+			t.Errorf("%s is a histogram without a unit", name)
+		}
+		if !strings.HasSuffix(f.GetHelp(), ".") {
+			t.Errorf("the help text of %s is no sentence: %q", name, f.GetHelp())
+		}
+	}
+}
+
+func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
+	families, err := New(&DNS{}, Figures{Build: Build{"v1", "abc", "go1"}}).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"go_goroutines", "process_resident_memory_bytes", "internaldns_dns_requests_total"} {
+		if !slices.ContainsFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == want }) {
+			t.Errorf("no %s in the scrape", want)
+		}
+	}
+}
+
+func TestAStateThatIsNotKnownIsCountedAsUnknown(t *testing.T) {
+	f := allFigures()
+	f.Facts = func() Facts {
+		return Facts{Machines: map[string]int{"started": 3, "levitating": 2, "web.internal": 1}}
+	}
+	got := nonZero(t, f)
+	for series, want := range map[string]float64{
+		`internaldns_registry_machines{state="started"}`: 3,
+		`internaldns_registry_machines{state="unknown"}`: 3,
+		`internaldns_registry_objects{kind="machine"}`:   6,
+	} {
+		if got[series] != want {
+			t.Errorf("%s is %v, want %v", series, got[series], want)
+		}
+	}
+	for series := range got {
+		if strings.Contains(series, "levitating") || strings.Contains(series, "web.internal") {
+			t.Errorf("a state from the facts became the series %s", series)
+		}
+	}
+}
+
+func TestTheAgeOfTheSourceIsThatOfItsLastGoodReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := Source{}
+		f := Figures{Source: func() Source { return source }}
+		const age = "internaldns_source_age_seconds"
+
+		if got, ok := nonZero(t, f)[age]; ok {
+			t.Errorf("a source that was never read is %v s old, want no age", got)
+		}
+		source = Source{LastGood: time.Now(), Reads: 1}
+		time.Sleep(90 * time.Second)
+		if got := nonZero(t, f)[age]; got != 90 {
+			t.Errorf("a source read 90 s ago is %v s old", got)
+		}
+	})
+}
+
+func allFigures() Figures {
+	return Figures{
+		Build:  Build{"v1.2.3", "0123456789ab", "go1.26"},
+		States: []string{"started", "stopped"},
+		Facts:  func() Facts { return Facts{} },
+		Source: func() Source { return Source{LastGood: time.Now()} },
+	}
+}
+
+// gather scrapes the collectors, which checks that what they send is what they
+// describe.
+func gather(t testing.TB, collectors ...prometheus.Collector) []*dto.MetricFamily {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	for _, c := range collectors {
+		if err := r.Register(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// nonZero scrapes c and returns its counters and gauges that are not zero, as
+// name{label="value",…}.
+func nonZero(t testing.TB, c prometheus.Collector) map[string]float64 {
+	t.Helper()
+	series := map[string]float64{}
+	for _, f := range gather(t, c) {
+		for _, m := range f.GetMetric() {
+			v := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			if v == 0 {
+				continue
+			}
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			name := f.GetName()
+			if len(labels) > 0 {
+				name += "{" + strings.Join(labels, ",") + "}"
+			}
+			series[name] = v
+		}
+	}
+	return series
+}
+
+// labelsOf returns each label of f with the values it takes, and the bounds of
+// its buckets.
+func labelsOf(f *dto.MetricFamily) []string {
+	values := map[string][]string{}
+	for _, m := range f.GetMetric() {
+		for _, l := range m.GetLabel() {
+			if !slices.Contains(values[l.GetName()], l.GetValue()) {
+				values[l.GetName()] = append(values[l.GetName()], l.GetValue())
+			}
+		}
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		lines = append(lines, name+": "+strings.Join(values[name], " "))
+	}
+	if h := f.GetMetric()[0].GetHistogram(); h != nil {
+		var bounds []string
+		for _, b := range h.GetBucket() {
+			bounds = append(bounds, fmt.Sprint(b.GetUpperBound()))
+		}
+		lines = append(lines, "buckets: "+strings.Join(bounds, " "))
+	}
+	return lines
+}
