@@ -1,0 +1,220 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/internaldns/internaldns/bench/internal/affinity"
+)
+
+// carrier moves messages over sockets. It calls generator.arrived for every
+// message that comes.
+type carrier interface {
+	// receive takes what has come without waiting, and reports whether
+	// anything had.
+	receive() (bool, error)
+	// send sends at most n queries without waiting, and returns how many it sent.
+	send(n int) (int, error)
+	// rest waits until something may have come, or for that long.
+	rest(time.Duration)
+	// airborne returns the number of outstanding queries.
+	airborne() int
+	// expire gives up queries that were due before that time.
+	expire(before int64)
+	close()
+}
+
+// generator is one run.
+type generator struct {
+	Options
+	pace
+	tally
+
+	carrier     carrier
+	next        uint32 // the query to send next
+	untilSample int
+	examples    []example
+
+	started time.Time
+	now     int64 // ns since started, read once in each turn of the loop
+	stopped atomic.Bool
+}
+
+// batch is the number of messages that one system call moves. Beyond a few
+// dozen the saving of a larger one is lost in the noise, and the server gets
+// its queries in larger lumps.
+const batch = 64
+
+// Run sends queries as the options say and returns what became of them. A run
+// that is cancelled returns what it has, and the context's error.
+func Run(ctx context.Context, o Options) (Result, error) {
+	o = o.WithDefaults()
+	if err := o.Validate(); err != nil {
+		return Result{}, err
+	}
+	var (
+		g    *generator
+		err  error
+		done = make(chan struct{})
+	)
+	go func() { // a thread of its own: affinity ends with it
+		defer close(done)
+		runtime.LockOSThread()
+		if o.Pin {
+			if err = affinity.Pin(o.CPU); err != nil {
+				return
+			}
+		}
+		if g, err = newGenerator(o); err != nil {
+			return
+		}
+		defer g.carrier.close()
+		defer context.AfterFunc(ctx, func() { g.stopped.Store(true) })()
+		if err = g.run(); err == nil {
+			err = ctx.Err()
+		}
+	}()
+	<-done
+	if g == nil {
+		return Result{}, err
+	}
+	return g.result(), err
+}
+
+func newGenerator(o Options) (*generator, error) {
+	g := &generator{
+		Options: o,
+		pace:    newPace(&o),
+		tally: tally{
+			latency:  newHistogram(),
+			begin:    int64(o.Warmup),
+			end:      int64(o.Warmup + o.Duration),
+			deadline: int64(o.Deadline),
+		},
+		untilSample: 1,
+	}
+	var err error
+	switch o.Transport {
+	case UDP:
+		g.carrier, err = newUDPCarrier(g)
+	case TCP:
+		g.carrier, err = newTCPCarrier(g)
+	case TCPOnce:
+		g.carrier, err = newOnceCarrier(g)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open sockets to %v: %w", o.Server, err)
+	}
+	g.started = time.Now()
+	return g, nil
+}
+
+// spin is how long the generator looks for responses before it lets its thread
+// sleep, in ns. Waking costs about as much.
+const spin = 50_000
+
+// run is the whole of a run: warm up, measure, and wait for the last responses.
+func (g *generator) run() error {
+	idleSince := int64(-1)
+	began, ended := false, false
+	for !g.stopped.Load() {
+		g.tick()
+		if !began && g.now >= g.begin {
+			began = true
+			call(g.Begin)
+		}
+		if !ended && g.now >= g.end {
+			ended = true
+			call(g.End)
+		}
+		if ended && (g.carrier.airborne() == 0 || g.now > g.end+int64(g.Timeout)) {
+			break
+		}
+		busy, err := g.turn(!ended)
+		if err != nil {
+			return err
+		}
+		if busy {
+			idleSince = -1
+			continue
+		}
+		if idleSince < 0 {
+			idleSince = g.now
+		}
+		if left := g.pace.wait(g.now); !g.Pin && (left > spin || ended) && g.now-idleSince > spin {
+			g.carrier.rest(time.Duration(min(left, int64(time.Millisecond))))
+		}
+	}
+	g.carrier.expire(math.MaxInt64)
+	if g.pace.open() && !g.Flood {
+		if due := g.pace.due(g.end-1, 0, 1<<30); due > 0 && due < 1<<30 {
+			g.Unsent = uint64(due)
+		}
+	}
+	return nil
+}
+
+// turn is one turn of the loop: what has come, then what is due, then what is
+// given up. It reports whether anything moved.
+func (g *generator) turn(sending bool) (bool, error) {
+	busy, err := g.carrier.receive()
+	if err != nil {
+		return false, fmt.Errorf("receive from %v: %w", g.Server, err)
+	}
+	if sending {
+		if due := g.pace.due(g.now, g.carrier.airborne(), batch); due > 0 {
+			n, err := g.carrier.send(due)
+			if err != nil {
+				return false, fmt.Errorf("send to %v: %w", g.Server, err)
+			}
+			g.pace.sent += uint64(n)
+			busy = busy || n > 0
+		}
+	}
+	g.carrier.expire(g.now - int64(g.Timeout))
+	return busy, nil
+}
+
+func (g *generator) tick() { g.now = int64(time.Since(g.started)) }
+
+// take returns the query to send next, and goes on to the one after it.
+func (g *generator) take() uint32 {
+	n := g.next
+	g.next++
+	if int(g.next) == len(g.Queries) {
+		g.next = 0
+	}
+	return n
+}
+
+// untake goes back by n queries, which could not be sent.
+func (g *generator) untake(n int) {
+	g.next = uint32((int(g.next) - n%len(g.Queries) + len(g.Queries)) % len(g.Queries))
+}
+
+// count counts a query as sent if it belongs to the measured time.
+func (t *tally) count(due int64) {
+	if t.measured(due) {
+		t.Sent++
+	}
+}
+
+func call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+var (
+	// errRefused is what the kernel reports on a connected UDP socket after
+	// the other side said that nobody listens.
+	errRefused = errors.New("nobody listens there")
+
+	// errHungUp ends a run that would otherwise only open connections.
+	errHungUp = errors.New("the server ends connections without answering")
+)

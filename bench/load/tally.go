@@ -1,0 +1,116 @@
+package load
+
+import (
+	"fmt"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/bench/dataset"
+)
+
+// Counts are what happened to the queries of the measured time. The faults, from Stray
+// on, are counted over the whole run.
+type Counts struct {
+	// Sent counts queries that were due in the measured time and sent.
+	Sent uint64 `json:"sent"`
+	// Unsent counts those that were due but that the generator was too late to send.
+	Unsent uint64 `json:"unsent"`
+	// Answered and Lost add up to Sent.
+	Answered uint64 `json:"answered"`
+	Lost     uint64 `json:"lost"`
+	// Within counts the answered ones that were right and kept the deadline.
+	Within uint64 `json:"within_deadline"`
+	// Wrong counts the answered ones with another RCODE than wanted or,
+	// where Compared, other answers.
+	Wrong    uint64 `json:"wrong"`
+	Compared uint64 `json:"compared"`
+	// Truncated counts the answered ones with TC set.
+	Truncated uint64 `json:"truncated"`
+	// Received counts responses that came in the measured time, whenever
+	// their queries were due: what throughput is.
+	Received uint64 `json:"received"`
+
+	Stray         uint64 `json:"stray"`          // no such ID is outstanding
+	Twice         uint64 `json:"twice"`          // the query was answered already
+	Late          uint64 `json:"late"`           // the query was lost already
+	Malformed     uint64 `json:"malformed"`      // shorter than a header
+	NotResponse   uint64 `json:"not_response"`   // QR clear
+	WrongQuestion uint64 `json:"wrong_question"` // not the question asked
+	Reconnects    uint64 `json:"reconnects"`     // connections that the server ended
+}
+
+// tally counts within the measured time [begin, end).
+type tally struct {
+	Counts
+	rcodes     [16]uint64
+	latency    *hdrhistogram.Histogram // of answered queries, in ns
+	begin, end int64
+	deadline   int64
+}
+
+// Latencies are recorded from 1 µs, which no socket undercuts, to 2 minutes,
+// which no timeout exceeds, and 3 digits.
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1000, 120e9, 3)
+}
+
+// measured reports whether a query that was due then belongs to the result.
+func (t *tally) measured(due int64) bool { return due >= t.begin && due < t.end }
+
+func (t *tally) accept(due, now int64, msg []byte, right bool) {
+	if now >= t.begin && now < t.end {
+		t.Received++
+	}
+	if !t.measured(due) {
+		return
+	}
+	t.Answered++
+	t.rcodes[msg[3]&0xf]++
+	if msg[2]&0x02 != 0 {
+		t.Truncated++
+	}
+	took := now - due
+	if !right {
+		t.Wrong++
+	} else if took <= t.deadline {
+		t.Within++
+	}
+	t.latency.RecordValue(took) // a value out of range is impossible: timeouts bound it
+}
+
+func (t *tally) lose(due int64) {
+	if t.measured(due) {
+		t.Lost++
+	}
+}
+
+// maxExamples is the number of wrong responses that a result shows.
+const maxExamples = 5
+
+// example is a wrong response, kept to be shown.
+type example struct {
+	query *dataset.Query
+	msg   []byte
+}
+
+// keepExample keeps the first few wrong responses. It allocates, a few times.
+func (g *generator) keepExample(q *dataset.Query, msg []byte) {
+	if len(g.examples) < maxExamples {
+		g.examples = append(g.examples, example{q, append([]byte(nil), msg...)})
+	}
+}
+
+func (e example) String() string {
+	want := e.query.Want
+	asked := fmt.Sprintf("%s %s: wanted %s and %d answers", e.query.Name(), dns.Type(e.query.Type()), dns.RcodeToString[int(want.RCode)], want.Answers)
+	var m dns.Msg
+	if err := m.Unpack(e.msg); err != nil {
+		return fmt.Sprintf("%s, got %x (%v)", asked, e.msg, err)
+	}
+	s := fmt.Sprintf("%s, got %s and %d", asked, dns.RcodeToString[m.Rcode], len(m.Answer))
+	for _, rr := range m.Answer {
+		s += "\n\t" + rr.String()
+	}
+	return s
+}
