@@ -1,0 +1,232 @@
+package zone
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// An address is an IPv6 address, network byte order.
+type address = [16]byte
+
+// An addressSet is a set of addresses in ascending order.
+type addressSet = sorted[address]
+
+func addressOrder(a address) func(address) int {
+	return func(b address) int { return bytes.Compare(b[:], a[:]) }
+}
+
+// An app is what follows from one app and its machines, compiled. It is
+// immutable but for texts, which are rendered when first asked for.
+type app struct {
+	name     string
+	started  addressSet
+	deployed sorted[vm]   // by id
+	regions  []region     // by code
+	names    trie[*named] // of process groups and metadata, by the hash of their labels
+	texts    *appTexts
+	unnamed  int // groups and metadata entries of deployed machines that form no name
+}
+
+func (a *app) is(name []byte) bool { return a.name == string(name) }
+
+// A vm is a deployed machine. The first octets of its id stand beside the
+// pointer so that a search seldom follows it.
+type vm struct {
+	head    uint64
+	machine *registry.Machine
+}
+
+// A region is an app's part in one region.
+type region struct {
+	code     string
+	number   uint32
+	deployed int32
+	started  addressSet
+}
+
+// A named is what one name made of a process group or of metadata stands for,
+// or one that exists because there are names below.
+type named struct {
+	edit    *edit
+	labels  string // wire form, left of the app's label
+	refs    int32  // deployed machines that give rise to the name or one below it
+	started addressSet
+}
+
+func (n *named) is(labels []byte) bool { return n.labels == string(labels) }
+
+// appTexts holds an app's lists: RDATA of TXT records.
+type appTexts struct {
+	vms, allVMs, regions, allRegions atomic.Pointer[[]byte]
+}
+
+// hashSeed makes collisions unpredictable.
+var hashSeed = maphash.MakeSeed()
+
+func hashOf(name []byte) uint64       { return maphash.Bytes(hashSeed, name) }
+func hashOfString(name string) uint64 { return maphash.String(hashSeed, name) }
+
+// idHead returns the first 8 octets of an id, so that comparing heads compares
+// ids that differ there.
+func idHead[T string | []byte](id T) uint64 {
+	var b [8]byte
+	copy(b[:], id)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func idOrder[T string | []byte](id T) func(vm) int {
+	head := idHead(id)
+	return func(v vm) int {
+		if v.head != head {
+			return cmp.Compare(v.head, head)
+		}
+		return strings.Compare(v.machine.ID, string(id))
+	}
+}
+
+// An appEdit is an app while a commit changes it.
+type appEdit struct {
+	*app
+	e     *edit
+	codes codes
+	old   []owner // scratch
+	new   []owner
+}
+
+// add puts a deployed machine in.
+func (a *appEdit) add(m *registry.Machine) {
+	a.deployed = a.deployed.insert(vm{idHead(m.ID), m}, idOrder(m.ID))
+	addr := m.Address.As16()
+	started := m.Started()
+	if started {
+		a.started = a.started.insert(addr, addressOrder(addr))
+	}
+
+	i, found := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
+	if !found {
+		a.regions = slices.Insert(a.regions, i, region{code: m.Region, number: a.codes.number(m.Region)})
+	}
+	r := &a.regions[i]
+	r.deployed++
+	if started {
+		r.started = r.started.insert(addr, addressOrder(addr))
+	}
+
+	var unnamed int
+	a.new, unnamed = ownersOf(a.new[:0], m)
+	a.unnamed += unnamed
+	for _, o := range a.new {
+		n := a.named(o.labels)
+		n.refs++
+		if started && !o.inner {
+			n.started = n.started.insert(addr, addressOrder(addr))
+		}
+	}
+}
+
+// remove takes a deployed machine out. A commit removes all that it replaces
+// before it adds anything, so that machines may exchange addresses.
+func (a *appEdit) remove(m *registry.Machine) {
+	a.deployed = a.deployed.remove(idOrder(m.ID))
+	addr := m.Address.As16()
+	started := m.Started()
+	if started {
+		a.started = a.started.remove(addressOrder(addr))
+	}
+
+	i, _ := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
+	r := &a.regions[i]
+	if r.deployed--; r.deployed == 0 {
+		a.regions = slices.Delete(a.regions, i, i+1)
+	} else if started {
+		r.started = r.started.remove(addressOrder(addr))
+	}
+
+	var unnamed int
+	a.old, unnamed = ownersOf(a.old[:0], m)
+	a.unnamed -= unnamed
+	for _, o := range a.old {
+		n := a.named(o.labels)
+		if n.refs--; n.refs == 0 {
+			a.names = a.names.drop(a.e, hashOfString(o.labels), []byte(o.labels))
+		} else if started && !o.inner {
+			n.started = n.started.remove(addressOrder(addr))
+		}
+	}
+}
+
+// named returns the name of those labels for changing, made if need be.
+func (a *appEdit) named(labels string) *named {
+	hash, key := hashOfString(labels), []byte(labels)
+	n := a.names.get(hash, key)
+	if n != nil && n.edit == a.e {
+		return n
+	}
+	own := &named{edit: a.e, labels: labels}
+	if n != nil {
+		*own = *n
+		own.edit = a.e
+	}
+	a.names = a.names.put(a.e, hash, key, own)
+	return own
+}
+
+// begin returns a copy of a that e may change.
+func (a *app) begin(e *edit, c codes) *appEdit {
+	own := *a
+	own.regions = slices.Clone(a.regions)
+	own.texts = new(appTexts)
+	return &appEdit{app: &own, e: e, codes: c}
+}
+
+// renderVMs renders the list of vms or all.vms.
+func (a *app) renderVMs(all bool) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	var item []byte
+	for chunk := range a.deployed.chunks {
+		for _, v := range chunk {
+			if all || v.machine.Started() {
+				item = append(append(append(item[:0], v.machine.ID...), ' '), v.machine.Region...)
+				if !w.add(item) {
+					return w.dst
+				}
+			}
+		}
+	}
+	return w.dst
+}
+
+// renderRegions renders the list of regions or all.regions.
+func (a *app) renderRegions(all bool) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	for i := range a.regions {
+		if r := &a.regions[i]; all || !r.started.empty() {
+			if !w.add([]byte(r.code)) {
+				return w.dst
+			}
+		}
+	}
+	return w.dst
+}
+
+// maxText is the most octets of RDATA that a record can have. What a message
+// has room for is always less.
+const maxText = 65535
+
+// text returns the list that p holds, rendering it if nobody asked before.
+// Several workers may render the same list at once; they all get the same.
+func text(p *atomic.Pointer[[]byte], render func() []byte) []byte {
+	if t := p.Load(); t != nil {
+		return *t
+	}
+	t := slices.Clip(render())
+	p.Store(&t)
+	return t
+}

@@ -1,0 +1,210 @@
+package zone
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A Publisher makes a new Table for every commit, sharing with the old one
+// whatever the commit did not touch, and makes it the current one.
+//
+// Commit and Ready are called by one goroutine at a time; Table by any.
+type Publisher struct {
+	current atomic.Pointer[Table]
+	options Options
+	codes   codes
+}
+
+// NewPublisher returns a Publisher whose Table is empty and not ready.
+func NewPublisher(o Options) *Publisher {
+	o.Clients = sortClients(o.Clients)
+	p := &Publisher{options: o, codes: make(codes)}
+	empty := registry.NewStore(nil).Snapshot()
+	p.current.Store(&Table{
+		snap:    empty,
+		geo:     newGeography(empty.Geography(), p.codes),
+		options: &p.options,
+	})
+	return p
+}
+
+// Table returns the current Table.
+func (p *Publisher) Table() *Table { return p.current.Load() }
+
+// Ready tells that the facts of a source have all been committed. From then on,
+// Tables are ready.
+func (p *Publisher) Ready() {
+	next := *p.current.Load()
+	next.ready = true
+	p.current.Store(&next)
+}
+
+// SetClients replaces the configured clients.
+func (p *Publisher) SetClients(clients []Client) {
+	next := *p.current.Load()
+	p.options.Clients = sortClients(clients)
+	o := p.options
+	next.options = &o
+	p.current.Store(&next)
+}
+
+// Commit compiles what changed and makes the Table with it the current one. It
+// takes the arguments of a registry store's commit hook; every commit of the
+// store must come here, in order.
+func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
+	next := *p.current.Load()
+	next.index, next.snap = changes.Index, snap
+	if changes.Geography {
+		next.geo = newGeography(snap.Geography(), p.codes)
+	}
+	c := commit{
+		table: &next,
+		index: changes.Index,
+		edit:  new(edit),
+		codes: p.codes,
+		views: make(map[registry.Network]*viewEdit, len(changes.Networks)),
+		gone:  make(map[registry.AppKey]bool),
+	}
+	c.run(changes)
+	p.current.Store(&next)
+}
+
+// A commit is the making of one Table.
+type commit struct {
+	table *Table
+	index uint64
+	edit  *edit
+	codes codes
+	views map[registry.Network]*viewEdit
+	gone  map[registry.AppKey]bool // apps dropped whole
+}
+
+// run takes all that was there before away, then adds all that is there now:
+// within one commit, machines may exchange their addresses.
+func (c *commit) run(changes *registry.Changes) {
+	for _, n := range changes.Networks {
+		c.view(n).serial = uint32(c.index)
+	}
+	for _, ch := range changes.Apps {
+		if a := ch.Before; a != nil {
+			c.gone[registry.AppKey{Network: a.Network, Name: a.Name}] = true
+			c.table.unnamed -= c.view(a.Network).dropApp(a.Name)
+		}
+	}
+	for _, ch := range changes.Machines {
+		if m := ch.Before; m != nil {
+			c.removeMachine(m)
+		}
+	}
+	for _, ch := range changes.Flycast {
+		if f := ch.Before; f != nil {
+			c.view(f.Network()).removeFlycast(f)
+		}
+	}
+	for _, ch := range changes.Peers {
+		if p := ch.Before; p != nil {
+			c.view(p.Network()).removePeer(p)
+		}
+	}
+
+	for _, ch := range changes.Apps {
+		if a := ch.After; a != nil {
+			c.view(a.Network).app(a.Name)
+		}
+	}
+	for _, ch := range changes.Machines {
+		if m := ch.After; m != nil {
+			c.addMachine(m)
+		}
+	}
+	for _, ch := range changes.Flycast {
+		if f := ch.After; f != nil {
+			c.view(f.Network()).addFlycast(f)
+		}
+	}
+	for _, ch := range changes.Peers {
+		if p := ch.After; p != nil {
+			c.view(p.Network()).addPeer(p)
+		}
+	}
+}
+
+func (c *commit) removeMachine(m *registry.Machine) {
+	v := c.view(m.Network)
+	v.removeMachine(m)
+	if m.Deployed() && !c.gone[registry.AppKey{Network: m.Network, Name: m.App}] {
+		a := v.app(m.App)
+		c.table.unnamed -= a.unnamed
+		a.remove(m)
+		c.table.unnamed += a.unnamed
+	}
+}
+
+func (c *commit) addMachine(m *registry.Machine) {
+	v := c.view(m.Network)
+	v.addMachine(m)
+	if m.Deployed() {
+		a := v.app(m.App)
+		c.table.unnamed -= a.unnamed
+		a.add(m)
+		c.table.unnamed += a.unnamed
+	}
+}
+
+// view returns the network's view for changing, made if need be.
+func (c *commit) view(n registry.Network) *viewEdit {
+	if v := c.views[n]; v != nil {
+		return v
+	}
+	v := c.table.views.get(networkBits(n), nil)
+	if v == nil {
+		v = &view{network: n, appList: new(atomic.Pointer[[]byte]), peerList: new(atomic.Pointer[[]byte])}
+	}
+	own := v.begin(c.edit, c.codes)
+	c.views[n] = own
+	c.table.views = c.table.views.put(c.edit, networkBits(n), nil, own.view)
+	return own
+}
+
+// appNames renders _apps, peerNames _peer and instanceList _instances and
+// all._instances of one network, as far as a message holds.
+
+func appNames(snap *registry.Snapshot, n registry.Network) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	for a := range snap.AppsIn(n) {
+		if !w.add([]byte(a.Name)) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
+}
+
+func peerNames(snap *registry.Snapshot, n registry.Network) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	for p := range snap.PeersIn(n) {
+		if !hiddenPeer(p.Name) && !w.add([]byte(p.Name)) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
+}
+
+func instanceList(snap *registry.Snapshot, n registry.Network, all bool) []byte {
+	w := newTextWriter(nil, maxText, ';')
+	var item []byte
+	for m := range snap.MachinesIn(n) {
+		if !m.Deployed() || !all && !m.Started() {
+			continue
+		}
+		item = append(append(item[:0], "instance="...), m.ID...)
+		item = append(append(item, ",app="...), m.App...)
+		item = m.Address.AppendTo(append(item, ",ip="...))
+		item = append(append(item, ",region="...), m.Region...)
+		if !w.add(item) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
+}

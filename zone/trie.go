@@ -1,0 +1,226 @@
+package zone
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// A trie is a persistent map from 64 bits to values: changing it makes a new
+// trie that shares with the old one all but a path of a few nodes. Readers of
+// the old one see nothing. Values under one key of bits are told apart by their
+// is method, so the bits may be a hash.
+//
+// Inner nodes branch on 4 bits, the first ones on top, which makes each level
+// one hexadecimal digit: hasPrefix depends on it. Leaves hold up to leafMax
+// values, so that a small map is one node.
+type trie[V member] struct {
+	root *node[V]
+}
+
+// A member is a value of a trie.
+type member interface {
+	comparable
+	// is reports whether the value is the one that key names. It is asked only
+	// of values stored under the key's bits.
+	is(key []byte) bool
+}
+
+type node[V member] struct {
+	edit   *edit // the commit that made the node and may change it in place
+	bitmap uint16
+	kids   []*node[V] // one for each bit that is set; nil in a leaf
+	leaf   []entry[V] // in a leaf, by bits
+}
+
+type entry[V member] struct {
+	bits uint64
+	val  V
+}
+
+// An edit is the right to change nodes in place: those that carry it were made
+// for the same commit and nobody else has seen them yet.
+type edit struct{ _ byte }
+
+// leafMax trades the length of a scan for the number of nodes. 16 entries are
+// four cache lines.
+const leafMax = 16
+
+// get returns the value that key names, or the zero V.
+func (t trie[V]) get(hash uint64, key []byte) V {
+	n := t.root
+	for shift := 60; n != nil; shift -= 4 {
+		if n.kids == nil {
+			for i := range n.leaf {
+				if n.leaf[i].bits == hash && n.leaf[i].val.is(key) {
+					return n.leaf[i].val
+				}
+			}
+			break
+		}
+		digit := hash >> shift & 0xF
+		if n.bitmap>>digit&1 == 0 {
+			break
+		}
+		n = n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+	}
+	var none V
+	return none
+}
+
+// hasPrefix reports whether any value's bits begin with the first count bits of
+// prefix. count is a multiple of 4.
+func (t trie[V]) hasPrefix(prefix uint64, count int) bool {
+	n := t.root
+	for shift := 60; n != nil; shift -= 4 {
+		if n.kids == nil {
+			drop := 64 - count
+			return slices.ContainsFunc(n.leaf, func(e entry[V]) bool { return e.bits>>drop == prefix>>drop })
+		}
+		if 60-shift >= count {
+			return true
+		}
+		digit := prefix >> shift & 0xF
+		if n.bitmap>>digit&1 == 0 {
+			return false
+		}
+		n = n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+	}
+	return false
+}
+
+// put returns t with val under hash, in the place of the value that key names
+// if there is one.
+func (t trie[V]) put(e *edit, hash uint64, key []byte, val V) trie[V] {
+	if t.root == nil {
+		t.root = &node[V]{edit: e}
+	}
+	return trie[V]{t.root.put(e, 60, hash, key, val)}
+}
+
+func (n *node[V]) put(e *edit, shift int, hash uint64, key []byte, val V) *node[V] {
+	n = n.own(e)
+	if n.kids != nil {
+		digit := hash >> shift & 0xF
+		i := bits.OnesCount16(n.bitmap & (1<<digit - 1))
+		if n.bitmap>>digit&1 == 0 {
+			n.bitmap |= 1 << digit
+			n.kids = slices.Insert(n.kids, i, &node[V]{edit: e})
+		}
+		n.kids[i] = n.kids[i].put(e, shift-4, hash, key, val)
+		return n
+	}
+	at := len(n.leaf)
+	for i := range n.leaf {
+		if n.leaf[i].bits == hash && n.leaf[i].val.is(key) {
+			n.leaf[i].val = val
+			return n
+		}
+		if n.leaf[i].bits > hash {
+			at = min(at, i)
+		}
+	}
+	n.leaf = slices.Insert(n.leaf, at, entry[V]{hash, val})
+	if len(n.leaf) > leafMax && shift >= 0 {
+		n.split(e, shift)
+	}
+	return n
+}
+
+// split makes an inner node of a leaf.
+func (n *node[V]) split(e *edit, shift int) {
+	leaf := n.leaf
+	n.leaf = nil
+	for start := 0; start < len(leaf); {
+		digit := leaf[start].bits >> shift & 0xF
+		end := start
+		for end < len(leaf) && leaf[end].bits>>shift&0xF == digit {
+			end++
+		}
+		kid := &node[V]{edit: e, leaf: slices.Clone(leaf[start:end])}
+		if len(kid.leaf) > leafMax && shift >= 4 {
+			kid.split(e, shift-4)
+		}
+		n.bitmap |= 1 << digit
+		n.kids = append(n.kids, kid)
+		start = end
+	}
+}
+
+// drop returns t without the value that key names.
+func (t trie[V]) drop(e *edit, hash uint64, key []byte) trie[V] {
+	var none V
+	if t.get(hash, key) == none {
+		return t
+	}
+	return trie[V]{t.root.drop(e, 60, hash, key)}
+}
+
+// drop removes a value that is there. It returns nil for a node that is empty
+// then, and a leaf for one that is small enough.
+func (n *node[V]) drop(e *edit, shift int, hash uint64, key []byte) *node[V] {
+	n = n.own(e)
+	if n.kids == nil {
+		n.leaf = slices.DeleteFunc(n.leaf, func(x entry[V]) bool { return x.bits == hash && x.val.is(key) })
+		if len(n.leaf) == 0 {
+			return nil
+		}
+		return n
+	}
+	digit := hash >> shift & 0xF
+	i := bits.OnesCount16(n.bitmap & (1<<digit - 1))
+	n.kids[i] = n.kids[i].drop(e, shift-4, hash, key)
+	if n.kids[i] == nil {
+		n.bitmap &^= 1 << digit
+		n.kids = slices.Delete(n.kids, i, i+1)
+	}
+	return n.shrink()
+}
+
+// shrink makes a leaf of an inner node whose kids are leaves with little in
+// them, well below leafMax so that the next put does not split it again.
+func (n *node[V]) shrink() *node[V] {
+	total := 0
+	for _, k := range n.kids {
+		if total += len(k.leaf); k.kids != nil || total > leafMax/2 {
+			return n
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	leaf := make([]entry[V], 0, total)
+	for _, k := range n.kids {
+		leaf = append(leaf, k.leaf...)
+	}
+	return &node[V]{edit: n.edit, leaf: leaf}
+}
+
+// own returns n if e may change it, else a copy that e may change.
+func (n *node[V]) own(e *edit) *node[V] {
+	if n.edit == e {
+		return n
+	}
+	return &node[V]{edit: e, bitmap: n.bitmap, kids: slices.Clone(n.kids), leaf: slices.Clone(n.leaf)}
+}
+
+// all yields the values, in the order of their bits.
+func (t trie[V]) all(yield func(V) bool) {
+	t.root.all(yield)
+}
+
+func (n *node[V]) all(yield func(V) bool) bool {
+	if n == nil {
+		return true
+	}
+	for _, x := range n.leaf {
+		if !yield(x.val) {
+			return false
+		}
+	}
+	for _, k := range n.kids {
+		if !k.all(yield) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,263 @@
+package zone
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A view is what one network sees, compiled. It holds facts of that network
+// only; whoever has a view has no way to another's. It is immutable but for its
+// lists, which are rendered when first asked for.
+type view struct {
+	edit    *edit
+	network registry.Network
+	serial  uint32
+	apps    trie[*app]        // by the hash of their names
+	peers   trie[*peer]       // by the hash of their names
+	flycast trie[*flycastApp] // by the hash of the apps' names
+	// hosts and hidden hold everything that has an address, by the 64 bits
+	// between network and /112: hosts what the reverse zone shows, hidden what
+	// only counts as an asker with a region.
+	hosts, hidden trie[*host]
+
+	appList, peerList, instances, allInstances *atomic.Pointer[[]byte]
+}
+
+// is tells that the view is the one looked for: the bits it is stored under are
+// its network's, and say all.
+func (v *view) is([]byte) bool { return true }
+
+// networkBits spreads networks over the table's trie. Different networks have
+// different bits.
+func networkBits(n registry.Network) uint64 { return uint64(n) * 0x9E3779B97F4A7C15 }
+
+// A peer is a WireGuard peer that answers show.
+type peer struct {
+	name string
+	addr address
+}
+
+func (p *peer) is(name []byte) bool { return p.name == string(name) }
+
+// A flycastApp is the Flycast addresses in one network of all apps of one name.
+type flycastApp struct {
+	name  string
+	addrs addressSet
+}
+
+func (f *flycastApp) is(name []byte) bool { return f.name == string(name) }
+
+// A host is a /112 and what has an address in it.
+type host struct {
+	owners []addressOwner
+}
+
+func (h *host) is([]byte) bool { return true } // stored under its own bits
+
+// An addressOwner has an address: exactly one of the pointers is set.
+type addressOwner struct {
+	machine *registry.Machine
+	peer    *registry.Peer
+	flycast *registry.Flycast
+}
+
+func (o addressOwner) addr() address {
+	switch {
+	case o.machine != nil:
+		return o.machine.Address.As16()
+	case o.peer != nil:
+		return o.peer.Address.As16()
+	}
+	return o.flycast.Address.As16()
+}
+
+// visible reports whether the reverse zone shows o.
+func (o addressOwner) visible() bool {
+	if o.machine != nil {
+		return o.machine.Deployed()
+	}
+	return o.peer == nil || !hiddenPeer(o.peer.Name)
+}
+
+// hiddenPeer reports whether a peer is in no answer.
+func hiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-") }
+
+// hostBits returns the bits of a between its network and its /112.
+func hostBits(a address) uint64 { return binary.BigEndian.Uint64(a[6:]) }
+
+// A viewEdit is a view while a commit changes it.
+type viewEdit struct {
+	*view
+	apps  map[string]*appEdit
+	codes codes
+}
+
+// begin returns a copy of v that e may change.
+func (v *view) begin(e *edit, c codes) *viewEdit {
+	own := *v
+	own.edit = e
+	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
+	return &viewEdit{view: &own, apps: make(map[string]*appEdit), codes: c}
+}
+
+// app returns the app of that name for changing, made if need be.
+func (v *viewEdit) app(name string) *appEdit {
+	if a := v.apps[name]; a != nil {
+		return a
+	}
+	a := v.view.apps.get(hashOfString(name), []byte(name))
+	if a == nil {
+		a = &app{name: name}
+		v.appList = new(atomic.Pointer[[]byte])
+	}
+	own := a.begin(v.edit, v.codes)
+	v.apps[name] = own
+	v.view.apps = v.view.apps.put(v.edit, hashOfString(name), []byte(name), own.app)
+	return own
+}
+
+// dropApp removes an app with all its names and returns how many entries of its
+// machines formed no name.
+func (v *viewEdit) dropApp(name string) (unnamed int) {
+	if a := v.view.apps.get(hashOfString(name), []byte(name)); a != nil {
+		unnamed = a.unnamed
+	}
+	v.view.apps = v.view.apps.drop(v.edit, hashOfString(name), []byte(name))
+	delete(v.apps, name)
+	v.appList = new(atomic.Pointer[[]byte])
+	return unnamed
+}
+
+func (v *viewEdit) removeMachine(m *registry.Machine) {
+	if !m.Gone() {
+		v.vacate(addressOwner{machine: m})
+	}
+}
+
+func (v *viewEdit) addMachine(m *registry.Machine) {
+	if !m.Gone() {
+		v.settle(addressOwner{machine: m})
+	}
+}
+
+func (v *viewEdit) removePeer(p *registry.Peer) {
+	v.peerList = new(atomic.Pointer[[]byte])
+	v.vacate(addressOwner{peer: p})
+	v.peers = v.peers.drop(v.edit, hashOfString(p.Name), []byte(p.Name))
+}
+
+func (v *viewEdit) addPeer(p *registry.Peer) {
+	v.peerList = new(atomic.Pointer[[]byte])
+	v.settle(addressOwner{peer: p})
+	if !hiddenPeer(p.Name) {
+		shown := &peer{p.Name, p.Address.As16()}
+		v.peers = v.peers.put(v.edit, hashOfString(p.Name), []byte(p.Name), shown)
+	}
+}
+
+func (v *viewEdit) removeFlycast(f *registry.Flycast) {
+	v.vacate(addressOwner{flycast: f})
+	addr := f.Address.As16()
+	own := v.flycastApp(f.App)
+	own.addrs = own.addrs.remove(addressOrder(addr))
+	v.putFlycast(own)
+}
+
+func (v *viewEdit) addFlycast(f *registry.Flycast) {
+	v.settle(addressOwner{flycast: f})
+	addr := f.Address.As16()
+	own := v.flycastApp(f.App)
+	own.addrs = own.addrs.insert(addr, addressOrder(addr))
+	v.putFlycast(own)
+}
+
+// flycastApp returns a copy of the addresses of the apps of that name.
+func (v *viewEdit) flycastApp(name string) *flycastApp {
+	if f := v.flycast.get(hashOfString(name), []byte(name)); f != nil {
+		own := *f
+		return &own
+	}
+	return &flycastApp{name: name}
+}
+
+func (v *viewEdit) putFlycast(f *flycastApp) {
+	hash, key := hashOfString(f.name), []byte(f.name)
+	if f.addrs.empty() {
+		v.flycast = v.flycast.drop(v.edit, hash, key)
+		return
+	}
+	v.flycast = v.flycast.put(v.edit, hash, key, f)
+}
+
+// settle gives o its address.
+func (v *viewEdit) settle(o addressOwner) {
+	t := v.table(o)
+	bits := hostBits(o.addr())
+	own := new(host)
+	if h := t.get(bits, nil); h != nil {
+		own.owners = slices.Clone(h.owners)
+	}
+	own.owners = append(own.owners, o)
+	*t = t.put(v.edit, bits, nil, own)
+}
+
+// vacate takes o's address back.
+func (v *viewEdit) vacate(o addressOwner) {
+	t := v.table(o)
+	bits := hostBits(o.addr())
+	h := t.get(bits, nil)
+	if h == nil {
+		return
+	}
+	own := &host{owners: slices.Clone(h.owners)}
+	own.owners = slices.DeleteFunc(own.owners, func(x addressOwner) bool { return x == o })
+	if len(own.owners) == 0 {
+		*t = t.drop(v.edit, bits, nil)
+		return
+	}
+	*t = t.put(v.edit, bits, nil, own)
+}
+
+func (v *viewEdit) table(o addressOwner) *trie[*host] {
+	if o.visible() {
+		return &v.hosts
+	}
+	return &v.hidden
+}
+
+// at returns who has the address, in hosts or hidden.
+func (v *view) at(a address) (o addressOwner, ok bool) {
+	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
+		if h := t.get(hostBits(a), nil); h != nil {
+			for _, o := range h.owners {
+				if o.addr() == a {
+					return o, true
+				}
+			}
+		}
+	}
+	return addressOwner{}, false
+}
+
+// only returns the one machine in the /112 around a, or nil if there is none or
+// are several.
+func (v *view) only(a address) *registry.Machine {
+	var m *registry.Machine
+	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
+		if h := t.get(hostBits(a), nil); h != nil {
+			for _, o := range h.owners {
+				if o.machine != nil && m != nil {
+					return nil
+				}
+				if o.machine != nil {
+					m = o.machine
+				}
+			}
+		}
+	}
+	return m
+}
