@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// tryThese are the questions that a first run suggests: one for addresses, one
+// for text, and one whose answer depends on where the asker is.
+var tryThese = []string{
+	"AAAA web.internal",
+	"TXT _instances.internal",
+	"TXT top2.nearest.of.web.internal",
+}
+
+// writeBanner says what the sample holds, and how to ask for it at server. The
+// lines with dig work as they stand; self is how the user calls this program.
+func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, self string) error {
+	b := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(b, "This is internaldns with a sample organisation. For your own:\n\n")
+	fmt.Fprintf(b, "  %s serve --registry FILE\n\n", self)
+	fmt.Fprintf(b, "  NETWORK\tAPP\tMACHINES\tSTARTED\n")
+	for n := range snap.Networks() {
+		network := n.Network.String()
+		for a := range snap.AppsIn(n.Network) {
+			machines, started := 0, 0
+			for m := range snap.Machines(a) {
+				if m.Gone() {
+					continue
+				}
+				machines++
+				if m.Started() {
+					started++
+				}
+			}
+			fmt.Fprintf(b, "  %s\t%s\t%d\t%d\n", network, a.Name, machines, started)
+		}
+	}
+	fmt.Fprintf(b, "\nYou, on this machine, are in network %s, region %s. Ask:\n\n", sampleNetwork, sampleRegion)
+	for _, q := range tryThese {
+		fmt.Fprintf(b, "  dig @%s -p %d %s\n", server.Addr(), server.Port(), q)
+	}
+	fmt.Fprintf(b, "\nor, where there is no dig:\n\n")
+	for _, q := range tryThese {
+		fmt.Fprintf(b, "  %s dig @%s %s\n", self, server, q)
+	}
+	fmt.Fprintln(b)
+	return b.Flush()
+}
+
+// self returns what to type to run this program once more: its name, if the
+// shell finds it, or where it is. What "go run" built is gone afterwards.
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		return programName
+	}
+	if found, err := exec.LookPath(programName); err == nil && sameFile(found, path) {
+		return programName
+	}
+	if strings.Contains(path, string(filepath.Separator)+"go-build") {
+		return "go run ./cmd/internaldns"
+	}
+	return path
+}
+
+const programName = "internaldns"
+
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}

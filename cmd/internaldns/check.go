@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+func (p *program) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE...",
+		Short: "Say what is wrong with registry and config files",
+		Long: `Checks registry files and config files; which of the two a file is, its keys
+tell. Every fault of every file is printed, as FILE: object: field: problem, and
+if there is one the exit status is 1.`,
+		Example: `  internaldns check org.json
+  internaldns check org.json internaldns.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			good := true
+			for _, path := range args {
+				found, err := checkFile(path)
+				if err != nil {
+					good = false
+					for _, e := range eachLine(err, func(line string) string { return path + ": " + line }) {
+						fmt.Fprintln(p.stderr, e)
+					}
+					continue
+				}
+				fmt.Fprintf(p.stdout, "%s: %s\n", path, found)
+			}
+			if !good {
+				return errReported
+			}
+			return nil
+		},
+	}
+}
+
+// checkFile checks one file, and says what it holds. The error has a line for
+// each fault.
+func checkFile(path string) (found string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", bare(err)
+	}
+	defer f.Close()
+	start, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return "", bare(err)
+	}
+	if len(start) <= maxConfig && isConfig(start) {
+		k, faults := parseConfig(start)
+		if len(faults) > 0 {
+			return "", errors.Join(faults...)
+		}
+		return fmt.Sprintf("a config file that sets %s", strings.Join(k.Keys(), ", ")), nil
+	}
+	facts, err := file.Parse(path, io.MultiReader(bytes.NewReader(start), f), nil)
+	if err != nil {
+		return "", err
+	}
+	return "a registry of " + sizes(facts), nil
+}
+
+// bare returns err without the path in it, for messages that begin with the
+// path.
+func bare(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// isConfig reports whether data is meant as a config file: it has a key that
+// one has, and none that only registry files have. What is meant as neither is
+// left to the registry's parser, which says what it wants to see.
+func isConfig(data []byte) bool {
+	config := false
+	for _, key := range topKeys(data) {
+		switch {
+		case slices.Contains(registryKeys, key):
+			return false
+		case findSetting(strings.ReplaceAll(key, "-", "_")) != nil:
+			config = true
+		}
+	}
+	return config
+}
+
+// registryKeys are the keys that only registry files have.
+var registryKeys = []string{"apps", "peers", "networks", "regions", "rtt_ms"}
+
+// topKeys returns the keys at the top of a YAML or JSON file: as far as can be
+// told, if it is not well-formed.
+func topKeys(data []byte) []string {
+	var keys []string
+	var top map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &top); err == nil {
+		return slices.Collect(maps.Keys(top))
+	}
+	for _, m := range topKey.FindAllSubmatch(data, -1) {
+		keys = append(keys, string(m[1]))
+	}
+	return keys
+}
+
+// topKey matches a key that begins a line, or the first of a JSON object.
+var topKey = regexp.MustCompile(`(?m)^(?:\s*\{\s*)?["']?([a-z_-]+)["']?\s*:`)
+
+// sizes says how much there is in facts.
+func sizes(facts *registry.Facts) string {
+	networks := make(map[registry.Network]bool)
+	for _, n := range facts.Networks {
+		networks[n.Network] = true
+	}
+	for _, a := range facts.Apps {
+		networks[a.Network] = true
+	}
+	for i := range facts.Peers {
+		networks[facts.Peers[i].Network()] = true
+	}
+	for i := range facts.Flycast {
+		networks[facts.Flycast[i].Network()] = true
+	}
+	started := 0
+	for _, m := range facts.Machines {
+		if m.Started() {
+			started++
+		}
+	}
+	parts := []string{
+		count(len(networks), "network"), count(len(facts.Apps), "app"),
+		fmt.Sprintf("%s (%d started)", count(len(facts.Machines), "machine"), started),
+		count(len(facts.Peers), "peer"),
+	}
+	if n := len(facts.Flycast); n == 1 {
+		parts = append(parts, "1 Flycast address")
+	} else {
+		parts = append(parts, fmt.Sprintf("%d Flycast addresses", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// count returns n and what it counts, in the plural unless n is 1.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
+)
+
+// loopback is what a registry of one network is served to without asking.
+var loopback = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("::1/128"),
+}
+
+// local is what --network stands for: loopback, link-local (RFC 3927, RFC 4291),
+// private (RFC 1918) and unique local (RFC 4193) addresses. None of them can come
+// from beyond the site. Addresses that name a network themselves are never looked
+// up here, though fc00::/7 holds them.
+var local = append(slices.Clone(loopback),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("fe80::/10"),
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("fc00::/7"),
+)
+
+// sixPN holds the addresses that say by themselves in which network they are.
+var sixPN = netip.MustParsePrefix("fdaa::/16")
+
+// parseClient parses one entry of the client map, PREFIX=NETWORK[,REGION].
+func parseClient(s string) (zone.Client, error) {
+	var c zone.Client
+	prefix, rest, ok := strings.Cut(s, "=")
+	if !ok {
+		return c, fmt.Errorf("want PREFIX=NETWORK[,REGION], such as 172.17.0.0/16=fdaa:0:18::/48,ams, got %q", s)
+	}
+	network, region, hasRegion := strings.Cut(rest, ",")
+	var faults []error
+	var err error
+	if c.Prefix, err = parsePrefix(prefix); err != nil {
+		faults = append(faults, err)
+	}
+	if c.Network, err = registry.ParseNetwork(network); err != nil {
+		faults = append(faults, err)
+	}
+	if hasRegion {
+		c.Region = registry.Fold(region)
+		if err := checkRegion(region); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return c, errors.Join(faults...)
+}
+
+// parsePrefix parses the prefix of clients' addresses.
+func parsePrefix(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is no prefix of addresses such as 172.17.0.0/16", s)
+	case p.Masked() != p:
+		return p, fmt.Errorf("%v has bits beyond its length; did you mean %v?", p, p.Masked())
+	case p.Addr().Is4In6():
+		return p, fmt.Errorf("%v is an IPv4 prefix in disguise; write it as IPv4", p)
+	case sixPN.Overlaps(p) && p.Bits() >= sixPN.Bits():
+		return p, fmt.Errorf("%v is part of %v, where an address itself says its network", p, sixPN)
+	}
+	return p, nil
+}
+
+// clientMap returns the client map that c asks for. Without any, a registry
+// whose only network is the given one is served to loopback; 0 stands for none
+// or several.
+func clientMap(c config, only registry.Network) []zone.Client {
+	var clients []zone.Client
+	has := make(map[netip.Prefix]bool)
+	for _, s := range c.Clients {
+		client, err := parseClient(s)
+		if err != nil {
+			panic(fmt.Sprintf("client %q: %v", s, err)) // load has checked it
+		}
+		clients = append(clients, client)
+		has[client.Prefix] = true
+	}
+	place := func(prefixes []netip.Prefix, n registry.Network) {
+		for _, p := range prefixes {
+			if !has[p] {
+				clients = append(clients, zone.Client{Prefix: p, Network: n})
+			}
+		}
+	}
+	switch {
+	case c.Network != "":
+		n, err := registry.ParseNetwork(c.Network)
+		if err != nil {
+			panic(fmt.Sprintf("network %q: %v", c.Network, err)) // load has checked it
+		}
+		place(local, n)
+	case len(clients) == 0 && only != 0:
+		place(loopback, only)
+	}
+	return clients
+}
+
+// onlyNetwork returns the network of s if it has exactly one, else 0.
+func onlyNetwork(s *registry.Snapshot) registry.Network {
+	only := registry.Network(0)
+	for n := range s.Networks() {
+		if only != 0 {
+			return 0
+		}
+		only = n.Network
+	}
+	return only
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/resolver"
+	"github.com/internaldns/internaldns/zone"
+)
+
+// A server is the program at work: the packages, introduced to each other.
+type server struct {
+	config config
+	log    *zap.Logger
+	banner io.Writer // where a first run is told what to try; nil for none
+
+	dns       metrics.DNS
+	store     *registry.Store
+	publisher *zone.Publisher
+	source    source
+
+	state atomic.Pointer[error] // why queries are not answered; nil if they are
+}
+
+// A source is where facts come from. It is what file.Source promises.
+type source interface {
+	Load(ctx context.Context) error
+	Run(ctx context.Context) error
+	Reload()
+	Status() file.Status
+}
+
+// Why queries are not answered.
+var (
+	errNotLoaded = errors.New("the facts are not loaded yet")
+	errStopping  = errors.New("the server is stopping")
+)
+
+// run serves until ctx is done, and then stops in order and returns nil. Other
+// errors are those that kept it from starting or serving on. Each value of
+// hangups has the facts read again. This is what runs, in the order it starts:
+//
+//	sockets    DNS and admin are bound: where that fails, nothing starts
+//	admin      says that we live, and whether we are ready
+//	resolver   answers; until there are facts, SERVFAIL
+//	load       reads the facts, all of them; then we are ready
+//	source     follows the facts
+//	hangups    asks the source to look again
+//
+// It stops in the other order: when the facts stand still, the resolver answers
+// what it has, and the admin listener is there to the end.
+func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
+	s.state.Store(&errNotLoaded)
+	resolver, err := s.listen()
+	if err != nil {
+		return err
+	}
+	admin, err := s.listenAdmin()
+	if err != nil {
+		resolver.Close()
+		return err
+	}
+
+	running := newTasks(ctx)
+	defer running.stop()
+	if admin != nil {
+		running.start("admin", admin.run)
+	}
+	running.start("resolver", resolver.Run)
+	if err := s.load(running.ctx); err != nil {
+		return running.reason(err)
+	}
+	running.start("source", s.source.Run)
+	running.start("hangups", func(ctx context.Context) error { return s.follow(ctx, hangups) })
+	if err := s.ready(resolver.Addrs(), admin); err != nil {
+		return err
+	}
+
+	<-running.ctx.Done()
+	s.state.Store(&errStopping)
+	s.log.Info("stopping")
+	running.stop()
+	return running.reason(nil)
+}
+
+// listen binds the sockets that queries come to.
+func (s *server) listen() (*resolver.Server, error) {
+	here := interfaceAddrs()
+	listen, skipped := s.config.listenOn(here)
+	for _, addr := range skipped {
+		s.log.Warn("this machine does not have the address, so it is left out", zap.String("listen", addr))
+	}
+	for _, addr := range absent(listen, here) {
+		s.log.Warn("the address is on no interface; queries are answered once it is", zap.String("listen", addr))
+	}
+	srv, err := resolver.Listen(resolver.Config{
+		Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Log: s.log,
+	})
+	if err != nil {
+		return nil, listenFault(err, "listen")
+	}
+	return srv, nil
+}
+
+// listenAdmin binds the admin listener; nil if there shall be none.
+func (s *server) listenAdmin() (*admin, error) {
+	if s.config.Admin == adminOff {
+		return nil, nil
+	}
+	a, err := listenAdmin(s.config.Admin, s.notReady, metrics.New(&s.dns, s.figures()))
+	if err != nil {
+		return nil, listenFault(err, "admin")
+	}
+	return a, nil
+}
+
+// load reads the facts for the first time and decides who sees them.
+func (s *server) load(ctx context.Context) error {
+	if err := s.source.Load(ctx); err != nil {
+		return s.loadFault(err)
+	}
+	clients := clientMap(s.config, onlyNetwork(s.store.Snapshot()))
+	s.publisher.SetClients(clients)
+	s.publisher.Ready()
+	switch {
+	case len(clients) == 0:
+		s.log.Warn("only clients with 6PN addresses are in a network; place others with --network or --client")
+	case s.config.Network == "" && len(s.config.Clients) == 0:
+		s.log.Info("the registry has one network, so loopback is placed in it", zap.Stringer("network", clients[0].Network))
+	}
+	return nil
+}
+
+// loadFault says what kept the facts from being loaded, one line a fault.
+func (s *server) loadFault(err error) error {
+	faults, ok := errors.AsType[registry.Faults](err)
+	if !ok {
+		return fmt.Errorf("registry: %w", err)
+	}
+	var lines []error
+	for _, f := range eachLine(faults, func(line string) string { return s.config.Registry + ": " + line }) {
+		lines = append(lines, f)
+	}
+	return errors.Join(lines...)
+}
+
+// ready tells everyone that queries are answered now.
+func (s *server) ready(addrs []netip.AddrPort, admin *admin) error {
+	s.state.Store(nil)
+	fields := []zap.Field{zap.Stringers("dns", addrs)}
+	if admin != nil {
+		fields = append(fields, zap.String("admin", admin.addr()))
+	}
+	s.log.Info("serving", fields...)
+	if s.banner == nil {
+		return nil
+	}
+	return writeBanner(s.banner, s.store.Snapshot(), addrs[len(addrs)-1], self())
+}
+
+// notReady returns why queries are not answered, or nil if they are.
+func (s *server) notReady() error {
+	if why := s.state.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// follow has the facts read again whenever someone hangs up, until ctx is done.
+func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			s.log.Info("hangup: the facts are read again")
+			s.source.Reload()
+		}
+	}
+}
+
+// figures returns what the server knows beside its queries, for scrapes.
+func (s *server) figures() metrics.Figures {
+	return metrics.Figures{
+		Build:  build(),
+		States: registry.States[:],
+		Facts: func() metrics.Facts {
+			snap, stats := s.store.Snapshot(), s.store.Snapshot().Stats()
+			machines := make(map[string]int, len(registry.States)+1)
+			for i, state := range registry.States {
+				machines[state] = stats.Machines[i]
+			}
+			machines[""] = stats.Machines[len(registry.States)]
+			return metrics.Facts{
+				Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Peers: stats.Peers, Flycast: stats.Flycast,
+				Regions:  len(snap.Geography().Codes()),
+				Machines: machines,
+				Unformed: s.publisher.Table().Unnamed(),
+			}
+		},
+		Source: func() metrics.Source {
+			st := s.source.Status()
+			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
+		},
+	}
+}

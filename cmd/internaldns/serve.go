@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/zone"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Answer queries from a registry",
+		Long: `Answers queries from a registry file, over UDP and TCP, and follows the file as
+it changes. Without --registry, a sample organisation is served to loopback.
+
+A client's own address says in which network it is (fdaa:NNNN:NNNN:…), or else
+the address it asks (fdaa:NNNN:NNNN::3). Others are placed by --network and
+--client, or refused.
+
+Every flag can be given as a variable of the environment too: --max-udp-size as
+INTERNALDNS_MAX_UDP_SIZE, lists separated by spaces. So it can in the YAML file
+that --config names, as max_udp_size. Flags win over the environment, and the
+environment wins over the file.
+
+SIGHUP has the registry file read again at once. SIGTERM and SIGINT answer what
+has arrived, and stop; a second one stops at once.`,
+		Example: `  # The sample, on 127.0.0.1:5300:
+  internaldns serve
+
+  # Your own registry, for Docker containers and processes of this host:
+  internaldns serve --registry org.json --network fdaa:0:18::/48 --listen 127.0.0.1:5300 --listen 172.17.0.1:53
+
+  # Two networks, told apart by the clients' addresses:
+  internaldns serve --registry org.json --client 10.1.0.0/16=fdaa:0:18::/48,ams --client 10.2.0.0/16=fdaa:3:9018::/48
+
+  # On the address that machines know, before the network is up:
+  internaldns serve --registry org.json --listen [fdaa::3]:53
+
+  internaldns serve --config internaldns.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := load(cmd.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), c)
+		},
+	}
+	addFlags(cmd.Flags(), "registry", "listen", "network", "client", "region", "ttl", "max_udp_size", "admin", "log_level", "config")
+	return cmd
+}
+
+// serve makes the server that c asks for, and runs it.
+func (p *program) serve(ctx context.Context, c config) error {
+	// From the first moment on: a hangup must never end us.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
+	s := &server{config: c, log: newLog(p.stderr, c.level())}
+	s.publisher = zone.NewPublisher(zone.Options{TTL: uint32(c.TTL / time.Second), Region: c.Region})
+	s.store = registry.NewStore(s.publisher.Commit)
+	if c.Registry != "" {
+		s.source = file.NewSource(c.Registry, s.store, s.log)
+	} else {
+		s.source = &sampleSource{store: s.store, log: s.log}
+		s.config.placeSample()
+		s.banner = p.stdout
+	}
+	return s.run(ctx, hangups)
+}
