@@ -75,24 +75,32 @@ func FuzzParse(f *testing.F) {
 		if len(msg) > MaxMessageLen {
 			t.Skip("longer than any message")
 		}
-		var q Query
-		v := q.Parse(msg)
-		want := stateOf(t, v, &q)
-
-		testAgainstSlow(t, msg, v, &q)
-		testAgainstMiekg(t, msg, v, &q)
-		testResponse(t, v, &q)
-		testReadsOnlyMsg(t, msg, want)
-
-		var used Query
-		used.Parse(before)
-		if got := stateOf(t, used.Parse(msg), &used); got != want {
-			t.Errorf("after another query\n got %+v\nwant %+v", got, want)
-		}
-		if got := stateOf(t, q.Parse(msg), &q); got != want {
-			t.Errorf("the second time\n got %+v\nwant %+v", got, want)
-		}
+		testParse(t, msg, before)
 	})
+}
+
+// testParse holds Parse of msg against its twin and against miekg/dns, and
+// checks what is true of any message. A Query that had parsed before must show
+// nothing of it.
+func testParse(t *testing.T, msg, before []byte) {
+	t.Helper()
+	var q Query
+	v := q.Parse(msg)
+	want := stateOf(t, v, &q)
+
+	testAgainstSlow(t, msg, v, &q)
+	testAgainstMiekg(t, msg, v, &q)
+	testResponse(t, v, &q)
+	testReadsOnlyMsg(t, msg, want)
+
+	var used Query
+	used.Parse(before)
+	if got := stateOf(t, used.Parse(msg), &used); got != want {
+		t.Errorf("after another query\n got %+v\nwant %+v", got, want)
+	}
+	if got := stateOf(t, q.Parse(msg), &q); got != want {
+		t.Errorf("the second time\n got %+v\nwant %+v", got, want)
+	}
 }
 
 // testAgainstSlow compares all that q shows with what parseSlow finds.
@@ -181,6 +189,9 @@ func testAgainstMiekg(t *testing.T, msg []byte, v Verdict, q *Query) {
 	}
 	r := parseSlow(msg)
 	msg = blinded(msg, r)
+	if !slices.Equal(parseSlow(msg).types, r.types) {
+		return // a pointer leads to what was changed, and makes it part of a name
+	}
 	var m dns.Msg
 	err := m.Unpack(msg)
 	switch {

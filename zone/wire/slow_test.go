@@ -222,7 +222,10 @@ func readName(msg []byte, off int, pointers *int) (labels [][]byte, end int, f f
 		switch n := int(msg[off]); n >> 6 {
 		case 0b00:
 			if n == 0 {
-				return labels, max(end, off+1), ""
+				if end == 0 {
+					end = off + 1
+				}
+				return labels, end, ""
 			}
 			if octets += 1 + n; octets > 255 {
 				return nil, 0, faultLong
