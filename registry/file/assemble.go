@@ -2,7 +2,6 @@ package file
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -12,6 +11,7 @@ import (
 type assembly struct {
 	facts  registry.Facts
 	faults registry.Faults // of apps and machines, in the order of the file
+	silent registry.Faults // what Validate need not say, since it follows from faults
 }
 
 // assemble makes facts of what w walked through, and of its machines as the pool
@@ -31,23 +31,27 @@ func assemble(w *walk, machines []decoded) *assembly {
 // is no fault of the app's.
 func (s *assembly) app(a *app, machines []decoded, cutShort bool) {
 	object := a.object()
-	if a.network == 0 {
-		a.network = networkOf(machines)
-	}
-	excused := cutShort || a.faulted("network") || a.faulted("machines") ||
-		slices.ContainsFunc(machines, func(d decoded) bool { return len(d.faults) > 0 })
-	if a.network == 0 && a.name != "" && !excused {
-		a.fault("network", "is missing, and no machine's address names one")
-	}
 	s.faults = append(s.faults, in(object, a.faults)...)
+	excused := cutShort || a.faulted("network") || a.faulted("machines")
 	for i := range machines {
 		d := &machines[i]
 		if len(d.faults) > 0 {
 			s.faults = append(s.faults, in(d.object(i, object), d.faults)...)
+			excused = true
 		}
 	}
-	if a.network == 0 || a.name == "" {
+	if a.name == "" {
 		return // nothing can be said of its machines but by themselves
+	}
+	if a.network == 0 {
+		a.network = networkOf(machines)
+	}
+	if a.network == 0 {
+		s.facts.Apps = append(s.facts.Apps, registry.App{Name: a.name}) // for Validate to refuse
+		if excused {
+			s.silent = append(s.silent, registry.Fault{Object: object, Field: "network"})
+		}
+		return
 	}
 	s.facts.Apps = append(s.facts.Apps, registry.App{Network: a.network, Name: a.name})
 	for _, addr := range a.flycast {

@@ -26,30 +26,30 @@ type cursor struct {
 
 // read calls field for each key of object, which must be well-formed JSON. field
 // must consume the value with one of the methods below. name is good until then.
+// read reports false, with a fault, if object is none.
 //
-// If a key is given twice, at any depth, field may be called for the same key
-// more than once. read reports false, with a fault, if object is none.
+// A key that is given twice, at any depth, is a fault, and makes read start over
+// where it found it: field is called again for the keys before.
 func (c *cursor) read(object jsontext.Value, field func(name []byte)) bool {
-	c.faults = nil
+	ok := c.readOnce(object, field)
+	if c.err != nil {
+		// Once more, without the check, so that one fault does not hide others.
+		c.readOnce(object, field, jsontext.AllowDuplicateNames(true))
+		c.faults = append(duplicates(object), c.faults...)
+	}
+	return ok
+}
+
+// readOnce is read without starting over.
+func (c *cursor) readOnce(object jsontext.Value, field func(name []byte), opts ...jsontext.Options) bool {
+	c.faults, c.err = nil, nil
 	if k := object.Kind(); k != jsontext.KindBeginObject {
 		c.faultf("", "want an object, got %s", kindName(k))
 		return false
 	}
-	c.open(object)
-	c.fields("", field)
-	if c.err != nil {
-		// Start over without the check, so that one fault does not hide others.
-		c.faults = duplicates(object)
-		c.open(object, jsontext.AllowDuplicateNames(true))
-		c.fields("", field)
-	}
-	return true
-}
-
-func (c *cursor) open(object jsontext.Value, opts ...jsontext.Options) {
 	c.src = *bytes.NewBuffer(object)
 	c.dec.Reset(&c.src, opts...)
-	c.err = nil
+	return c.fields("", field)
 }
 
 // fields reads an object that is the value of a field and calls each for its

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -25,12 +26,10 @@ func Parse(name string, r io.Reader, progress func(machines int)) (*registry.Fac
 	if progress == nil {
 		progress = func(int) {}
 	}
-	r, yaml, err := form(name, r)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
+	buffered := bufio.NewReaderSize(r, readSize)
+	r = buffered
 	var faults registry.Faults
-	if yaml {
+	if isYAML(name, buffered) {
 		text, err := io.ReadAll(io.LimitReader(r, maxYAML+1))
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
@@ -53,40 +52,40 @@ func Parse(name string, r io.Reader, progress func(machines int)) (*registry.Fac
 	if w.end != nil {
 		faults = append(faults, *w.end)
 	}
-	faults = append(faults, news(a.facts.Validate(), faults)...)
+	faults = append(faults, news(a.facts.Validate(), append(a.silent, faults...))...)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return &a.facts, nil
 }
 
-// form says whether r is YAML, and returns r as it was before it looked.
-func form(name string, r io.Reader) (_ io.Reader, yaml bool, err error) {
+// readSize is how many octets are read from a file at once; the JSON decoder
+// would ask for 4096.
+const readSize = 64 << 10
+
+// isYAML says whether the file of that name, which r begins to read, is YAML. It
+// consumes nothing.
+func isYAML(name string, r *bufio.Reader) bool {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml":
-		return r, true, nil
+		return true
 	case ".json":
-		return r, false, nil
+		return false
 	}
-	var seen []byte
-	for len(bytes.TrimLeft(seen, " \t\r\n")) == 0 {
-		var b [1]byte
-		n, err := r.Read(b[:])
-		seen = append(seen, b[:n]...)
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for n := 1; ; n++ {
+		b, err := r.Peek(n)
 		if err != nil {
-			return nil, false, err
+			return false // nothing but white space, or an error to come
+		}
+		if c := b[n-1]; !strings.ContainsRune(" \t\r\n", rune(c)) {
+			return c != '{'
 		}
 	}
-	text := bytes.TrimLeft(seen, " \t\r\n")
-	return io.MultiReader(bytes.NewReader(seen), r), len(text) > 0 && text[0] != '{', nil
 }
 
 // news returns the faults in err, which Validate returned, that are about a
-// field of which nothing was said yet: a field that could not be decoded looks
-// empty to Validate.
+// field of which nothing was said: a field that could not be decoded looks empty
+// to Validate.
 func news(err error, said registry.Faults) registry.Faults {
 	var found registry.Faults
 	if !errors.As(err, &found) || len(said) == 0 {

@@ -136,7 +136,7 @@ func (w *walk) rtts(v jsontext.Value) {
 		return
 	}
 	c := &w.cursor
-	c.read(v, func(name []byte) {
+	c.readOnce(v, func(name []byte) {
 		from := registry.Fold(string(name))
 		c.fields(join("", string(name)), func(name []byte) {
 			rtt := registry.RTT{From: from, To: registry.Fold(string(name))}
@@ -151,8 +151,8 @@ func (w *walk) rtts(v jsontext.Value) {
 			}
 			in(fmt.Sprintf("rtt_ms %s to %s", quote(rtt.From), quote(rtt.To)), c.faults[before:])
 		})
-	})
-	for _, f := range c.faults {
+	}, jsontext.AllowDuplicateNames(true))
+	for _, f := range append(duplicates(v), c.faults...) {
 		if f.Object == "" {
 			f.Field = join("rtt_ms", f.Field)
 		}
