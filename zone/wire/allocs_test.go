@@ -42,8 +42,11 @@ func TestAppendAllocs(t *testing.T) {
 	}
 }
 
-// BenchmarkParse measures one query from octets to verdict. A datagram costs
-// about 3 µs to receive and send, so this is what one would least notice.
+// BenchmarkParse measures one query from octets to verdict.
+//
+// Lower-casing eight octets at a time, in one word, takes 2 ns off AAAA and 15 ns
+// off long. A datagram costs 3,000 ns to receive and send, so the plain loop
+// stays.
 func BenchmarkParse(b *testing.B) {
 	for _, bb := range []struct{ name, msg string }{
 		{"AAAA", head + web + aaaa},
@@ -66,8 +69,9 @@ func BenchmarkParse(b *testing.B) {
 }
 
 // BenchmarkParseWorst measures the message that takes longest to parse: 64 KiB
-// of records, each of whose owners takes as many pointers as are allowed. In
-// octets per second it must stay within sight of ordinary queries.
+// of records, each of whose owners takes as many pointers as are allowed. It may
+// cost no more than the 2,000 ordinary queries that as many octets could hold,
+// each with a response to send: some 5 ms.
 func BenchmarkParseWorst(b *testing.B) {
 	msg := octets(b, pointerChain(MaxLabels))
 	last := msg[len(msg)-16:] // the record whose owner ends the chain
@@ -95,3 +99,13 @@ func BenchmarkAppendError(b *testing.B) {
 		AppendError(buf, &q, RefusedR, FlagRA, Options{EDE: EDEProhibited})
 	}
 }
+
+// Linux, 2 cores of an Intel Xeon, Go 1.26.8, at ca40786:
+//
+//	BenchmarkParse/AAAA        25.9 ns/op     0 B/op   0 allocs/op
+//	BenchmarkParse/EDNS        33.5 ns/op     0 B/op   0 allocs/op
+//	BenchmarkParse/cookie      35.2 ns/op     0 B/op   0 allocs/op
+//	BenchmarkParse/long        46.7 ns/op     0 B/op   0 allocs/op
+//	BenchmarkParse/longest      203 ns/op     0 B/op   0 allocs/op
+//	BenchmarkParseWorst     1595000 ns/op     0 B/op   0 allocs/op
+//	BenchmarkAppendError        9.5 ns/op     0 B/op   0 allocs/op

@@ -116,9 +116,13 @@ func TestParseFollowsPointersOnlyBackwardsInAdditional(t *testing.T) {
 		{"a pointer behind a pointer must not point forwards again",
 			// Octet 44, the second owner, points at 42, RDATA that points at 44.
 			two + "c00c" + "0001 0001 00000000 0002 c02c" + "c02a" + a, FormErr},
+		{"a pointer behind a pointer must not point forwards at all",
+			// Octet 45, the second owner, points at 42, RDATA that points at 44,
+			// where a root label stands.
+			two + "c00c" + "0001 0001 00000000 0003 c02c 00" + "c02a" + a, FormErr},
 		{"a pointer needs its second octet", headX + web + aaaa + "c0", FormErr},
 		{"a label of kind 01 is malformed", headX + web + aaaa + "41 00" + a, FormErr},
-		{"a label of kind 10 is malformed", headX + web + aaaa + "81 00" + a, FormErr},
+		{"a label of kind 10 is malformed", headX + web + aaaa + "80 0c" + a, FormErr},
 		{"an owner needs an end", headX + web + aaaa + "03'web'", FormErr},
 		{"an owner that is cut off is malformed", headX + web + aaaa + "03'we'", FormErr},
 		{"a record of only an owner is malformed", headX + web + aaaa + "00", FormErr},

@@ -12,7 +12,7 @@ import (
 func TestParseOfRandomMessages(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %#x", seed)
-	g := generator{Rand: rand.New(rand.NewPCG(seed, 0))}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0))}
 	verdicts := map[Verdict]int{}
 	before := g.message()
 	for range 10_000 {
@@ -33,24 +33,28 @@ func TestParseOfRandomMessages(t *testing.T) {
 }
 
 // A generator makes messages.
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	targets []int // where names and pointers began in the message being made
+}
 
 // rarely is true one time in n.
-func (g generator) rarely(n int) bool { return g.IntN(n) == 0 }
+func (g *generator) rarely(n int) bool { return g.IntN(n) == 0 }
 
 // pick returns one of those given; the first half of the time.
-func pick[T any](g generator, usual T, others ...T) T {
+func pick[T any](g *generator, usual T, others ...T) T {
 	if len(others) == 0 || g.rarely(2) {
 		return usual
 	}
 	return others[g.IntN(len(others))]
 }
 
-func (g generator) message() []byte {
+func (g *generator) message() []byte {
 	flags := pick(g, FlagRD, 0, FlagRD|FlagCD, 0x077f)
 	if g.rarely(20) {
 		flags = g.IntN(1 << 16)
 	}
+	g.targets = g.targets[:0]
 	msg := binary.BigEndian.AppendUint16(nil, uint16(g.Uint32()))
 	msg = binary.BigEndian.AppendUint16(msg, uint16(flags))
 	msg = append(msg, 0, 1, 0, 0, 0, 0, 0, 0)
@@ -79,7 +83,8 @@ func (g generator) message() []byte {
 }
 
 // name appends a name; one in pointers ends with a compression pointer.
-func (g generator) name(msg []byte, pointers int) []byte {
+func (g *generator) name(msg []byte, pointers int) []byte {
+	g.targets = append(g.targets, len(msg))
 	for range pick(g, 2, 0, 1, 3, 4, 120, 127, 128) {
 		n := pick(g, 1, 1, 1, 3, 8, 1+g.IntN(63))
 		msg = append(msg, byte(n))
@@ -91,18 +96,27 @@ func (g generator) name(msg []byte, pointers int) []byte {
 		}
 	}
 	if g.rarely(pointers) {
-		return binary.BigEndian.AppendUint16(msg, 0xC000|uint16(g.IntN(min(len(msg)+4, 1<<14))))
+		return g.pointer(msg)
 	}
 	return append(msg, 0)
 }
 
-func (g generator) record(msg []byte) []byte {
+// pointer appends a compression pointer, mostly to a name or pointer begun
+// before, or a little behind its begin.
+func (g *generator) pointer(msg []byte) []byte {
+	to := g.targets[g.IntN(len(g.targets))] + pick(g, 0, 0, 2, g.IntN(8))
+	g.targets = append(g.targets, len(msg))
+	kind := pick(g, 0xC000, 0xC000, 0xC000, 0xC000, 0xC000, 0x8000)
+	return binary.BigEndian.AppendUint16(msg, uint16(kind|to&0x3FFF))
+}
+
+func (g *generator) record(msg []byte) []byte {
 	rtype := pick(g, TypeOPT, TypeA, TypePTR, TypeSIG, TypeTSIG, 65280)
 	switch {
 	case rtype == TypeOPT && !g.rarely(20):
 		msg = append(msg, 0)
 	case g.rarely(2):
-		msg = append(msg, 0xC0, HeaderLen)
+		msg = g.pointer(msg)
 	default:
 		msg = g.name(msg, 2)
 	}
@@ -116,7 +130,9 @@ func (g generator) record(msg []byte) []byte {
 			msg = g.option(msg)
 		}
 	case TypePTR:
-		msg = g.name(msg, 2)
+		for range pick(g, 1, 2, 3) {
+			msg = g.name(msg, 2)
+		}
 	case TypeSIG:
 		msg = append(msg, 0, byte(pick(g, 0, 28)))
 	default:
@@ -130,7 +146,7 @@ func (g generator) record(msg []byte) []byte {
 	return msg
 }
 
-func (g generator) option(msg []byte) []byte {
+func (g *generator) option(msg []byte) []byte {
 	n := pick(g, 0, 0, 2, 8, 8, 8, 24, 40, g.IntN(50))
 	code := pick(g, optionKeepalive, 3, 8, 65001)
 	if n >= 8 {
