@@ -1,0 +1,88 @@
+package resolver
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+)
+
+// A responder turns one query after another into responses. It belongs to one
+// goroutine.
+type responder struct {
+	zone   *zone.Publisher
+	shard  *metrics.Shard
+	frame  zone.Frame // of UDP: Limit is the most octets that any client gets
+	stream bool       // over TCP
+
+	q wire.Query
+	a zone.Answer
+}
+
+// respond appends the response to msg, which came from src to dst, to out, and
+// returns it; empty if none is owed. out must be empty and have room for
+// r.frame.Limit octets, or respond allocates. msg is not kept.
+func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
+	verdict := r.q.Parse(msg)
+	if r.stream && r.q.Keepalive == wire.KeepaliveBroken && verdict == wire.Answer {
+		verdict = wire.FormErr // RFC 7828, Section 3.2.1: only a server sends a timeout
+	}
+	switch verdict {
+	case wire.Answer:
+	case wire.Drop:
+		r.shard.Drop(dropReason(msg))
+		return nil
+	default:
+		rcode := verdict.RCode()
+		out = wire.AppendError(out, &r.q, rcode, r.frame.Flags, r.frame.Options)
+		r.note(src, rcode, msg, out)
+		return out
+	}
+	frame := r.frame
+	if !r.stream {
+		frame.Limit = min(frame.Limit, int(r.q.UDPSize))
+	}
+	view := r.zone.Table().For(src, dst)
+	view.Lookup(&r.q, frame.Limit, &r.a)
+	out, cut := r.a.AppendTo(out, &r.q, frame)
+	if cut {
+		r.shard.Truncated()
+	}
+	r.note(src, r.a.RCode(), msg, out)
+	return out
+}
+
+func (r *responder) note(src netip.Addr, rcode wire.RCode, msg, out []byte) {
+	r.shard.Note(r.q.Type, src.Is6() && !src.Is4In6(), uint16(rcode), len(msg), len(out))
+}
+
+// dropReason says why the form of msg asks for no response.
+func dropReason(msg []byte) metrics.Reason {
+	if len(msg) < wire.HeaderLen {
+		return metrics.DropShort
+	}
+	return metrics.DropResponse
+}
+
+// newResponder returns the responder of a UDP worker.
+func (s *Server) newUDPResponder() responder {
+	return responder{
+		zone:  s.config.Zone,
+		shard: s.config.Metrics.NewShard(metrics.UDP),
+		frame: zone.Frame{Limit: s.config.MaxUDPSize, Truncate: true},
+	}
+}
+
+// newTCPResponder returns the responder of a TCP connection, but for its shard.
+func (s *Server) newTCPResponder() responder {
+	return responder{
+		zone:   s.config.Zone,
+		stream: true,
+		frame: zone.Frame{
+			Limit:   wire.MaxMessageLen,
+			Options: wire.Options{Keepalive: uint16(min(s.config.TCPIdle/(100*time.Millisecond), 0xFFFF))},
+		},
+	}
+}

@@ -1,0 +1,194 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+	"go.uber.org/zap"
+)
+
+// Config is what a Server needs. Zone, Metrics and Log must be set, and Listen
+// must not be empty; zero values of the rest stand for the defaults.
+type Config struct {
+	// Listen holds addresses as HOST:PORT, where HOST is an IP address. An
+	// address need not be on an interface yet. Port 0 takes a free one, the
+	// same for UDP and TCP.
+	Listen []string
+
+	Zone    *zone.Publisher
+	Metrics *metrics.DNS
+	Log     *zap.Logger
+
+	// MaxUDPSize is the most octets of a UDP response, also to clients that
+	// would take more. Default DefaultMaxUDPSize.
+	MaxUDPSize int
+	// UDPWorkers is the number of sockets, and goroutines, for each listen
+	// address. Default: the processors that the program may use.
+	UDPWorkers int
+
+	// TCPConns is the number of TCP connections that may be open at all listen
+	// addresses together. Default 1000.
+	TCPConns int
+	// TCPIdle is how long a connection may take to bring a whole query, or to
+	// take a response. Default 10s.
+	TCPIdle time.Duration
+	// TCPTotal is how long a connection may last. Default 5m.
+	TCPTotal time.Duration
+}
+
+// DefaultMaxUDPSize is the largest UDP response unless configured, in octets. On
+// a private network larger datagrams than the usual 1232 pass, in fragments if
+// need be, and spare the client a TCP connection; only clients that announce so
+// much get it.
+const DefaultMaxUDPSize = 8192
+
+func (c *Config) setDefaults() {
+	set := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	set(&c.MaxUDPSize, DefaultMaxUDPSize)
+	set(&c.UDPWorkers, runtime.GOMAXPROCS(0))
+	set(&c.TCPConns, 1000)
+	c.MaxUDPSize = min(max(c.MaxUDPSize, wire.MinUDPSize), wire.MaxMessageLen)
+	if c.TCPIdle == 0 {
+		c.TCPIdle = 10 * time.Second
+	}
+	if c.TCPTotal == 0 {
+		c.TCPTotal = 5 * time.Minute
+	}
+}
+
+// A Server answers DNS queries at its listen addresses.
+type Server struct {
+	config  Config
+	workers []*udpWorker
+	tcp     *tcpServer
+	addrs   []netip.AddrPort
+}
+
+// Listen binds all of c's addresses, or none and returns everything that failed.
+func Listen(c Config) (*Server, error) {
+	c.setDefaults()
+	s := &Server{config: c}
+	s.tcp = newTCPServer(s)
+	var errs []error
+	for _, addr := range c.Listen {
+		if err := s.bind(addr); err != nil {
+			errs = append(errs, fmt.Errorf("listen at %s: %w", addr, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Addrs returns the addresses that the server is bound to, in the order of
+// Config.Listen.
+func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
+
+// bind binds TCP first: its port cannot be shared, so that a second server at
+// the same address finds out, although the UDP sockets would share it.
+func (s *Server) bind(addr string) error {
+	want, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is no IP address and port", addr)
+	}
+	const attempts = 20 // with port 0, UDP may lack the port that TCP was given
+	for attempt := 1; ; attempt++ {
+		ln, err := listenTCP(addr)
+		if err != nil {
+			return err
+		}
+		got := ln.Addr().(*net.TCPAddr).AddrPort()
+		got = netip.AddrPortFrom(want.Addr(), got.Port())
+		workers, err := s.bindUDP(got)
+		if err == nil {
+			s.tcp.listeners = append(s.tcp.listeners, ln)
+			s.workers = append(s.workers, workers...)
+			s.addrs = append(s.addrs, got)
+			return nil
+		}
+		ln.Close()
+		if want.Port() != 0 || attempt == attempts {
+			return err
+		}
+	}
+}
+
+func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
+	var workers []*udpWorker
+	for range s.config.UDPWorkers {
+		conn, err := listenUDP(addr)
+		if err != nil {
+			for _, w := range workers {
+				w.conn.Close()
+			}
+			return nil, err
+		}
+		w, err := newUDPWorker(conn, addr.Addr(), s.newUDPResponder())
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		workers = append(workers, w)
+	}
+	return workers, nil
+}
+
+func (s *Server) close() {
+	for _, w := range s.workers {
+		w.conn.Close()
+	}
+	for _, ln := range s.tcp.listeners {
+		ln.Close()
+	}
+}
+
+// Run serves until ctx is done. Then it answers what has already come, closes
+// all sockets and waits for every goroutine. It returns nil after an orderly
+// stop, and otherwise the first error that made it stop. A Server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	var wg sync.WaitGroup
+	for _, w := range s.workers {
+		wg.Go(func() {
+			if err := w.serve(); err != nil {
+				stop(fmt.Errorf("serve UDP at %v: %w", w.conn.LocalAddr(), err))
+			}
+		})
+	}
+	for _, ln := range s.tcp.listeners {
+		wg.Go(func() {
+			if err := s.tcp.accept(ln); err != nil {
+				stop(fmt.Errorf("serve TCP at %v: %w", ln.Addr(), err))
+			}
+		})
+	}
+	<-ctx.Done()
+	for _, w := range s.workers {
+		w.stop()
+	}
+	s.tcp.stop()
+	wg.Wait()
+	s.tcp.wait()
+	s.close()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package resolver
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// listenUDP binds a UDP socket that shares its port with the other workers'.
+func listenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
+		return control(rc, func(fd int) error { return setUDPOptions(fd, network, addr.Addr().IsUnspecified()) })
+	}}
+	pc, err := lc.ListenPacket(context.Background(), "udp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return pc.(*net.UDPConn), nil
+}
+
+// listenTCP binds a TCP listener.
+func listenTCP(addr string) (*net.TCPListener, error) {
+	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
+		return control(rc, func(fd int) error { return setFreebind(fd, network) })
+	}}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
+}
+
+// control calls f with the descriptor of rc and joins both kinds of errors.
+func control(rc syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if cerr := rc.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
