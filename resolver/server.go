@@ -89,7 +89,7 @@ func Listen(c Config) (*Server, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		s.close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -148,7 +148,8 @@ func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	return workers, nil
 }
 
-func (s *Server) close() {
+// Close releases the sockets of a Server that will not run.
+func (s *Server) Close() {
 	for _, w := range s.workers {
 		w.conn.Close()
 	}
@@ -186,7 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.tcp.stop()
 	wg.Wait()
 	s.tcp.wait()
-	s.close()
+	s.Close()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
