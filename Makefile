@@ -1,0 +1,39 @@
+# make help lists what there is to make.
+
+GO      ?= go
+PKGS    := ./...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help build run test check lint soak fuzz netns bench bench-peers
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the program, as one static binary in bin/
+	$(STATIC) -o bin/internaldns ./cmd/internaldns
+
+run: ## serve the embedded sample organisation on port 5300
+	$(GO) run ./cmd/internaldns serve
+
+test: ## all tests that need neither root nor other programs
+	$(GO) test $(PKGS)
+
+check: lint ## what CI asks of a change, but for root and Debian's clients
+	$(GO) test -race -shuffle=on $(PKGS)
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
+	$(GO) vet $(PKGS)
+	$(GO) run $(STATICCHECK) $(PKGS)
+
+netns: build ## as root: every question over a real 6PN, and dig, host, nslookup
+	$(GO) test -count=1 ./test/netns
+
+FUZZTIME ?= 60s
+
+fuzz: ## each fuzz target for FUZZTIME
+	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./zone/wire
+	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./registry/file

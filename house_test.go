@@ -1,0 +1,118 @@
+// Package internaldns_test holds the tests of the project as a whole: who may
+// import whom, and that what the documents show is so.
+package internaldns_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/internaldns/internaldns"
+
+// mayImport is the map of the house: each package, the packages of this module
+// that it may know, and those of others. A package that is not named may know
+// none. "bench/..." and "test/..." may know all.
+var mayImport = map[string]struct{ ours, theirs []string }{
+	"zone/wire":       {},
+	"metrics":         {nil, []string{"github.com/prometheus/client_golang"}},
+	"registry":        {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
+	"registry/file":   {[]string{"registry"}, []string{"github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
+	"zone":            {[]string{"zone/wire", "registry"}, nil},
+	"resolver":        {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
+	"cmd/internaldns": {[]string{"zone", "zone/wire", "registry", "registry/file", "resolver", "metrics", "bench/load"}, []string{"github.com/spf13", "github.com/knadh/koanf", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+}
+
+// A listed package is what go list says of one.
+type listed struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,Imports,Deps,Standard"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var all []listed
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t, "./...")
+	if len(packages) < len(mayImport) {
+		t.Fatalf("go list found %d packages, fewer than the map has", len(packages))
+	}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		if strings.HasPrefix(name, "bench") || strings.HasPrefix(name, "test") || len(p.GoFiles) == 0 {
+			continue
+		}
+		may := mayImport[name]
+		for _, path := range p.Imports {
+			if ours, ok := strings.CutPrefix(path, module+"/"); ok {
+				if !slices.Contains(may.ours, ours) {
+					t.Errorf("%s imports %s", name, ours)
+				}
+			} else if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
+				if !slices.ContainsFunc(may.theirs, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+					t.Errorf("%s imports %s", name, path)
+				}
+			}
+		}
+	}
+}
+
+// The road of a query is free of what allocates and of what others decode.
+func TestTheHotPathKnowsNoFmtAndNoOtherDNSLibrary(t *testing.T) {
+	for _, p := range list(t, "./zone/wire") {
+		if slices.Contains(p.Deps, "fmt") {
+			t.Errorf("%s depends on fmt", p.ImportPath)
+		}
+	}
+	for _, p := range list(t, "./zone/wire", "./zone", "./resolver") {
+		if slices.Contains(p.Deps, "github.com/miekg/dns") {
+			t.Errorf("%s depends on github.com/miekg/dns", p.ImportPath)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItPromises(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		documented := len(p.GoFiles) == 0
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.PackageClauseOnly|parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			documented = documented || f.Doc.Text() != ""
+		}
+		if !documented {
+			t.Errorf("%s has no doc comment", p.ImportPath)
+		}
+	}
+}
