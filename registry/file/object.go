@@ -118,7 +118,11 @@ func (c *cursor) value(field, want string, kind jsontext.Kind) (jsontext.Value, 
 	return v, k == kind
 }
 
-func (c *cursor) skip() { c.fail(c.dec.SkipValue()) }
+// skip passes over a value. ReadValue does that in one go, unlike SkipValue.
+func (c *cursor) skip() {
+	_, err := c.dec.ReadValue()
+	c.fail(err)
+}
 
 func (c *cursor) token() {
 	_, err := c.dec.ReadToken()

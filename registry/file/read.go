@@ -62,14 +62,17 @@ const (
 // for that long, or restless for restlessTime, and returns its stamp.
 func settled(ctx context.Context, path string) (stamp, error) {
 	before, errBefore := stat(path)
-	if errBefore == nil && time.Since(before.modified) >= restTime {
-		return before, nil
-	}
 	for waited := time.Duration(0); ; {
-		if err := sleep(ctx, restTime); err != nil {
+		wait := restTime
+		if age := time.Since(before.modified); errBefore == nil && age >= restTime {
+			return before, nil
+		} else if errBefore == nil && age > 0 { // less than 0 is another machine's clock
+			wait -= age
+		}
+		if err := sleep(ctx, wait); err != nil {
 			return stamp{}, err
 		}
-		waited += restTime
+		waited += wait
 		now, err := stat(path)
 		switch {
 		case err == nil && errBefore == nil && now.same(before),
@@ -84,9 +87,9 @@ func settled(ctx context.Context, path string) (stamp, error) {
 // A sum is the SHA-256 of a file's content.
 type sum [sha256.Size]byte
 
-// sumFile reads the file at path and returns the sum of its content.
-func sumFile(path string) (sum, error) {
-	f, err := os.Open(path)
+// sum reads the file and returns the sum of its content.
+func (s *Source) sum() (sum, error) {
+	f, err := s.open(s.path)
 	if err != nil {
 		return sum{}, err
 	}
@@ -101,7 +104,7 @@ func sumFile(path string) (sum, error) {
 // parse reads the file and returns its facts, the sum of the content they come
 // from, which is good also if that has faults, and the faults.
 func (s *Source) parse() (*registry.Facts, sum, error) {
-	f, err := os.Open(s.path)
+	f, err := s.open(s.path)
 	if err != nil {
 		return nil, sum{}, err
 	}

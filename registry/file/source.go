@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -26,8 +28,11 @@ type Source struct {
 	path   string
 	store  *registry.Store
 	log    *zap.Logger
-	watch  func(path string) (watcher, error)
 	reload chan struct{}
+
+	// What tests replace.
+	watch func(path string) (watcher, error)
+	open  func(path string) (io.ReadCloser, error)
 
 	mu     sync.Mutex
 	status Status // guarded by mu
@@ -60,8 +65,9 @@ func NewSource(path string, store *registry.Store, log *zap.Logger) *Source {
 		path:   path,
 		store:  store,
 		log:    log.With(zap.String("path", path)),
-		watch:  watchFile,
 		reload: make(chan struct{}, 1),
+		watch:  watchFile,
+		open:   func(path string) (io.ReadCloser, error) { return os.Open(path) },
 	}
 }
 
@@ -128,7 +134,7 @@ func (s *Source) refresh(ctx context.Context, force bool) error {
 		if err != nil {
 			return s.missing(err, force)
 		}
-		content, err := sumFile(s.path)
+		content, err := s.sum()
 		if err != nil {
 			return s.missing(err, force)
 		}
@@ -173,7 +179,7 @@ func (s *Source) apply(ctx context.Context, facts *registry.Facts, content sum, 
 		if err := sleep(ctx, secondLook); err != nil {
 			return err
 		}
-		if again, err := sumFile(s.path); err != nil || again != content {
+		if again, err := s.sum(); err != nil || again != content {
 			return errChanged
 		}
 		s.warn("the registry file still says so; the machines are taken away", lost)

@@ -22,11 +22,12 @@ const (
 	// the text, so a larger one could take the server down. JSON has no limit.
 	maxYAML = 64 << 20
 
-	// maxAliased bounds what aliases may add to a YAML file, in octets (each
-	// node counts as one more). It is enough for 20,000 machines that share a
-	// block of defaults of 800, and keeps a few lines of aliases of aliases
-	// from filling the memory.
+	// maxAliased bounds what aliases may add to a YAML file, in octets, of
+	// which each node counts for nodeCost besides its text. It is enough for
+	// 15,000 machines that share a block of defaults of 20 lines, and keeps a
+	// few lines of aliases of aliases from filling the memory.
 	maxAliased = 16 << 20
+	nodeCost   = 16
 
 	// maxDepth is how deep a YAML file may be nested, as jsontext has it for
 	// JSON.
@@ -298,7 +299,7 @@ func (c *converter) spend(n *yaml.Node) {
 	if c.aliases == 0 {
 		return
 	}
-	if c.aliased += 1 + len(n.Value); c.aliased > maxAliased {
+	if c.aliased += nodeCost + len(n.Value); c.aliased > maxAliased {
 		c.fail(n, "aliases make the file larger by more than %d MiB", maxAliased>>20)
 	}
 }
