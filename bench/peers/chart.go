@@ -1,0 +1,238 @@
+//go:build linux
+
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Colours of the bars: ours in strong ones, others in grey, darker for larger
+// sets. They keep their order when printed without colour.
+var (
+	oursColours   = []color.Color{color.RGBA{0x8f, 0xc1, 0xf2, 0xff}, color.RGBA{0x2f, 0x7f, 0xd1, 0xff}, color.RGBA{0x12, 0x4a, 0x8a, 0xff}}
+	othersColours = []color.Color{color.RGBA{0xd2, 0xd5, 0xda, 0xff}, color.RGBA{0x9a, 0xa0, 0xa8, 0xff}, color.RGBA{0x5c, 0x63, 0x6c, 0xff}}
+	ink           = color.RGBA{0x24, 0x29, 0x2f, 0xff}
+	faint         = color.RGBA{0xe3, 0xe6, 0xea, 0xff}
+	paper         = color.RGBA{0xff, 0xff, 0xff, 0xff}
+)
+
+// ErrNoRatios says that a record has nothing to draw: no series over UDP had an
+// echo.
+var ErrNoRatios = errors.New("no ratios to an echo to draw")
+
+// chartBar is one bar: a server and one of its sets.
+type chartBar struct {
+	server string
+	set    int // index among the sets
+	ratio  Spread
+}
+
+// bars returns the titles of the sets over UDP, and the bars of each server,
+// cheapest server first.
+func (r *Record) bars() (sets []string, servers []string, bars []chartBar) {
+	best := map[string]float64{}
+	for i := range r.Series {
+		s := &r.Series[i]
+		if !strings.HasPrefix(s.Key, "udp-") {
+			continue
+		}
+		drawn := false
+		for _, row := range s.rows() {
+			if math.IsNaN(row.Ratio.Median) || math.IsInf(row.Ratio.Median, 0) {
+				continue
+			}
+			drawn = true
+			bars = append(bars, chartBar{row.Peer, len(sets), row.Ratio})
+			if _, ok := best[row.Peer]; !ok {
+				best[row.Peer] = row.Ratio.Median
+				servers = append(servers, row.Peer)
+			}
+		}
+		if drawn {
+			sets = append(sets, thousands(s.Machines)+" machines")
+		}
+	}
+	slices.SortStableFunc(servers, func(a, b string) int {
+		switch d := best[a] - best[b]; {
+		case a == nameEcho || d < 0 && b != nameEcho:
+			return -1
+		case b == nameEcho || d > 0:
+			return 1
+		}
+		return 0
+	})
+	return sets, servers, bars
+}
+
+// WriteChart draws the ratios as an SVG: a bar for each server and set.
+func (r *Record) WriteChart(w io.Writer) error {
+	sets, servers, bars := r.bars()
+	if len(bars) == 0 {
+		return ErrNoRatios
+	}
+	p := plot.New()
+	p.BackgroundColor = paper
+	p.Title.Text = "CPU time of an answered query (echo = 1, lower is better)"
+	p.Title.TextStyle.Font.Size = 15
+	p.Title.TextStyle.Font.Variant = "Sans"
+	p.Title.TextStyle.Color = ink
+	p.Title.Padding = vg.Points(12)
+	styleAxes(p)
+
+	thickness := vg.Points(13)
+	gap := vg.Points(2)
+	band := vg.Length(len(sets))*(thickness+gap) + vg.Points(14) // of one server
+	most := 1.0
+	for _, b := range bars {
+		most = max(most, b.ratio.Median)
+	}
+	p.Add(grid(most))
+	shown := map[string]int{} // bars of a server, to centre them in their band
+	for _, b := range bars {
+		shown[b.server]++
+	}
+	drawn := map[string]int{}
+	for _, b := range bars {
+		place := len(servers) - 1 - slices.Index(servers, b.server) // the first stands on top
+		bar, err := plotter.NewBarChart(plotter.Values{b.ratio.Median}, thickness)
+		if err != nil {
+			return err
+		}
+		bar.Horizontal = true
+		bar.LineStyle.Width = 0
+		bar.Color = colourOf(b)
+		bar.XMin = float64(place)
+		bar.Offset = (vg.Length(shown[b.server]-1)/2 - vg.Length(drawn[b.server])) * (thickness + gap)
+		drawn[b.server]++
+		p.Add(bar)
+		if err := label(p, b, place, bar.Offset); err != nil {
+			return err
+		}
+	}
+	addLegend(p, sets)
+	names := slices.Clone(servers)
+	slices.Reverse(names)
+	p.NominalY(names...)
+	p.Y.LineStyle.Width = 0
+	p.Y.Tick.LineStyle.Width = 0
+	p.X.Min, p.X.Max = 0, most*1.12
+	p.Y.Min, p.Y.Max = -0.5, float64(len(servers))-0.5
+
+	height := band*vg.Length(len(servers)) + vg.Points(95)
+	out, err := p.WriterTo(vg.Points(760), height, "svg")
+	if err != nil {
+		return fmt.Errorf("draw the chart: %w", err)
+	}
+	_, err = out.WriteTo(w)
+	return err
+}
+
+func styleAxes(p *plot.Plot) {
+	sans := func(f *font.Font, size vg.Length) {
+		f.Variant, f.Size = "Sans", size
+	}
+	sans(&p.X.Tick.Label.Font, 11)
+	sans(&p.Y.Tick.Label.Font, 13)
+	sans(&p.Legend.TextStyle.Font, 11)
+	p.X.Tick.Label.Color, p.Y.Tick.Label.Color, p.Legend.TextStyle.Color = ink, ink, ink
+	p.X.LineStyle.Width = 0
+	p.X.Tick.LineStyle.Width = 0
+	p.X.Tick.Marker = wholeTicks{}
+}
+
+// wholeTicks marks every whole number, or every second or fifth if there are many.
+type wholeTicks struct{}
+
+func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
+	step := 1.0
+	switch {
+	case hi > 40:
+		step = 5
+	case hi > 12:
+		step = 2
+	}
+	var ticks []plot.Tick
+	for x := math.Ceil(lo); x <= hi; x += step {
+		ticks = append(ticks, plot.Tick{Value: x, Label: fmt.Sprint(x)})
+	}
+	return ticks
+}
+
+// grid draws the whole numbers, for the eye to count by.
+func grid(float64) *plotter.Grid {
+	g := plotter.NewGrid()
+	g.Horizontal.Width = 0
+	g.Vertical.Color = faint
+	g.Vertical.Width = vg.Points(0.75)
+	return g
+}
+
+func colourOf(b chartBar) color.Color {
+	colours := othersColours
+	if b.server == nameOurs {
+		colours = oursColours
+	}
+	return colours[min(b.set, len(colours)-1)]
+}
+
+// label writes the ratio behind the end of the bar.
+func label(p *plot.Plot, b chartBar, place int, offset vg.Length) error {
+	l, err := plotter.NewLabels(plotter.XYLabels{
+		XYs:    plotter.XYs{{X: b.ratio.Median, Y: float64(place)}},
+		Labels: []string{fmt.Sprintf("%.2f", b.ratio.Median)},
+	})
+	if err != nil {
+		return err
+	}
+	l.Offset = vg.Point{X: vg.Points(4), Y: offset}
+	l.TextStyle[0].Font.Variant = "Sans"
+	l.TextStyle[0].Font.Size = 10.5
+	l.TextStyle[0].Color = ink
+	l.TextStyle[0].YAlign = text.YCenter
+	p.Add(l)
+	return nil
+}
+
+// addLegend names the sets, if there are several, by the colours of ours.
+func addLegend(p *plot.Plot, sets []string) {
+	if len(sets) < 2 {
+		return
+	}
+	for i, name := range sets {
+		p.Legend.Add(name, swatch{othersColours[min(i, len(othersColours)-1)], oursColours[min(i, len(oursColours)-1)]})
+	}
+	p.Legend.Top = false
+	p.Legend.Left = false
+	p.Legend.YOffs = vg.Points(6)
+	p.Legend.XOffs = -vg.Points(4)
+	p.Legend.ThumbnailWidth = vg.Points(26)
+	p.Legend.Padding = vg.Points(3)
+}
+
+// swatch is a legend's sample in two colours.
+type swatch struct{ left, right color.Color }
+
+func (s swatch) Thumbnail(c *draw.Canvas) {
+	middle := (c.Min.X + c.Max.X) / 2
+	for _, half := range []struct {
+		from, to vg.Length
+		colour   color.Color
+	}{{c.Min.X, middle, s.left}, {middle, c.Max.X, s.right}} {
+		c.FillPolygon(half.colour, []vg.Point{
+			{X: half.from, Y: c.Min.Y}, {X: half.to, Y: c.Min.Y}, {X: half.to, Y: c.Max.Y}, {X: half.from, Y: c.Max.Y},
+		})
+	}
+}

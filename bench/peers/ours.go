@@ -1,0 +1,80 @@
+//go:build linux
+
+package peers
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+)
+
+// ours returns internaldns: by name, on one address and without its admin
+// listener, as the others are; on all addresses; or with metrics to be read.
+func ours(t Tools, name string) Peer {
+	p := Peer{
+		Name:     name,
+		Get:      "go build ./cmd/internaldns",
+		Wildcard: name == nameWildcard,
+		Admin:    name == nameMetrics,
+		Registry: true,
+	}
+	p.Version = func(ctx context.Context) (string, error) {
+		if !exists(t.InternalDNS) {
+			return "", errors.Join(errors.New("internaldns is not built"), t.InternalErr)
+		}
+		return ask(ctx, "internaldns", t.InternalDNS, "version")
+	}
+	p.Command = func(s *Site) ([]string, error) {
+		if !exists(t.InternalDNS) {
+			return nil, errors.New("internaldns is not built")
+		}
+		listen := s.Listen.String()
+		if p.Wildcard {
+			listen = "[::]:" + strconv.Itoa(int(s.Listen.Port()))
+		}
+		admin := "off"
+		if p.Admin {
+			admin = s.Admin.String()
+		}
+		client := "=" + s.Network.String() + ",ams"
+		return []string{
+			t.InternalDNS, "serve", "--registry", s.Registry, "--listen", listen,
+			"--client", "127.0.0.0/8" + client, "--client", "::1/128" + client, "--admin", admin,
+		}, nil
+	}
+	return p
+}
+
+func echoPeer(t Tools) Peer {
+	return Peer{
+		Name: nameEcho,
+		Echo: true,
+		Get:  "part of this program",
+		Version: func(context.Context) (string, error) {
+			if exists(t.Echo) {
+				return "recvmmsg and sendmmsg by 32, C", nil
+			}
+			return "recvmmsg and sendmmsg by 32, Go (no C compiler here)", nil
+		},
+		Command: func(s *Site) ([]string, error) {
+			if exists(t.Echo) {
+				return []string{t.Echo, s.Listen.Addr().String(), strconv.Itoa(int(s.Listen.Port()))}, nil
+			}
+			return []string{t.Self, SelfEcho, s.Listen.String()}, nil
+		},
+	}
+}
+
+func mapPeer(t Tools) Peer {
+	return Peer{
+		Name: "miekg-map",
+		Get:  "part of this program",
+		Version: func(context.Context) (string, error) {
+			return "miekg/dns " + moduleVersion("github.com/miekg/dns") + ", a map of names, " + runtime.Version(), nil
+		},
+		Command: func(s *Site) ([]string, error) {
+			return []string{t.Self, SelfMap, s.Listen.String(), s.Master}, nil
+		},
+	}
+}
