@@ -24,7 +24,7 @@ type machineDecoder struct {
 	m     *registry.Machine
 	addr  string // private_ip as given, if it does not parse
 	pairs []registry.Pair
-	last  []registry.Pair // metadata of the machine before
+	last  []registry.Pair // the metadata of a machine before
 	seen  map[string]string
 
 	// The methods as values, made once.
@@ -56,10 +56,12 @@ func (d *machineDecoder) decode(object jsontext.Value) decoded {
 		d.mustHave()
 	}
 	slices.SortFunc(d.pairs, func(a, b registry.Pair) int { return cmp.Compare(a.Key, b.Key) })
-	if !slices.Equal(d.pairs, d.last) {
-		d.last = slices.Clone(d.pairs)
+	if len(d.pairs) > 0 {
+		if !slices.Equal(d.pairs, d.last) {
+			d.last = slices.Clone(d.pairs)
+		}
+		d.m.Metadata = d.last // machines side by side often have the same
 	}
-	d.m.Metadata = d.last // machines side by side often have the same
 	return decoded{d.m, d.faults}
 }
 
