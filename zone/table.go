@@ -64,12 +64,13 @@ type View struct {
 // IPv4 addresses may be mapped into IPv6.
 func (t *Table) For(src, dst netip.Addr) View {
 	v := View{table: t, src: src.Unmap().WithZone(""), dst: dst.Unmap()}
-	var ok bool
-	if v.network, ok = registry.NetworkOf(v.src); ok {
-		n, named := registry.NetworkOf(v.dst)
-		v.conflict = named && n != v.network
-	} else if n, named := registry.NetworkOf(v.dst); named && v.dst == n.Server() {
-		v.network = n
+	from, fromOne := registry.NetworkOf(v.src)
+	to, toOne := registry.NetworkOf(v.dst)
+	switch {
+	case fromOne:
+		v.network, v.conflict = from, toOne && to != from
+	case toOne && v.dst == to.Server():
+		v.network = to
 	}
 	for i := range t.options.Clients {
 		if c := &t.options.Clients[i]; c.Prefix.Contains(v.src) {
