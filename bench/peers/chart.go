@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image/color"
@@ -17,6 +18,7 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // Colours of the bars: ours in strong ones, others in grey, darker for larger
@@ -99,7 +101,7 @@ func (r *Record) WriteChart(w io.Writer) error {
 	for _, b := range bars {
 		most = max(most, b.ratio.Median)
 	}
-	p.Add(grid(most))
+	p.Add(grid())
 	shown := map[string]int{} // bars of a server, to centre them in their band
 	for _, b := range bars {
 		shown[b.server]++
@@ -113,7 +115,7 @@ func (r *Record) WriteChart(w io.Writer) error {
 		}
 		bar.Horizontal = true
 		bar.LineStyle.Width = 0
-		bar.Color = colourOf(b)
+		bar.Color = colourOf(b, len(sets))
 		bar.XMin = float64(place)
 		bar.Offset = (vg.Length(shown[b.server]-1)/2 - vg.Length(drawn[b.server])) * (thickness + gap)
 		drawn[b.server]++
@@ -132,11 +134,15 @@ func (r *Record) WriteChart(w io.Writer) error {
 	p.Y.Min, p.Y.Max = -0.5, float64(len(servers))-0.5
 
 	height := band*vg.Length(len(servers)) + vg.Points(95)
-	out, err := p.WriterTo(vg.Points(760), height, "svg")
-	if err != nil {
+	canvas := vgsvg.New(vg.Points(760), height)
+	p.Draw(draw.Crop(draw.New(canvas), vg.Points(14), -vg.Points(14), vg.Points(10), -vg.Points(10)))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
 		return fmt.Errorf("draw the chart: %w", err)
 	}
-	_, err = out.WriteTo(w)
+	// The plot is measured with Liberation Sans, which few readers have; these
+	// have letters of the same widths.
+	_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")))
 	return err
 }
 
@@ -172,7 +178,7 @@ func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
 }
 
 // grid draws the whole numbers, for the eye to count by.
-func grid(float64) *plotter.Grid {
+func grid() *plotter.Grid {
 	g := plotter.NewGrid()
 	g.Horizontal.Width = 0
 	g.Vertical.Color = faint
@@ -180,10 +186,13 @@ func grid(float64) *plotter.Grid {
 	return g
 }
 
-func colourOf(b chartBar) color.Color {
+func colourOf(b chartBar, sets int) color.Color {
 	colours := othersColours
 	if b.server == nameOurs {
 		colours = oursColours
+	}
+	if sets == 1 {
+		return colours[1]
 	}
 	return colours[min(b.set, len(colours)-1)]
 }
