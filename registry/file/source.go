@@ -44,6 +44,7 @@ type Source struct {
 	refused sum    // the content that was last refused
 	why     string // why it was
 	told    string // what was last logged of it
+	unarmed string // what was last logged of its watch
 }
 
 const (
@@ -91,12 +92,12 @@ func (s *Source) Run(ctx context.Context) error {
 	defer poll.Stop()
 
 	for force := false; ; {
-		w.arm() // before reading: what changes after the reading is seen
+		s.arm(w) // before reading: what changes after the reading is seen
 		err := s.refresh(ctx, force)
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.report(err)
+		s.report(err, force)
 		force = false
 		select {
 		case <-ctx.Done():
@@ -197,13 +198,24 @@ func (s *Source) apply(ctx context.Context, facts *registry.Facts, content sum, 
 	return nil
 }
 
-// report logs what refresh returned.
-func (s *Source) report(err error) {
+// arm arms w, and logs if that leaves it with the poll alone, once.
+func (s *Source) arm(w watcher) {
+	if err := w.arm(); err != nil && err.Error() != s.unarmed {
+		s.unarmed = err.Error()
+		s.log.Warn("changes of the registry file may be seen late", zap.Duration("after", pollEvery), zap.Error(err))
+	}
+}
+
+// report logs what refresh returned. What was the last thing logged is not
+// logged again, but said to be so if the reading was asked for.
+func (s *Source) report(err error, force bool) {
 	if err == nil {
 		return
 	}
 	if err.Error() == s.told {
-		s.log.Error("registry file refused as before; the facts stay as they are")
+		if force {
+			s.log.Error("registry file refused as before; the facts stay as they are")
+		}
 		return
 	}
 	s.told = err.Error()

@@ -55,13 +55,16 @@ func newRig(t *testing.T, path string) *rig {
 	core, log := observer.New(zapcore.InfoLevel)
 	r.log = log
 	r.src = NewSource(path, r.store, zap.New(core))
-	r.src.watch = func(string) (watcher, error) { return fakeWatch{r.notify}, nil }
+	r.src.watch = func(string) (watcher, error) { return fakeWatch{c: r.notify}, nil }
 	return r
 }
 
-type fakeWatch struct{ c chan struct{} }
+type fakeWatch struct {
+	c   chan struct{}
+	err error // of arm
+}
 
-func (fakeWatch) arm()                       {}
+func (w fakeWatch) arm() error               { return w.err }
 func (w fakeWatch) changed() <-chan struct{} { return w.c }
 func (fakeWatch) close()                     {}
 
@@ -465,6 +468,23 @@ func TestFileThatCannotBeWatchedIsPolled(t *testing.T) {
 		r.wantLog("warn: the registry file cannot be watched; it is looked at from time to time", applied)
 		r.put(network18("a", "b"))
 		r.pass(pollEvery + restTime)
+		r.wantMachines("a b")
+		r.stop()
+	})
+}
+
+func TestDirectoryThatCannotBeWatchedIsSaidOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, filepath.Join(dir, "registry.json"))
+		r.src.watch = func(string) (watcher, error) {
+			return fakeWatch{r.notify, errors.New("no space left on device")}, nil
+		}
+		r.put(network18("a"))
+		r.run()
+		r.pass(time.Minute)
+		r.wantLog("warn: changes of the registry file may be seen late", applied)
+		r.replace(network18("a", "b"))
 		r.wantMachines("a b")
 		r.stop()
 	})

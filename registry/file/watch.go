@@ -12,8 +12,9 @@ import (
 
 // A watcher says when a file may have changed. It may say so for nothing.
 type watcher interface {
-	// arm follows the links to the file as they are now.
-	arm()
+	// arm follows the links to the file as they are now. The error says what
+	// cannot be watched; the rest is.
+	arm() error
 	// changed receives after a change; several may come as one.
 	changed() <-chan struct{}
 	close()
@@ -22,7 +23,7 @@ type watcher interface {
 // unwatched is the watcher of a file that cannot be watched.
 type unwatched struct{}
 
-func (unwatched) arm()                     {}
+func (unwatched) arm() error               { return nil }
 func (unwatched) changed() <-chan struct{} { return nil }
 func (unwatched) close()                   {}
 
@@ -68,7 +69,7 @@ func (w *fileWatcher) close() {
 	w.running.Wait()
 }
 
-func (w *fileWatcher) arm() {
+func (w *fileWatcher) arm() (err error) {
 	entries := make(map[string]bool)
 	dirs := make(map[string]bool)
 	for _, e := range entriesTo(w.path) {
@@ -79,9 +80,10 @@ func (w *fileWatcher) arm() {
 	w.entries = entries
 	w.mu.Unlock()
 	for dir := range dirs {
-		// Also if it is watched: it may be another by now. If it cannot be
-		// watched, or is not there yet, the poll has to do.
-		_ = w.notify.Add(dir)
+		// Also if it is watched: it may be another by now.
+		if e := w.notify.Add(dir); e != nil {
+			err = fmt.Errorf("watch %s: %w", dir, e)
+		}
 	}
 	for dir := range w.dirs {
 		if !dirs[dir] {
@@ -89,6 +91,7 @@ func (w *fileWatcher) arm() {
 		}
 	}
 	w.dirs = dirs
+	return err
 }
 
 // run tells of changes until the watch is closed.

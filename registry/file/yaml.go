@@ -18,7 +18,7 @@ import (
 
 const (
 	// maxYAML is the largest YAML file that is read, in octets: some 100,000
-	// machines. YAML can only be read as a tree, which takes about 25 times
+	// machines. YAML can only be read as a tree, which takes about 15 times
 	// the text, so a larger one could take the server down. JSON has no limit.
 	maxYAML = 64 << 20
 
