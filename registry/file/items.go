@@ -154,7 +154,7 @@ func (w *walk) rtts(v jsontext.Value) {
 	}, jsontext.AllowDuplicateNames(true))
 	for _, f := range append(duplicates(v), c.faults...) {
 		if f.Object == "" {
-			f.Field = join("rtt_ms", f.Field)
+			f.Field = below("rtt_ms", f.Field)
 		}
 		w.faults = append(w.faults, f)
 	}

@@ -233,10 +233,15 @@ func join(field, key string) string {
 	case !plain(key):
 		key = quote(key)
 	}
-	if field == "" || key == "" {
-		return field + key
+	return below(field, key)
+}
+
+// below names the field at a path from the value of field.
+func below(field, path string) string {
+	if field == "" || path == "" || path[0] == '[' {
+		return field + path
 	}
-	return field + "." + key
+	return field + "." + path
 }
 
 // plain reports whether a key reads well in a message without quotes.

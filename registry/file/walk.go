@@ -271,7 +271,7 @@ func (w *walk) text(field string, faults *registry.Faults) (string, bool) {
 // all the same.
 func (w *walk) unread(key string, faults *registry.Faults) {
 	for _, f := range duplicates(w.value()) {
-		f.Field = join(key, f.Field)
+		f.Field = below(join("", key), f.Field)
 		*faults = append(*faults, f)
 	}
 }
