@@ -63,6 +63,21 @@ func checkClient(s string) error {
 	return err
 }
 
+// checkClients wants each prefix to be placed once.
+func checkClients(items []string) error {
+	placed := make(map[netip.Prefix]bool)
+	var faults []error
+	for _, s := range items {
+		c, err := parseClient(s)
+		if err == nil && placed[c.Prefix] {
+			err = fmt.Errorf("%v is placed twice", c.Prefix)
+		}
+		faults = append(faults, err)
+		placed[c.Prefix] = true
+	}
+	return errors.Join(faults...)
+}
+
 // checkRegion asks the registry, whose rules are the ones that count.
 func checkRegion(s string) error {
 	facts := registry.Facts{Regions: []registry.Region{{Code: registry.Fold(s)}}}

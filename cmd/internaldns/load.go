@@ -247,6 +247,9 @@ func (s *setting) setList(to *[]string, value any) error {
 			faults = append(faults, err)
 		}
 	}
+	if len(faults) == 0 && s.together != nil {
+		faults = append(faults, s.together(items))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}

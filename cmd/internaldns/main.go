@@ -11,13 +11,24 @@ import (
 )
 
 func main() {
-	// The first signal asks for an orderly stop. From then on signals have
-	// their usual effect, so the second ends the process at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-
+	ctx := untilSignal(context.Background(), os.Interrupt, syscall.SIGTERM)
 	p := &program{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// untilSignal returns a context that is done at the first of the signals, which
+// asks for an orderly stop. By then they have their usual effect again, so that
+// a second one ends the process at once.
+func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, signals...)
+	go func() {
+		<-first
+		signal.Stop(first)
+		cancel()
+	}()
+	return ctx
 }
 
 // A program is what a command may use of its surroundings.

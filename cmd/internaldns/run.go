@@ -157,15 +157,17 @@ func (s *server) loadFault(err error) error {
 // ready tells everyone that queries are answered now.
 func (s *server) ready(addrs []netip.AddrPort, admin *admin) error {
 	s.state.Store(nil)
+	if s.banner != nil {
+		if err := writeBanner(s.banner, s.store.Snapshot(), addrs[len(addrs)-1], self()); err != nil {
+			return err
+		}
+	}
 	fields := []zap.Field{zap.Stringers("dns", addrs)}
 	if admin != nil {
 		fields = append(fields, zap.String("admin", admin.addr()))
 	}
 	s.log.Info("serving", fields...)
-	if s.banner == nil {
-		return nil
-	}
-	return writeBanner(s.banner, s.store.Snapshot(), addrs[len(addrs)-1], self())
+	return nil
 }
 
 // notReady returns why queries are not answered, or nil if they are.

@@ -33,9 +33,10 @@ type setting struct {
 	// min and max bound a number, inclusive. For durations they count
 	// nanoseconds.
 	min, max int64
-	// check says what is wrong with a text, or with one item of a list. It may
-	// be nil.
-	check func(string) error
+	// check says what is wrong with a text, or with one item of a list; together
+	// says what is wrong with items that are each right. Both may be nil.
+	check    func(string) error
+	together func([]string) error
 	// outside is set for what has no place in the config file.
 	outside bool
 }
@@ -94,8 +95,9 @@ set and the registry has exactly one network, loopback is placed in it.`,
 		help: "place clients from PREFIX in NETWORK, and in REGION; may be repeated",
 		why: `Which network clients are in whose address is no 6PN address, and in which
 region. The longest prefix wins, and an entry here wins over network.`,
-		to:    func(c *config) any { return &c.Clients },
-		check: checkClient,
+		to:       func(c *config) any { return &c.Clients },
+		check:    checkClient,
+		together: checkClients,
 	},
 	{
 		path: "region", arg: "CODE",
