@@ -224,6 +224,9 @@ func (r *Runner) one(ctx context.Context, pr *process, transport load.Transport,
 	pids := pr.pids()
 	o := r.options(pr, queries)
 	o.Transport = transport
+	if transport == load.TCPOnce {
+		o.Window = onceWindow
+	}
 	o.Duration = r.Plan.Measure
 	o.Begin = func() { m.CPU = -cpuTime(pids) }
 	o.End = func() { m.CPU += cpuTime(pids) }

@@ -163,6 +163,12 @@ const (
 	overloadTime = 5 * time.Second
 )
 
+// onceWindow is the number of connections at once where each has one query. A
+// handful keeps any server busy, and more would not fit the queue of 10
+// connections that some listen with: those wait a second, which would measure
+// the queue and not the server.
+const onceWindow = 8
+
 // startTime is how long a server takes to load a set, and startLimit how long
 // it may.
 func startTime(machines int) time.Duration {

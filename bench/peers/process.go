@@ -61,7 +61,7 @@ func start(ctx context.Context, p Peer, site Site, cpu int, probe *dataset.Query
 	pr.cmd = exec.Command(argv[0], argv[1:]...)
 	pr.cmd.Dir = site.Dir
 	pr.cmd.Stdout, pr.cmd.Stderr = out, out
-	pr.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us to pass on
+	pr.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us to pass on; see stop
 	began := time.Now()
 	if err := affinity.Start(pr.cmd, cpu); err != nil {
 		return nil, err
@@ -120,16 +120,15 @@ const patience = 5 * time.Second
 
 // stop ends the server and waits until it is gone.
 func (pr *process) stop() {
-	all := pr.pids()
 	pr.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-pr.exited:
 	case <-time.After(patience):
-		for _, pid := range all {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-		<-pr.exited
 	}
+	// The group is the server's own: what is left of it, children of one that
+	// ended without them included, ends now.
+	syscall.Kill(-pr.cmd.Process.Pid, syscall.SIGKILL)
+	<-pr.exited
 }
 
 // tail returns the end of what the server printed.

@@ -1,4 +1,4 @@
-package main
+package dnsload
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ func server(t *testing.T) string {
 func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := command()
+	cmd := Command("dnsload")
 	cmd.SetArgs(append(args, "--duration", "50ms", "--window", "4", "--sockets", "2"))
 	cmd.SetOut(&out)
 	cmd.SetErr(&bytes.Buffer{})
@@ -87,5 +87,12 @@ func TestFaultsOfTheCommandLineAreErrors(t *testing.T) {
 		if _, err := run(t, args...); err == nil {
 			t.Errorf("%q: no error", args)
 		}
+	}
+}
+
+func TestHelpShowsTheNameThatTheCommandIsCalledBy(t *testing.T) {
+	cmd := Command("internaldns bench")
+	if !strings.Contains(cmd.Example, "internaldns bench [::1]:53") || cmd.Name() != "bench" {
+		t.Errorf("%s: %s", cmd.Name(), cmd.Example)
 	}
 }
