@@ -64,3 +64,10 @@ func BenchmarkParse(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/machines, "heap-B/machine")
 	b.ReportMetric(float64(text.Len())/machines, "file-B/machine")
 }
+
+// Two cores of a shared Intel Xeon virtual machine, other work running beside,
+// go1.26.8, commit e0e2f8b. About 9 µs of CPU time for each machine, measured over
+// the whole run: compressing and validating it, and reading it twice (once to find
+// its end, once for its fields).
+//
+//	BenchmarkParse-2  20  123586557 ns/op  121.37 MB/s  750.0 file-B/machine  600.0 heap-B/machine  6179 ns/machine

@@ -3,6 +3,8 @@ package file
 import (
 	"bytes"
 	"errors"
+	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -127,5 +129,23 @@ func TestWriteReturnsTheWritersError(t *testing.T) {
 		if err := Write(&w, f); !errors.Is(err, errFull) {
 			t.Errorf("with room for %d of %d octets: got error %v, want %v", room, size, err, errFull)
 		}
+	}
+}
+
+func TestWriteRefusesWhatJSONCannotHold(t *testing.T) {
+	for _, r := range []registry.Region{
+		{Code: "lab", Name: "caf\xe9"}, {Code: "lab", Latitude: math.NaN()}, {Code: "lab", Longitude: math.Inf(1)},
+	} {
+		if err := Write(io.Discard, &registry.Facts{Regions: []registry.Region{r}}); err == nil || !strings.Contains(err.Error(), "cannot be written as JSON") {
+			t.Errorf("%+v: got error %v", r, err)
+		}
+	}
+	network, _ := registry.ParseNetwork("fdaa:0:18::/48")
+	f := &registry.Facts{
+		Apps:     []registry.App{{Network: network, Name: "web"}},
+		Machines: []*registry.Machine{{Network: network, App: "web", ID: "a", Raw: registry.Raw("not compressed")}},
+	}
+	if err := Write(io.Discard, f); err == nil || !strings.HasPrefix(err.Error(), `machine "a" of app "web": `) {
+		t.Errorf("a stored object that cannot be read: got error %v", err)
 	}
 }
