@@ -177,8 +177,8 @@ func TestBeforeTheFactsThereIsOnlyServfail(t *testing.T) {
 // A response over UDP has as many octets as the client takes, and as the server
 // may send; what does not fit sets TC.
 func TestSizeOfUDPResponses(t *testing.T) {
-	const question, opt, aaaa = 12 + len("\x04many\x08internal\x00") + 4, 11, 28
-	fit := func(size int) int { return (size - question) / aaaa }
+	const head, opt, aaaa = 12 + len("\x04many\x08internal\x00") + 4, 11, 28
+	fit := func(size int) int { return (size - head) / aaaa }
 	for _, tt := range []struct {
 		does string
 		max  int // configured
@@ -188,11 +188,12 @@ func TestSizeOfUDPResponses(t *testing.T) {
 		{"without EDNS it is 512", 8192, 0, fit(512)},
 		{"512 is the floor for what is announced", 8192, 100, fit(512 - opt)},
 		{"what is announced is honoured", 8192, 1232, fit(1232 - opt)},
-		{"to the octet", 8192, question + opt + 20*aaaa, 20},
-		{"and not one octet more", 8192, question + opt + 20*aaaa - 1, 19},
+		{"to the octet", 8192, head + opt + 20*aaaa, 20},
+		{"and not one octet more", 8192, head + opt + 20*aaaa - 1, 19},
 		{"up to the configured size", 8192, 65535, fit(8192 - opt)},
 		{"a smaller configured size counts", 1400, 65535, fit(1400 - opt)},
 		{"512 is the floor for what is configured", 1, 65535, fit(512 - opt)},
+		{"no more is configured than a datagram can hold", 65535, 65535, fit(65507 - opt)},
 		{"what all fits is not truncated", 65507, 65535, 1000},
 	} {
 		t.Run(tt.does, func(t *testing.T) {
@@ -204,7 +205,11 @@ func TestSizeOfUDPResponses(t *testing.T) {
 			for _, addr := range r.Addrs() {
 				c := dialUDP(t, addr)
 				c.conn.SetReadBuffer(1 << 20)
-				c.send(asked(t, "many", options))
+				app := "many"
+				if tt.want > bigApps[app] {
+					app = "most"
+				}
+				c.send(question(t, 1, dns.TypeAAAA, app+".internal", options...))
 				resp := c.receive()
 				m := unpack(t, resp)
 				whole := tt.want == bigApps["many"]
@@ -218,11 +223,6 @@ func TestSizeOfUDPResponses(t *testing.T) {
 			}
 		})
 	}
-}
-
-func asked(t testing.TB, app string, options []func(*dns.Msg)) []byte {
-	t.Helper()
-	return question(t, 1, dns.TypeAAAA, app+".internal", options...)
 }
 
 // A text that does not fit is left out whole, and the client comes back for it

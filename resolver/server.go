@@ -51,6 +51,11 @@ type Config struct {
 // much get it.
 const DefaultMaxUDPSize = 8192
 
+// maxDatagram is the most octets that a UDP datagram over IPv4 holds: 65,535
+// less both headers (RFC 768; RFC 791, Section 3.1). The system sends no larger
+// one.
+const maxDatagram = 65535 - 20 - 8
+
 func (c *Config) setDefaults() {
 	set := func(p *int, v int) {
 		if *p == 0 {
@@ -60,7 +65,7 @@ func (c *Config) setDefaults() {
 	set(&c.MaxUDPSize, DefaultMaxUDPSize)
 	set(&c.UDPWorkers, runtime.GOMAXPROCS(0))
 	set(&c.TCPConns, 1000)
-	c.MaxUDPSize = min(max(c.MaxUDPSize, wire.MinUDPSize), wire.MaxMessageLen)
+	c.MaxUDPSize = min(max(c.MaxUDPSize, wire.MinUDPSize), maxDatagram)
 	if c.TCPIdle == 0 {
 		c.TCPIdle = 10 * time.Second
 	}
@@ -108,7 +113,7 @@ func (s *Server) bind(addr string) error {
 	}
 	const attempts = 20 // with port 0, UDP may lack the port that TCP was given
 	for attempt := 1; ; attempt++ {
-		ln, err := listenTCP(addr)
+		ln, err := listenTCP(want)
 		if err != nil {
 			return err
 		}
@@ -131,21 +136,28 @@ func (s *Server) bind(addr string) error {
 func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	var workers []*udpWorker
 	for range s.config.UDPWorkers {
-		conn, err := listenUDP(addr)
+		w, err := s.newWorker(addr)
 		if err != nil {
 			for _, w := range workers {
 				w.conn.Close()
 			}
 			return nil, err
 		}
-		w, err := newUDPWorker(conn, addr.Addr(), s.newUDPResponder())
-		if err != nil {
-			conn.Close()
-			return nil, err
-		}
 		workers = append(workers, w)
 	}
 	return workers, nil
+}
+
+func (s *Server) newWorker(addr netip.AddrPort) (*udpWorker, error) {
+	conn, err := listenUDP(addr)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newUDPWorker(conn, addr.Addr(), s.newUDPResponder())
+	if err != nil {
+		conn.Close()
+	}
+	return w, err
 }
 
 // Close releases the sockets of a Server that will not run.
@@ -162,21 +174,28 @@ func (s *Server) Close() {
 // all sockets and waits for every goroutine. It returns nil after an orderly
 // stop, and otherwise the first error that made it stop. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-
-	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg      sync.WaitGroup
+		once    sync.Once
+		failure error // the first, set once, and read after wg.Wait
+	)
+	fail := func(err error) {
+		once.Do(func() { failure = err })
+		cancel()
+	}
 	for _, w := range s.workers {
 		wg.Go(func() {
 			if err := w.serve(); err != nil {
-				stop(fmt.Errorf("serve UDP at %v: %w", w.conn.LocalAddr(), err))
+				fail(fmt.Errorf("serve UDP at %v: %w", w.conn.LocalAddr(), err))
 			}
 		})
 	}
 	for _, ln := range s.tcp.listeners {
 		wg.Go(func() {
 			if err := s.tcp.accept(ln); err != nil {
-				stop(fmt.Errorf("serve TCP at %v: %w", ln.Addr(), err))
+				fail(fmt.Errorf("serve TCP at %v: %w", ln.Addr(), err))
 			}
 		})
 	}
@@ -188,8 +207,5 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Wait()
 	s.tcp.wait()
 	s.Close()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
+	return failure
 }

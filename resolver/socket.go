@@ -12,7 +12,7 @@ func listenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
 		return control(rc, func(fd int) error { return setUDPOptions(fd, network, addr.Addr().IsUnspecified()) })
 	}}
-	pc, err := lc.ListenPacket(context.Background(), "udp", addr.String())
+	pc, err := lc.ListenPacket(context.Background(), network("udp", addr.Addr()), addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -20,16 +20,25 @@ func listenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
 }
 
 // listenTCP binds a TCP listener.
-func listenTCP(addr string) (*net.TCPListener, error) {
+func listenTCP(addr netip.AddrPort) (*net.TCPListener, error) {
 	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
 		return control(rc, func(fd int) error { return setFreebind(fd, network) })
 	}}
 	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	ln, err := lc.Listen(context.Background(), network("tcp", addr.Addr()), addr.String())
 	if err != nil {
 		return nil, err
 	}
 	return ln.(*net.TCPListener), nil
+}
+
+// network returns what Go calls the network of listeners at addr. Without the 4,
+// a listener at 0.0.0.0 would be one at [::] too.
+func network(transport string, addr netip.Addr) string {
+	if addr.Is4() {
+		return transport + "4"
+	}
+	return transport
 }
 
 // control calls f with the descriptor of rc and joins both kinds of errors.
