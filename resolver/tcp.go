@@ -124,19 +124,30 @@ func (t *tcpServer) stop() {
 	defer t.mu.Unlock()
 	t.stopping = true
 	for conn := range t.open {
-		conn.SetReadDeadline(time.Now().Add(tcpGrace))
+		conn.SetDeadline(time.Now().Add(tcpGrace))
 	}
 }
 
 // wait returns when all connections have ended.
 func (t *tcpServer) wait() { t.wg.Wait() }
 
-// extend gives conn until deadline to bring a query, unless the server stops.
-func (t *tcpServer) extend(conn *net.TCPConn, deadline time.Time) {
+// mayRead gives conn until deadline to bring a query, and mayWrite gives it
+// until deadline to take responses, unless the server stops: then what stop gave
+// it stays.
+
+func (t *tcpServer) mayRead(conn *net.TCPConn, deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.stopping {
 		conn.SetReadDeadline(deadline)
+	}
+}
+
+func (t *tcpServer) mayWrite(conn *net.TCPConn, deadline time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopping {
+		conn.SetWriteDeadline(deadline)
 	}
 }
 
@@ -209,18 +220,15 @@ func (c *tcpConn) serve() metrics.Closing {
 		if deadline.After(c.old) {
 			deadline = c.old
 		}
-		c.tcp.extend(c.conn, deadline)
+		c.tcp.mayRead(c.conn, deadline)
 		if why, ok := c.fill(); !ok {
 			return why
 		}
 		began := time.Now()
-		decodable := c.answerAll(idle)
-		if !c.flush(idle) {
-			return metrics.ClosedWrite
-		}
+		why, ok := c.answerAll(idle)
 		c.shard.Flush(time.Since(began))
-		if !decodable {
-			return metrics.ClosedFrame
+		if !ok {
+			return why
 		}
 	}
 }
@@ -271,24 +279,28 @@ func grow(b []byte, n int) []byte {
 	return append(make([]byte, 0, max(2*cap(b), len(b)+n)), b...)
 }
 
-// answerAll answers the whole queries in c.in and keeps the rest. It reports
-// false if what follows cannot be a message.
-func (c *tcpConn) answerAll(idle time.Duration) (decodable bool) {
-	in := c.in
+// answerAll answers the whole queries in c.in and keeps the rest. If it reports
+// false, the connection must end: what follows cannot be a message, or a
+// response was not taken, perhaps not as a whole.
+func (c *tcpConn) answerAll(idle time.Duration) (why metrics.Closing, ok bool) {
+	in, decodable := c.in, true
 	for whole(in) {
 		msg := in[frameHead:need(in)]
-		if len(msg) < wire.HeaderLen {
+		if decodable = len(msg) >= wire.HeaderLen; !decodable {
 			c.shard.Drop(metrics.DropShort)
-			return false
+			break
 		}
 		c.answer(msg)
 		in = in[need(in):]
 		if len(c.out) > tcpWrite && !c.flush(idle) {
-			break // the next write says so again
+			return metrics.ClosedWrite, false
 		}
 	}
 	c.in = c.in[:copy(c.in, in)]
-	return true
+	if !c.flush(idle) {
+		return metrics.ClosedWrite, false
+	}
+	return metrics.ClosedFrame, decodable
 }
 
 // answer appends the response to msg to c.out, its length before it.
@@ -311,7 +323,7 @@ func (c *tcpConn) flush(idle time.Duration) bool {
 	if len(c.out) == 0 {
 		return true
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(idle))
+	c.tcp.mayWrite(c.conn, time.Now().Add(idle))
 	_, err := c.conn.Write(c.out)
 	c.out = c.out[:0]
 	return err == nil
