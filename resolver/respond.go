@@ -17,8 +17,9 @@ type responder struct {
 	frame  zone.Frame // of UDP: Limit is the most octets that any client gets
 	stream bool       // over TCP
 
-	q wire.Query
-	a zone.Answer
+	q    wire.Query
+	a    zone.Answer
+	view zone.View // of the last client
 }
 
 // respond appends the response to msg, which came from src to dst, to out, and
@@ -44,8 +45,11 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 	if !r.stream {
 		frame.Limit = min(frame.Limit, int(r.q.UDPSize))
 	}
-	view := r.zone.Table().For(src, dst)
-	view.Lookup(&r.q, frame.Limit, &r.a)
+	// Many queries in a row come from one client: a host has few.
+	if table := r.zone.Table(); !r.view.Is(table, src, dst) {
+		r.view = table.For(src, dst)
+	}
+	r.view.Lookup(&r.q, frame.Limit, &r.a)
 	out, cut := r.a.AppendTo(out, &r.q, frame)
 	if cut {
 		r.shard.Truncated()
@@ -57,6 +61,10 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 func (r *responder) note(src netip.Addr, rcode wire.RCode, msg, out []byte) {
 	r.shard.Note(r.q.Type, src.Is6() && !src.Is4In6(), uint16(rcode), len(msg), len(out))
 }
+
+// rest forgets the last client: its view would keep an old Table from being
+// freed while no queries come.
+func (r *responder) rest() { r.view = zone.View{} }
 
 // dropReason says why the form of msg asks for no response.
 func dropReason(msg []byte) metrics.Reason {

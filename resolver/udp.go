@@ -59,6 +59,7 @@ func (w *udpWorker) serve() error {
 		for i := range n {
 			w.answer(i)
 		}
+		w.rest()
 		for range w.batch.send() {
 			w.shard.Drop(metrics.DropSend)
 		}

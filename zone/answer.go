@@ -2,6 +2,7 @@ package zone
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -126,25 +127,26 @@ const aaaaLen = rrHead + 16
 func (a *Answer) appendRecords(msg []byte, room int, truncate bool) (_ []byte, count int, cut bool) {
 	switch a.kind {
 	case addresses:
+		head := a.head(wire.TypeAAAA, len(address{}))
+		fits := room / aaaaLen
 		for chunk := range a.set.chunks {
-			for i := range chunk {
-				if room -= aaaaLen; room < 0 {
-					return msg, count, true
-				}
-				msg = a.appendAAAA(msg, &chunk[i])
-				count++
+			n := min(len(chunk), fits-count)
+			msg = slices.Grow(msg, n*aaaaLen)
+			for i := range chunk[:n] {
+				msg = append(append(msg, head[:]...), chunk[i][:]...)
+			}
+			if count += n; n < len(chunk) {
+				return msg, count, true
 			}
 		}
 		return msg, count, false
 	case nearestList:
-		for i := range a.list {
-			if room -= aaaaLen; room < 0 {
-				return msg, count, true
-			}
-			msg = a.appendAAAA(msg, &a.list[i].addr)
-			count++
+		head := a.head(wire.TypeAAAA, len(address{}))
+		count = min(len(a.list), room/aaaaLen)
+		for i := range a.list[:count] {
+			msg = append(append(msg, head[:]...), a.list[i].addr[:]...)
 		}
-		return msg, count, false
+		return msg, count, count < len(a.list)
 	case textList:
 		return a.appendTXT(msg, room, truncate)
 	case pointer:
@@ -155,14 +157,15 @@ func (a *Answer) appendRecords(msg []byte, room int, truncate bool) (_ []byte, c
 	return a.appendSOA(msg, wire.HeaderLen), 1, false
 }
 
-// appendHead appends a record up to its RDATA. Its owner is QNAME.
-func (a *Answer) appendHead(msg []byte, rtype byte, rdlen int) []byte {
-	return append(msg, 0xC0, wire.HeaderLen, 0, rtype, 0, wire.ClassIN,
-		byte(a.ttl>>24), byte(a.ttl>>16), byte(a.ttl>>8), byte(a.ttl), byte(rdlen>>8), byte(rdlen))
+// head returns a record up to its RDATA. Its owner is QNAME.
+func (a *Answer) head(rtype byte, rdlen int) [rrHead]byte {
+	return [...]byte{0xC0, wire.HeaderLen, 0, rtype, 0, wire.ClassIN,
+		byte(a.ttl >> 24), byte(a.ttl >> 16), byte(a.ttl >> 8), byte(a.ttl), byte(rdlen >> 8), byte(rdlen)}
 }
 
-func (a *Answer) appendAAAA(msg []byte, addr *address) []byte {
-	return append(a.appendHead(msg, wire.TypeAAAA, len(addr)), addr[:]...)
+func (a *Answer) appendHead(msg []byte, rtype byte, rdlen int) []byte {
+	head := a.head(rtype, rdlen)
+	return append(msg, head[:]...)
 }
 
 // appendTXT appends the list if it fits. Otherwise it appends nothing if the

@@ -64,12 +64,11 @@ type View struct {
 // IPv4 addresses may be mapped into IPv6.
 func (t *Table) For(src, dst netip.Addr) View {
 	v := View{table: t, src: src.Unmap().WithZone(""), dst: dst.Unmap()}
-	from, fromOne := registry.NetworkOf(v.src)
-	to, toOne := registry.NetworkOf(v.dst)
-	switch {
-	case fromOne:
-		v.network, v.conflict = from, toOne && to != from
-	case toOne && v.dst == to.Server():
+	to, named := registry.NetworkOf(v.dst)
+	var ok bool
+	if v.network, ok = registry.NetworkOf(v.src); ok {
+		v.conflict = named && to != v.network
+	} else if named && v.dst == to.Server() {
 		v.network = to
 	}
 	for i := range t.options.Clients {
@@ -87,6 +86,12 @@ func (t *Table) For(src, dst netip.Addr) View {
 		}
 	}
 	return v
+}
+
+// Is reports whether v is the view of that client in t, so that For would return
+// it again.
+func (v *View) Is(t *Table, src, dst netip.Addr) bool {
+	return v.table == t && v.src == src && v.dst == dst
 }
 
 // Network returns the network whose names the client sees; 0 if it sees none.
