@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone"
@@ -72,6 +73,11 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return p, fmt.Errorf("%v is part of %v, where an address itself says its network", p, sixPN)
 	}
 	return p, nil
+}
+
+// zone returns what c says about answers, short of the client map.
+func (c *config) zone() zone.Options {
+	return zone.Options{TTL: uint32(c.TTL / time.Second), Region: registry.Fold(c.Region)}
 }
 
 // clientMap returns the client map that c asks for. Without any, a registry

@@ -17,6 +17,8 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // load returns the settings: from flags, else from the environment, else from
@@ -307,6 +309,16 @@ func suggest(path string) string {
 		known = append(known, name)
 	}
 	return "; known are " + strings.Join(known, ", ")
+}
+
+// registryFault says what is wrong with the registry file at path, one line a
+// fault.
+func registryFault(path string, err error) error {
+	faults, ok := errors.AsType[registry.Faults](err)
+	if !ok {
+		return fmt.Errorf("registry: %w", err)
+	}
+	return errors.Join(eachLine(faults, func(line string) string { return path + ": " + line })...)
 }
 
 // eachLine returns an error for each line of err.

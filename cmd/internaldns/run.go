@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -127,7 +126,7 @@ func (s *server) listenAdmin() (*admin, error) {
 // load reads the facts for the first time and decides who sees them.
 func (s *server) load(ctx context.Context) error {
 	if err := s.source.Load(ctx); err != nil {
-		return s.loadFault(err)
+		return registryFault(s.config.Registry, err)
 	}
 	clients := clientMap(s.config, onlyNetwork(s.store.Snapshot()))
 	s.publisher.SetClients(clients)
@@ -139,19 +138,6 @@ func (s *server) load(ctx context.Context) error {
 		s.log.Info("the registry has one network, so loopback is placed in it", zap.Stringer("network", clients[0].Network))
 	}
 	return nil
-}
-
-// loadFault says what kept the facts from being loaded, one line a fault.
-func (s *server) loadFault(err error) error {
-	faults, ok := errors.AsType[registry.Faults](err)
-	if !ok {
-		return fmt.Errorf("registry: %w", err)
-	}
-	var lines []error
-	for _, f := range eachLine(faults, func(line string) string { return s.config.Registry + ": " + line }) {
-		lines = append(lines, f)
-	}
-	return errors.Join(lines...)
 }
 
 // ready tells everyone that queries are answered now.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +65,7 @@ func (p *program) serve(ctx context.Context, c config) error {
 	defer signal.Stop(hangups)
 
 	s := &server{config: c, log: newLog(p.stderr, c.level())}
-	s.publisher = zone.NewPublisher(zone.Options{TTL: uint32(c.TTL / time.Second), Region: c.Region})
+	s.publisher = zone.NewPublisher(c.zone())
 	s.store = registry.NewStore(s.publisher.Commit)
 	if c.Registry != "" {
 		s.source = file.NewSource(c.Registry, s.store, s.log)

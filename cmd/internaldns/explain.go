@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/miekg/dns"
+	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/zone"
+)
+
+func (p *program) explainCommand() *cobra.Command {
+	var from, to string
+	cmd := &cobra.Command{
+		Use:   "explain [flags] [TYPE] NAME",
+		Short: "Say in words why a name is answered as it is",
+		Long: `Answers one question from a registry file, without a server, and says why: in
+which network and region the client is, which rule names the name, and which
+machines are left out of the answer for what reason.
+
+TYPE is AAAA unless given. Without --registry, it is about the sample.`,
+		Example: `  # Why does my machine not see that one?
+  internaldns explain --registry org.json --from fdaa:0:18:a7b:7d:f066:b83b:2 web.internal
+
+  # Which machines are nearest to a WireGuard peer?
+  internaldns explain --registry org.json --from fdaa:0:18:a7b:d6b:0:a:102 top2.nearest.of.web.internal
+
+  # What does a container get, over the network's own server address?
+  internaldns explain --registry org.json --from 172.17.0.5 --to fdaa:0:18::3 AAAA vault.internal`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var faults []error
+			c, err := load(cmd.Flags(), p.environ)
+			if err != nil {
+				faults = append(faults, err)
+			}
+			qtype, name, err := question(args)
+			if err != nil {
+				faults = append(faults, err)
+			}
+			if qtype == dns.TypeNone {
+				qtype = dns.TypeAAAA
+			}
+			src, err := netip.ParseAddr(from)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("from: %q is no IP address", from))
+			}
+			dst, err := netip.ParseAddr(to)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("to: %q is no IP address", to))
+			}
+			if err := errors.Join(faults...); err != nil {
+				return err
+			}
+			return p.explain(c, src, dst, qtype, name)
+		},
+	}
+	flags := cmd.Flags()
+	addFlags(flags, "registry")
+	flags.StringVar(&from, "from", "127.0.0.1", "the client's `ADDRESS`")
+	flags.StringVar(&to, "to", "fdaa::3", "the `ADDRESS` that the client asks")
+	addFlags(flags, "network", "client", "region", "config")
+	return cmd
+}
+
+// explain explains one answer from the registry that c names.
+func (p *program) explain(c config, src, dst netip.Addr, qtype uint16, name string) error {
+	facts, err := c.facts()
+	if err != nil {
+		return err
+	}
+	store := registry.NewStore(nil)
+	if _, err := store.Apply(store.Snapshot().Diff(facts)); err != nil {
+		return err
+	}
+	snap := store.Snapshot()
+	options := c.zone()
+	options.Clients = clientMap(c, onlyNetwork(snap))
+	_, err = fmt.Fprint(p.stdout, zone.Explain(snap, options, src, dst, qtype, name))
+	return err
+}
+
+// facts returns the facts that c names: those of its registry file, or of the
+// sample, in which it then places loopback.
+func (c *config) facts() (*registry.Facts, error) {
+	if c.Registry == "" {
+		c.placeSample()
+		return sampleFacts(), nil
+	}
+	f, err := os.Open(c.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	defer f.Close()
+	facts, err := file.Parse(c.Registry, f, nil)
+	if err != nil {
+		return nil, registryFault(c.Registry, err)
+	}
+	return facts, nil
+}
