@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/wire"
 )
 
 // An address is an IPv6 address, network byte order.
@@ -216,9 +217,10 @@ func (a *app) renderRegions(all bool) []byte {
 	return w.dst
 }
 
-// maxText is the most octets of RDATA that a record can have. What a message
-// has room for is always less.
-const maxText = 65535
+// maxText bounds the RDATA of a list, in octets. It is longer than a message has
+// room for by more than an item takes, so that a list that ends early here also
+// ends early, and is counted as cut, in every message.
+const maxText = wire.MaxMessageLen + 512
 
 // text returns the list that p holds, rendering it if nobody asked before.
 // Several workers may render the same list at once; they all get the same.

@@ -1,0 +1,60 @@
+package zone_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// Each test here is named for a bug that was found, and fails if it comes back.
+
+// An address outside of fdaa::/16 whose bits 16 to 47 are a network's number
+// placed its client in that network.
+func TestOnly6PNAddressesNameANetwork(t *testing.T) {
+	_, p := load(t, "testdata/org.json", zone.Options{})
+	for _, src := range []string{"2001:0:18::1", "fdab:0:18::1", "::18:0:0:0:0:1", "0:0:18::1"} {
+		view := p.Table().For(netip.MustParseAddr(src), serverAddr)
+		if n := view.Network(); n != 0 {
+			t.Errorf("a client at %s sees the names of %v, want of none", src, n)
+		}
+		if got := text(ask(t, p, netip.MustParseAddr(src), serverAddr, dns.TypeAAAA, "web.internal")); got != "REFUSED\t" {
+			t.Errorf("AAAA web.internal, asked by %s\n got %s\nwant REFUSED", src, got)
+		}
+	}
+}
+
+// A list longer than a message was cut when it was rendered, and then seemed to
+// be whole.
+func TestCutListIsKnownToBeCut(t *testing.T) {
+	p := zone.NewPublisher(zone.Options{TTL: 5})
+	p.Ready()
+	s := registry.NewStore(p.Commit)
+	app := registry.App{Network: 0x18, Name: "big"}
+	events := []registry.Event{registry.PutApp{App: app}}
+	for i := range 4000 {
+		addr := app.Network.Server().As16()
+		addr[12], addr[13], addr[14] = 1, byte(i>>8), byte(i)
+		events = append(events, registry.PutMachine{Machine: &registry.Machine{
+			Network: app.Network, App: app.Name, ID: fmt.Sprintf("machine%07d", i), State: "started", Region: "ams", Address: netip.AddrFrom16(addr),
+		}})
+	}
+	if _, err := s.Apply(events); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"vms.big.internal", "all.vms.big.internal", "_instances.internal", "all._instances.internal", "top4000.nearest.of.big.internal"} {
+		var q wire.Query
+		q.Parse(packed(t, dns.TypeTXT, name))
+		view := p.Table().For(app.Network.Server(), serverAddr)
+		var a zone.Answer
+		view.Lookup(&q, wire.MaxMessageLen, &a)
+		msg, cut := a.AppendTo(nil, &q, zone.Frame{Limit: wire.MaxMessageLen})
+		if !cut {
+			t.Errorf("TXT %s of 4,000 machines is said to be whole in %d octets", name, len(msg))
+		}
+	}
+}
