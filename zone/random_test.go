@@ -1,0 +1,255 @@
+package zone_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+var (
+	draws = flag.Int("zone.draws", 10_000, "how many random questions to compare with the twin")
+	seed  = flag.Uint64("zone.seed", 0, "seed of random tests; 0 takes one from the clock")
+)
+
+// newRand returns a source of randomness and says on failure how to get it
+// again.
+func newRand(t testing.TB) *rand.Rand {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = uint64(time.Now().UnixNano())
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("to see this again: -zone.seed=%d", s)
+		}
+	})
+	return rand.New(rand.NewPCG(s, 0))
+}
+
+// A version is a Table and its twin, made from the facts of the same commit.
+type version struct {
+	table  *zone.Table
+	slow   *slow
+	listed map[registry.Network][]*slowName
+}
+
+func newVersion(t *zone.Table, s *registry.Snapshot, o zone.Options) *version {
+	return &version{t, newSlow(s, o, true), make(map[registry.Network][]*slowName)}
+}
+
+// names returns the names that exist in a network, sorted.
+func (v *version) names(n registry.Network) []*slowName {
+	if v.slow.networks[n] == nil {
+		v.slow.networks[n] = v.slow.names(n)
+	}
+	if v.listed[n] == nil {
+		names := v.slow.networks[n]
+		for _, key := range slices.Sorted(maps.Keys(names)) {
+			v.listed[n] = append(v.listed[n], names[key])
+		}
+	}
+	return v.listed[n]
+}
+
+// A prober asks a version and its twin and compares.
+type prober struct {
+	q      wire.Query
+	answer zone.Answer
+	out    []byte
+	seen   map[string]int // how often each kind of response was
+}
+
+// check asks one question and fails if the answers differ, or if miekg/dns
+// cannot read ours.
+func (p *prober) check(t *testing.T, v *version, src, dst netip.Addr, q slowQuery, limit int, truncate bool, flags uint16) {
+	t.Helper()
+	describe := func() string {
+		return fmt.Sprintf("%s %q, asked by %v at %v, limit %d, truncate %v, options %+v",
+			dns.Type(q.qtype), q.labels, src, dst, limit, truncate, v.slow.options)
+	}
+	msg := q.message()
+	if verdict := p.q.Parse(msg); verdict != wire.Answer {
+		t.Fatalf("%s: the form of the query has verdict %d", describe(), verdict)
+	}
+	view := v.table.For(src, dst)
+	view.Lookup(&p.q, limit, &p.answer)
+	want, wantCut := v.slow.lookupSlow(src, dst, q, limit, truncate, flags)
+	if p.seen == nil {
+		p.seen = make(map[string]int)
+	}
+	p.seen[p.answer.Finding.String()]++
+	if p.answer.Finding == zone.NotOurs {
+		if want != nil {
+			t.Fatalf("%s\n got not ours\nwant %s", describe(), readable(want))
+		}
+		return
+	}
+	got, cut := p.answer.AppendTo(p.out[:0], &p.q, zone.Frame{Limit: limit, Truncate: truncate, Flags: flags})
+	p.out = got
+	if want == nil {
+		t.Fatalf("%s\n got %s\nwant not ours", describe(), readable(got))
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s\n got %s\nwant %s\n got %x\nwant %x", describe(), readable(got), readable(want), got, want)
+	}
+	if cut != wantCut {
+		t.Fatalf("%s\n got cut %v, want %v", describe(), cut, wantCut)
+	}
+	var m dns.Msg
+	if err := m.Unpack(got); err != nil {
+		t.Fatalf("%s: miekg/dns cannot read the response: %v\n%x", describe(), err, got)
+	}
+	if cut {
+		p.seen["cut"]++
+	}
+	if len(m.Answer) > 0 {
+		p.seen[dns.Type(m.Answer[0].Header().Rrtype).String()]++
+	}
+	if n, r := slowRegion(v, src, dst); view.Network() != n || view.Region() != r && n != 0 {
+		t.Fatalf("%s: the client is placed in network %v, region %q; want %v, %q", describe(), view.Network(), view.Region(), n, r)
+	}
+}
+
+func slowRegion(v *version, src, dst netip.Addr) (registry.Network, string) {
+	n, region, conflict := v.slow.place(src.Unmap().WithZone(""), dst.Unmap().WithZone(""))
+	if conflict {
+		n = slowNetwork(src)
+		_, region, _ = v.slow.place(src, src)
+	}
+	return n, region
+}
+
+func readable(msg []byte) string {
+	m := new(dns.Msg)
+	if err := m.Unpack(msg); err != nil {
+		return err.Error()
+	}
+	return m.String()
+}
+
+// ask returns a random question to put to v, and who asks it.
+func (w *world) ask(v *version) (src, dst netip.Addr, q slowQuery) {
+	src, dst = w.asker()
+	n, _, _ := v.slow.place(src.Unmap().WithZone(""), dst.Unmap().WithZone(""))
+	if n == 0 || w.one(8) {
+		n = pick(w.Rand, worldNetworks)
+	}
+	return src, dst, w.query(v.names(n))
+}
+
+// frame returns a random limit and what is done about it.
+func (w *world) frame() (limit int, truncate bool, flags uint16) {
+	if w.one(2) {
+		return 512 + w.IntN(1024), true, uint16(w.IntN(2) << 7)
+	}
+	return 65535, false, uint16(w.IntN(2) << 7)
+}
+
+// born returns a random world, a few commits old, and what follows it.
+func born(r *rand.Rand) (*world, *zone.Publisher) {
+	o := randomOptions(r)
+	p := zone.NewPublisher(o)
+	p.Ready()
+	w := newWorld(r, p.Commit)
+	w.options = o
+	for range w.IntN(4) * 15 {
+		w.step()
+	}
+	return w, p
+}
+
+// Whatever the facts and however they came about, every question from every
+// client is answered octet for octet as the twin does, from the Table of each
+// commit, also after later ones.
+func TestAnswersEqualTheTwins(t *testing.T) {
+	const (
+		commits   = 12 // of each world
+		questions = 20 // about each commit
+	)
+	r := newRand(t)
+	var p prober
+	asked := 0
+	for asked < *draws {
+		w, pub := born(r)
+		var versions []*version
+		for range commits {
+			w.step()
+			now := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+			versions = append(versions, now)
+			if got, want := now.table.Unnamed(), now.slow.unnamed(); got != want {
+				t.Fatalf("%d groups and metadata entries form no name, want %d", got, want)
+			}
+			for range questions {
+				v := now
+				if w.one(5) {
+					v = pick(r, versions)
+				}
+				src, dst, q := w.ask(v)
+				limit, truncate, flags := w.frame()
+				p.check(t, v, src, dst, q, limit, truncate, flags)
+				asked++
+			}
+		}
+	}
+	for _, kind := range []string{"not ours", "REFUSED", "NXDOMAIN", "NODATA", "NOERROR", "AAAA", "TXT", "PTR", "SOA", "NS"} {
+		if p.seen[kind]*400 < asked {
+			t.Errorf("of %d responses, only %d were of kind %s: the draws do not test what they should", asked, p.seen[kind], kind)
+		}
+	}
+}
+
+// Apps that take many chunks, and more addresses and items than a message holds,
+// are answered as the twin does.
+func TestBigAppsEqualTheTwins(t *testing.T) {
+	r := newRand(t)
+	var p prober
+	for _, size := range []int{130, 700, 3500} {
+		w, pub := born(r)
+		n, app := w.grow(size)
+		for range 4 {
+			for range 1 + w.IntN(20) {
+				w.step()
+			}
+			v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+			src := w.address(n)
+			names := [][]string{{app, "internal"}, {"global", app, "internal"}, {"vms", app, "internal"}, {"all", "vms", app, "internal"},
+				{"app", "process", app, "internal"}, {"ams", app, "internal"}, {"regions", app, "internal"},
+				{"_instances", "internal"}, {"all", "_instances", "internal"}}
+			for _, top := range []int{1, 2, 5, 130, 1000, 1200, 2339, 2340, 99999} {
+				names = append(names, []string{fmt.Sprint("top", top), "nearest", "of", app, "internal"})
+			}
+			for _, labels := range names {
+				for _, qtype := range []uint16{dns.TypeAAAA, dns.TypeTXT} {
+					q := slowQuery{labels: labels, qtype: qtype, opt: w.one(2)}
+					p.check(t, v, src, serverAddr, q, 65535, false, 0)
+					limit, _, _ := w.frame()
+					p.check(t, v, src, serverAddr, q, limit, true, 0)
+					p.check(t, v, src, serverAddr, q, 1232+w.IntN(60000), w.one(2), 0)
+				}
+			}
+			for range 50 {
+				src, dst, q := w.ask(v)
+				limit, truncate, flags := w.frame()
+				p.check(t, v, src, dst, q, limit, truncate, flags)
+			}
+			for range 300 {
+				w.shrink(n, app)
+			}
+		}
+	}
+	if p.seen["cut"] < 100 {
+		t.Errorf("only %d responses left data out", p.seen["cut"])
+	}
+}
