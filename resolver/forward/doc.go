@@ -1,0 +1,57 @@
+// Package forward resolves the names that are not ours, by asking upstreams.
+//
+// A Forwarder answers what it can at once (Cached), takes over what it cannot
+// (Submit), and keeps what it learned. It trusts nobody: not the clients, whose
+// number and pace it bounds, and not the upstreams, whose responses it believes
+// only as far as they answer the question that was sent. Trouble upstream is
+// never waited for by the goroutine that calls it.
+//
+// # One forwarded query
+//
+// The caller has parsed the query and found that the name is in none of our
+// zones. In the goroutine of the caller, without a lock, an allocation or a
+// clock:
+//
+//	(*Forwarder).Cached
+//	 1. may it be asked?      RD is set, the client is allowed, an upstream is
+//	                          set: else REFUSED                    forward.go
+//	 2. cache.get             a fresh entry is copied, its TTLs counted down
+//	                                                    cache.go and entry.go
+//	 3. homes.find            names that nobody upstream may be asked for are
+//	                          answered here                           home.go
+//	 4. failures              what just failed is not tried again: an entry out
+//	                          of date, or SERVFAIL                   cache.go
+//
+// Everything else is a miss. The caller hands it over, and is told when it
+// cannot be taken:
+//
+//	(*Forwarder).Submit
+//	 5. flights.join          bounds are checked; equal questions become one
+//	                          flight, with a list of clients       flights.go
+//
+// Each flight is one goroutine, and one more for each question it has open:
+//
+//	(*flight).run
+//	 6. next                  which upstream, and when the next one
+//	                          (flight.go; upstream.go knows who lives)
+//	 7. newQuestion           a query made afresh: ID, letter case    query.go
+//	 8. exchange              a socket of its own; what does not match in
+//	                          everything is counted, and waiting goes on
+//	                                   exchange_udp.go, exchange_stream.go
+//	 9. clean                 the chain from QNAME is kept, all else dropped
+//	                                                clean.go and compress.go
+//	10. cache.put
+//	11. reply                 to every client of the flight, each with its own
+//	                          ID, letter case, size and OPT
+//
+// A client for whom there is an answer out of date gets that when the flight
+// takes longer than Config.StaleAfter, or fails; the flight goes on.
+//
+// # What runs
+//
+// Run starts one goroutine for each upstream that is in trouble (probe.go), one
+// that refreshes what is asked for often before it goes out of date
+// (prefetch.go), one that follows resolv.conf (resolvconf.go) and one that drops
+// from the cache what is too old to be served. Flights run beside it and end
+// with it.
+package forward
