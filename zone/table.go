@@ -65,9 +65,8 @@ type View struct {
 func (t *Table) For(src, dst netip.Addr) View {
 	v := View{table: t, src: src.Unmap().WithZone(""), dst: dst.Unmap()}
 	to, named := registry.NetworkOf(v.dst)
-	var ok bool
-	if v.network, ok = registry.NetworkOf(v.src); ok {
-		v.conflict = named && to != v.network
+	if from, ok := registry.NetworkOf(v.src); ok { // else its bits mean nothing
+		v.network, v.conflict = from, named && to != from
 	} else if named && v.dst == to.Server() {
 		v.network = to
 	}
