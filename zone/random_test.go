@@ -2,6 +2,7 @@ package zone_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"maps"
@@ -102,14 +103,14 @@ func (p *prober) check(t *testing.T, v *version, src, dst netip.Addr, q slowQuer
 		t.Fatalf("%s\n got %s\nwant not ours", describe(), readable(got))
 	}
 	if !bytes.Equal(got, want) {
-		t.Fatalf("%s\n got %s\nwant %s\n got %x\nwant %x", describe(), readable(got), readable(want), got, want)
+		t.Fatalf("%s\n%s\n%s", describe(), firstDifference(readable(got), readable(want)), firstDifference(octets(got), octets(want)))
 	}
 	if cut != wantCut {
 		t.Fatalf("%s\n got cut %v, want %v", describe(), cut, wantCut)
 	}
 	var m dns.Msg
 	if err := m.Unpack(got); err != nil {
-		t.Fatalf("%s: miekg/dns cannot read the response: %v\n%x", describe(), err, got)
+		t.Fatalf("%s: miekg/dns cannot read the response: %v\n%.2000x", describe(), err, got)
 	}
 	if cut {
 		p.seen["cut"]++
@@ -130,6 +131,9 @@ func slowRegion(v *version, src, dst netip.Addr) (registry.Network, string) {
 	}
 	return n, region
 }
+
+// octets returns a message as lines that a difference can be found in.
+func octets(msg []byte) string { return hex.Dump(msg) }
 
 func readable(msg []byte) string {
 	m := new(dns.Msg)
