@@ -61,12 +61,17 @@ func checkFile(path string) (found string, err error) {
 	if err != nil {
 		return "", bare(err)
 	}
-	if len(start) <= maxConfig && isConfig(start) {
-		k, faults := parseConfig(start)
-		if len(faults) > 0 {
-			return "", errors.Join(faults...)
+	if len(start) <= maxConfig {
+		switch kindOf(start) {
+		case kindConfig:
+			k, faults := parseConfig(start)
+			if len(faults) > 0 {
+				return "", errors.Join(faults...)
+			}
+			return "a config file that sets " + strings.Join(k.Keys(), ", "), nil
+		case kindNeither:
+			return "", errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
 		}
-		return fmt.Sprintf("a config file that sets %s", strings.Join(k.Keys(), ", ")), nil
 	}
 	facts, err := file.Parse(path, io.MultiReader(bytes.NewReader(start), f), nil)
 	if err != nil {
@@ -85,20 +90,34 @@ func bare(err error) error {
 	return err
 }
 
-// isConfig reports whether data is meant as a config file: it has a key that
-// one has, and none that only registry files have. What is meant as neither is
-// left to the registry's parser, which says what it wants to see.
-func isConfig(data []byte) bool {
-	config := false
-	for _, key := range topKeys(data) {
+// A kind is what a file is meant as.
+type kind int
+
+const (
+	kindRegistry kind = iota
+	kindConfig
+	kindNeither
+)
+
+// kindOf says what data is meant as: a registry file if it has a key that only
+// those have, a config file if it has one of theirs, neither if it has others
+// only. What has no keys is left to the registry's parser, which says what it
+// wants to see.
+func kindOf(data []byte) kind {
+	keys := topKeys(data)
+	kind := kindNeither
+	if len(keys) == 0 {
+		kind = kindRegistry
+	}
+	for _, key := range keys {
 		switch {
 		case slices.Contains(registryKeys, key):
-			return false
+			return kindRegistry
 		case findSetting(strings.ReplaceAll(key, "-", "_")) != nil:
-			config = true
+			kind = kindConfig
 		}
 	}
-	return config
+	return kind
 }
 
 // registryKeys are the keys that only registry files have.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 )
 
@@ -23,7 +24,13 @@ var (
 func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string) {
 	switch {
 	case len(c.Listen) > 0:
-		return c.Listen, nil
+		for _, s := range c.Listen {
+			if strings.HasPrefix(s, ":") {
+				s = "[::]" + s // no host stands for all of them
+			}
+			listen = append(listen, s)
+		}
+		return listen, nil
 	case c.Registry != "":
 		return defaultListen, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,13 +91,9 @@ func parseConfig(data []byte) (*koanf.Koanf, []error) {
 	if len(data) > maxConfig {
 		return nil, []error{fmt.Errorf("is larger than %d octets, so it is no config file", maxConfig)}
 	}
-	var values map[string]any
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&values); err != nil && err != io.EOF {
-		return nil, []error{yamlFault(err)}
-	}
-	if err := dec.Decode(new(any)); err != io.EOF {
-		return nil, []error{errors.New("holds more than one YAML document")}
+	values, err := parseYAML(data)
+	if err != nil {
+		return nil, eachLine(err, func(line string) string { return line })
 	}
 	return layer(confmap.Provider(values, ""), func(*setting) string { return "" },
 		func(s *setting) error {
@@ -107,14 +104,39 @@ func parseConfig(data []byte) (*koanf.Koanf, []error) {
 		})
 }
 
-// yamlFault makes a fault of an error of the YAML library, which knows the line.
-func yamlFault(err error) error {
-	var typed *yaml.TypeError
-	if errors.As(err, &typed) {
-		return fmt.Errorf("is no config file: %s", strings.Join(typed.Errors, "; "))
+// parseYAML returns the values in a config file. The error has a line for each
+// fault.
+func parseYAML(data []byte) (map[string]any, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); err == io.EOF {
+		return nil, nil // nothing, or comments
+	} else if err != nil {
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if bareAddress.Match(data) {
+			text += `; an address in brackets needs quotes, such as "[::1]:53"`
+		}
+		return nil, errors.New(text)
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	var second yaml.Node
+	if dec.Decode(&second) != io.EOF {
+		return nil, fmt.Errorf("line %d: a second document begins; want one", second.Line)
+	}
+	if top := doc.Content[0]; top.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("line %d: want settings, as KEY: VALUE", top.Line)
+	}
+	var values map[string]any
+	if err := doc.Decode(&values); err != nil {
+		if typed, ok := errors.AsType[*yaml.TypeError](err); ok {
+			return nil, errors.New(strings.Join(typed.Errors, "\n"))
+		}
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	return values, nil
 }
+
+// bareAddress matches an address in brackets where YAML expects a list.
+var bareAddress = regexp.MustCompile(`(?m)[-:,\[] *\[[0-9a-fA-F:.]+\]:[0-9]+`)
 
 // layer reads settings from one provider and checks each by itself. from says
 // at a fault's end where the setting was found.
@@ -124,12 +146,20 @@ func layer(p koanf.Provider, from func(*setting) string, also ...func(*setting) 
 		return k, []error{err}
 	}
 	var faults []error
+	var last string
 	for _, path := range k.Keys() {
 		s := findSetting(path)
+		if top, _, below := strings.Cut(path, "."); s == nil && below && findSetting(top) != nil {
+			s, path = findSetting(top), top // a group where a value should be
+		}
 		if s == nil {
 			faults = append(faults, fmt.Errorf("%s: unknown key%s", path, suggest(path)))
 			continue
 		}
+		if path == last {
+			continue
+		}
+		last = path
 		err := s.set(new(config), k.Get(path))
 		for _, check := range also {
 			if err == nil {
@@ -269,13 +299,25 @@ func (s *setting) setDuration(to *time.Duration, value any) error {
 		return fmt.Errorf("want a duration with its unit, such as %s, got %q", s.def, text)
 	}
 	if d < time.Duration(s.min) || d > time.Duration(s.max) {
-		return fmt.Errorf("want %v to %v, got %v", time.Duration(s.min), time.Duration(s.max), text)
+		return fmt.Errorf("want %s to %s, got %s", plain(time.Duration(s.min)), plain(time.Duration(s.max)), text)
 	}
 	if d%time.Second != 0 {
 		return fmt.Errorf("want whole seconds, got %v", text)
 	}
 	*to = d
 	return nil
+}
+
+// plain writes d without units that count nothing: 24h, not 24h0m0s.
+func plain(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // show writes a value of YAML for a message.

@@ -24,6 +24,7 @@ type setting struct {
 	path string // key in the config file
 	arg  string // what the help calls its value
 	def  string // default, as one writes it; "" if there is none
+	eg   string // without a default, an example, as the config file has it
 	help string
 	why  string
 
@@ -64,7 +65,7 @@ var settings = []setting{
 		check: notEmpty,
 	},
 	{
-		path: "registry", arg: "FILE",
+		path: "registry", arg: "FILE", eg: "org.json",
 		help: "the registry: a JSON or YAML file of apps and machines (default: a built-in sample)",
 		why: `The registry file, JSON or YAML. It is watched: when it changes, the difference
 is applied, unless the new file has a fault; then the facts stay as they were.`,
@@ -72,7 +73,7 @@ is applied, unless the new file has a fault; then the facts stay as they were.`,
 		check: notEmpty,
 	},
 	{
-		path: "listen", arg: "HOST:PORT",
+		path: "listen", arg: "HOST:PORT", eg: `["[::]:53"]`,
 		help: "answer queries here, over UDP and TCP; may be repeated (default: [::]:53 with a registry, else [::1]:5300 and 127.0.0.1:5300)",
 		why: `Where queries are answered, over UDP and TCP. [::]:53 is every address of the
 machine, IPv4 too. An address that no interface has yet is no fault: queries are
@@ -81,7 +82,7 @@ answered once it arrives. Ports below 1024 need a privilege.`,
 		check: checkHostPort,
 	},
 	{
-		path: "network", arg: "PREFIX",
+		path: "network", arg: "PREFIX", eg: "fdaa:0:18::/48",
 		help: "place local clients (loopback, link-local, private addresses) in this network",
 		why: `The network that clients are in whose address is no 6PN address: those in
 127.0.0.0/8, ::1/128, 169.254.0.0/16, fe80::/10, 10.0.0.0/8, 172.16.0.0/12,
@@ -91,7 +92,7 @@ set and the registry has exactly one network, loopback is placed in it.`,
 		check: checkNetwork,
 	},
 	{
-		path: "client", arg: "PREFIX=NETWORK[,REGION]",
+		path: "client", arg: "PREFIX=NETWORK[,REGION]", eg: `["172.17.0.0/16=fdaa:0:18::/48,ams"]`,
 		help: "place clients from PREFIX in NETWORK, and in REGION; may be repeated",
 		why: `Which network clients are in whose address is no 6PN address, and in which
 region. The longest prefix wins, and an entry here wins over network.`,
@@ -100,7 +101,7 @@ region. The longest prefix wins, and an entry here wins over network.`,
 		together: checkClients,
 	},
 	{
-		path: "region", arg: "CODE",
+		path: "region", arg: "CODE", eg: "ams",
 		help: "the server's own region, for clients whose region is not known",
 		why: `The region from which "nearest" is counted for clients whose own region is not
 known: they are no machine and no peer, and no entry of client says it.`,
