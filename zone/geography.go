@@ -20,8 +20,9 @@ func (c codes) number(code string) uint32 {
 	return n
 }
 
-// farAway is the ping between regions of which nothing is known.
-const farAway = math.MaxUint32
+// farAway is the ping between regions of which nothing is known. No measured
+// one is as long, which is why pings take 64 bits here.
+const farAway = math.MaxUint64
 
 // A geography is the table of pings between numbered regions. Rows are made
 // when a client of that region first asks.
@@ -29,7 +30,7 @@ type geography struct {
 	facts   *registry.Geography
 	codes   []string // by number; "" where a number means nothing to facts
 	numbers map[string]uint32
-	rows    []atomic.Pointer[[]uint32]
+	rows    []atomic.Pointer[[]uint64]
 }
 
 func newGeography(facts *registry.Geography, c codes) *geography {
@@ -41,7 +42,7 @@ func newGeography(facts *registry.Geography, c codes) *geography {
 		facts:   facts,
 		codes:   make([]string, len(c)+1),
 		numbers: make(map[string]uint32, len(known)),
-		rows:    make([]atomic.Pointer[[]uint32], len(c)+1),
+		rows:    make([]atomic.Pointer[[]uint64], len(c)+1),
 	}
 	for _, code := range known {
 		g.codes[c[code]] = code
@@ -56,18 +57,18 @@ func (g *geography) number(code string) uint32 { return g.numbers[code] }
 
 // from returns the pings from a region to those with numbers below its length.
 // The row is nil for region 0.
-func (g *geography) from(number uint32) []uint32 {
+func (g *geography) from(number uint32) []uint64 {
 	if number == 0 || int(number) >= len(g.rows) {
 		return nil
 	}
 	if row := g.rows[number].Load(); row != nil {
 		return *row
 	}
-	row := make([]uint32, len(g.codes))
+	row := make([]uint64, len(g.codes))
 	for to, code := range g.codes {
 		row[to] = farAway
 		if ms, known := g.facts.Ping(g.codes[number], code); known {
-			row[to] = ms
+			row[to] = uint64(ms)
 		}
 	}
 	g.rows[number].Store(&row)

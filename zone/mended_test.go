@@ -2,7 +2,9 @@ package zone_test
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
@@ -56,5 +58,18 @@ func TestCutListIsKnownToBeCut(t *testing.T) {
 		if !cut {
 			t.Errorf("TXT %s of 4,000 machines is said to be whole in %d octets", name, len(msg))
 		}
+	}
+}
+
+// The longest round trip that can be measured was taken for an unknown one.
+func TestLongestRoundTripIsKnown(t *testing.T) {
+	s, p := load(t, "testdata/org.json", zone.Options{})
+	rtt := registry.RTT{From: "ams", To: "xx1", MS: math.MaxUint32}
+	if _, err := s.Apply([]registry.Event{registry.PutRTT{RTT: rtt}}); err != nil {
+		t.Fatal(err)
+	}
+	got := text(ask(t, p, netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2"), serverAddr, dns.TypeTXT, "top3.nearest.of.pg.internal"))
+	if want := "region=xx1,ping=4294967295\""; !strings.HasSuffix(got, want) {
+		t.Errorf("TXT top3.nearest.of.pg.internal, the third machine 4294967295 ms away\n got %s\nwant … %s", got, want)
 	}
 }

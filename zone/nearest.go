@@ -12,7 +12,7 @@ import (
 type nearby struct {
 	addr   address
 	region string
-	ping   uint32 // milliseconds, or farAway
+	ping   uint64 // milliseconds, or farAway
 }
 
 // nearest is the scratch space of nearest lists.
@@ -23,7 +23,7 @@ type nearest struct {
 
 // A ranked is a region of an app on the way to a nearest list.
 type ranked struct {
-	ping  uint32
+	ping  uint64
 	code  string
 	index int     // among the app's regions
 	head  address // its next address
@@ -76,7 +76,7 @@ func (s *nearest) rank(app *app, geo *geography, from string) {
 		if r.started.empty() {
 			continue
 		}
-		ping := uint32(farAway)
+		ping := uint64(farAway)
 		if r.code == from {
 			ping = 0
 		} else if int(r.number) < len(row) {
@@ -156,7 +156,7 @@ func appendLines(dst []byte, list []nearby, room int) []byte {
 		item := netip.AddrFrom16(n.addr).AppendTo(append(buf[:0], "ip="...))
 		item = append(append(item, ",region="...), n.region...)
 		if n.ping != farAway {
-			item = strconv.AppendUint(append(item, ",ping="...), uint64(n.ping), 10)
+			item = strconv.AppendUint(append(item, ",ping="...), n.ping, 10)
 		}
 		if !w.add(item) {
 			break
