@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,11 +25,20 @@ type batch struct {
 	outs  [batchSize]mmsghdr // the first n are to be sent
 	n     int
 
+	// began is when the last recvmmsg was entered. If a worker has not been
+	// there for staleAfter, what it finds may have waited so long: until it
+	// has found a fresh datagram, it takes them singly and looks at each.
+	began time.Time
+	wary  bool
+	stale int // datagrams dropped since stales was called
+	age   func(fd uintptr) time.Duration
+
 	// Of the system call under way. The functions are made once, so that
 	// calling them through rc does not allocate.
 	readable, writable func(fd uintptr) bool
 	pollable           func(fd uintptr)
 	got                int
+	filled             int // headers that the kernel wrote into
 	sent               int
 	errno              syscall.Errno
 }
@@ -59,7 +69,7 @@ func newBatch(conn *net.UDPConn, local netip.Addr, limit int) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{rc: rc, local: local, wildcard: local.IsUnspecified()}
+	b := &batch{rc: rc, local: local, wildcard: local.IsUnspecified(), age: age}
 	buf := make([]byte, batchSize*limit)
 	for i := range b.slots {
 		s := &b.slots[i]
@@ -80,26 +90,47 @@ func newBatch(conn *net.UDPConn, local netip.Addr, limit int) (*batch, error) {
 	b.readable = func(fd uintptr) bool { return b.recvmmsg(fd) }
 	b.writable = func(fd uintptr) bool { return b.sendmmsg(fd) }
 	b.pollable = func(fd uintptr) { b.recvmmsg(fd) }
+	// The first question for the age of a datagram has the kernel note them.
+	if err := control(rc, func(fd int) error { age(uintptr(fd)); return nil }); err != nil {
+		return nil, err
+	}
 	return b, nil
 }
 
 // recv waits for datagrams and returns how many it took.
 func (b *batch) recv() (int, error) {
-	if err := b.rc.Read(b.readable); err != nil {
-		return 0, err
+	for {
+		if err := b.rc.Read(b.readable); err != nil {
+			return 0, err
+		}
+		if n, err := b.received(); n > 0 || err != nil {
+			return n, err
+		}
 	}
-	return b.received()
 }
 
-// poll takes the datagrams that are there, also after the read deadline.
+// stales returns how many datagrams were dropped for their age since the last
+// call.
+func (b *batch) stales() int {
+	n := b.stale
+	b.stale = 0
+	return n
+}
+
+// poll takes the datagrams that are there, also after the read deadline. It
+// returns 0 if there are none.
 func (b *batch) poll() (int, error) {
-	if err := b.rc.Control(b.pollable); err != nil {
-		return 0, err
+	for {
+		if err := b.rc.Control(b.pollable); err != nil {
+			return 0, err
+		}
+		if b.errno == unix.EAGAIN {
+			return 0, nil
+		}
+		if n, err := b.received(); n > 0 || err != nil {
+			return n, err
+		}
 	}
-	if b.errno == unix.EAGAIN {
-		return 0, nil
-	}
-	return b.received()
 }
 
 func (b *batch) received() (int, error) {
@@ -112,15 +143,23 @@ func (b *batch) received() (int, error) {
 
 // recvmmsg reports whether the call is over; false: nothing was there.
 func (b *batch) recvmmsg(fd uintptr) bool {
-	for i := range b.in[:b.got] { // what the last call overwrote
+	now := time.Now()
+	b.wary = b.wary || now.Sub(b.began) >= staleAfter
+	b.began = now
+	room := uintptr(batchSize)
+	if b.wary {
+		room = 1
+	}
+	for i := range b.in[:b.filled] { // what the last call overwrote
 		h := &b.in[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		if b.wildcard {
 			h.SetControllen(controlRoom)
 		}
 	}
+	b.filled = 0
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in)), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in)), room, unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -128,9 +167,32 @@ func (b *batch) recvmmsg(fd uintptr) bool {
 		if errno != 0 {
 			b.got = 0
 		}
+		b.filled = b.got
+		switch {
+		case errno != 0:
+		case b.wary && b.age(fd) >= staleAfter:
+			b.got = 0
+			b.stale++
+		default:
+			b.wary = false
+		}
 		return errno != unix.EAGAIN
 	}
 }
+
+// age returns how long ago the datagram received last from a socket arrived; 0
+// if the kernel has not noted it.
+func age(fd uintptr) time.Duration {
+	var ts unix.Timespec
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, siocgstampns, uintptr(unsafe.Pointer(&ts))); errno != 0 {
+		return 0
+	}
+	return time.Since(time.Unix(ts.Unix()))
+}
+
+// siocgstampns is SIOCGSTAMPNS of socket(7). Asking for a datagram's time costs
+// only where we ask; SO_TIMESTAMPNS would add a control message to each.
+const siocgstampns = 0x8907
 
 // datagram returns the i-th datagram that recv took.
 func (b *batch) datagram(i int) datagram {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 )
 
 // A batch reads and writes one datagram at a time. The address asked is known
@@ -18,6 +19,7 @@ type batch struct {
 	buf     []byte
 	n       int
 	src     netip.AddrPort
+	began   time.Time // when the datagram was received
 	pending []byte
 }
 
@@ -30,7 +32,7 @@ func (b *batch) recv() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b.n, b.src, b.pending = n, src, nil
+	b.n, b.src, b.pending, b.began = n, src, nil, time.Now()
 	return 1, nil
 }
 
@@ -41,6 +43,9 @@ func (b *batch) poll() (int, error) {
 	}
 	return n, err
 }
+
+// stales returns 0: the age of a datagram is not known here.
+func (b *batch) stales() int { return 0 }
 
 func (b *batch) datagram(int) datagram {
 	return datagram{src: b.src, dst: b.local, msg: b.in[:min(b.n, queryRoom)], cut: b.n > queryRoom}

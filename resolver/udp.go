@@ -20,6 +20,11 @@ const (
 	// 30 to 100; longer datagrams than this are dropped.
 	queryRoom = 2048
 
+	// staleAfter is the age at which a query is dropped: resolvers of programs
+	// have asked again or given up after 2 s, and answering queries that nobody
+	// waits for any more keeps a server from those that somebody does.
+	staleAfter = 2 * time.Second
+
 	// drainBatches bounds what is still answered after the order to stop: more
 	// than a socket buffer holds.
 	drainBatches = 64
@@ -55,7 +60,9 @@ func (w *udpWorker) serve() error {
 		if err != nil {
 			return err
 		}
-		began := time.Now()
+		for range w.batch.stales() {
+			w.shard.Drop(metrics.DropStale)
+		}
 		for i := range n {
 			w.answer(i)
 		}
@@ -63,7 +70,7 @@ func (w *udpWorker) serve() error {
 		for range w.batch.send() {
 			w.shard.Drop(metrics.DropSend)
 		}
-		w.shard.Flush(time.Since(began))
+		w.shard.Flush(time.Since(w.batch.began))
 	}
 	return nil
 }
