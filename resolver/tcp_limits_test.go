@@ -1,0 +1,178 @@
+package resolver
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/miekg/dns"
+)
+
+// A connection that brings nothing, or never a whole query, is closed when it
+// has been idle for as long as it may, and not before.
+func TestAnIdleConnectionIsClosed(t *testing.T) {
+	const idle = 50 * time.Millisecond
+	r := start(t, Config{TCPIdle: idle})
+	began := time.Now()
+	silent, asked, slow := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1])
+	asked.ask(question(t, 1, dns.TypeAAAA, "web.internal"))
+	slow.write(framed(question(t, 1, dns.TypeAAAA, "web.internal"))[:30])
+	for _, s := range []*stream{silent, asked, slow} {
+		s.closed()
+	}
+	if took := time.Since(began); took < idle {
+		t.Errorf("connections that may be idle for %v are closed after %v", idle, took)
+	}
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total idle": 3, "tcp_connections_open": 0})
+}
+
+// To send an octet now and then does not make a connection less idle.
+func TestATricklingConnectionIsClosed(t *testing.T) {
+	r := start(t, Config{TCPIdle: 50 * time.Millisecond})
+	s := dialTCP(t, r.Addrs()[0])
+	msg := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 60_000)})))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for i := range msg {
+		<-tick.C
+		if _, err := s.conn.Write(msg[i : i+1]); err != nil {
+			break
+		}
+		if time.Since(began) > patience {
+			t.Fatal("the connection stays open")
+		}
+	}
+	if got := r.counts()["tcp_connections_closed_total idle"]; got != 1 {
+		t.Errorf("%v connections are counted as idle, want 1", got)
+	}
+}
+
+func TestABusyConnectionIsClosedWhenItIsOld(t *testing.T) {
+	const total = 100 * time.Millisecond
+	r := start(t, Config{TCPTotal: total})
+	s := dialTCP(t, r.Addrs()[0])
+	began, msg := time.Now(), framed(question(t, 1, dns.TypeAAAA, "web.internal"))
+	n := 0
+	for ; ; n++ {
+		if _, err := s.conn.Write(msg); err != nil {
+			break
+		}
+		if _, err := readFrame(s.conn); isTimeout(err) {
+			t.Fatal("the connection stays open")
+		} else if err != nil {
+			break
+		}
+	}
+	if took := time.Since(began); took < total || n == 0 {
+		t.Errorf("after %v and %d queries, the connection is closed; it may last %v", took, n, total)
+	}
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total old": 1})
+}
+
+// Beyond the number that may be open, connections are closed at once, and the
+// others live on. When one ends, another may come.
+func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
+	r := start(t, Config{TCPConns: 2})
+	first, second := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1])
+	first.kept()
+	second.kept()
+	for _, addr := range r.Addrs() {
+		dialTCP(t, addr).closed()
+	}
+	first.kept()
+	second.kept()
+
+	first.conn.CloseWrite()
+	first.closed()
+	next := r.admitted(t)
+	next.kept()
+	second.kept()
+	counts := r.counts()
+	if counts["tcp_connections_closed_total full"] < 2 || counts["tcp_connections_closed_total client"] != 1 {
+		t.Errorf("of connections, there were %v", counts)
+	}
+}
+
+// admitted connects until it is let in: a connection that has ended is no longer
+// counted only some moments after its client saw that.
+func (r *running) admitted(t testing.TB) *stream {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		s := dialTCP(t, r.Addrs()[0])
+		s.conn.Write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
+		if _, err := readFrame(s.conn); err == nil {
+			return s
+		}
+	}
+	t.Fatal("no connection is let in")
+	return nil
+}
+
+// A client that does not take its responses is left when it has had as long as
+// it may be idle. What it finds when it reads at last is whole responses, and
+// perhaps the beginning of one: nothing comes after that.
+func TestAClientThatDoesNotReadIsLeft(t *testing.T) {
+	const asked = 300 // responses of 64 KB: more than the buffers of both sides hold
+	r := listen(t, Config{TCPIdle: 50 * time.Millisecond})
+	client, server := r.connect(t)
+	msg := framed(question(t, 1, dns.TypeAAAA, "most.internal"))
+	for range asked {
+		client.write(msg)
+	}
+	ended := make(chan metrics.Closing)
+	go func() {
+		why := r.tcp.serve(server)
+		server.Close()
+		ended <- why
+	}()
+	select {
+	case why := <-ended:
+		if why != metrics.ClosedWrite {
+			t.Errorf("the connection ended because of %v, want %v", why, metrics.ClosedWrite)
+		}
+	case <-time.After(patience):
+		t.Fatal("the connection does not end")
+	}
+	for n := 0; ; n++ {
+		got, err := readFrame(client.conn)
+		if err != nil {
+			if err != io.EOF && err != io.ErrUnexpectedEOF {
+				t.Logf("the end: %v", err) // a reset, for the queries that nobody read
+			}
+			if n == 0 || n == asked {
+				t.Errorf("the client gets %d responses of %d", n, asked)
+			}
+			return
+		}
+		if m := unpack(t, got); m.Id != 1 || m.Question[0].Name != "most.internal." {
+			t.Fatalf("response %d: %v", n, m.MsgHdr)
+		}
+	}
+}
+
+// Buffers that one large query or response needed are not kept for ever.
+func TestLargeBuffersAreNotKept(t *testing.T) {
+	r := listen(t, Config{})
+	for _, name := range []string{"web.internal", "most.internal"} {
+		client, server := r.connect(t)
+		for range 3 {
+			client.write(framed(question(t, 1, dns.TypeAAAA, name)))
+		}
+		client.conn.CloseWrite()
+		go io.Copy(io.Discard, client.conn)
+		r.tcp.serve(server)
+		server.Close()
+		select {
+		case c := <-r.tcp.stock:
+			if cap(c.in) > tcpKeep || cap(c.out) > tcpKeep {
+				t.Errorf("after %s, buffers of %d and %d octets are kept", name, cap(c.in), cap(c.out))
+			}
+		default:
+			if name == "web.internal" {
+				t.Errorf("after %s, nothing is kept", name)
+			}
+		}
+	}
+}
