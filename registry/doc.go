@@ -12,26 +12,38 @@
 //
 // # Tables and keys
 //
-// Facts live in go-memdb tables. Its radix trees copy keys into every index
-// entry, so keys are short and binary: networks are 4 octets, an app is a
-// number of 4 octets that the store gives it, addresses go without their
-// leading fdaa.
+// Facts live in go-memdb tables. Each entry of an index takes about 380 octets
+// in its radix tree, so there are few, and keys are short and binary: networks
+// are 4 octets, an app is a number of 4 octets that the store gives it,
+// addresses go without their leading fdaa.
 //
-//	machines  id        app, machine id      the app's machines, by id
-//	          machine   machine id           not gone; unique in the registry
-//	          address   address              not gone; unique with peers and Flycast
-//	          network   network, machine id  not gone
-//	          region    app, region          not gone
-//	          group     app, process group   not gone
-//	          metadata  app, key, value      not gone; one entry for each pair
+//	machines  id        machine id                      unique in the registry; gone ones: id, app, sum
+//	          address   address                         not gone; unique with peers and Flycast
+//	          network   network, machine id             not gone
+//	          place     app, metadata row, region, id   by app, app and region, metadata row
+//	metadata  id        app, sum                        a row for all machines of the app that have it
+//	          pair      app, key, value, sum            by metadata pair, and by process group
 //	apps      id        network, name
-//	          number    app
 //	peers     id        network, name
 //	          address   address
 //	flycast   id        address, which begins with the network
-//	          app       app
+//	          app       app, address
 //	networks  id        network
 //	          name      name
 //	regions   id        code
 //	rtts      id        from, to
+//
+// The machines of an app mostly have the same few metadata, release by release.
+// So metadata is a table of its own, in which each is kept and indexed once, and
+// a machine that stops or starts costs four entries, however much is known
+// about it.
+//
+// # A commit
+//
+//	Store.Apply
+//	 └ plan.read      notes what the events delete and put, beside what stands there
+//	 └ plan.check     all faults at once; nothing has been written yet
+//	 └ plan.changes   what is different afterwards; nothing: no commit
+//	 └ writer.write   one memdb transaction, which cannot fail
+//	 └ the commit hook
 package registry

@@ -21,7 +21,7 @@ type (
 	}
 
 	// PutMachine adds or replaces the machine of that app and id. The store
-	// keeps a copy.
+	// keeps a copy, but for Raw, which it shares.
 	PutMachine struct{ *Machine }
 	// DeleteMachine removes a machine without a trace, gone ones of the same
 	// id too.
@@ -74,13 +74,14 @@ func (DeleteRTT) event()     {}
 // where it was not there.
 type Change[T any] struct{ Before, After *T }
 
-// Changes is what one commit changed. An object that an event put as it already
-// was is not in it.
+// Changes is what one commit changed. An object that is as it was before, put
+// again or even deleted and put, is not in it. A machine that moves to another
+// app is two changes.
 type Changes struct {
 	// Index is the commit's number, counted from 1.
 	Index uint64
 	// Networks lists the networks in which any answer can have changed, each
-	// once, in ascending order.
+	// once, in ascending order. A change of Geography alone is in none.
 	Networks []Network
 
 	Apps     []Change[App]

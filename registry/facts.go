@@ -24,15 +24,18 @@ type Machine struct {
 	// Address is the machine's 6PN address. Only a gone machine may be without
 	// a valid one.
 	Address netip.Addr
-	// Metadata holds config.metadata, sorted by key, as given.
+	// Metadata holds config.metadata, sorted by key, as given. No key is in it
+	// twice.
 	Metadata []Pair
 	// Skip is config.dns.skip_registration: the machine gives rise to no name.
 	Skip bool
 	// Raw is the object as it came, for those who ask for it back.
 	Raw Raw
 
-	app  uint32 // App's number, for keys
-	gone uint64 // tells gone machines of one id apart; 0: not gone
+	// sum is the name of the machine's metadata row; if it is gone, it tells the
+	// machine from others of its app and id.
+	sum uint64
+	app uint32 // App's number, for keys
 }
 
 // A Pair is one entry of a machine's metadata.
@@ -68,10 +71,25 @@ func (m *Machine) Started() bool { return m.State == StateStarted && !m.Skip }
 // Group returns the machine's process group as its metadata gives it, or "" if
 // it has none.
 func (m *Machine) Group() string {
-	if g := m.Lookup("fly_process_group"); g != "" {
-		return g
+	_, group := groupOf(m.Metadata)
+	return group
+}
+
+// groupKeys are the metadata entries that name a process group. The first that
+// is not empty counts.
+var groupKeys = [...]string{"fly_process_group", "process_group"}
+
+// groupOf returns the process group that metadata names, and the key under which
+// it does; "" if there is none.
+func groupOf(metadata []Pair) (key, group string) {
+	for _, key := range groupKeys {
+		for _, p := range metadata {
+			if p.Key == key && p.Value != "" {
+				return key, p.Value
+			}
+		}
 	}
-	return m.Lookup("process_group")
+	return "", ""
 }
 
 // Lookup returns the value of the metadata entry key, or "".

@@ -64,3 +64,13 @@ func (fs *Faults) add(object, field string, err error) {
 func (fs *Faults) addf(object, field, format string, args ...any) {
 	*fs = append(*fs, Fault{Object: object, Field: field, Problem: fmt.Sprintf(format, args...)})
 }
+
+// in reports whether one of the faults is in that field.
+func (fs Faults) in(field string) bool {
+	for _, f := range fs {
+		if f.Field == field {
+			return true
+		}
+	}
+	return false
+}

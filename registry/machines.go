@@ -1,173 +1,233 @@
 package registry
 
 import (
-	"fmt"
-	"net/netip"
+	"hash/maphash"
 	"slices"
+	"unique"
 )
 
-// A machineGroup is what one batch puts under one app and id.
-type machineGroup struct {
-	app  *App
-	put  []*Machine
-	live *Machine // the one put that is not gone, or nil
+// machineEdits holds, for every app and machine id that a batch mentions, what
+// stands there before and after it.
+type machineEdits struct {
+	at   map[machineID]int
+	list []machineEdit       // in the order in which the ids were first mentioned
+	ids  map[string]*Machine // machines put that are not gone
+	last *App                // of the machine put before: files list an app's machines together
+	size int                 // how many puts to make room for
 }
 
-// putMachines replaces, under each app and id that is put, all that was there.
-func (w *writer) putMachines(machines []*Machine) {
-	groups := w.group(machines)
-	if len(w.faults) > 0 {
-		return
-	}
-	for _, g := range groups {
-		w.makeRoom(g)
-	}
-	for _, g := range groups {
-		for _, m := range g.put {
-			w.putMachine(m)
-		}
-	}
+type machineID struct {
+	app uint32
+	id  string
 }
 
-// group sorts copies of machines by app and id and faults what is wrong with
-// each by itself.
-func (w *writer) group(machines []*Machine) []*machineGroup {
-	type key struct {
-		app uint32
-		id  string
-	}
-	groups := make([]*machineGroup, 0, len(machines))
-	at := make(map[key]*machineGroup, len(machines))
-	var app *App // of the machine before: files list an app's machines together
-	for _, given := range machines {
-		m := new(Machine)
-		*m = *given
-		if app == nil || app.Network != m.Network || app.Name != m.App {
-			app = w.app(m.Network, m.App)
+// A machineEdit is what becomes of the machines of one app and id: at most one
+// that is not gone, and any number that are.
+type machineEdit struct {
+	live Change[Machine]
+	gone *goneEdit // nil: none before or after
+}
+
+// A goneEdit holds gone machines by their sums.
+type goneEdit struct {
+	at   map[uint64]int
+	list []Change[Machine]
+}
+
+// expect makes room for n machines.
+func (e *machineEdits) expect(n int) { e.size = n }
+
+// edit returns the place of a's machines of that id, which is good until the
+// next call.
+func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
+	key := machineID{a.number, id}
+	i, ok := e.at[key]
+	if !ok {
+		if e.at == nil {
+			e.at = make(map[machineID]int, e.size)
+			e.ids = make(map[string]*Machine, e.size)
+			e.list = make([]machineEdit, 0, e.size)
 		}
-		if app == nil {
-			w.faults.addf(m.String(), "app", "%v has no app %s", m.Network, quote(m.App))
+		i = len(e.list)
+		e.at[key] = i
+		e.list = append(e.list, machineEdit{})
+		me := &e.list[i]
+		if m := old.Machine(id); m != nil && m.app == a.number {
+			me.live.Before = m
+		}
+		for m := range old.goneMachines(a, id) {
+			me.goneAt(m.sum).Before = m
+		}
+	}
+	return &e.list[i]
+}
+
+// has reports whether the batch replaces or deletes m.
+func (e *machineEdits) has(m *Machine) bool {
+	_, ok := e.at[machineID{m.app, m.ID}]
+	return ok
+}
+
+func (me *machineEdit) goneAt(sum uint64) *Change[Machine] {
+	if me.gone == nil {
+		me.gone = &goneEdit{at: make(map[uint64]int)}
+	}
+	g := me.gone
+	i, ok := g.at[sum]
+	if !ok {
+		i = len(g.list)
+		g.at[sum] = i
+		g.list = append(g.list, Change[Machine]{})
+	}
+	return &g.list[i]
+}
+
+// changed returns the changes that are some. What leaves and what comes under
+// one app and id is one change, as far as there are two to join: a machine that
+// was destroyed has a Before that is started and an After that is gone.
+func (e *machineEdits) changed() []Change[Machine] {
+	var out []Change[Machine]
+	var apart []Change[Machine]
+	for i := range e.list {
+		me := &e.list[i]
+		if me.gone == nil {
+			if c := me.live; !same(c) {
+				out = append(out, c)
+			}
 			continue
 		}
-		if fs := m.check(); fs != nil {
-			w.faults = append(w.faults, fs...)
-			continue
+		apart = apart[:0]
+		for _, c := range append(me.gone.list, me.live) {
+			switch {
+			case same(c):
+			case c.Before != nil && c.After != nil:
+				out = append(out, c)
+			default:
+				apart = append(apart, c)
+			}
 		}
-		m.app = app.number
-		if m.Gone() {
-			m.gone = rawSum(m.Raw)
-		}
-		g := at[key{m.app, m.ID}]
-		if g == nil {
-			g = &machineGroup{app: app}
-			at[key{m.app, m.ID}] = g
-			groups = append(groups, g)
-		}
-		g.add(m)
+		out = append(out, joined(apart)...)
 	}
-	return groups
+	return out
 }
 
-// add adds m to the group, in the place of another with the same key.
-func (g *machineGroup) add(m *Machine) {
-	if !m.Gone() {
-		g.live = m
-	}
-	same := func(o *Machine) bool { return o.gone == m.gone }
-	if i := slices.IndexFunc(g.put, same); i >= 0 {
-		g.put[i] = m
-		return
-	}
-	g.put = append(g.put, m)
+func same(c Change[Machine]) bool {
+	return c.Before == c.After || c.Before != nil && c.After != nil && c.Before.equal(c.After)
 }
 
-// makeRoom removes what the group replaces, but for a machine that only changes
-// in place: that one gives up no key that another may want. Afterwards g.put
-// lacks what was there already.
-func (w *writer) makeRoom(g *machineGroup) {
-	id := g.put[0].ID
-	for _, o := range collectRows(all[Machine](w.txn, tMachines, byID, machineKey(g.app.number, id, 0))) {
-		i := slices.IndexFunc(g.put, func(m *Machine) bool { return m.gone == o.gone })
-		switch {
-		case i >= 0 && g.put[i].equal(o):
-			g.put = slices.Delete(g.put, i, i+1)
-		case i >= 0 && g.put[i].Address == o.Address:
-		default:
-			w.dropMachine(o)
+// joined pairs removals with additions, in their order. The last of changes, if
+// it is that of a machine that is not gone, is paired first.
+func joined(changes []Change[Machine]) []Change[Machine] {
+	var before, after []*Machine
+	for i := len(changes) - 1; i >= 0; i-- {
+		if c := changes[i]; c.Before != nil {
+			before = append(before, c.Before)
+		} else {
+			after = append(after, c.After)
 		}
 	}
-}
-
-func (w *writer) putMachine(m *Machine) {
-	ch := Change[Machine]{After: m}
-	if !m.Gone() {
-		if o := first[Machine](w.txn, tMachines, byMachine, []byte(m.ID)); o != nil && o.app != m.app {
-			w.faults.addf(m.String(), "id", "is already the id of %v in %v", o, o.Network)
-			return
+	out := make([]Change[Machine], max(len(before), len(after)))
+	for i := range out {
+		if i < len(before) {
+			out[i].Before = before[i]
 		}
-		if !w.free(m.Address, m, "private_ip") {
-			return
+		if i < len(after) {
+			out[i].After = after[i]
 		}
-		ch.Before = first[Machine](w.txn, tMachines, byID, machineKey(m.app, m.ID, 0))
 	}
-	w.insert(tMachines, m)
-	if ch.Before != nil {
-		w.stats.Machines[stateIndex(ch.Before.State)]--
-	}
-	w.stats.Machines[stateIndex(m.State)]++
-	if ch.Before == nil && !m.Gone() || ch.Before != nil && ch.Before.shows() != m.shows() ||
-		ch.Before != nil && !slices.Equal(ch.Before.Metadata, m.Metadata) {
-		w.touched[m.Network] = true
-	}
-	w.changes.Machines = append(w.changes.Machines, ch)
+	return out
 }
 
-// shows is what answers depend on, metadata aside.
-func (m *Machine) shows() any {
-	type shown struct {
-		id, region    string
-		address       netip.Addr
-		gone, skipped bool
-		started       bool
+// putMachine notes a copy of given. A machine without an app is noted nowhere.
+func (p *plan) putMachine(given *Machine) {
+	e := &p.machines
+	if e.last == nil || e.last.Network != given.Network || e.last.Name != given.App {
+		e.last = p.app(given.Network, given.App)
 	}
-	return shown{m.ID, m.Region, m.Address, m.Gone(), m.Skip, m.Started()}
-}
-
-func (w *writer) deleteMachine(e DeleteMachine) {
-	a := w.app(e.Network, e.App)
+	a := e.last
 	if a == nil {
+		p.faults.addf(given.String(), "app", "%v has no app %s", given.Network, quote(given.App))
+		p.faults = append(p.faults, given.check()...)
 		return
 	}
-	for _, m := range collectRows(all[Machine](w.txn, tMachines, byID, machineKey(a.number, e.ID, 0))) {
-		w.dropMachine(m)
+	m := new(Machine)
+	*m = *given
+	m.App, m.State, m.Region = a.Name, knownState(m.State), unique.Make(m.Region).Value() // all share these
+	m.app, m.sum = a.number, 0
+	me := e.edit(p.old, a, m.ID)
+	if m.Gone() {
+		m.Metadata = slices.Clone(m.Metadata)
+		m.sum = m.contentSum()
+		me.goneAt(m.sum).After = m
+		return
 	}
+	me.live.After = m
 }
 
-func (w *writer) dropMachine(m *Machine) {
-	w.remove(tMachines, m)
-	w.stats.Machines[stateIndex(m.State)]--
-	if !m.Gone() {
-		w.touched[m.Network] = true
-	}
-	w.changes.Machines = append(w.changes.Machines, Change[Machine]{Before: m})
-}
-
-// free reports whether nobody but object has addr, and faults it otherwise.
-func (w *writer) free(addr netip.Addr, object fmt.Stringer, field string) bool {
-	var holder fmt.Stringer
-	if m := first[Machine](w.txn, tMachines, byAddress, addressKey(addr)); m != nil {
-		if o, ok := object.(*Machine); !ok || o.app != m.app || o.ID != m.ID {
-			holder = m
+// checkMachines faults machines by themselves, and those whose ids or addresses
+// are another's.
+func (p *plan) checkMachines() {
+	for i := range p.machines.list {
+		m := p.machines.list[i].live.After
+		if m == nil {
+			continue
 		}
-	} else if p := first[Peer](w.txn, tPeers, byAddress, addressKey(addr)); p != nil {
-		holder = p
-	} else if f := first[Flycast](w.txn, tFlycast, byID, addressKey(addr)); f != nil {
-		holder = f
+		faults := m.check()
+		p.faults = append(p.faults, faults...)
+		if !faults.in("id") {
+			if o := p.holderOf(m.ID); o != nil {
+				p.faults.addf(m.String(), "id", "is already the id of %v in %v", o, o.Network)
+			} else {
+				p.machines.ids[m.ID] = m
+			}
+		}
+		if !faults.in("private_ip") {
+			p.take(m.Address, m, "private_ip")
+		}
 	}
-	if holder != nil {
-		w.faults.addf(object.String(), field, "%v is already the address of %v", addr, holder)
+}
+
+// holderOf returns the machine that has an id, as holder does for addresses.
+func (p *plan) holderOf(id string) *Machine {
+	if m := p.machines.ids[id]; m != nil {
+		return m
 	}
-	return holder == nil
+	if m := p.old.Machine(id); m != nil && !p.machines.has(m) {
+		return m
+	}
+	return nil
+}
+
+// contentSum tells gone machines of one app and id apart.
+func (m *Machine) contentSum() uint64 {
+	var h maphash.Hash
+	h.SetSeed(sumSeed)
+	text := func(s string) {
+		maphash.WriteComparable(&h, len(s))
+		h.WriteString(s)
+	}
+	text(m.State)
+	text(m.Region)
+	maphash.WriteComparable(&h, m.Address)
+	maphash.WriteComparable(&h, m.Skip)
+	for _, p := range m.Metadata {
+		text(p.Key)
+		text(p.Value)
+	}
+	text("")
+	h.Write(m.Raw)
+	return h.Sum64()
+}
+
+// sumSeed keeps clients from choosing facts whose sums are equal.
+var sumSeed = maphash.MakeSeed()
+
+// knownState returns s, sharing the memory of States if it is one of them.
+func knownState(s string) string {
+	if i := stateIndex(s); i < numStates {
+		return States[i]
+	}
+	return s
 }
 
 // stateIndex returns the place of a state in Stats.Machines.
@@ -177,5 +237,5 @@ func stateIndex(state string) int {
 			return i
 		}
 	}
-	return len(States)
+	return numStates
 }

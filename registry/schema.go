@@ -17,17 +17,15 @@ const (
 	tNetworks = "networks"
 	tRegions  = "regions"
 	tRTTs     = "rtts"
+	tMetadata = "metadata"
 
-	byID       = "id" // memdb's name for the primary key
-	byMachine  = "machine"
-	byAddress  = "address"
-	byNetwork  = "network"
-	byRegion   = "region"
-	byGroup    = "group"
-	byMetadata = "metadata"
-	byNumber   = "number"
-	byApp      = "app"
-	byName     = "name"
+	byID      = "id" // memdb's name for the primary key
+	byAddress = "address"
+	byNetwork = "network"
+	byPlace   = "place"
+	byPair    = "pair"
+	byApp     = "app"
+	byName    = "name"
 )
 
 // A network row holds what the store keeps of each network it has ever known:
@@ -38,49 +36,51 @@ type network struct {
 	objects     int    // apps, peers and Flycast addresses in it
 }
 
+// known reports whether the network has facts or a name.
+func (n *network) known() bool { return n.objects > 0 || n.Name != "" }
+
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 		tMachines: table(tMachines,
-			unique(byID, func(m *Machine) []byte { return machineKey(m.app, m.ID, m.gone) }),
-			unique(byMachine, live(func(m *Machine) []byte { return []byte(m.ID) })),
-			unique(byAddress, live(func(m *Machine) []byte { return addressKey(m.Address) })),
-			unique(byNetwork, live(func(m *Machine) []byte { return networkKey(m.Network, m.ID) })),
-			several(byRegion, live(func(m *Machine) []byte { return appKey(m.app, m.Region) })),
-			several(byGroup, live(func(m *Machine) []byte {
-				if g := m.Group(); g != "" {
-					return appKey(m.app, Fold(g))
+			index(byID, func(m *Machine) []byte {
+				if m.Gone() {
+					return goneKey(m.app, m.ID, m.sum)
 				}
-				return nil
-			})),
-			&memdb.IndexSchema{Name: byMetadata, AllowMissing: true, Indexer: pairs{}},
+				return machineKey(m.ID)
+			}),
+			index(byAddress, live(func(m *Machine) []byte { return addressKey(m.Address) })),
+			index(byNetwork, live(func(m *Machine) []byte { return networkKey(m.Network, m.ID) })),
+			index(byPlace, placeKey),
 		),
-		tApps: table(tApps,
-			unique(byID, func(a *App) []byte { return networkKey(a.Network, a.Name) }),
-			unique(byNumber, func(a *App) []byte { return appKey(a.number) }),
+		tMetadata: table(tMetadata,
+			index(byID, func(r *metadata) []byte { return metadataKey(r.app, r.sum) }),
+			&memdb.IndexSchema{Name: byPair, Unique: true, AllowMissing: true, Indexer: pairsIndexer{}},
 		),
+		tApps: table(tApps, index(byID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
 		tPeers: table(tPeers,
-			unique(byID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
-			unique(byAddress, func(p *Peer) []byte { return addressKey(p.Address) }),
+			index(byID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
+			index(byAddress, func(p *Peer) []byte { return addressKey(p.Address) }),
 		),
 		tFlycast: table(tFlycast,
-			unique(byID, func(f *Flycast) []byte { return addressKey(f.Address) }),
-			several(byApp, func(f *Flycast) []byte { return appKey(f.app) }),
+			index(byID, func(f *Flycast) []byte { return addressKey(f.Address) }),
+			index(byApp, func(f *Flycast) []byte { return append(appKey(f.app), addressKey(f.Address)...) }),
 		),
 		tNetworks: table(tNetworks,
-			unique(byID, func(n *network) []byte { return networkKey(n.Network, "") }),
-			unique(byName, func(n *network) []byte {
+			index(byID, func(n *network) []byte { return networkKey(n.Network, "") }),
+			index(byName, func(n *network) []byte {
 				if n.Name == "" {
 					return nil
 				}
 				return []byte(n.Name)
 			}),
 		),
-		tRegions: table(tRegions, unique(byID, func(r *Region) []byte { return []byte(r.Code) })),
-		tRTTs:    table(tRTTs, unique(byID, func(r *RTT) []byte { return []byte(r.From + "\x00" + r.To) })),
+		tRegions: table(tRegions, index(byID, func(r *Region) []byte { return []byte(r.Code) })),
+		tRTTs:    table(tRTTs, index(byID, func(r *RTT) []byte { return rttKey(r.From, r.To) })),
 	}}
 }
 
-// addressKey leaves out the leading fdaa, so it begins with the network.
+// addressKey leaves out the leading fdaa, so it begins with the network. It is
+// only for addresses that are in one.
 func addressKey(a netip.Addr) []byte {
 	b := a.As16()
 	return append([]byte(nil), b[2:]...)
@@ -90,27 +90,41 @@ func networkKey(n Network, name string) []byte {
 	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(name)), uint32(n)), name...)
 }
 
-// appKey ends each word with a NUL, so that no word is another's prefix.
-// Metadata may hold NULs, so readers compare what they find by such a key.
-func appKey(app uint32, words ...string) []byte {
-	n := 4
-	for _, w := range words {
-		n += len(w) + 1
-	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, n), app)
-	for _, w := range words {
-		b = append(append(b, w...), 0)
-	}
-	return b
+func appKey(app uint32) []byte { return binary.BigEndian.AppendUint32(nil, app) }
+
+// machineKey is the key of the one machine of that id that is not gone.
+func machineKey(id string) []byte { return append(append(make([]byte, 0, len(id)+1), id...), 0) }
+
+// goneKey is the key of a gone machine. Its length tells where the id ends, so
+// it is no other's key whatever the id is made of.
+func goneKey(app uint32, id string, sum uint64) []byte {
+	b := append(make([]byte, 0, len(id)+13), id...)
+	b = binary.BigEndian.AppendUint32(append(b, 0), app)
+	return binary.BigEndian.AppendUint64(b, sum)
 }
 
-func machineKey(app uint32, id string, gone uint64) []byte {
-	b := appKey(app, id)
-	if gone != 0 {
-		b = binary.BigEndian.AppendUint64(b, gone)
+// placeKey is where a machine stands in its app: metadata row, region, id. Gone
+// machines, which have no metadata row, stand in the region "".
+func placeKey(m *Machine) []byte {
+	b := make([]byte, 0, 12+len(m.Region)+1+len(m.ID)+9)
+	if m.Gone() {
+		b = binary.BigEndian.AppendUint32(b, m.app)
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+		return append(b, goneKey(m.app, m.ID, m.sum)...)
 	}
-	return b
+	b = regionKey(b, m.app, m.sum, m.Region)
+	return append(b, m.ID...)
 }
+
+// regionKey appends what the place keys of machines with that metadata in that
+// region begin with.
+func regionKey(b []byte, app uint32, sum uint64, region string) []byte {
+	b = binary.BigEndian.AppendUint32(b, app)
+	b = binary.BigEndian.AppendUint64(b, sum)
+	return append(append(b, region...), 0)
+}
+
+func rttKey(from, to string) []byte { return []byte(from + "\x00" + to) }
 
 // live leaves gone machines out of an index.
 func live(key func(*Machine) []byte) func(*Machine) []byte {
@@ -130,43 +144,28 @@ func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
 	return t
 }
 
-func unique[T any](name string, key func(*T) []byte) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != byID, Indexer: indexer[T]{key}}
+// index is an index in which every key is one object's. (memdb would make the
+// keys of others by appending the primary key, which is longer than need be.)
+func index[T any](name string, key func(*T) []byte) *memdb.IndexSchema {
+	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != byID, Indexer: indexer[T]{key: key}}
 }
 
-func several[T any](name string, key func(*T) []byte) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: name, AllowMissing: true, Indexer: indexer[T]{key}}
+// indexer is a memdb indexer. A nil key leaves the object out of the index.
+type indexer[T any] struct {
+	keyIndexer
+	key func(*T) []byte
 }
-
-// indexer is a memdb indexer whose arguments are ready-made keys. A nil key
-// leaves the object out of the index.
-type indexer[T any] struct{ key func(*T) []byte }
 
 func (ix indexer[T]) FromObject(raw any) (bool, []byte, error) {
 	k := ix.key(raw.(*T))
 	return k != nil, k, nil
 }
 
-func (indexer[T]) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
-func (indexer[T]) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
+// keyIndexer takes ready-made keys as arguments.
+type keyIndexer struct{}
 
-// pairs indexes a machine by each of its metadata entries, in lower case.
-type pairs struct{}
-
-func (pairs) FromObject(raw any) (bool, [][]byte, error) {
-	m := raw.(*Machine)
-	if m.Gone() {
-		return false, nil, nil
-	}
-	var keys [][]byte
-	for _, p := range m.Metadata {
-		keys = append(keys, appKey(m.app, Fold(p.Key), Fold(p.Value)))
-	}
-	return len(keys) > 0, keys, nil
-}
-
-func (pairs) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
-func (pairs) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
+func (keyIndexer) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
+func (keyIndexer) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
 
 func keyArg(args []any) ([]byte, error) {
 	if len(args) == 1 {

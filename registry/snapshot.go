@@ -3,6 +3,8 @@ package registry
 import (
 	"iter"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -19,7 +21,8 @@ type Snapshot struct {
 	stats Stats
 }
 
-// Stats counts what a registry holds.
+// Stats counts what a registry holds. Networks are those that have facts or a
+// name.
 type Stats struct {
 	Networks, Apps, Peers, Flycast int
 	// Machines counts machines by state: Machines[i] are in States[i], those
@@ -44,20 +47,25 @@ func (s *Snapshot) Stats() Stats { return s.stats }
 // Geography returns the distances between regions.
 func (s *Snapshot) Geography() *Geography { return s.geo }
 
-// NetworkIndex returns the index of the last commit that changed an answer in
-// n; 0 if none did.
+// NetworkIndex returns the index of the last commit that changed facts of n on
+// which an answer depends; 0 if none did. Regions and round trips are facts of
+// no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	if row := first[network](s.txn, tNetworks, byID, networkKey(n, "")); row != nil {
+	if row := s.network(n); row != nil {
 		return row.index
 	}
 	return 0
+}
+
+func (s *Snapshot) network(n Network) *network {
+	return first[network](s.txn, tNetworks, byID, networkKey(n, ""))
 }
 
 // Networks yields the networks that have facts or a name, in ascending order.
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
 		for row := range all[network](s.txn, tNetworks, byID, nil) {
-			if (row.objects > 0 || row.Name != "") && !yield(row.NetworkName) {
+			if row.known() && !yield(row.NetworkName) {
 				return
 			}
 		}
@@ -87,7 +95,16 @@ func (s *Snapshot) App(n Network, name string) *App {
 
 // Machines yields the machines of a, gone ones included, by id.
 func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
-	return all[Machine](s.txn, tMachines, byID, appKey(a.number))
+	return byIDs(func(add func(*Machine) bool) {
+		all[Machine](s.txn, tMachines, byPlace, appKey(a.number))(add)
+	})
+}
+
+// goneMachines yields the gone machines of a of that id.
+func (s *Snapshot) goneMachines(a *App, id string) iter.Seq[*Machine] {
+	key := goneKey(a.number, id, 0)
+	return where(all[Machine](s.txn, tMachines, byID, key[:len(key)-8]),
+		func(m *Machine) bool { return m.Gone() && m.app == a.number && m.ID == id })
 }
 
 // MachinesIn yields the machines of one network that are not gone, by id.
@@ -98,35 +115,69 @@ func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
 // MachinesInRegion yields the machines of a in one region that are not gone, by
 // id.
 func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
-	return all[Machine](s.txn, tMachines, byRegion, appKey(a.number, region))
+	return byIDs(func(add func(*Machine) bool) {
+		if checkRegion(region) != nil {
+			return
+		}
+		all[Machine](s.txn, tMachines, byPlace, regionKey(nil, a.number, 0, region))(add)
+		for r := range all[metadata](s.txn, tMetadata, byID, appKey(a.number)) {
+			all[Machine](s.txn, tMachines, byPlace, regionKey(nil, a.number, r.sum, region))(add)
+		}
+	})
 }
 
 // MachinesInGroup yields the machines of a in one process group, compared in
 // lower case, that are not gone, by id.
 func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 	group = Fold(group)
-	return where(all[Machine](s.txn, tMachines, byGroup, appKey(a.number, group)),
-		func(m *Machine) bool { return Fold(m.Group()) == group })
+	return byIDs(func(add func(*Machine) bool) {
+		if group == "" {
+			return
+		}
+		for _, key := range groupKeys {
+			for r := range all[metadata](s.txn, tMetadata, byPair, pairKey(a.number, key, group)) {
+				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
+					all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+				}
+			}
+		}
+	})
 }
 
 // MachinesWith yields the machines of a that have the given metadata, compared
 // in lower case, and are not gone, by id.
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
-	key, value = Fold(key), Fold(value)
-	return where(all[Machine](s.txn, tMachines, byMetadata, appKey(a.number, key, value)),
-		func(m *Machine) bool {
-			for _, p := range m.Metadata {
-				if Fold(p.Key) == key && Fold(p.Value) == value {
-					return true
-				}
-			}
-			return false
+	return byIDs(func(add func(*Machine) bool) {
+		for r := range all[metadata](s.txn, tMetadata, byPair, pairKey(a.number, key, value)) {
+			all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+		}
+	})
+}
+
+// byIDs yields by id the machines that collect adds.
+func byIDs(collect func(add func(*Machine) bool)) iter.Seq[*Machine] {
+	return func(yield func(*Machine) bool) {
+		var list []*Machine
+		collect(func(m *Machine) bool {
+			list = append(list, m)
+			return true
 		})
+		slices.SortFunc(list, func(a, b *Machine) int { return strings.Compare(a.ID, b.ID) })
+		for _, m := range list {
+			if !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // Machine returns the machine of that id that is not gone, or nil.
 func (s *Snapshot) Machine(id string) *Machine {
-	return first[Machine](s.txn, tMachines, byMachine, []byte(id))
+	m := first[Machine](s.txn, tMachines, byID, machineKey(id))
+	if m == nil || m.ID != id {
+		return nil // or the key of a gone machine whose id is a beginning of this one
+	}
+	return m
 }
 
 // MachineAt returns the machine at that address that is not gone, or nil.
@@ -137,7 +188,8 @@ func (s *Snapshot) MachineAt(addr netip.Addr) *Machine {
 	return first[Machine](s.txn, tMachines, byAddress, addressKey(addr))
 }
 
-// MachinesBeside yields the machines that are not gone in the /112 around addr.
+// MachinesBeside yields the machines that are not gone in the /112 around addr,
+// by address.
 func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 	if _, ok := NetworkOf(addr); !ok {
 		return func(func(*Machine) bool) {}

@@ -30,6 +30,9 @@ func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 	if onCommit == nil {
 		onCommit = func(*Snapshot, *Changes) {}
 	}
+	// Nobody watches for changes through memdb, and a snapshot of a database is
+	// one that does not track them.
+	db = db.Snapshot()
 	s := &Store{db: db, onCommit: onCommit}
 	s.current.Store(&Snapshot{txn: db.Txn(false), geo: newGeography(nil, nil)})
 	return s
@@ -39,29 +42,39 @@ func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
 
 // Apply makes all of the changes in one commit, or none of them: then the error
-// is Faults. The order of events does not matter. Deletes come first; of
-// several puts under one key the last counts; and the machines put under one
-// app and id (one that is not gone, and any number that are) replace all that
-// were there. Events that change nothing make no commit, and the Changes
-// returned are empty and carry the index of the last one.
+// is Faults, all that are found. Names in events must be in lower case (Fold).
+//
+// The order of events does not matter: deletes come first, and whatever is
+// deleted or replaced makes room for all that is put, so objects may exchange
+// their addresses, ids and names. Of several puts under one key the last counts.
+// The machines put under one app and id (one that is not gone, and any number
+// that are) replace all that were there.
+//
+// Events that change nothing make no commit, and the Changes returned are empty
+// and carry the index of the last one.
 func (s *Store) Apply(events []Event) (*Changes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	old := s.current.Load()
-	w := newWriter(s.db.Txn(true), old, s.lastApp)
-	defer w.txn.Abort()
-	w.apply(events)
-	if err := w.faults.Err(); err != nil {
+	p := newPlan(old, s.lastApp)
+	p.read(events)
+	p.check()
+	if err := p.faults.Err(); err != nil {
 		return nil, err
 	}
-	changes := w.finish(old.Index + 1)
+	changes := p.changes(old.Index + 1)
 	if changes.Empty() {
 		changes.Index = old.Index
 		return changes, nil
 	}
+	w := newWriter(s.db.Txn(true), old)
+	defer w.txn.Abort()
+	w.write(changes)
+	writeAll(w, tRegions, p.regions.list)
+	writeAll(w, tRTTs, p.rtts.list)
 	w.txn.Commit()
-	s.lastApp = w.lastApp
+	s.lastApp = p.lastApp
 
 	next := &Snapshot{Index: changes.Index, txn: s.db.Txn(false), geo: old.geo, stats: w.stats}
 	if changes.Geography {

@@ -1,0 +1,97 @@
+package registry
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"testing"
+)
+
+// machinesPerApp is the shape of the benchmarks' registries.
+const machinesPerApp = 10
+
+// benchFacts makes up a registry of one network, of machines as flyctl leaves
+// them.
+func benchFacts(machines int) *Facts {
+	const network = Network(0x18)
+	r := rand.New(rand.NewPCG(1, 2))
+	regions := []string{"ams", "fra", "iad", "ord", "sin", "syd"}
+	f := new(Facts)
+	for i := range machines / machinesPerApp {
+		app := fmt.Sprintf("app-%06d", i)
+		f.Apps = append(f.Apps, App{Network: network, Name: app})
+		release := fmt.Sprintf("%026x", r.Uint64())
+		for j := range machinesPerApp {
+			group := []string{"app", "worker"}[j*2/machinesPerApp]
+			b := [16]byte{0xfd, 0xaa}
+			binary.BigEndian.PutUint32(b[2:], uint32(network))
+			binary.BigEndian.PutUint64(b[6:], r.Uint64())
+			b[15] = 2
+			m := &Machine{
+				Network: network, App: app, ID: fmt.Sprintf("%014x", r.Uint64()>>8), State: StateStarted,
+				Region: regions[r.IntN(3)+i%4], Address: netip.AddrFrom16(b),
+				Metadata: []Pair{
+					{"fly_flyctl_version", "0.3.150"}, {"fly_platform_version", "v2"}, {"fly_process_group", group},
+					{"fly_release_id", release}, {"fly_release_version", "17"},
+				},
+			}
+			m.Raw = NewRaw(benchObject(m))
+			f.Machines = append(f.Machines, m)
+		}
+	}
+	return f
+}
+
+// benchObject is about as long as Fly's objects are without their events.
+func benchObject(m *Machine) []byte {
+	b := fmt.Appendf(nil, `{"id":%q,"name":"aged-wind-%s","state":%q,"region":%q,"instance_id":"01HQ3V9M7Z2W5X8Y4N%s","private_ip":%q,"config":{"init":{},"image":"registry.fly.io/%s:deployment-01HQ3V9M7Z2W5X8Y4N6P0R1S2T","guest":{"cpu_kind":"shared","cpus":1,"memory_mb":256},"metadata":{`,
+		m.ID, m.ID[:4], m.State, m.Region, m.ID[:8], m.Address, m.App)
+	for i, p := range m.Metadata {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "%q:%q", p.Key, p.Value)
+	}
+	return append(b, `}},"image_ref":{"registry":"registry.fly.io","repository":"web","tag":"deployment-01"},"created_at":"2026-10-31T02:30:10Z","updated_at":"2026-10-31T02:35:26Z"}`...)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// Loading a registry in one Apply, and the octets it then holds for each
+// machine, raw objects included.
+func BenchmarkLoad(b *testing.B) {
+	for _, machines := range []int{100_000} {
+		b.Run(fmt.Sprint(machines), func(b *testing.B) {
+			var held uint64
+			for b.Loop() {
+				b.StopTimer()
+				before := heap()
+				f := benchFacts(machines)
+				events := NewStore(nil).Snapshot().Diff(f)
+				b.StartTimer()
+				s := NewStore(nil)
+				if _, err := s.Apply(events); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				clear(events)
+				f, events = nil, nil
+				if after := heap(); after > before {
+					held = after - before
+				}
+				runtime.KeepAlive(s)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(machines), "ns/machine")
+			b.ReportMetric(float64(held)/float64(machines), "octets/machine")
+		})
+	}
+}

@@ -1,0 +1,473 @@
+package registry
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// modelRounds is how many random batches the model test applies to each store.
+const modelRounds = 150
+
+func TestStoreDoesWhatItsObviousTwinDoes(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			d := newDraw(seed)
+			tw := newTwin()
+			commits := 0
+			s := NewStore(func(*Snapshot, *Changes) { commits++ })
+			type kept struct {
+				snap *Snapshot
+				said string
+			}
+			var old []kept
+			accepted, refused := 0, 0
+			for range modelRounds {
+				events := d.batch(tw, 8)
+				before, beforeTwin := s.Snapshot(), tw
+				commits = 0
+				next, faults := tw.apply(events)
+				changes, err := s.Apply(events)
+				if got, want := faultLines(err), faultLines(faults.Err()); got != want {
+					t.Fatalf("after\n%s\nthe events\n%s\nhave the faults\n%s\n\nwant\n%s", tw.contents(), eventLines(events), got, want)
+				}
+				if err != nil {
+					refused++
+					if s.Snapshot() != before || commits != 0 {
+						t.Fatalf("a refused batch made a commit: %s", eventLines(events))
+					}
+					continue
+				}
+				accepted++
+				if changed := next.index != tw.index; (commits == 1) != changed || (s.Snapshot() != before) != changed {
+					t.Fatalf("after\n%s\nthe events\n%s\nmade %d commits; does the twin change? %v", tw.contents(), eventLines(events), commits, changed)
+				}
+				tw = next
+				checkChanges(t, beforeTwin, tw, changes)
+				checkSnapshot(t, tw, s.Snapshot())
+				if t.Failed() {
+					t.Fatalf("after the events\n%s", eventLines(events))
+				}
+				if d.one(10) {
+					old = append(old, kept{s.Snapshot(), dump(s.Snapshot())})
+				}
+			}
+			for _, k := range old {
+				if got := dump(k.snap); got != k.said {
+					t.Errorf("the snapshot of commit %d has changed since:\n%s\nwas\n%s", k.snap.Index, got, k.said)
+				}
+			}
+			if accepted < modelRounds/5 || refused < modelRounds/5 {
+				t.Errorf("%d batches accepted and %d refused: the draw is lopsided", accepted, refused)
+			}
+		})
+	}
+}
+
+func eventLines(events []Event) string {
+	var lines []string
+	for _, e := range events {
+		if m, ok := e.(PutMachine); ok {
+			lines = append(lines, "put "+show(m.Machine))
+		} else {
+			lines = append(lines, fmt.Sprintf("%T %+v", e, e))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// faultLines writes down the faults in err, sorted.
+func faultLines(err error) string {
+	if err == nil {
+		return ""
+	}
+	var lines []string
+	for _, f := range err.(Faults) {
+		lines = append(lines, fmt.Sprintf("%s | %s | %s", f.Object, f.Field, f.Problem))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// checkChanges compares what a commit says it changed with what it changed.
+func checkChanges(t testing.TB, before, after *twin, c *Changes) {
+	t.Helper()
+	equal(t, "Changes.Index", c.Index, after.index)
+	equal(t, "Changes.Empty", c.Empty(), before.index == after.index)
+	equal(t, "Changes.Geography", c.Geography, !maps.Equal(before.regions, after.regions) || !maps.Equal(before.rtts, after.rtts))
+	equal(t, "Changes.Networks", fmt.Sprint(c.Networks), fmt.Sprint(before.touched(after)))
+
+	var touched, saidTouched []string
+	sides := func(kind string, was, is []string, change func(yield func(b, a string))) {
+		var said [2][]string
+		change(func(b, a string) {
+			if b == a {
+				t.Errorf("Changes has a %s that did not change: %s", kind, b)
+			}
+			said[0], said[1] = appendSome(said[0], b), appendSome(said[1], a)
+		})
+		equal(t, kind+" before", sorted(said[0]), sorted(without(was, is)))
+		equal(t, kind+" after", sorted(said[1]), sorted(without(is, was)))
+	}
+	machines := func(tw *twin) (out []string) {
+		for _, m := range tw.machines {
+			out = append(out, show(m))
+		}
+		return out
+	}
+	sides("machine", machines(before), machines(after), func(yield func(b, a string)) {
+		for _, ch := range c.Machines {
+			b, a := "", ""
+			if ch.Before != nil {
+				b = show(ch.Before)
+			}
+			if ch.After != nil {
+				a = show(ch.After)
+			}
+			if b, a := ch.Before, ch.After; b != nil && a != nil && (b.ID != a.ID || b.App != a.App || b.Network != a.Network) {
+				t.Errorf("one change has two machines: %s and %s", show(b), show(a))
+			}
+			yield(b, a)
+		}
+	})
+	apps := func(tw *twin) (out []string) {
+		for _, a := range tw.apps {
+			out = append(out, fmt.Sprint(a.Network, a.Name))
+		}
+		return out
+	}
+	sides("app", apps(before), apps(after), func(yield func(b, a string)) {
+		for _, ch := range c.Apps {
+			yield(opt(ch.Before, func(a *App) string { return fmt.Sprint(a.Network, a.Name) }), opt(ch.After, func(a *App) string { return fmt.Sprint(a.Network, a.Name) }))
+		}
+	})
+	peers := func(tw *twin) (out []string) {
+		for _, p := range tw.peers {
+			out = append(out, fmt.Sprint(p))
+		}
+		return out
+	}
+	sides("peer", peers(before), peers(after), func(yield func(b, a string)) {
+		for _, ch := range c.Peers {
+			yield(opt(ch.Before, func(p *Peer) string { return fmt.Sprint(*p) }), opt(ch.After, func(p *Peer) string { return fmt.Sprint(*p) }))
+		}
+	})
+	showFlycast := func(f *Flycast) string { return fmt.Sprint(f.Address, f.App, f.Owner) }
+	flycast := func(tw *twin) (out []string) {
+		for i := range tw.flycast {
+			out = append(out, showFlycast(&tw.flycast[i]))
+		}
+		return out
+	}
+	sides("flycast", flycast(before), flycast(after), func(yield func(b, a string)) {
+		for _, ch := range c.Flycast {
+			yield(opt(ch.Before, showFlycast), opt(ch.After, showFlycast))
+		}
+	})
+	names := func(tw *twin) (out []string) {
+		for n, name := range tw.names {
+			out = append(out, fmt.Sprint(n, name))
+		}
+		return out
+	}
+	showName := func(n *NetworkName) string { return fmt.Sprint(n.Network, n.Name) }
+	sides("name", names(before), names(after), func(yield func(b, a string)) {
+		for _, ch := range c.Names {
+			yield(opt(ch.Before, showName), opt(ch.After, showName))
+		}
+	})
+
+	for _, key := range c.Touched() {
+		saidTouched = append(saidTouched, fmt.Sprint(key))
+	}
+	for _, n := range []Network{0, 1, 2, 3} {
+		for _, name := range []string{"", "Web", "-a", "a.b", "a\x00b", "web", "db", "api"} {
+			if before.appFacts(n, name) != after.appFacts(n, name) {
+				touched = append(touched, fmt.Sprint(AppKey{n, name}))
+			}
+		}
+	}
+	equal(t, "Changes.Touched", sorted(saidTouched), sorted(touched))
+}
+
+// appFacts writes down all that belongs to an app.
+func (t *twin) appFacts(n Network, name string) string {
+	lines := []string{fmt.Sprint(t.hasApp(n, name))}
+	for _, m := range t.machines {
+		if m.Network == n && m.App == name {
+			lines = append(lines, show(m))
+		}
+	}
+	for _, f := range t.flycast {
+		if f.Owner == n && f.App == name {
+			lines = append(lines, f.Address.String())
+		}
+	}
+	return sorted(lines)
+}
+
+// checkSnapshot asks every question that a snapshot answers.
+func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
+	t.Helper()
+	equal(t, "Index", s.Index, tw.index)
+
+	var want Stats
+	known := map[Network]bool{}
+	for n := range tw.names {
+		known[n] = true
+	}
+	for _, a := range tw.apps {
+		known[a.Network] = true
+	}
+	for _, p := range tw.peers {
+		known[p.Network()] = true
+	}
+	for _, f := range tw.flycast {
+		known[f.Network()] = true
+	}
+	want.Networks, want.Apps, want.Peers, want.Flycast = len(known), len(tw.apps), len(tw.peers), len(tw.flycast)
+	for _, m := range tw.machines {
+		if i := slices.Index(States[:], m.State); i >= 0 {
+			want.Machines[i]++
+		} else {
+			want.Machines[len(States)]++
+		}
+	}
+	stats := s.Stats()
+	equal(t, "Stats", stats, want)
+	equal(t, "Stats.Total", stats.Total(), len(tw.machines))
+
+	var networks []string
+	for _, n := range slices.Sorted(maps.Keys(known)) {
+		networks = append(networks, fmt.Sprint(NetworkName{n, tw.names[n]}))
+	}
+	equal(t, "Networks", list(s.Networks(), func(n NetworkName) string { return fmt.Sprint(n) }), strings.Join(networks, "\n"))
+	for _, name := range []string{"", "web", "db", "api", "x"} {
+		got, ok := s.NetworkByName(name)
+		var want Network
+		for n, nn := range tw.names {
+			if nn == name {
+				want = n
+			}
+		}
+		equal(t, "NetworkByName "+name, fmt.Sprint(got, ok), fmt.Sprint(want, want != 0))
+	}
+
+	showApp := func(a *App) string { return fmt.Sprint(a.Network, a.Name) }
+	wantApps := sortedBy(tw.apps, func(a App) string { return fmt.Sprint(a.Network, a.Name) })
+	equal(t, "Apps", list(s.Apps(), showApp), lines(wantApps, func(a App) string { return showApp(&a) }))
+	for n := range Network(testNetworks + 2) {
+		equal(t, "NetworkIndex", s.NetworkIndex(n), tw.serials[n])
+		equal(t, "AppsIn", list(s.AppsIn(n), showApp), lines(keep(wantApps, func(a App) bool { return a.Network == n }), func(a App) string { return showApp(&a) }))
+		equalMachines(t, fmt.Sprint("MachinesIn ", n), s.MachinesIn(n), tw.machines, func(m *Machine) bool { return !m.Gone() && m.Network == n })
+		peersIn := sortedBy(keep(tw.peers, func(p Peer) bool { return p.Network() == n }), func(p Peer) string { return p.Name })
+		equal(t, "PeersIn", list(s.PeersIn(n), func(p *Peer) string { return fmt.Sprint(*p) }), lines(peersIn, func(p Peer) string { return fmt.Sprint(p) }))
+		for _, p := range peersIn {
+			equal(t, "Peer", fmt.Sprint(*s.Peer(n, p.Name)), fmt.Sprint(p))
+		}
+		equal(t, "Peer", s.Peer(n, "nobody"), nil)
+		in := keep(tw.flycast, func(f Flycast) bool { return f.Network() == n })
+		equalFlycast(t, "FlycastIn", s.FlycastIn(n), in)
+		for _, name := range []string{"", "web", "db", "api", "nobody"} {
+			equal(t, "App", s.App(n, name) != nil, tw.hasApp(n, name))
+		}
+	}
+	equalFlycast(t, "Flycast", s.Flycast(), tw.flycast)
+	peers := sortedBy(sortedBy(tw.peers, func(p Peer) string { return p.Name }), func(p Peer) Network { return p.Network() })
+	equal(t, "Peers", list(s.Peers(), func(p *Peer) string { return fmt.Sprint(*p) }), lines(peers, func(p Peer) string { return fmt.Sprint(p) }))
+
+	words := []string{"", "app", "APP", "b", "b\x00c", "c"}
+	for a := range s.Apps() {
+		mine := func(m *Machine) bool { return m.Network == a.Network && m.App == a.Name }
+		live := func(m *Machine) bool { return mine(m) && !m.Gone() }
+		equalMachines(t, "Machines", s.Machines(a), tw.machines, mine)
+		for _, region := range []string{"", "ams", "fra", "xyz", "AMS", "am", "ams\x00"} {
+			equalMachines(t, fmt.Sprintf("MachinesInRegion %q", region), s.MachinesInRegion(a, region), tw.machines, func(m *Machine) bool { return live(m) && m.Region == region })
+		}
+		for _, g := range words {
+			equalMachines(t, fmt.Sprintf("MachinesInGroup %q", g), s.MachinesInGroup(a, g), tw.machines, func(m *Machine) bool {
+				return live(m) && g != "" && strings.EqualFold(m.Group(), g)
+			})
+			for _, key := range []string{"", "a", "A", "a\x00b", "fly_process_group", "process_group", "role"} {
+				equalMachines(t, fmt.Sprintf("MachinesWith %q %q", key, g), s.MachinesWith(a, key, g), tw.machines, func(m *Machine) bool {
+					return live(m) && slices.ContainsFunc(m.Metadata, func(p Pair) bool {
+						return strings.EqualFold(p.Key, key) && strings.EqualFold(p.Value, g)
+					})
+				})
+			}
+		}
+		equalFlycast(t, "FlycastOf", s.FlycastOf(a), keep(tw.flycast, func(f Flycast) bool { return f.Owner == a.Network && f.App == a.Name }))
+	}
+
+	for _, id := range []string{"", "m1", "m2", "m3", "m4", "m5", "m-6", "m", "m11", "m1\x00", "m1\x00\x00\x00\x00\x01"} {
+		want := keep(tw.machines, func(m *Machine) bool { return !m.Gone() && m.ID == id })
+		equal(t, "Machine "+id, show(s.Machine(id)), show(slices.Concat(want, []*Machine{nil})[0]))
+	}
+	for n := range Network(testNetworks + 1) {
+		for host := range byte(3) {
+			for last := range byte(8) {
+				addr := n.address([]byte{0, 0, 0, 0, 0, 0, 0, host, 0, last})
+				checkAddressIn(t, tw, s, addr)
+			}
+		}
+	}
+	for _, addr := range []netip.Addr{{}, netip.MustParseAddr("2001:0:1::5"), netip.MustParseAddr("10.0.0.1")} {
+		checkAddressIn(t, tw, s, addr)
+	}
+
+	wantRegions := slices.Collect(maps.Values(tw.regions))
+	wantRegions = sortedBy(wantRegions, func(r Region) string { return r.Code })
+	equal(t, "Regions", list(s.Regions(), func(r *Region) string { return fmt.Sprint(*r) }), lines(wantRegions, func(r Region) string { return fmt.Sprint(r) }))
+	wantRTTs := sortedBy(tw.facts().RTTs, func(r RTT) string { return r.From + " " + r.To })
+	equal(t, "RTTs", list(s.RTTs(), func(r *RTT) string { return fmt.Sprint(*r) }), lines(wantRTTs, func(r RTT) string { return fmt.Sprint(r) }))
+	for _, from := range []string{"", "ams", "fra", "xyz"} {
+		for _, to := range []string{"", "ams", "fra", "xyz", "iad"} {
+			ms, known := s.Geography().Ping(from, to)
+			wantMS, wantKnown := tw.ping(from, to)
+			equal(t, "Ping "+from+" "+to, fmt.Sprint(ms, known), fmt.Sprint(wantMS, wantKnown))
+		}
+	}
+}
+
+// ping is Geography.Ping over a registry that was made anew.
+func (t *twin) ping(from, to string) (uint32, bool) {
+	f := t.facts()
+	return newGeography(f.Regions, f.RTTs).Ping(from, to)
+}
+
+func checkAddressIn(t testing.TB, tw *twin, s *Snapshot, addr netip.Addr) {
+	t.Helper()
+	at := keep(tw.machines, func(m *Machine) bool { return !m.Gone() && m.Address == addr })
+	equal(t, fmt.Sprint("MachineAt ", addr), show(s.MachineAt(addr)), show(slices.Concat(at, []*Machine{nil})[0]))
+	around := netip.PrefixFrom(addr, 112).Masked()
+	beside := keep(tw.machines, func(m *Machine) bool { return !m.Gone() && addr.Is6() && around.Contains(m.Address) })
+	beside = sortedBy(beside, func(m *Machine) string { return m.Address.StringExpanded() })
+	equal(t, fmt.Sprint("MachinesBeside ", addr), list(s.MachinesBeside(addr), show), lines(beside, show))
+	var peer, flycast string
+	for _, p := range tw.peers {
+		if p.Address == addr {
+			peer = p.Name
+		}
+	}
+	for _, f := range tw.flycast {
+		if f.Address == addr {
+			flycast = f.App
+		}
+	}
+	equal(t, fmt.Sprint("PeerAt ", addr), opt(s.PeerAt(addr), func(p *Peer) string { return p.Name }), peer)
+	equal(t, fmt.Sprint("FlycastAt ", addr), opt(s.FlycastAt(addr), func(f *Flycast) string { return f.App }), flycast)
+}
+
+// equalMachines compares a list that is sorted by id with the machines that
+// keep keeps.
+func equalMachines(t testing.TB, what string, got iter.Seq[*Machine], all []*Machine, keepFn func(*Machine) bool) {
+	t.Helper()
+	ms := slices.Collect(got)
+	if !slices.IsSortedFunc(ms, func(a, b *Machine) int { return strings.Compare(a.ID, b.ID) }) {
+		t.Errorf("%s is not sorted by id:\n%s", what, lines(ms, show))
+	}
+	var want []string
+	for _, m := range keep(all, keepFn) {
+		want = append(want, show(m))
+	}
+	equal(t, what, sorted(strings.Split(lines(ms, show), "\n")), sorted(append(want, strings.Split("", "\n")[:btoi(len(want) == 0)]...)))
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func equalFlycast(t testing.TB, what string, got iter.Seq[*Flycast], want []Flycast) {
+	t.Helper()
+	want = sortedBy(want, func(f Flycast) string { return f.Address.StringExpanded() })
+	equal(t, what, list(got, func(f *Flycast) string { return fmt.Sprint(f.Address, f.App, f.Owner) }),
+		lines(want, func(f Flycast) string { return fmt.Sprint(f.Address, f.App, f.Owner) }))
+}
+
+// dump writes down all that a snapshot says.
+func dump(s *Snapshot) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, s.Index, s.Stats(), s.Geography().Codes())
+	for n := range s.Networks() {
+		fmt.Fprintln(&b, n, s.NetworkIndex(n.Network))
+		fmt.Fprintln(&b, list(s.MachinesIn(n.Network), show))
+	}
+	for a := range s.Apps() {
+		fmt.Fprintln(&b, *a, sorted(strings.Split(list(s.Machines(a), show), "\n")))
+		for _, w := range []string{"app", "b", "ams", "fra"} {
+			fmt.Fprintln(&b, list(s.MachinesInGroup(a, w), show), list(s.MachinesInRegion(a, w), show), list(s.MachinesWith(a, "role", w), show))
+		}
+	}
+	fmt.Fprintln(&b, list(s.Peers(), func(p *Peer) string { return fmt.Sprint(*p) }))
+	fmt.Fprintln(&b, list(s.Flycast(), func(f *Flycast) string { return fmt.Sprint(*f) }))
+	fmt.Fprintln(&b, list(s.Regions(), func(r *Region) string { return fmt.Sprint(*r) }))
+	fmt.Fprintln(&b, list(s.RTTs(), func(r *RTT) string { return fmt.Sprint(*r) }))
+	return b.String()
+}
+
+func equal(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) && !(fmt.Sprint(got) == "<nil>" && want == nil) {
+		t.Errorf("%s is\n%v\nwant\n%v", what, got, want)
+	}
+}
+
+func list[T any](seq iter.Seq[T], show func(T) string) string {
+	return lines(slices.Collect(seq), show)
+}
+
+func lines[T any](list []T, show func(T) string) string {
+	var out []string
+	for _, v := range list {
+		out = append(out, show(v))
+	}
+	return strings.Join(out, "\n")
+}
+
+func keep[T any](list []T, f func(T) bool) []T {
+	var out []T
+	for _, v := range list {
+		if f(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func opt[T any](v *T, show func(*T) string) string {
+	if v == nil {
+		return ""
+	}
+	return show(v)
+}
+
+func sorted(list []string) string { return strings.Join(slices.Sorted(slices.Values(list)), "\n") }
+
+// without returns a less what b has, too.
+func without(a, b []string) []string {
+	b = slices.Clone(b)
+	var out []string
+	for _, s := range a {
+		if i := slices.Index(b, s); i >= 0 {
+			b = slices.Delete(b, i, i+1)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func appendSome(list []string, s string) []string {
+	if s != "" {
+		list = append(list, s)
+	}
+	return list
+}
