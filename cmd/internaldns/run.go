@@ -31,6 +31,15 @@ type server struct {
 	state atomic.Pointer[error] // why queries are not answered; nil if they are
 }
 
+// newServer returns a server of an empty registry, without a source. Clients are
+// placed as c says; until the facts are there nobody knows more.
+func newServer(c config, log *zap.Logger) *server {
+	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
+	s.publisher.SetClients(clientMap(c, 0))
+	s.store = registry.NewStore(s.publisher.Commit)
+	return s
+}
+
 // A source is where facts come from. It is what file.Source promises.
 type source interface {
 	Load(ctx context.Context) error
@@ -70,6 +79,8 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		return err
 	}
 
+	s.log.Info("listening", bound(resolver, admin)...)
+
 	running := newTasks(ctx)
 	defer running.stop()
 	if admin != nil {
@@ -81,7 +92,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	running.start("source", s.source.Run)
 	running.start("hangups", func(ctx context.Context) error { return s.follow(ctx, hangups) })
-	if err := s.ready(resolver.Addrs(), admin); err != nil {
+	if err := s.ready(resolver.Addrs()); err != nil {
 		return err
 	}
 
@@ -90,6 +101,15 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	s.log.Info("stopping")
 	running.stop()
 	return running.reason(nil)
+}
+
+// bound says where sockets are.
+func bound(resolver *resolver.Server, admin *admin) []zap.Field {
+	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
+	if admin != nil {
+		fields = append(fields, zap.String("admin", admin.addr()))
+	}
+	return fields
 }
 
 // listen binds the sockets that queries come to.
@@ -141,18 +161,15 @@ func (s *server) load(ctx context.Context) error {
 }
 
 // ready tells everyone that queries are answered now.
-func (s *server) ready(addrs []netip.AddrPort, admin *admin) error {
+func (s *server) ready(addrs []netip.AddrPort) error {
 	s.state.Store(nil)
 	if s.banner != nil {
 		if err := writeBanner(s.banner, s.store.Snapshot(), addrs[len(addrs)-1], self()); err != nil {
 			return err
 		}
 	}
-	fields := []zap.Field{zap.Stringers("dns", addrs)}
-	if admin != nil {
-		fields = append(fields, zap.String("admin", admin.addr()))
-	}
-	s.log.Info("serving", fields...)
+	stats := s.store.Snapshot().Stats()
+	s.log.Info("serving", zap.Int("networks", stats.Networks), zap.Int("apps", stats.Apps), zap.Int("machines", stats.Total()))
 	return nil
 }
 

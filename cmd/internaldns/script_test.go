@@ -140,7 +140,8 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 		DNS   []string
 		Admin string
 	}
-	ts.Check(json.Unmarshal([]byte(s.await(ts, `"msg":"serving"`)), &line))
+	ts.Check(json.Unmarshal([]byte(s.await(ts, `"msg":"listening"`)), &line))
+	s.await(ts, `"msg":"serving"`)
 	ts.Setenv("DNS", line.DNS[len(line.DNS)-1])
 	ts.Setenv("ADMIN", line.Admin)
 }

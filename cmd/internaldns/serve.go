@@ -8,9 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/file"
-	"github.com/internaldns/internaldns/zone"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -64,15 +62,15 @@ func (p *program) serve(ctx context.Context, c config) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
-	s := &server{config: c, log: newLog(p.stderr, c.level())}
-	s.publisher = zone.NewPublisher(c.zone())
-	s.store = registry.NewStore(s.publisher.Commit)
-	if c.Registry != "" {
-		s.source = file.NewSource(c.Registry, s.store, s.log)
-	} else {
-		s.source = &sampleSource{store: s.store, log: s.log}
-		s.config.placeSample()
+	log := newLog(p.stderr, c.level())
+	if c.Registry == "" {
+		c.placeSample()
+		s := newServer(c, log)
+		s.source = &sampleSource{store: s.store, log: log}
 		s.banner = p.stdout
+		return s.run(ctx, hangups)
 	}
+	s := newServer(c, log)
+	s.source = file.NewSource(c.Registry, s.store, log)
 	return s.run(ctx, hangups)
 }
