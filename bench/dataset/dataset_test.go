@@ -405,3 +405,7 @@ func BenchmarkWriteRegistry(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/machine")
 }
+
+//	BenchmarkWriteRegistry-2   73   20175109 ns/op   2018 ns/machine
+//
+// Intel Xeon, 2 CPUs, Linux 6.18, go1.26.8, other work on the machine.

@@ -233,3 +233,10 @@ func BenchmarkTurn(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/query")
 	}
 }
+
+// Sending, the kernel's way there and back, this test's answers and checking,
+// all on one thread:
+//
+//	BenchmarkTurn-2   5100   371081 ns/op   5799 ns/query   0 B/op   0 allocs/op
+//
+// Intel Xeon, 2 CPUs, Linux 6.18, go1.26.8, other work on the machine.

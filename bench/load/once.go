@@ -81,6 +81,7 @@ func (c *onceCarrier) receive() (bool, error) {
 			continue
 		}
 		if end := 2 + int(binary.BigEndian.Uint16(call.in)); call.inLen >= end {
+			c.g.tick()
 			c.g.arrived(&call.flights, call.in[2:end])
 			c.hangUp(i)
 		}

@@ -41,7 +41,7 @@ type generator struct {
 	examples    []example
 
 	started time.Time
-	now     int64 // ns since started, read once in each turn of the loop
+	now     int64 // ns since started, read in each turn of the loop and for each batch
 	stopped atomic.Bool
 }
 

@@ -88,6 +88,7 @@ func (c *tcpCarrier) receive() (bool, error) {
 			continue
 		}
 		any = true
+		c.g.tick()
 		if err != nil || n == 0 { // the server ended the connection
 			if err := c.reopen(i); err != nil {
 				return any, err

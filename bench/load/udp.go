@@ -104,6 +104,7 @@ func (c *udpCarrier) receive() (bool, error) {
 			return any, err
 		}
 		any = true
+		c.g.tick() // once for a batch: its datagrams were there together
 		before := s.flights.airborne
 		for k := range n {
 			c.g.arrived(&s.flights, c.in.Received(k))

@@ -172,7 +172,7 @@ const onceWindow = 8
 // startTime is how long a server takes to load a set, and startLimit how long
 // it may.
 func startTime(machines int) time.Duration {
-	return 500*time.Millisecond + time.Duration(machines)*15*time.Microsecond
+	return 500*time.Millisecond + time.Duration(machines)*40*time.Microsecond
 }
 
 func startLimit(machines int) time.Duration {

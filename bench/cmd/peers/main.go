@@ -40,6 +40,7 @@ type flags struct {
 	installCoreDNS bool
 	noReport       bool
 	estimate       bool
+	notes          []string
 }
 
 func command() *cobra.Command {
@@ -80,6 +81,7 @@ func command() *cobra.Command {
 	fl.BoolVar(&f.installCoreDNS, "install-coredns", false, "build CoreDNS "+peers.CoreDNSVersion+" with go install, into a cache directory")
 	fl.BoolVar(&f.noReport, "no-report", false, "save the figures, but leave RESULTS.md and results.svg as they are")
 	fl.BoolVar(&f.estimate, "estimate", false, "only say how long it would take")
+	fl.StringArrayVar(&f.notes, "note", nil, "something a reader of the figures must know; may be repeated")
 	cmd.PersistentFlags().StringVar(&f.bench, "out", "", "directory of results (default: bench/ of this checkout)")
 	cmd.AddCommand(reportCommand(&f), echoCommand(), mapCommand())
 	return cmd
@@ -162,6 +164,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 		return runErr
 	}
 	rec.Command = "peers " + strings.Join(withoutPaths(os.Args[1:]), " ")
+	rec.Notes = append(rec.Notes, f.notes...)
 	rec.Commit = commit(cmd.Context())
 	if runErr != nil {
 		rec.Notes = append(rec.Notes, fmt.Sprintf("The run was cut short: %v.", runErr))
