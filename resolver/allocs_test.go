@@ -1,0 +1,218 @@
+package resolver
+
+import (
+	"io"
+	"net/netip"
+	"runtime/debug"
+	"testing"
+
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// kinds are queries of every kind there is, and the RCODE each must get: what
+// the allocation limit holds for, and what the benchmarks measure.
+var kinds = []struct {
+	name    string
+	qtype   uint16
+	qname   string
+	src     string
+	change  func(*dns.Msg)
+	rcode   wire.RCode
+	records int
+}{
+	{"AAAA", dns.TypeAAAA, "web.internal", "127.0.0.1", nil, wire.NoError, 3},
+	{"AAAA_of_40", dns.TypeAAAA, "some.internal", "127.0.0.1", nil, wire.NoError, 40},
+	{"mixed_case", dns.TypeAAAA, "gLoBaL.WeB.InTeRnAl", "127.0.0.1", nil, wire.NoError, 3},
+	{"machine", dns.TypeAAAA, "148e21dad76789.vm.web.internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"metadata", dns.TypeAAAA, "1.2.3.version.kv._metadata.web.internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"nearest", dns.TypeAAAA, "top2.nearest.of.web.internal", "127.0.0.1", nil, wire.NoError, 2},
+	{"nearest_TXT", dns.TypeTXT, "top2.nearest.of.web.internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"TXT", dns.TypeTXT, "_apps.internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"instances", dns.TypeTXT, "vms.web.internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"PTR", dns.TypePTR, "2.0.0.0.b.3.8.b.6.6.0.f.d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f.ip6.arpa", "127.0.0.1", nil, wire.NoError, 1},
+	{"ANY", dns.TypeANY, "web.internal", "127.0.0.1", nil, wire.NoError, 3},
+	{"own_address", dns.TypeAAAA, "fly-local-6pn", "fdaa:0:18:a7b:7d:f066:b83b:2", nil, wire.NoError, 1},
+	{"Flycast", dns.TypeAAAA, "web.flycast", "fdaa:0:18:a7b:7d:f066:b83b:2", nil, wire.NoError, 1},
+	{"SOA", dns.TypeSOA, "internal", "127.0.0.1", nil, wire.NoError, 1},
+	{"NODATA", dns.TypeA, "web.internal", "127.0.0.1", nil, wire.NoError, 0},
+	{"NXDOMAIN", dns.TypeAAAA, "nobody.internal", "127.0.0.1", nil, wire.NXDomain, 0},
+	{"FORMERR", dns.TypeOPT, "web.internal", "127.0.0.1", nil, wire.FormErrR, 0},
+	{"NOTIMP", dns.TypeSOA, "internal", "127.0.0.1", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, wire.NotImpR, 0},
+	{"NOTAUTH", dns.TypeAAAA, "web.internal", "127.0.0.1", func(m *dns.Msg) { m.SetTsig("key.", dns.HmacSHA256, 300, 0) }, wire.NotAuthR, 0},
+	{"REFUSED_transfer", dns.TypeAXFR, "internal", "127.0.0.1", nil, wire.RefusedR, 0},
+	{"REFUSED_foreign", dns.TypeAAAA, "www.example.com", "127.0.0.1", nil, wire.RefusedR, 0},
+	{"REFUSED_client", dns.TypeAAAA, "web.internal", "192.0.2.1", nil, wire.RefusedR, 0},
+}
+
+// allowedAllocs names the kinds that may allocate, and how often. Package zone
+// compares a machine's id in a way that copies it.
+var allowedAllocs = map[string]float64{"machine": 1}
+
+// Between a datagram and its response, nothing touches the heap: whatever was
+// asked, over either transport, with and without EDNS.
+func TestRespondAllocs(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	allowed := 0.0
+	check := func(name string, r *responder, src string, msg, out []byte, rcode wire.RCode) {
+		t.Helper()
+		from, to := netip.MustParseAddr(src), netip.MustParseAddr("fdaa::3")
+		var resp []byte
+		allocs := testing.AllocsPerRun(100, func() { resp = r.respond(from, to, msg, out) })
+		if allocs > allowed {
+			t.Errorf("%s: %v allocs, want %v", name, allocs, allowed)
+		}
+		if m := unpack(t, resp); m.Rcode != int(rcode) {
+			t.Errorf("%s: %v, want %v", name, m, rcode)
+		}
+	}
+	version1 := func(m *dns.Msg) { m.SetEdns0(1232, false); m.IsEdns0().SetVersion(1) }
+	for _, tr := range transports {
+		r, out := newTestResponder(t, acmePublisher(), tr.stream)
+		unready, _ := newTestResponder(t, zone.NewPublisher(loopbackInAcme()), tr.stream)
+		for _, k := range kinds {
+			change := func(m *dns.Msg) {
+				if k.change != nil {
+					k.change(m)
+				}
+			}
+			allowed = allowedAllocs[k.name]
+			check(k.name+" over "+tr.name, r, k.src, question(t, 1, k.qtype, k.qname, change), out, k.rcode)
+			if k.name == "NOTAUTH" {
+				continue // with EDNS its OPT would come after the signature
+			}
+			check(k.name+" with EDNS over "+tr.name, r, k.src, question(t, 1, k.qtype, k.qname, change, edns(8192, keepalive())), out, k.rcode)
+		}
+		allowed = 0
+		web := question(t, 1, dns.TypeAAAA, "web.internal", edns(1232))
+		check("not ready over "+tr.name, unready, "127.0.0.1", web, out, wire.ServFail)
+		check("BADVERS over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeAAAA, "web.internal", version1), out, wire.BadVersR)
+		check("half a question over "+tr.name, r, "127.0.0.1", web[:20], out, wire.FormErrR)
+		check("too many addresses over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeAAAA, "most.internal"), out, wire.NoError)
+		check("too long a text over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeTXT, "vms.most.internal"), out, wire.NoError)
+		for n, dropped := range [][]byte{web[:5], append([]byte{0, 0, 0x80}, web[3:]...)} {
+			src := netip.MustParseAddr("127.0.0.1")
+			if got := testing.AllocsPerRun(100, func() { r.respond(src, src, dropped, out) }); got != 0 {
+				t.Errorf("dropped message %d over %s: %v allocs, want 0", n, tr.name, got)
+			}
+		}
+	}
+}
+
+// The whole road, sockets included: a server that is up allocates nothing for a
+// batch of datagrams, whatever is in it. Client and server are one process here,
+// and all of its allocations count.
+func TestServingAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
+		t.Run(listen, func(t *testing.T) {
+			r := start(t, Config{Listen: []string{listen}})
+			c := dialUDP(t, r.Addrs()[0])
+			c.conn.SetReadBuffer(1 << 20)
+			var msgs [][]byte
+			for _, k := range kinds {
+				if allowedAllocs[k.name] > 0 {
+					continue
+				}
+				msgs = append(msgs, question(t, 1, k.qtype, k.qname, func(m *dns.Msg) {
+					if k.change != nil {
+						k.change(m)
+					}
+				}))
+			}
+			buf := make([]byte, 8192)
+			batch := func() {
+				for _, msg := range msgs {
+					c.conn.Write(msg)
+				}
+				for range msgs {
+					if _, err := c.conn.Read(buf); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			batch()
+			if got := testing.AllocsPerRun(100, batch); got != 0 {
+				t.Errorf("%d queries over UDP: %v allocs, want 0", len(msgs), got)
+			}
+		})
+	}
+	t.Run("TCP", func(t *testing.T) {
+		r := start(t, Config{})
+		s := dialTCP(t, r.Addrs()[0])
+		var all []byte
+		size := 0
+		for _, k := range kinds {
+			if allowedAllocs[k.name] > 0 {
+				continue
+			}
+			msg := framed(question(t, 1, k.qtype, k.qname))
+			all = append(all, msg...)
+			s.write(msg)
+			size += 2 + len(s.receive())
+		}
+		buf := make([]byte, size)
+		segment := func() {
+			s.conn.Write(all)
+			if _, err := io.ReadFull(s.conn, buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		segment()
+		if got := testing.AllocsPerRun(100, segment); got != 0 {
+			t.Errorf("a segment of pipelined queries: %v allocs, want 0", got)
+		}
+	})
+}
+
+// BenchmarkRespond measures one query from datagram to response, by kind, without
+// sockets. To receive and send a datagram costs some 3,000 ns.
+//
+//	AAAA                143 ns/op   0 allocs/op
+//	AAAA_EDNS           173 ns/op   0 allocs/op
+//	AAAA_of_40          303 ns/op   0 allocs/op
+//	mixed_case          201 ns/op   0 allocs/op
+//	machine             536 ns/op   1 allocs/op
+//	metadata            518 ns/op   0 allocs/op
+//	nearest             562 ns/op   0 allocs/op
+//	nearest_TXT         853 ns/op   0 allocs/op
+//	TXT                  94 ns/op   0 allocs/op
+//	PTR                 465 ns/op   0 allocs/op
+//	NODATA              265 ns/op   0 allocs/op
+//	NXDOMAIN            258 ns/op   0 allocs/op
+//	FORMERR             104 ns/op   0 allocs/op
+//	REFUSED_foreign     126 ns/op   0 allocs/op
+//
+// On a Xeon VM with two busy cores, go1.26.8, at b4d6f29, 2026-11.
+func BenchmarkRespond(b *testing.B) {
+	for _, k := range kinds {
+		for _, with := range []struct {
+			suffix string
+			option func(*dns.Msg)
+		}{{"", func(*dns.Msg) {}}, {"_EDNS", edns(8192)}} {
+			if with.suffix != "" && k.name != "AAAA" && k.name != "NXDOMAIN" && k.name != "AAAA_of_40" {
+				continue
+			}
+			b.Run(k.name+with.suffix, func(b *testing.B) {
+				r, out := newTestResponder(b, acmePublisher(), false)
+				msg := question(b, 1, k.qtype, k.qname, with.option, func(m *dns.Msg) {
+					if k.change != nil {
+						k.change(m)
+					}
+				})
+				src, dst := netip.MustParseAddr(k.src), netip.MustParseAddr("fdaa::3")
+				resp := r.respond(src, dst, msg, out)
+				if m := unpack(b, resp); m.Rcode != int(k.rcode) || !m.Truncated && len(m.Answer) != k.records {
+					b.Fatalf("the response is %v", m)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					r.respond(src, dst, msg, out)
+				}
+			})
+		}
+	}
+}
