@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// script reads events, one on each line; a minus sign before one deletes. A
+// network is written as its number, a machine as network/app/id.
+//
+//	app 1/web
+//	machine 1/web/m1 ams fdaa:0:1::5 started [skip] [key=value]… [raw:text]
+//	peer 1/laptop fdaa:0:1::a:102 [region]
+//	flycast fdaa:0:1::9 1/web
+//	network 1 acme
+//	region here 1.5 2.5
+//	rtt here ams 12
+func script(t testing.TB, text string) []Event {
+	t.Helper()
+	var events []Event
+	for line := range strings.Lines(text) {
+		if w := strings.Fields(line); len(w) > 0 {
+			events = append(events, scriptEvent(t, w))
+		}
+	}
+	return events
+}
+
+func scriptEvent(t testing.TB, w []string) Event {
+	t.Helper()
+	number := func(s string) Network {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			t.Fatalf("%v: %v", w, err)
+		}
+		return Network(n)
+	}
+	key := strings.Split(w[1], "/")
+	arg := func(i int) string {
+		if i < len(w) {
+			return w[i]
+		}
+		return ""
+	}
+	switch w[0] {
+	case "app":
+		return PutApp{App{Network: number(key[0]), Name: key[1]}}
+	case "-app":
+		return DeleteApp{number(key[0]), key[1]}
+	case "machine":
+		m := &Machine{Network: number(key[0]), App: key[1], ID: key[2], Region: w[2], State: w[4]}
+		m.Address, _ = netip.ParseAddr(w[3])
+		for _, s := range w[5:] {
+			if k, v, ok := strings.Cut(s, "="); ok {
+				m.Metadata = append(m.Metadata, Pair{k, v})
+			} else if raw, ok := strings.CutPrefix(s, "raw:"); ok {
+				m.Raw = NewRaw([]byte(raw))
+			} else if s == "skip" {
+				m.Skip = true
+			} else {
+				t.Fatalf("%v: what is %q?", w, s)
+			}
+		}
+		return PutMachine{m}
+	case "-machine":
+		return DeleteMachine{number(key[0]), key[1], key[2]}
+	case "peer":
+		return PutPeer{Peer{Name: key[1], Address: netip.MustParseAddr(w[2]), Region: arg(3)}}
+	case "-peer":
+		return DeletePeer{number(key[0]), key[1]}
+	case "flycast":
+		owner := strings.Split(w[2], "/")
+		return PutFlycast{Flycast{Address: netip.MustParseAddr(w[1]), App: owner[1], Owner: number(owner[0])}}
+	case "-flycast":
+		return DeleteFlycast{netip.MustParseAddr(w[1])}
+	case "network":
+		return PutNetwork{NetworkName{number(w[1]), arg(2)}}
+	case "-network":
+		return DeleteNetwork{number(w[1])}
+	case "region":
+		lat, _ := strconv.ParseFloat(w[2], 64)
+		lon, _ := strconv.ParseFloat(w[3], 64)
+		return PutRegion{Region{Code: w[1], Latitude: lat, Longitude: lon}}
+	case "-region":
+		return DeleteRegion{w[1]}
+	case "rtt":
+		ms, _ := strconv.ParseUint(w[3], 10, 32)
+		return PutRTT{RTT{w[1], w[2], uint32(ms)}}
+	case "-rtt":
+		return DeleteRTT{w[1], w[2]}
+	}
+	t.Fatalf("no such event: %v", w)
+	return nil
+}
+
+// said writes down what Apply returned, sorted: changes as before -> after,
+// faults as they are.
+func said(c *Changes, err error) string {
+	var lines []string
+	if err != nil {
+		for _, f := range err.(Faults) {
+			lines = append(lines, "fault "+f.Error())
+		}
+		slices.Sort(lines)
+		return strings.Join(lines, "\n")
+	}
+	if c.Empty() {
+		return fmt.Sprintf("no commit since %d", c.Index)
+	}
+	for _, ch := range c.Names {
+		name := func(n *NetworkName) string { return n.Name }
+		lines = append(lines, change("network", ch, func(n *NetworkName) string { return fmt.Sprint(uint32(n.Network)) }, name))
+	}
+	for _, ch := range c.Apps {
+		there := func(*App) string { return "there" }
+		lines = append(lines, change("app", ch, func(a *App) string { return fmt.Sprintf("%d/%s", a.Network, a.Name) }, there))
+	}
+	for _, ch := range c.Machines {
+		lines = append(lines, change("machine", ch,
+			func(m *Machine) string { return fmt.Sprintf("%d/%s/%s", m.Network, m.App, m.ID) },
+			func(m *Machine) string { return fmt.Sprintf("%s %v %s", m.Region, m.Address, m.State) }))
+	}
+	for _, ch := range c.Peers {
+		lines = append(lines, change("peer", ch,
+			func(p *Peer) string { return fmt.Sprintf("%d/%s", p.Network(), p.Name) },
+			func(p *Peer) string { return strings.TrimSpace(fmt.Sprint(p.Address, " ", p.Region)) }))
+	}
+	for _, ch := range c.Flycast {
+		lines = append(lines, change("flycast", ch,
+			func(f *Flycast) string { return f.Address.String() },
+			func(f *Flycast) string { return fmt.Sprintf("%d/%s", f.Owner, f.App) }))
+	}
+	slices.Sort(lines)
+	var networks, touched []string
+	for _, n := range c.Networks {
+		networks = append(networks, fmt.Sprint(uint32(n)))
+	}
+	for _, k := range c.Touched() {
+		touched = append(touched, fmt.Sprintf("%d/%s", k.Network, k.Name))
+	}
+	slices.Sort(touched)
+	if c.Geography {
+		lines = append(lines, "geography")
+	}
+	if networks != nil {
+		lines = append(lines, "in networks "+strings.Join(networks, " "))
+	}
+	if touched != nil {
+		lines = append(lines, "touching "+strings.Join(touched, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func change[T any](kind string, c Change[T], key, value func(*T) string) string {
+	side := func(v *T) string {
+		if v == nil {
+			return "none"
+		}
+		return value(v)
+	}
+	return fmt.Sprintf("%s %s: %s -> %s", kind, key(either(c)), side(c.Before), side(c.After))
+}
+
+// trimmed takes indentation and empty lines from a text in a table.
+func trimmed(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
