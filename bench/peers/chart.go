@@ -96,7 +96,7 @@ func (r *Record) WriteChart(w io.Writer) error {
 
 	thickness := vg.Points(13)
 	gap := vg.Points(2)
-	band := vg.Length(len(sets))*(thickness+gap) + vg.Points(14) // of one server
+	band := vg.Length(len(sets))*(thickness+gap) + vg.Points(12) // of one server
 	most := 1.0
 	for _, b := range bars {
 		most = max(most, b.ratio.Median)
@@ -128,6 +128,7 @@ func (r *Record) WriteChart(w io.Writer) error {
 	names := slices.Clone(servers)
 	slices.Reverse(names)
 	p.NominalY(names...)
+	p.Y.Padding = vg.Points(10)
 	p.Y.LineStyle.Width = 0
 	p.Y.Tick.LineStyle.Width = 0
 	p.X.Min, p.X.Max = 0, most*1.12
@@ -206,7 +207,7 @@ func label(p *plot.Plot, b chartBar, place int, offset vg.Length) error {
 	if err != nil {
 		return err
 	}
-	l.Offset = vg.Point{X: vg.Points(4), Y: offset}
+	l.Offset = vg.Point{X: vg.Points(4), Y: offset + vg.Points(1)}
 	l.TextStyle[0].Font.Variant = "Sans"
 	l.TextStyle[0].Font.Size = 10.5
 	l.TextStyle[0].Color = ink
@@ -221,11 +222,11 @@ func addLegend(p *plot.Plot, sets []string) {
 		return
 	}
 	for i, name := range sets {
-		p.Legend.Add(name, swatch{othersColours[min(i, len(othersColours)-1)], oursColours[min(i, len(oursColours)-1)]})
+		// The spaces keep letters off the samples where a reader has a wider font.
+		p.Legend.Add(name+"      ", swatch{othersColours[min(i, len(othersColours)-1)], oursColours[min(i, len(oursColours)-1)]})
 	}
-	p.Legend.Top = false
-	p.Legend.Left = false
-	p.Legend.YOffs = vg.Points(6)
+	p.Legend.Top = true // where the cheapest servers leave room
+	p.Legend.YOffs = -vg.Points(6)
 	p.Legend.XOffs = -vg.Points(4)
 	p.Legend.ThumbnailWidth = vg.Points(26)
 	p.Legend.Padding = vg.Points(3)
