@@ -39,7 +39,7 @@ has arrived, and stop; a second one stops at once.`,
   internaldns serve --registry org.json --client 10.1.0.0/16=fdaa:0:18::/48,ams --client 10.2.0.0/16=fdaa:3:9018::/48
 
   # On the address that machines know, before the network is up:
-  internaldns serve --registry org.json --listen [fdaa::3]:53
+  internaldns serve --registry org.json --listen "[fdaa::3]:53"
 
   internaldns serve --config internaldns.yaml`,
 		Args: cobra.NoArgs,

@@ -76,8 +76,8 @@ func TestTheSampleConfigIsRightWithAndWithoutItsComments(t *testing.T) {
 	}
 	var plain strings.Builder
 	for line := range strings.Lines(sample) {
-		if rest, ok := strings.CutPrefix(line, "#"); ok && !strings.HasPrefix(rest, " ") {
-			plain.WriteString(rest)
+		if !strings.HasPrefix(line, "# ") {
+			plain.WriteString(strings.TrimPrefix(line, "#"))
 		}
 	}
 	k, faults := parseConfig([]byte(plain.String()))
@@ -114,7 +114,8 @@ func TestEverySettingSaysWhatItIsAndWhy(t *testing.T) {
 	}
 }
 
-// sampleConfig returns a config file with every setting, commented out.
+// sampleConfig returns a config file with every setting: defaults as they are,
+// and examples commented out.
 func sampleConfig() string {
 	var b strings.Builder
 	b.WriteString(`# Settings of internaldns, for: internaldns serve --config FILE
@@ -139,7 +140,10 @@ func sampleConfig() string {
 			fmt.Fprintf(&b, "# From %s to %s.\n", plain(time.Duration(s.min)), plain(time.Duration(s.max)))
 		}
 		fmt.Fprintf(&b, "# --%s, %s\n", s.flag(), s.env())
-		fmt.Fprintf(&b, "#%s: %s\n", s.path, s.def+s.eg)
+		if s.def == "" {
+			b.WriteString("#")
+		}
+		fmt.Fprintf(&b, "%s: %s\n", s.path, s.def+s.eg)
 	}
 	return b.String()
 }

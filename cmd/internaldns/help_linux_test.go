@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// Every line that a help text shows is run as it stands, by a shell. So the
+// tests of dig have the servers that its examples ask.
+func TestEveryExampleInTheHelpRuns(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dir := t.TempDir()
+	config, err := os.ReadFile("sample/internaldns.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"org.json": sampleJSON, "internaldns.yaml": config} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+
+	root := new(program).root()
+	for _, cmd := range append(root.Commands(), root) {
+		lines := examples(cmd)
+		if len(lines) == 0 {
+			t.Errorf("the help of %s has no example", cmd.Name())
+		}
+		for _, line := range lines {
+			t.Run(line, func(t *testing.T) {
+				if serves(line) {
+					serveLine(t, line)()
+					return
+				}
+				if strings.Contains(line, " dig ") {
+					defer serveLine(t, "internaldns serve")()
+					defer serveLine(t, `internaldns serve --registry org.json --listen "[fdaa::3]:53" --admin off`)()
+				}
+				out, err := exec.Command("sh", "-c", line).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				for _, bad := range []string{"REFUSED", "NXDOMAIN", "SERVFAIL", "ANSWER: 0"} {
+					if strings.Contains(string(out), bad) && !strings.Contains(line, "vault") {
+						t.Errorf("an example should have an answer to show, got\n%s", out)
+					}
+				}
+			})
+		}
+	}
+}
+
+func serves(line string) bool { return strings.HasPrefix(line, "internaldns serve") }
+
+// examples returns the lines to type that the help of cmd shows.
+func examples(cmd *cobra.Command) []string {
+	var lines []string
+	for line := range strings.Lines(cmd.Example) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// serveLine runs a line that serves, and returns when it does. The function
+// returned stops it, and wants it to end well.
+func serveLine(t *testing.T, line string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "exec "+line)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	lines := bufio.NewScanner(stderr)
+	serving := false
+	for !serving && lines.Scan() {
+		log.WriteString(lines.Text() + "\n")
+		serving = strings.Contains(lines.Text(), `"msg":"serving"`)
+	}
+	if !serving {
+		t.Fatalf("%s\nended: %v\n%s", line, cmd.Wait(), log.String())
+	}
+	return func() {
+		t.Helper()
+		cmd.Process.Signal(syscall.SIGTERM)
+		for lines.Scan() {
+			log.WriteString(lines.Text() + "\n")
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s\nended: %v\n%s", line, err, log.String())
+		}
+	}
+}

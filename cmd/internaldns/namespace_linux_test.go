@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// machineAddr is the address that the namespace has: the first machine's of the
+// sample.
+const machineAddr = "fdaa:0:18:a7b:7d:f066:b83b:2"
+
+// inNamespace runs the test t in a process of its own, in a network namespace
+// with nothing in it but loopback, which is machineAddr and takes all of
+// fdaa::/16. There every port is free, and any 6PN address can ask. It reports
+// true there; outside it waits, and reports false. Root is not needed where the
+// system lets users make namespaces.
+func inNamespace(t *testing.T) bool {
+	t.Helper()
+	const inside = "INTERNALDNS_TEST_NAMESPACE"
+	if os.Getenv(inside) == t.Name() {
+		for _, args := range []string{
+			"link set lo up",
+			"-6 addr add " + machineAddr + "/128 dev lo",
+			"-6 route add local fdaa::/16 dev lo",
+		} {
+			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+				t.Fatalf("ip %s: %v\n%s", args, err, out)
+			}
+		}
+		return true
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip, of iproute2")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
+	if *update {
+		args = append(args, "-update")
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) {
+		t.Skipf("the system lets us make no network namespace: %v", err)
+	}
+	if err != nil {
+		t.Errorf("in the namespace: %v\n%s", err, out)
+	} else if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in the namespace, the test did not run:\n%s", out)
+	}
+	return false
+}
