@@ -4,3 +4,5 @@ package resolver
 
 // raceEnabled says that the tests run with the race detector.
 const raceEnabled = true
+
+const defaultPackets = 25_000
