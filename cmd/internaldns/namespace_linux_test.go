@@ -4,9 +4,12 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // machineAddr is the address that the namespace has: the first machine's of the
@@ -40,7 +43,7 @@ func inNamespace(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
+	args := []string{"-test.run=^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$", "-test.v"}
 	if *update {
 		args = append(args, "-update")
 	}
@@ -62,4 +65,20 @@ func inNamespace(t *testing.T) bool {
 		t.Errorf("in the namespace, the test did not run:\n%s", out)
 	}
 	return false
+}
+
+// The scripts in testdata/6pn are like those in testdata/script, but each has a
+// network to itself in which 6PN addresses can ask, and port 53 is free.
+func TestScriptsInA6PN(t *testing.T) {
+	files, err := filepath.Glob("testdata/6pn/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			if inNamespace(t) {
+				runScripts(t, testscript.Params{Files: []string{file}})
+			}
+		})
+	}
 }

@@ -48,32 +48,31 @@ func TestMain(m *testing.M) {
 //
 // What the server writes is in serve.out and serve.err once it has ended.
 func TestScripts(t *testing.T) {
-	runScripts(t, "testdata/script")
+	runScripts(t, testscript.Params{Dir: "testdata/script"})
 }
 
-func runScripts(t *testing.T, dir string) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
-		UpdateScripts:       *update,
-		RequireUniqueNames:  true,
-		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(2 * patience),
-		Setup: func(env *testscript.Env) error {
-			// Built with the race detector, a program lingers for a second.
-			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			return os.WriteFile(filepath.Join(env.WorkDir, "org.json"), sampleJSON, 0o644)
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve":  scriptServe,
-			"log":    scriptLog,
-			"signal": scriptSignal,
-			"stop":   scriptStop,
-			"gone":   scriptGone,
-			"try":    scriptTry,
-			"dawdle": scriptDawdle,
-			"metric": scriptMetric,
-		},
-	})
+// runScripts runs the scripts that p names.
+func runScripts(t *testing.T, p testscript.Params) {
+	p.UpdateScripts = *update
+	p.RequireUniqueNames = true
+	p.RequireExplicitExec = true
+	p.Deadline = time.Now().Add(2 * patience)
+	p.Setup = func(env *testscript.Env) error {
+		// Built with the race detector, a program lingers for a second.
+		env.Setenv("GORACE", "atexit_sleep_ms=0")
+		return os.WriteFile(filepath.Join(env.WorkDir, "org.json"), sampleJSON, 0o644)
+	}
+	p.Cmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"serve":  scriptServe,
+		"log":    scriptLog,
+		"signal": scriptSignal,
+		"stop":   scriptStop,
+		"gone":   scriptGone,
+		"try":    scriptTry,
+		"metric": scriptMetric,
+		"dawdle": scriptDawdle,
+	}
+	testscript.Run(t, p)
 }
 
 // patience is how long a script waits for what must come. It is reached only if
