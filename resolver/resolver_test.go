@@ -28,11 +28,9 @@ import (
 // the server is at fault.
 const patience = 10 * time.Second
 
-// The network that loopback is placed in, and a client in it.
 var (
-	acme      = mustNetwork("fdaa:0:18::/48")
-	webClient = netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2")
-	apiAddr   = netip.MustParseAddr("fdaa::3")
+	acme    = mustNetwork("fdaa:0:18::/48") // the network that loopback is placed in
+	apiAddr = netip.MustParseAddr("fdaa::3")
 )
 
 func mustNetwork(s string) registry.Network {
