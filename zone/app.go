@@ -76,19 +76,25 @@ func hashOfString(name string) uint64 { return maphash.String(hashSeed, name) }
 
 // idHead returns the first 8 octets of an id, so that comparing heads compares
 // ids that differ there.
-func idHead[T string | []byte](id T) uint64 {
+func idHead(id []byte) uint64 {
 	var b [8]byte
 	copy(b[:], id)
 	return binary.BigEndian.Uint64(b[:])
 }
 
-func idOrder[T string | []byte](id T) func(vm) int {
+// idOrder compares machines with the one of that id, by id.
+func idOrder(id []byte) func(vm) int {
 	head := idHead(id)
 	return func(v vm) int {
-		if v.head != head {
+		switch { // comparisons with string(id) copy nothing; strings.Compare would
+		case v.head != head:
 			return cmp.Compare(v.head, head)
+		case v.machine.ID < string(id):
+			return -1
+		case v.machine.ID > string(id):
+			return 1
 		}
-		return strings.Compare(v.machine.ID, string(id))
+		return 0
 	}
 }
 
@@ -103,7 +109,8 @@ type appEdit struct {
 
 // add puts a deployed machine in.
 func (a *appEdit) add(m *registry.Machine) {
-	a.deployed = a.deployed.insert(vm{idHead(m.ID), m}, idOrder(m.ID))
+	id := []byte(m.ID)
+	a.deployed = a.deployed.insert(vm{idHead(id), m}, idOrder(id))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
@@ -135,7 +142,7 @@ func (a *appEdit) add(m *registry.Machine) {
 // remove takes a deployed machine out. A commit removes all that it replaces
 // before it adds anything, so that machines may exchange addresses.
 func (a *appEdit) remove(m *registry.Machine) {
-	a.deployed = a.deployed.remove(idOrder(m.ID))
+	a.deployed = a.deployed.remove(idOrder([]byte(m.ID)))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
