@@ -1,0 +1,63 @@
+package zone_test
+
+import (
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/internaldns/internaldns/zone"
+	"github.com/miekg/dns"
+)
+
+// Every name form of the table in doc.go, filled in from org.json, exists and
+// has records of the type that the table gives, and Explain knows it under that
+// form.
+func TestDocNames(t *testing.T) {
+	s, p := load(t, "testdata/org.json", zone.Options{})
+	src := netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2")
+	fill := strings.NewReplacer("<app>", "web", "<region>", "ams", "<group>", "worker", "<value>", "1.2.3", "<key>", "version",
+		"<N>", "2", "<id>", "148e21dad76789", "<peer>", "my-peer",
+		"<address>", "2.0.0.0.b.3.8.b.6.6.0.f.d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f")
+	forms := make(map[string]bool)
+	for _, row := range docTable(t) {
+		form, qtype := row[0], row[1]
+		name := fill.Replace(form)
+		if strings.Contains(name, "<") {
+			t.Fatalf("the test does not know what stands for %s", name)
+		}
+		forms[form] = true
+		m := ask(t, p, src, serverAddr, dns.StringToType[qtype], name)
+		if got := text(m); len(m.Answer) == 0 || strings.HasSuffix(got, "\t\"\"") {
+			t.Errorf("%s %s, as doc.go lists it\n got %s\nwant data", qtype, name, got)
+			continue
+		}
+		for _, rr := range m.Answer {
+			if rr.Header().Rrtype != dns.StringToType[qtype] {
+				t.Errorf("%s %s has in its answer %v", qtype, name, rr)
+			}
+		}
+		e := zone.Explain(s.Snapshot(), zone.Options{TTL: 5}, src, serverAddr, dns.StringToType[qtype], name)
+		if e.Form != form {
+			t.Errorf("%s is explained as of form %s, want %s", name, e.Form, form)
+		}
+	}
+	if len(forms) < 20 {
+		t.Errorf("doc.go lists %d name forms, want at least 20", len(forms))
+	}
+}
+
+// docTable returns the rows of the table in doc.go: form and type.
+func docTable(t testing.TB) (rows [][2]string) {
+	t.Helper()
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^//\t(\S+)  +(AAAA|TXT|PTR)  +\S`)
+	for _, m := range row.FindAllStringSubmatch(string(doc), -1) {
+		rows = append(rows, [2]string{m[1], m[2]})
+	}
+	return rows
+}
