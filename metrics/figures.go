@@ -25,13 +25,14 @@ type Facts struct {
 	Networks, Apps, Peers, Flycast, Regions int
 	// Machines counts machines by state, in whatever words the facts use.
 	Machines map[string]int
-	// Unformed counts the names that facts ask for and that no name can spell.
+	// Unformed counts the process groups and metadata entries that give no
+	// name, because none can be formed.
 	Unformed int
 }
 
 // Source is what became of reading the facts.
 type Source struct {
-	LastGood        time.Time // when it was last read without fault; zero: never
+	LastGood        time.Time // when it last said what is in effect; zero: never
 	Reads, Failures uint64
 }
 

@@ -60,11 +60,11 @@ var (
 		"Machines in the registry, by state. A state that this version does not know is counted as unknown.",
 		"state")
 	zoneUnformed = gauge("zone_unformed_names",
-		"Names that machines' metadata or process groups ask for and that cannot be formed (a label over 63 octets, a name over 255).")
+		"Process groups and metadata entries of machines that give no name because none can be formed (a label empty or over 63 octets, a name over 255).")
 	sourceAge = gauge("source_age_seconds",
-		"Time since the source of facts was last read without fault, changed or not.")
+		"Time since the source of facts was last found to say what answers are made from. It grows while the source is missing or at fault.")
 	sourceReads = counter("source_reloads_total",
-		"Times that the source of facts was read without fault.")
+		"Times that the source of facts was read and applied, the first time included.")
 	sourceFailures = counter("source_reload_failures_total",
 		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
 )

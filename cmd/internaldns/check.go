@@ -80,16 +80,6 @@ func checkFile(path string) (found string, err error) {
 	return "a registry of " + sizes(facts), nil
 }
 
-// bare returns err without the path in it, for messages that begin with the
-// path.
-func bare(err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
-}
-
 // A kind is what a file is meant as.
 type kind int
 
