@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
@@ -71,5 +72,23 @@ func TestLongestRoundTripIsKnown(t *testing.T) {
 	got := text(ask(t, p, netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2"), serverAddr, dns.TypeTXT, "top3.nearest.of.pg.internal"))
 	if want := "region=xx1,ping=4294967295\""; !strings.HasSuffix(got, want) {
 		t.Errorf("TXT top3.nearest.of.pg.internal, the third machine 4294967295 ms away\n got %s\nwant … %s", got, want)
+	}
+}
+
+// Replacing the configured clients wrote to a table that others were reading.
+func TestClientsAreReplacedBesideReaders(t *testing.T) {
+	_, p := load(t, "testdata/org.json", kindOptions)
+	old, src := p.Table(), netip.MustParseAddr(fromLoopback)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for range 1000 {
+			old.For(src, serverAddr)
+		}
+	})
+	p.SetClients(nil)
+	readers.Wait()
+	was, is := old.For(src, serverAddr), p.Table().For(src, serverAddr)
+	if was.Network() != 0x18 || is.Network() != 0 {
+		t.Errorf("a loopback client is in %v in the old table and in %v in the new; want fdaa:0:18::/48 and none", was.Network(), is.Network())
 	}
 }

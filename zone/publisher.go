@@ -10,22 +10,22 @@ import (
 // A Publisher makes a new Table for every commit, sharing with the old one
 // whatever the commit did not touch, and makes it the current one.
 //
-// Commit and Ready are called by one goroutine at a time; Table by any.
+// Commit, Ready and SetClients are called by one goroutine at a time; Table by
+// any.
 type Publisher struct {
 	current atomic.Pointer[Table]
-	options Options
 	codes   codes
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.
 func NewPublisher(o Options) *Publisher {
 	o.Clients = sortClients(o.Clients)
-	p := &Publisher{options: o, codes: make(codes)}
+	p := &Publisher{codes: make(codes)}
 	empty := registry.NewStore(nil).Snapshot()
 	p.current.Store(&Table{
 		snap:    empty,
 		geo:     newGeography(empty.Geography(), p.codes),
-		options: &p.options,
+		options: &o,
 	})
 	return p
 }
@@ -44,8 +44,8 @@ func (p *Publisher) Ready() {
 // SetClients replaces the configured clients.
 func (p *Publisher) SetClients(clients []Client) {
 	next := *p.current.Load()
-	p.options.Clients = sortClients(clients)
-	o := p.options
+	o := *next.options // readers have the old ones
+	o.Clients = sortClients(clients)
 	next.options = &o
 	p.current.Store(&next)
 }
