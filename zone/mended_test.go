@@ -92,3 +92,32 @@ func TestClientsAreReplacedBesideReaders(t *testing.T) {
 		t.Errorf("a loopback client is in %v in the old table and in %v in the new; want fdaa:0:18::/48 and none", was.Network(), is.Network())
 	}
 }
+
+// A commit got lost when it came while Ready or SetClients made their table, and
+// all later ones were built on what it left behind.
+func TestNoCommitIsLostBesideOtherChanges(t *testing.T) {
+	p := zone.NewPublisher(zone.Options{TTL: 5})
+	s := registry.NewStore(p.Commit)
+	const apps = 300
+	var others sync.WaitGroup
+	for _, change := range []func(){p.Ready, func() { p.SetClients(nil) }} {
+		others.Go(func() {
+			for range 10 * apps {
+				change()
+			}
+		})
+	}
+	for i := range apps {
+		if _, err := s.Apply([]registry.Event{registry.PutApp{App: registry.App{Network: 0x18, Name: fmt.Sprint("app", i)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others.Wait()
+	src := registry.Network(0x18).Server()
+	for i := range apps {
+		name := fmt.Sprintf("app%d.internal", i)
+		if got := text(ask(t, p, src, serverAddr, dns.TypeAAAA, name)); got != "NOERROR\t" {
+			t.Fatalf("AAAA %s, an app without machines\n got %s\nwant NODATA", name, got)
+		}
+	}
+}

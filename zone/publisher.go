@@ -2,6 +2,7 @@ package zone
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
@@ -10,11 +11,12 @@ import (
 // A Publisher makes a new Table for every commit, sharing with the old one
 // whatever the commit did not touch, and makes it the current one.
 //
-// Commit, Ready and SetClients are called by one goroutine at a time; Table by
-// any.
+// All methods may be called from any goroutine.
 type Publisher struct {
 	current atomic.Pointer[Table]
-	codes   codes
+
+	mu    sync.Mutex // one change after the other: each builds on the table before
+	codes codes      // guarded by mu
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.
@@ -36,6 +38,8 @@ func (p *Publisher) Table() *Table { return p.current.Load() }
 // Ready tells that the facts of a source have all been committed. From then on,
 // Tables are ready.
 func (p *Publisher) Ready() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	next := *p.current.Load()
 	next.ready = true
 	p.current.Store(&next)
@@ -43,6 +47,8 @@ func (p *Publisher) Ready() {
 
 // SetClients replaces the configured clients.
 func (p *Publisher) SetClients(clients []Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	next := *p.current.Load()
 	o := *next.options // readers have the old ones
 	o.Clients = sortClients(clients)
@@ -54,6 +60,8 @@ func (p *Publisher) SetClients(clients []Client) {
 // takes the arguments of a registry store's commit hook; every commit of the
 // store must come here, in order.
 func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	next := *p.current.Load()
 	next.index, next.snap = changes.Index, snap
 	if changes.Geography {
