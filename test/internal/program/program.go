@@ -1,0 +1,113 @@
+// Package program builds and runs the real program, for tests of the whole.
+package program
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for the program to serve, and to end. It is
+// reached only if the program hangs.
+const patience = 20 * time.Second
+
+// path is where Main has built the program.
+var path string
+
+// Main builds the program, runs the tests of m and returns their exit status. A
+// TestMain calls it.
+func Main(m *testing.M) (status int) {
+	dir, err := os.MkdirTemp("", "internaldns")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	path = filepath.Join(dir, "internaldns")
+	build := exec.Command("go", "build", "-o", path, "github.com/internaldns/internaldns/cmd/internaldns")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the program: %v\n", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// A Server is a running internaldns serve.
+type Server struct {
+	Addrs []netip.AddrPort // where it answers, in the order of --listen
+
+	t     testing.TB
+	cmd   *exec.Cmd
+	log   []string      // complete when ended is closed
+	ended chan struct{} // closed when the log is at its end
+}
+
+// Serve starts internaldns serve with args and returns when it answers queries.
+// It is stopped when the test ends, if not before.
+func Serve(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, ended: make(chan struct{})}
+	s.cmd = exec.Command(path, append([]string{"serve"}, args...)...)
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	serving := make(chan []netip.AddrPort, 1)
+	go func() {
+		defer close(s.ended)
+		var addrs []netip.AddrPort
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			s.log = append(s.log, lines.Text())
+			var line struct {
+				Msg string
+				DNS []netip.AddrPort
+			}
+			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
+			addrs = append(addrs, line.DNS...)
+			if line.Msg == "serving" {
+				serving <- addrs
+			}
+		}
+	}()
+	t.Cleanup(s.Stop)
+	select {
+	case s.Addrs = <-serving:
+	case <-s.ended:
+		t.Fatalf("serve %s ended:\n%s", strings.Join(args, " "), strings.Join(s.log, "\n"))
+	case <-time.After(patience):
+		s.cmd.Process.Kill()
+		<-s.ended
+		t.Fatalf("serve %s does not serve:\n%s", strings.Join(args, " "), strings.Join(s.log, "\n"))
+	}
+	return s
+}
+
+// Stop has the server stop in order.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if s.cmd.ProcessState != nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(patience, func() { s.cmd.Process.Kill() })
+	<-s.ended
+	err := s.cmd.Wait()
+	if !late.Stop() {
+		s.t.Errorf("the server does not stop")
+	}
+	if err != nil {
+		s.t.Errorf("the server ended: %v\n%s", err, strings.Join(s.log, "\n"))
+	}
+}
