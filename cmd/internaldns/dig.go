@@ -268,6 +268,9 @@ func (q *digQuery) exchange(ctx context.Context, network string) (*digResponse, 
 	}
 	for {
 		raw, err := co.ReadMsgHeader(nil)
+		if errors.Is(err, dns.ErrShortRead) && network == "udp" {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
