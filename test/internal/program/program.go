@@ -19,26 +19,38 @@ import (
 // reached only if the program hangs.
 const patience = 20 * time.Second
 
-// path is where Main has built the program.
-var path string
+// Env names the environment variable that says which program to test. Without
+// it, Main builds one.
+const Env = "TEST_PROGRAM"
 
-// Main builds the program, runs the tests of m and returns their exit status. A
-// TestMain calls it.
+// Main runs the tests of m with a program to test, and returns their exit
+// status. A TestMain calls it.
 func Main(m *testing.M) (status int) {
-	dir, err := os.MkdirTemp("", "internaldns")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	path = filepath.Join(dir, "internaldns")
-	build := exec.Command("go", "build", "-o", path, "github.com/internaldns/internaldns/cmd/internaldns")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the program: %v\n", err)
-		return 1
+	if os.Getenv(Env) == "" {
+		path, remove, err := Build()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer remove()
+		os.Setenv(Env, path)
 	}
 	return m.Run()
+}
+
+// Build builds the program and returns its path. The caller removes it.
+func Build() (path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "internaldns")
+	if err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(dir, "internaldns")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/internaldns/internaldns/cmd/internaldns")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return "", nil, fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return path, func() { os.RemoveAll(dir) }, nil
 }
 
 // A Server is a running internaldns serve.
@@ -56,7 +68,7 @@ type Server struct {
 func Serve(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, ended: make(chan struct{})}
-	s.cmd = exec.Command(path, append([]string{"serve"}, args...)...)
+	s.cmd = exec.Command(os.Getenv(Env), append([]string{"serve"}, args...)...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

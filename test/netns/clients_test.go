@@ -1,0 +1,129 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	fly "github.com/azazeal/fly/dns"
+)
+
+var update = flag.Bool("update", false, "write what the clients print to testdata")
+
+// programs that people look up names with, and the packages of Debian that they
+// are in.
+var programs = map[string]string{
+	"dig": "bind9-dnsutils", "nslookup": "bind9-dnsutils", "host": "bind9-host", "getent": "libc-bin",
+}
+
+// The files in testdata are sessions of people at a machine: what they type,
+// what they get, and the exit status if that is not 0. The programs are as
+// Debian has them, and find the server by /etc/resolv.conf.
+func TestClients(t *testing.T) {
+	for name, pkg := range programs {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(name); err != nil {
+				need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", name, pkg))
+			}
+			serve(t, "[fdaa::3]:53")
+			path := filepath.Join("testdata", name+".txt")
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for line := range strings.Lines(string(want)) {
+				if command, ok := strings.CutPrefix(line, "$ "); ok {
+					got += line + run(t, strings.TrimSuffix(command, "\n")) + "\n"
+				}
+			}
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wants := strings.Split(string(want), "$ ")
+			for i, session := range strings.Split(got, "$ ") {
+				if session != wants[i] && !*update {
+					t.Errorf("got  $ %s\nwant $ %s", session, wants[i])
+				}
+			}
+		})
+	}
+}
+
+// changing matches what is not the same each time, or for each version.
+var changing = regexp.MustCompile(`(?m), id: \d+|^; <<>> DiG .* <<>>|^;; Query time: .*|^;; WHEN: .*| in \d+ ms$`)
+
+// run runs a command and returns what it printed and its exit status.
+func run(t testing.TB, command string) string {
+	t.Helper()
+	args := strings.Fields(command)
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	text := changing.ReplaceAllString(string(out), "")
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return text + fmt.Sprintf("exit status %d\n", exit.ExitCode())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// What people take for "it is not there" must not be said of what is. This was
+// so when A records of an app were answered with NXDOMAIN.
+func TestNoClientDoubtsAnAppWithoutA(t *testing.T) {
+	for _, command := range []string{"host", "nslookup"} {
+		if _, err := exec.LookPath(command); err != nil {
+			need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", command, programs[command]))
+		}
+	}
+	serve(t, "[fdaa::3]:53")
+	for _, name := range []string{"web.internal", "asleep.internal", "_apps.internal", "vm.web.internal", "web.flycast"} {
+		for _, command := range []string{"host", "nslookup"} {
+			out := run(t, command+" "+name)
+			for _, doubt := range []string{"not found", "NXDOMAIN", "Non-authoritative", "SERVFAIL", "REFUSED", "exit status"} {
+				if strings.Contains(out, doubt) {
+					t.Errorf("%s %s says %q:\n%s", command, name, doubt, out)
+				}
+			}
+		}
+	}
+}
+
+// A program on a machine, with a library for Fly's names and the resolvers of Go
+// and of the system as they are: they read /etc/resolv.conf.
+func TestFlyLibraryOnAMachine(t *testing.T) {
+	serve(t, "[fdaa::3]:53")
+	for name, r := range map[string]*net.Resolver{
+		"Go's resolver": {PreferGo: true}, "the system's": {},
+	} {
+		d, ctx := fly.New(r), context.Background()
+		apps, err := d.Apps(ctx)
+		if got := strings.Join(apps, " "); got != "asleep fly-builder-quiet-sun-7 pg web" || err != nil {
+			t.Errorf("%s: Apps() is %s, %v", name, got, err)
+		}
+		if own, err := d.PrivateIP(ctx); own.String() != machine || err != nil {
+			t.Errorf("%s: PrivateIP() is %v, %v; want %s", name, own, err, machine)
+		}
+		if peer, err := d.Peer(ctx, "my-peer"); peer.String() != "fdaa:0:18:a7b:d6b:0:a:102" || err != nil {
+			t.Errorf("%s: Peer(my-peer) is %v, %v", name, peer, err)
+		}
+		if ips, err := d.Instances(ctx, "web", ""); len(ips) != 3 || err != nil {
+			t.Errorf("%s: Instances(web) is %v, %v", name, ips, err)
+		}
+		if names, err := r.LookupAddr(ctx, machine); len(names) != 1 || names[0] != "148e21dad76789.vm.web.internal." || err != nil {
+			t.Errorf("%s: the name of %s is %v, %v", name, machine, names, err)
+		}
+	}
+}

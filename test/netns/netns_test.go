@@ -1,0 +1,222 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/test/internal/program"
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// insideEnv is set for the process that runs in the namespaces.
+const insideEnv = "TEST_IN_NETNS"
+
+// outside says why the tests are not in namespaces of their own; nil if they
+// are.
+var outside error
+
+// TestMain runs the tests in new network and mount namespaces, in a process of
+// their own: what they do to interfaces and files ends with it.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(insideEnv) != "":
+		if err := furnish(); err != nil {
+			fmt.Fprintf(os.Stderr, "make a network to test in: %v\n", err)
+			os.Exit(1)
+		}
+		os.Exit(program.Main(m))
+	case os.Geteuid() != 0:
+		outside = fmt.Errorf("network namespaces need root")
+		os.Exit(m.Run())
+	}
+	os.Exit(enter(m))
+}
+
+// enter runs this program again, in namespaces, and returns its exit status.
+func enter(m *testing.M) int {
+	path, remove, err := program.Build() // there is no network inside, for modules
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer remove()
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), insideEnv+"=1", program.Env+"="+path)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if err := cmd.Start(); err != nil { // root, and still not allowed: in a container, say
+		outside = fmt.Errorf("make namespaces: %w", err)
+		return m.Run()
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode()
+}
+
+// need skips a test that cannot run here, or fails it in CI.
+func need(t testing.TB, missing error) {
+	t.Helper()
+	switch {
+	case missing == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(missing)
+	default:
+		t.Skip(missing)
+	}
+}
+
+// Addresses in the namespace. A client that does not choose asks fdaa::3 from
+// that of a machine of app web, as if it were that machine.
+const (
+	server  = "fdaa::3"
+	machine = "fdaa:0:18:a7b:7d:f066:b83b:2"
+	laptop  = "fd00::9" // no 6PN address
+)
+
+// furnish makes the namespace one in which every 6PN address is here, fdaa::3
+// is on an interface, and fdaa::3 is the one to ask for names.
+func furnish() error {
+	for _, args := range []string{
+		"link set lo up",
+		"-6 addr add " + server + "/128 dev lo",
+		"-6 addr add " + machine + "/128 dev lo",
+		"-6 addr add " + laptop + "/128 dev lo",
+		"-6 route add local fdaa::/16 dev lo src " + machine,
+		// The system would ask itself from the address asked.
+		"-6 route del local " + server + " dev lo table local",
+	} {
+		if err := ip(args); err != nil {
+			return err
+		}
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("mount /", err)
+	}
+	for path, text := range map[string]string{
+		"/etc/resolv.conf":   "nameserver " + server + "\n",
+		"/etc/nsswitch.conf": "hosts: files dns\n",
+	} {
+		if err := replace(path, text); err != nil {
+			return fmt.Errorf("replace %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func ip(args string) error {
+	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", args, err, out)
+	}
+	return nil
+}
+
+// replace lets the file at path have other text, for this process and those it
+// starts.
+func replace(path, text string) error {
+	f, err := os.CreateTemp("", filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer os.Remove(f.Name()) // the mount keeps it
+	if _, err := f.WriteString(text); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	return os.NewSyscallError("mount", unix.Mount(f.Name(), path, "", unix.MS_BIND, ""))
+}
+
+// serve serves org.json at the given addresses.
+func serve(t testing.TB, listen ...string) {
+	t.Helper()
+	need(t, outside)
+	args := []string{"--registry", "../../zone/testdata/org.json", "--admin", "off"}
+	for _, l := range listen {
+		args = append(args, "--listen", l)
+	}
+	program.Serve(t, args...)
+}
+
+// dial connects a socket at address from, on an interface or not, to port 53 at
+// address to.
+func dial(t testing.TB, network, from, to string) *dns.Conn {
+	t.Helper()
+	d := net.Dialer{
+		Timeout:   10 * time.Second,
+		LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)},
+		Control: func(_, _ string, rc syscall.RawConn) (err error) {
+			if netip.MustParseAddr(from).Is6() {
+				cerr := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1) })
+				if cerr != nil {
+					return cerr
+				}
+			}
+			return err
+		},
+	}
+	if network == "tcp" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := d.DialContext(context.Background(), network, net.JoinHostPort(to, "53"))
+	if err != nil {
+		t.Fatalf("%s asks at %s: %v", from, to, err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &dns.Conn{Conn: conn, UDPSize: 8192}
+}
+
+// exchange asks one question and returns the response.
+func exchange(t testing.TB, conn *dns.Conn, qtype uint16, name string) *dns.Msg {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype).SetEdns0(8192, false)
+	if err := conn.WriteMsg(q); err != nil {
+		t.Fatal(err)
+	}
+	m, err := conn.ReadMsg()
+	if err != nil {
+		t.Fatalf("%s %s, asked by %v at %v: %v", dns.TypeToString[qtype], name, conn.LocalAddr(), conn.RemoteAddr(), err)
+	}
+	if m.Id != q.Id || len(m.Question) != 1 || m.Question[0] != q.Question[0] || m.Truncated {
+		t.Errorf("%s %s: the response is %v", dns.TypeToString[qtype], name, m)
+	}
+	return m
+}
+
+// outcome writes a response as expect.tsv does, with a space for the tab.
+func outcome(m *dns.Msg) string {
+	items := []string{dns.RcodeToString[m.Rcode]}
+	for _, rr := range m.Answer {
+		switch rr := rr.(type) {
+		case *dns.AAAA:
+			items = append(items, rr.AAAA.String())
+		case *dns.TXT:
+			items = append(items, `"`+strings.Join(rr.Txt, "")+`"`)
+		case *dns.PTR:
+			items = append(items, rr.Ptr)
+		case *dns.NS:
+			items = append(items, rr.Ns)
+		case *dns.SOA:
+			items = append(items, "SOA")
+		default:
+			items = append(items, rr.String())
+		}
+	}
+	return strings.Join(items, " ")
+}
