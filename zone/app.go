@@ -110,11 +110,11 @@ type appEdit struct {
 // add puts a deployed machine in.
 func (a *appEdit) add(m *registry.Machine) {
 	id := []byte(m.ID)
-	a.deployed = a.deployed.insert(vm{idHead(id), m}, idOrder(id))
+	a.deployed = a.deployed.insert(a.e, vm{idHead(id), m}, idOrder(id))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
-		a.started = a.started.insert(addr, addressOrder(addr))
+		a.started = a.started.insert(a.e, addr, addressOrder(addr))
 	}
 
 	i, found := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
@@ -124,7 +124,7 @@ func (a *appEdit) add(m *registry.Machine) {
 	r := &a.regions[i]
 	r.deployed++
 	if started {
-		r.started = r.started.insert(addr, addressOrder(addr))
+		r.started = r.started.insert(a.e, addr, addressOrder(addr))
 	}
 
 	var unnamed int
@@ -134,7 +134,7 @@ func (a *appEdit) add(m *registry.Machine) {
 		n := a.named(o.labels)
 		n.refs++
 		if started && !o.inner {
-			n.started = n.started.insert(addr, addressOrder(addr))
+			n.started = n.started.insert(a.e, addr, addressOrder(addr))
 		}
 	}
 }
@@ -142,11 +142,11 @@ func (a *appEdit) add(m *registry.Machine) {
 // remove takes a deployed machine out. A commit removes all that it replaces
 // before it adds anything, so that machines may exchange addresses.
 func (a *appEdit) remove(m *registry.Machine) {
-	a.deployed = a.deployed.remove(idOrder([]byte(m.ID)))
+	a.deployed = a.deployed.remove(a.e, idOrder([]byte(m.ID)))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
-		a.started = a.started.remove(addressOrder(addr))
+		a.started = a.started.remove(a.e, addressOrder(addr))
 	}
 
 	i, _ := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
@@ -154,7 +154,7 @@ func (a *appEdit) remove(m *registry.Machine) {
 	if r.deployed--; r.deployed == 0 {
 		a.regions = slices.Delete(a.regions, i, i+1)
 	} else if started {
-		r.started = r.started.remove(addressOrder(addr))
+		r.started = r.started.remove(a.e, addressOrder(addr))
 	}
 
 	var unnamed int
@@ -165,7 +165,7 @@ func (a *appEdit) remove(m *registry.Machine) {
 		if n.refs--; n.refs == 0 {
 			a.names = a.names.drop(a.e, hashOfString(o.labels), []byte(o.labels))
 		} else if started && !o.inner {
-			n.started = n.started.remove(addressOrder(addr))
+			n.started = n.started.remove(a.e, addressOrder(addr))
 		}
 	}
 }

@@ -124,7 +124,7 @@ func sift(heap []ranked, i int) {
 
 func first(set addressSet) address {
 	if set.long != nil {
-		return (*set.long)[0][0]
+		return set.long.chunks[0][0]
 	}
 	return set.short[0]
 }
@@ -133,15 +133,15 @@ func first(set addressSet) address {
 func (r *ranked) next(set addressSet) bool {
 	chunk := set.short
 	if set.long != nil {
-		chunk = (*set.long)[r.chunk]
+		chunk = set.long.chunks[r.chunk]
 	}
 	if r.at++; r.at == len(chunk) {
 		r.at = 0
 		r.chunk++
-		if set.long == nil || r.chunk == len(*set.long) {
+		if set.long == nil || r.chunk == len(set.long.chunks) {
 			return false
 		}
-		chunk = (*set.long)[r.chunk]
+		chunk = set.long.chunks[r.chunk]
 	}
 	r.head = chunk[r.at]
 	return true

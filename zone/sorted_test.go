@@ -33,12 +33,17 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 	var now version
 	var old []version
 	longest := 0
+	var e *edit
 	for step := range steps {
+		if step%7 == 0 { // a commit ends, the next begins
+			old = append(old, now)
+			e = new(edit)
+		}
 		n := r.IntN(size)
 		i, found := slices.BinarySearchFunc(now.want, n, func(v numbered, n int) int { return cmp.Compare(v.n, n) })
 		if grows := step/1500%2 == 0; r.IntN(10) < 2 || grows && r.IntN(10) < 8 {
 			v := numbered{n, step}
-			now.s = now.s.insert(v, order(n))
+			now.s = now.s.insert(e, v, order(n))
 			now.want = slices.Clone(now.want)
 			if found {
 				now.want[i] = v
@@ -46,13 +51,10 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 				now.want = slices.Insert(now.want, i, v)
 			}
 		} else {
-			now.s = now.s.remove(order(n))
+			now.s = now.s.remove(e, order(n))
 			if found {
 				now.want = slices.Delete(slices.Clone(now.want), i, i+1)
 			}
-		}
-		if step%100 == 0 {
-			old = append(old, now)
 		}
 		got, ok := now.s.find(order(n))
 		j, there := slices.BinarySearchFunc(now.want, n, func(v numbered, n int) int { return cmp.Compare(v.n, n) })
@@ -63,7 +65,7 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 			t.Fatalf("step %d: empty is %v of %d elements", step, now.s.empty(), len(now.want))
 		}
 		if now.s.long != nil {
-			longest = max(longest, len(*now.s.long))
+			longest = max(longest, len(now.s.long.chunks))
 		}
 	}
 	for i, v := range append(old, now) {
@@ -80,7 +82,7 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 		t.Errorf("there were never more than %d chunks: the test does not test long sequences", longest)
 	}
 	for _, v := range now.want {
-		now.s = now.s.remove(order(v.n))
+		now.s = now.s.remove(e, order(v.n))
 	}
 	if !now.s.empty() || now.s.long != nil {
 		t.Errorf("after removing all there is %v", elements(now.s))
@@ -90,8 +92,9 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 // Chunks that stop early are not asked for more.
 func TestSortedChunksCanBeLeft(t *testing.T) {
 	var s sorted[numbered]
+	e := new(edit)
 	for n := range 3 * chunkMax {
-		s = s.insert(numbered{n: n}, order(n))
+		s = s.insert(e, numbered{n: n}, order(n))
 	}
 	seen := 0
 	for range s.chunks {
@@ -108,9 +111,10 @@ func TestSortedChunksCanBeLeft(t *testing.T) {
 func TestRankedWalksItsAddresses(t *testing.T) {
 	for _, size := range []int{1, 2, chunkMax, chunkMax + 1, 5 * chunkMax} {
 		var set addressSet
+		e := new(edit)
 		for n := range size {
 			a := address{14: byte(n >> 8), 15: byte(n)}
-			set = set.insert(a, addressOrder(a))
+			set = set.insert(e, a, addressOrder(a))
 		}
 		r := ranked{head: first(set)}
 		for n := range size {

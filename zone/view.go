@@ -163,7 +163,7 @@ func (v *viewEdit) removeFlycast(f *registry.Flycast) {
 	v.vacate(addressOwner{flycast: f})
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.remove(addressOrder(addr))
+	own.addrs = own.addrs.remove(v.edit, addressOrder(addr))
 	v.putFlycast(own)
 }
 
@@ -171,7 +171,7 @@ func (v *viewEdit) addFlycast(f *registry.Flycast) {
 	v.settle(addressOwner{flycast: f})
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.insert(addr, addressOrder(addr))
+	own.addrs = own.addrs.insert(v.edit, addr, addressOrder(addr))
 	v.putFlycast(own)
 }
 
