@@ -3,6 +3,9 @@
 // system calls and the kernel's UDP path cost, which no server on sockets can
 // undercut; other servers are measured as a multiple of it.
 //
+// Asked to, it returns more octets than it took: the limit for responses of that
+// size.
+//
 // The program is in C, so that no runtime stands between it and the limit.
 // Where there is no C compiler, Serve does the same in Go, at a few per cent
 // more; whoever measures must say which one it was.

@@ -1,11 +1,13 @@
 package echo
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +30,7 @@ func freeAddr(t testing.TB, host string) netip.AddrPort {
 }
 
 // checkReturns fails the test unless the server returns datagrams as they are.
-func checkReturns(t *testing.T, server netip.AddrPort) {
+func checkReturns(t *testing.T, server netip.AddrPort, least int) {
 	t.Helper()
 	conn, err := net.Dial("udp", server.String())
 	if err != nil {
@@ -37,19 +39,17 @@ func checkReturns(t *testing.T, server netip.AddrPort) {
 	defer conn.Close()
 	want := bytes.Repeat([]byte("datagram"), 100)
 	got := make([]byte, 4096)
-	for range 500 { // until the server listens
-		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		conn.Write(want)
-		n, err := conn.Read(got)
-		if err != nil {
-			continue
-		}
-		if !bytes.Equal(got[:n], want) {
-			t.Errorf("%d octets came back as %d others", len(want), n)
-		}
-		return
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Write(want); err != nil {
+		t.Fatal(err)
 	}
-	t.Error("nothing came back")
+	n, err := conn.Read(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != max(len(want), least) || !bytes.HasPrefix(got[:n], want) {
+		t.Errorf("%d octets came back as %d others", len(want), n)
+	}
 }
 
 func TestTheCProgramReturnsDatagrams(t *testing.T) {
@@ -60,13 +60,23 @@ func TestTheCProgramReturnsDatagrams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		addr := freeAddr(t, host)
-		cmd := exec.Command(bin, host, addr.String()[strings.LastIndexByte(addr.String(), ':')+1:])
+	for _, tt := range []struct {
+		host  string
+		least int
+	}{{"127.0.0.1", 0}, {"::1", 0}, {"127.0.0.1", 2000}} {
+		addr := freeAddr(t, tt.host)
+		cmd := exec.Command(bin, tt.host, strconv.Itoa(int(addr.Port())), strconv.Itoa(tt.least))
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		checkReturns(t, addr)
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+			t.Errorf("the echo says %q, %v", line, err)
+		}
+		checkReturns(t, addr, tt.least)
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
@@ -107,7 +117,7 @@ func TestServeReturnsDatagrams(t *testing.T) {
 		case *unix.SockaddrInet6:
 			port = a.Port
 		}
-		go loop(fd) // has no other end than that of its process: it is left to it
-		checkReturns(t, netip.AddrPortFrom(netip.MustParseAddr(host), uint16(port)))
+		go loop(fd, 900) // has no other end than that of its process: it is left to it
+		checkReturns(t, netip.AddrPortFrom(netip.MustParseAddr(host), uint16(port)), 900)
 	}
 }

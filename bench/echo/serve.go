@@ -18,8 +18,9 @@ const (
 )
 
 // Serve returns datagrams until the socket fails, on the calling thread and
-// with blocking system calls, as the C program does.
-func Serve(addr netip.AddrPort) error {
+// with blocking system calls, as the C program does. Datagrams shorter than
+// least octets are made that long.
+func Serve(addr netip.AddrPort, least int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	fd, err := bind(addr)
@@ -27,10 +28,10 @@ func Serve(addr netip.AddrPort) error {
 		return fmt.Errorf("listen on %v: %w", addr, err)
 	}
 	defer unix.Close(fd)
-	return loop(fd)
+	return loop(fd, least)
 }
 
-func loop(fd int) error {
+func loop(fd, least int) error {
 	b := mmsg.New(batch, size, true)
 	for {
 		n, err := b.Recv(fd, batch, true)
@@ -41,7 +42,7 @@ func loop(fd int) error {
 			return fmt.Errorf("receive: %w", err)
 		}
 		for i := range n {
-			b.SetLen(i, len(b.Received(i)))
+			b.SetLen(i, max(len(b.Received(i)), min(least, size)))
 		}
 		for sent := 0; sent < n; {
 			k, _ := b.Send(fd, sent, n)

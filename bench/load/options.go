@@ -60,7 +60,7 @@ type Options struct {
 	// query wants. Default 64, which costs about 1 % of the generator's time.
 	Sample int
 	// Echo accepts the query itself for a response, as a server that returns
-	// datagrams unread sends it.
+	// datagrams unread sends it, and the query with more octets behind it.
 	Echo bool
 
 	// Pin binds the generator's thread to the CPU numbered CPU, and has it

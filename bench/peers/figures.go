@@ -136,3 +136,53 @@ func share(part, whole uint64) float64 {
 	}
 	return float64(part) / float64(whole)
 }
+
+// OverloadRow is what a table says of one server that was overloaded in one way.
+type OverloadRow struct {
+	Peer, Kind                      string
+	Capacity, Sent, Goodput, Share  Spread // queries a second, and the share
+	P99                             time.Duration
+	MemoryBefore, MemoryAfter       uint64 // the first round, and the last
+	GoroutinesBefore, GoroutinesEnd int    // -1 where unknown
+	Error                           string
+}
+
+// overloadRows returns a row for each server that was overloaded in that way.
+func (r *Record) overloadRows(kind string) []OverloadRow {
+	var rows []OverloadRow
+	var peers []string
+	for i := range r.Overload {
+		if o := &r.Overload[i]; o.Kind == kind && !slices.Contains(peers, o.Peer) {
+			peers = append(peers, o.Peer)
+		}
+	}
+	for _, peer := range peers {
+		row := OverloadRow{Peer: peer, Kind: kind}
+		var capacity, sent, goodput, shares, p99 []float64
+		for i := range r.Overload {
+			o := &r.Overload[i]
+			if o.Kind != kind || o.Peer != peer {
+				continue
+			}
+			if o.Error != "" {
+				row.Error = o.Error
+				continue
+			}
+			if len(shares) == 0 {
+				row.MemoryBefore, row.GoroutinesBefore = o.Memory[0], o.Goroutines[0]
+			}
+			row.MemoryAfter, row.GoroutinesEnd = o.Memory[1], o.Goroutines[1]
+			capacity = append(capacity, o.Capacity.QPS())
+			sent = append(sent, o.Load.SentQPS())
+			goodput = append(goodput, o.Load.Goodput())
+			shares = append(shares, o.Share())
+			p99 = append(p99, float64(o.Load.Latency.P99))
+		}
+		row.Capacity, row.Sent, row.Goodput, row.Share = spread(capacity), spread(sent), spread(goodput), spread(shares)
+		if len(p99) > 0 {
+			row.P99 = time.Duration(spread(p99).Median)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

@@ -5,7 +5,6 @@ package peers
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // goal is a figure to reach, and what was reached.
@@ -49,14 +48,16 @@ func (r *Record) goals() []goal {
 	for _, key := range []string{"tcp", "tcp-once"} {
 		all = append(all, r.ahead(key)...)
 	}
-	for i := range r.Overload {
-		o := &r.Overload[i]
-		if o.Error == "" && slices.Contains([]string{nameOurs, nameMetrics}, o.Peer) {
+	for _, kind := range []string{kindFlood, kindQuota} {
+		for _, row := range r.overloadRows(kind) {
+			if row.Error != "" || row.Peer != nameOurs && row.Peer != nameMetrics {
+				continue
+			}
 			what := "goodput in a flood, of the peak"
-			if o.Kind == kindQuota {
+			if kind == kindQuota {
 				what = "goodput at 10 × with a tenth of a CPU"
 			}
-			all = append(all, goal{what, "≥ 95 %", percent(o.Share(), 1), o.Share() >= 0.95})
+			all = append(all, goal{what, "≥ 95 %", percent(row.Share.Median, 1), row.Share.Median >= 0.95})
 		}
 	}
 	return all

@@ -46,9 +46,19 @@ func ours(t Tools, name string) Peer {
 	return p
 }
 
-func echoPeer(t Tools) Peer {
+// sizedOctets is about the mean size of a response to dataset's queries: an
+// address record is 28 octets, and an app has eight or nine.
+const sizedOctets = 300
+
+// echoPeer returns the echo whose answers have at least so many octets. With 0,
+// it is what others are measured by.
+func echoPeer(t Tools, least int) Peer {
+	name := nameEcho
+	if least > 0 {
+		name = nameSized
+	}
 	return Peer{
-		Name: nameEcho,
+		Name: name,
 		Echo: true,
 		Get:  "part of this program",
 		Version: func(context.Context) (string, error) {
@@ -59,9 +69,9 @@ func echoPeer(t Tools) Peer {
 		},
 		Command: func(s *Site) ([]string, error) {
 			if exists(t.Echo) {
-				return []string{t.Echo, s.Listen.Addr().String(), strconv.Itoa(int(s.Listen.Port()))}, nil
+				return []string{t.Echo, s.Listen.Addr().String(), strconv.Itoa(int(s.Listen.Port())), strconv.Itoa(least)}, nil
 			}
-			return []string{t.Self, SelfEcho, s.Listen.String()}, nil
+			return []string{t.Self, SelfEcho, s.Listen.String(), strconv.Itoa(least)}, nil
 		},
 	}
 }

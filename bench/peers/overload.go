@@ -47,50 +47,62 @@ func (r *Runner) overload(ctx context.Context, rec *Record, present []Peer) erro
 				rec.Overload = append(rec.Overload, Overload{Peer: p.Name, Kind: kind, Error: started[0].Error})
 				continue
 			}
-			o := r.overloadOne(ctx, running[0], kind, queries)
+			for _, o := range r.overloadRounds(ctx, running[0], kind, queries) {
+				rec.Overload = append(rec.Overload, o)
+				r.say("%s", o.line())
+			}
 			running[0].stop()
-			rec.Overload = append(rec.Overload, o)
-			r.say("%s", o.line())
 		}
 	}
 	return ctx.Err()
 }
 
-func (r *Runner) overloadOne(ctx context.Context, pr *process, kind string, queries []dataset.Query) Overload {
-	out := Overload{Peer: pr.peer.Name, Kind: kind}
-	fail := func(err error) Overload {
-		out.Error = err.Error()
-		return out
-	}
+// overloadRounds overloads one server several times, until it fails.
+func (r *Runner) overloadRounds(ctx context.Context, pr *process, kind string, queries []dataset.Query) []Overload {
 	if kind == kindQuota {
 		q, err := newQuota()
-		if err != nil {
-			return fail(err)
+		if err == nil {
+			defer q.remove()
+			err = q.hold(pr.pids())
 		}
-		defer q.remove()
-		if err := q.hold(pr.pids()); err != nil {
-			return fail(err)
+		if err != nil {
+			return []Overload{{Peer: pr.peer.Name, Kind: kind, Error: err.Error()}}
 		}
 	}
+	var all []Overload
+	for round := range overloadRounds {
+		o := Overload{Peer: pr.peer.Name, Kind: kind, Round: round}
+		if err := r.overloadOnce(ctx, pr, &o, queries); err != nil {
+			o.Error = err.Error()
+		}
+		all = append(all, o)
+		if o.Error != "" {
+			break
+		}
+	}
+	return all
+}
+
+func (r *Runner) overloadOnce(ctx context.Context, pr *process, out *Overload, queries []dataset.Query) error {
 	o := r.options(pr, queries)
 	o.Duration = capacityTime
 	var err error
 	if out.Capacity, err = load.Run(ctx, o); err != nil {
-		return fail(err)
+		return err
 	}
 	out.Memory[0], out.Goroutines[0] = memory(pr.pids()), pr.goroutines()
 
 	o.Duration = overloadTime
-	if kind == kindFlood {
+	if out.Kind == kindFlood {
 		o.Flood = true
 	} else {
 		o.Rate = max(1, 10*out.Capacity.QPS())
 	}
 	if out.Load, err = load.Run(ctx, o); err != nil {
-		return fail(err)
+		return err
 	}
 	out.Memory[1], out.Goroutines[1] = memory(pr.pids()), pr.goroutines()
-	return out
+	return nil
 }
 
 func (o *Overload) line() string {

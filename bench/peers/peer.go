@@ -115,13 +115,14 @@ type Tools struct {
 
 // The hidden commands of Tools.Self.
 const (
-	SelfEcho = "serve-echo" // ADDRESS:PORT
+	SelfEcho = "serve-echo" // ADDRESS:PORT LEAST
 	SelfMap  = "serve-map"  // ADDRESS:PORT MASTER
 )
 
 // Names of servers that others refer to.
 const (
 	nameEcho     = "echo"
+	nameSized    = "echo-300"
 	nameOurs     = "internaldns"
 	nameWildcard = "internaldns-any"
 	nameMetrics  = "internaldns-admin"
@@ -132,8 +133,8 @@ const (
 // Known returns every server, in the order in which they are shown.
 func Known(t Tools) []Peer {
 	return []Peer{
-		echoPeer(t), ours(t, nameOurs), knot, nsd, powerdns, bind, mapPeer(t), coredns(t),
-		ours(t, nameWildcard), ours(t, nameMetrics),
+		echoPeer(t, 0), ours(t, nameOurs), knot, nsd, powerdns, bind, mapPeer(t), coredns(t),
+		echoPeer(t, sizedOctets), ours(t, nameWildcard), ours(t, nameMetrics),
 	}
 }
 

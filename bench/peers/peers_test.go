@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
 		case SelfEcho:
-			fmt.Fprintln(os.Stderr, echo.Serve(netip.MustParseAddrPort(os.Args[2])))
+			fmt.Fprintln(os.Stderr, echo.Serve(netip.MustParseAddrPort(os.Args[2]), 0))
 			os.Exit(1)
 		case SelfMap:
 			os.Exit(serveMap(os.Args[2], os.Args[3]))

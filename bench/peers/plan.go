@@ -117,7 +117,7 @@ func (p *Plan) series() (all []Series, servers [][]string) {
 			all, servers = append(all, s), append(servers, names)
 		}
 	}
-	everybody := slices.DeleteFunc(Names(), func(n string) bool { return n == nameWildcard || n == nameMetrics })
+	everybody := slices.DeleteFunc(Names(), func(n string) bool { return n == nameSized || n == nameWildcard || n == nameMetrics })
 	if slices.Contains(p.Parts, PartSets) {
 		for _, machines := range p.Sets {
 			names := slices.Clone(everybody)
@@ -129,7 +129,7 @@ func (p *Plan) series() (all []Series, servers [][]string) {
 	}
 	if slices.Contains(p.Parts, PartCosts) {
 		add(Series{Key: "costs", Title: "What features cost", Machines: p.Sets[0], Transport: load.UDP, UDPSize: 1232},
-			nameEcho, nameOurs, nameWildcard, nameMetrics)
+			nameEcho, nameSized, nameOurs, nameWildcard, nameMetrics)
 		add(Series{Key: "no-edns", Title: "Queries without EDNS", Machines: p.Sets[0], Transport: load.UDP},
 			nameEcho, nameOurs)
 	}
@@ -147,7 +147,7 @@ func (p *Plan) overloaded() []string {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(p.Peers), func(n string) bool {
-		return n == nameWildcard || n == nameOurs && slices.Contains(p.Peers, nameMetrics)
+		return n == nameSized || n == nameWildcard || n == nameOurs && slices.Contains(p.Peers, nameMetrics)
 	})
 }
 
@@ -159,8 +159,12 @@ const (
 
 	// capacityTime and overloadTime are the measured times before and in
 	// overload; the latter is long enough for a queue to show in memory.
-	capacityTime = 3 * time.Second
-	overloadTime = 5 * time.Second
+	capacityTime = 1500 * time.Millisecond
+	overloadTime = 3 * time.Second
+
+	// overloadRounds is how often each server is overloaded, one time after
+	// another: the median is shown, and memory shows what stays.
+	overloadRounds = 3
 )
 
 // onceWindow is the number of connections at once where each has one query. A
@@ -191,8 +195,8 @@ func (p *Plan) Estimate() (likely, limit time.Duration) {
 		limit += n*(startLimit(s.Machines)+patience) + rounds + n*time.Duration(2*p.Rounds)*responseTimeout
 	}
 	for range p.overloaded() {
-		likely += 2 * (startTime(p.Sets[0]) + capacityTime + overloadTime + responseTimeout)
-		limit += 2 * (startLimit(p.Sets[0]) + patience + capacityTime + overloadTime + 2*responseTimeout)
+		likely += 2 * (startTime(p.Sets[0]) + overloadRounds*(2*p.Warmup+capacityTime+overloadTime+responseTimeout))
+		limit += 2 * (startLimit(p.Sets[0]) + patience + overloadRounds*(2*p.Warmup+capacityTime+overloadTime+2*responseTimeout))
 	}
 	return likely, limit + limit/10
 }

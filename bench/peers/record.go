@@ -22,7 +22,7 @@ type Record struct {
 	Plan    Plan          `json:"plan"`
 	Servers []Server      `json:"servers"`
 	Series  []Series      `json:"series"`
-	// Overload has one entry for each server and way of overloading it.
+	// Overload has an entry for each server, way of overloading it, and round.
 	Overload []Overload `json:"overload,omitempty"`
 	// Notes are what a reader must know to judge the figures.
 	Notes []string `json:"notes,omitempty"`
@@ -82,9 +82,10 @@ type Measurement struct {
 	Memory uint64      `json:"memory_octets"`
 }
 
-// Overload is one server that was sent more than it can answer.
+// Overload is one server that was sent more than it can answer, once.
 type Overload struct {
-	Peer string `json:"peer"`
+	Peer  string `json:"peer"`
+	Round int    `json:"round"`
 	// Kind is flood, as much as the generator can send; or quota, ten times
 	// what the server can answer with a tenth of a CPU.
 	Kind  string `json:"kind"`
@@ -145,7 +146,7 @@ func (all *Record) merge(r *Record) {
 	all.Notes = append(all.Notes, r.Notes...)
 	all.Servers = replace(all.Servers, r.Servers, func(s Server) string { return s.Name })
 	all.Series = replace(all.Series, r.Series, func(s Series) string { return s.Key })
-	all.Overload = replace(all.Overload, r.Overload, func(o Overload) string { return o.Kind + " " + o.Peer })
+	all.Overload = replace(all.Overload, r.Overload, func(o Overload) string { return fmt.Sprint(o.Kind, " ", o.Peer, " ", o.Round) })
 }
 
 // replace returns old with each item of the same key replaced, and the others

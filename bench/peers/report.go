@@ -94,17 +94,25 @@ func (p *page) series(s *Series) {
 		cells = append(cells, c)
 	}
 	p.table(head, cells)
-	for _, st := range s.Started {
-		if st.Error != "" {
-			p.say("%s did not start: %s\n\n", st.Peer, oneLine(st.Error))
-		}
-	}
+	p.unstarted(s)
 	for _, row := range rows {
 		if len(row.Errors) > 0 {
 			p.say("%s failed in %d of %d rounds: %s\n\n", row.Peer, len(row.Errors), len(row.Errors)+row.Rounds, oneLine(row.Errors[0]))
 		}
 		if len(row.Wrongs) > 0 {
 			p.say("A wrong response of %s:\n\n```\n%s\n```\n\n", row.Peer, row.Wrongs[0])
+		}
+	}
+}
+
+// unstarted names the servers that the series is without.
+func (p *page) unstarted(s *Series) {
+	if s == nil {
+		return
+	}
+	for _, st := range s.Started {
+		if st.Error != "" {
+			p.say("%s did not start: %s\n\n", st.Peer, oneLine(st.Error))
 		}
 	}
 }
@@ -133,10 +141,13 @@ func (p *page) costs(r *Record) {
 		base = row.Ratio.Median
 		line("one address, EDNS", row)
 	}
+	line("an echo that returns 300 octets, about what a response has", s.row1(nameSized))
 	line("all addresses (`[::]`), packet info", s.row1(nameWildcard))
 	line("metrics listener on", s.row1(nameMetrics))
 	line("queries without EDNS, against an echo of those", plain.row1(nameOurs))
 	p.table([]string{"", "CPU, echo = 1", "CPU/query", "change"}, cells)
+	p.unstarted(s)
+	p.unstarted(plain)
 }
 
 func machinesOf(all ...*Series) int {
@@ -154,25 +165,22 @@ func (p *page) overload(r *Record) {
 	}
 	p.say("## Overload\n\n")
 	p.say("Goodput is right answers within 100 ms. *Flood*: queries as fast as the generator can send, whatever comes back.\n")
-	p.say("*Quota*: the server is held to a tenth of a CPU, and is sent ten times what it answers with that. The share is of what\nthe same server answered just before, in the closed loop and with the same CPU.\n\n")
+	p.say("*Quota*: the server is held to a tenth of a CPU, and is sent ten times what it answers with that. The share is of what\nthe same server answered just before, in the closed loop and with the same CPU; medians of several rounds.\n\n")
 	for _, kind := range []string{kindFlood, kindQuota} {
 		var cells [][]string
-		for i := range r.Overload {
-			o := &r.Overload[i]
-			if o.Kind != kind {
-				continue
-			}
-			if o.Error != "" {
-				cells = append(cells, []string{o.Peer, oneLine(o.Error), "", "", "", "", "", ""})
+		for _, row := range r.overloadRows(kind) {
+			if row.Error != "" {
+				cells = append(cells, []string{row.Peer, oneLine(row.Error), "", "", "", "", "", ""})
 				continue
 			}
 			goroutines := "–"
-			if o.Goroutines[0] >= 0 && o.Goroutines[1] >= 0 {
-				goroutines = fmt.Sprintf("%d → %d", o.Goroutines[0], o.Goroutines[1])
+			if row.GoroutinesBefore >= 0 && row.GoroutinesEnd >= 0 {
+				goroutines = fmt.Sprintf("%d → %d", row.GoroutinesBefore, row.GoroutinesEnd)
 			}
 			cells = append(cells, []string{
-				o.Peer, count(o.Capacity.QPS()), count(o.Load.SentQPS()), count(o.Load.Goodput()), percent(o.Share(), 1),
-				short(o.Load.Latency.P99), mebibytes(o.Memory[0]) + " → " + mebibytes(o.Memory[1]), goroutines,
+				row.Peer, count(row.Capacity.Median), count(row.Sent.Median), count(row.Goodput.Median),
+				fmt.Sprintf("**%s** (%s–%s)", percent(row.Share.Median, 1), percent(row.Share.Min, 1), percent(row.Share.Max, 1)),
+				short(row.P99), mebibytes(row.MemoryBefore) + " → " + mebibytes(row.MemoryAfter), goroutines,
 			})
 		}
 		if len(cells) > 0 {
@@ -205,9 +213,14 @@ func (p *page) notes(r *Record) {
 	p.say("## To be kept in mind\n\n")
 	p.say("- On loopback, the sender of a datagram also carries it through the receiver's side of the kernel: what a server pays for is\n  its own system calls, and the whole way of its responses. A network card would share that out otherwise.\n")
 	p.say("- The echo sends responses of the query's size; servers send more octets, and pay for that in their ratio.\n")
-	p.say("- A server that is less than about 97 %% busy at its peak waited for the generator: its queries/s are too low, its CPU/query is not.\n")
+	p.say("- A server that is less than about 97 %% busy at its peak waited for the generator: its queries/s are too low, and its\n  batches smaller than they could be.\n")
 	p.say("- Memory is the proportional set size of all processes, in the round where it was largest.\n")
+	said := map[string]bool{"": true}
 	for _, n := range r.Notes {
+		if said[n] {
+			continue // runs that were merged can have notes in common
+		}
+		said[n] = true
 		p.say("- %s\n", oneLine(n))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -108,13 +109,17 @@ func reportCommand(f *flags) *cobra.Command {
 
 func echoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: peers.SelfEcho + " ADDRESS:PORT", Hidden: true, Args: cobra.ExactArgs(1),
+		Use: peers.SelfEcho + " ADDRESS:PORT LEAST", Hidden: true, Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			addr, err := netip.ParseAddrPort(args[0])
 			if err != nil {
 				return err
 			}
-			return echo.Serve(addr)
+			least, err := strconv.Atoi(args[1])
+			if err != nil {
+				return err
+			}
+			return echo.Serve(addr, least)
 		},
 	}
 }
