@@ -2,16 +2,35 @@ package forward
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/internaldns/internaldns/zone/wire"
+	"go.uber.org/zap"
 )
 
 // A Forwarder resolves names by asking upstreams. Its methods may be called from
 // any goroutine.
 type Forwarder struct {
-	config Config
+	config    Config
+	epoch     time.Time // when moments begin
+	cache     *cache
+	routes    atomic.Pointer[routes]
+	exchanger exchanger
+	flights   flights
+	budget    *budget
+	prefetch  chan *entry
+	sessions  tls.ClientSessionCache
+	era       atomic.Uint64 // grows when an upstream comes back; from 1
+	lingering atomic.Int64
+	stats     coldStats
+
+	ctx context.Context // of Run; set before flights begin
 }
 
 // A Client is what a response depends on beside the query.
@@ -22,41 +41,274 @@ type Client struct {
 	Options wire.Options // of the response's OPT; the Forwarder fills in EDE
 }
 
-// New returns a Forwarder, or everything that is wrong with c. It answers at
-// once from then on; Run adds what takes goroutines.
+// New returns a Forwarder, or everything that is wrong with c. It opens no
+// sockets and starts nothing.
 func New(c Config) (*Forwarder, error) {
 	c.setDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	return &Forwarder{config: c}, nil
+	cache, err := newCache(c.CacheOctets)
+	if err != nil {
+		return nil, err
+	}
+	f := &Forwarder{
+		config:   c,
+		epoch:    time.Now(),
+		cache:    cache,
+		flights:  flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
+		budget:   newBudget(),
+		prefetch: make(chan *entry, prefetchQueue),
+		sessions: tls.NewLRUClientSessionCache(16),
+	}
+	f.exchanger = f.exchange
+	f.era.Store(1)
+	f.routes.Store(new(routes))
+	upstreams := c.Upstreams
+	if len(upstreams) == 0 && c.ResolvConf != "" {
+		upstreams, err = readResolvConf(c.ResolvConf, newOwnAddrs(c.Own))
+		switch {
+		case err != nil:
+			c.Log.Warn("cannot read the nameservers; nothing is forwarded until they are there", zap.Error(err))
+		case len(upstreams) == 0:
+			c.Log.Warn("no nameserver but ourselves; nothing is forwarded until there is one", zap.String("file", c.ResolvConf))
+		}
+	}
+	f.setUpstreams(upstreams)
+	return f, nil
 }
+
+// setUpstreams makes upstreams those that are asked for what no Forward covers,
+// and reports whether that is new. An Upstream that stays keeps what is known of
+// it, also between groups.
+func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
+	known := make(map[Upstream]*upstream)
+	for _, u := range f.upstreams() {
+		known[u.Upstream] = u
+	}
+	newGroup := func(suffix string, list []Upstream) *group {
+		g := &group{suffix: suffix}
+		for _, u := range list {
+			if known[u] == nil {
+				known[u] = newUpstream(u)
+			}
+			g.upstreams = append(g.upstreams, known[u])
+		}
+		return g
+	}
+	r := &routes{suffixes: make(map[string]*group)}
+	if len(upstreams) > 0 {
+		r.rest = newGroup(".", upstreams)
+	}
+	for _, forward := range f.config.Forwards {
+		g := newGroup(forward.Suffix.String(), forward.Upstreams)
+		switch before := r.suffixes[forward.Suffix.name]; {
+		case g.suffix == ".":
+			r.rest = g
+		case before != nil:
+			for _, u := range g.upstreams {
+				if !slices.Contains(before.upstreams, u) {
+					before.upstreams = append(before.upstreams, u)
+				}
+			}
+		default:
+			r.suffixes[forward.Suffix.name] = g
+		}
+	}
+	before := f.routes.Swap(r)
+	return before.rest == nil || r.rest == nil || !slices.Equal(before.rest.upstreams, r.rest.upstreams)
+}
+
+// upstreams returns those in use, each once.
+func (f *Forwarder) upstreams() (list []*upstream) {
+	for _, g := range f.routes.Load().groups() {
+		for _, u := range g.upstreams {
+			if !slices.Contains(list, u) {
+				list = append(list, u)
+			}
+		}
+	}
+	return list
+}
+
+// uses reports whether u is still one of the upstreams.
+func (f *Forwarder) uses(u *upstream) bool { return slices.Contains(f.upstreams(), u) }
 
 // Run does what a Forwarder does beside answering, until ctx is done. Then it
 // ends all flights, waits for every goroutine and returns nil. A Forwarder runs
 // once; what is submitted before Run or after it is not taken.
 func (f *Forwarder) Run(ctx context.Context) error {
+	if f.ctx != nil {
+		return fmt.Errorf("a Forwarder runs once")
+	}
+	f.ctx = ctx
+	f.flights.start()
+	var wg sync.WaitGroup
+	wg.Go(func() { f.keepHot(ctx) })
+	wg.Go(func() { f.keepClean(ctx) })
+	if len(f.config.Upstreams) == 0 && f.config.ResolvConf != "" {
+		wg.Go(func() { f.followResolvConf(ctx) })
+	}
 	<-ctx.Done()
+	f.flights.stop()
+	wg.Wait()
 	return nil
 }
+
+// now returns the moment that it is.
+func (f *Forwarder) now() moment { return moment(time.Since(f.epoch)) }
 
 // Cached appends the response to q, if it can be given at once, to out, which
 // must be empty, and returns it. It is empty if there is none: then q must be
 // submitted. now must come from time.Now and may be some milliseconds old.
 // Cached allocates only if out lacks room.
 func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) []byte {
-	return wire.AppendError(out, q, wire.RefusedR, 0, c.Options)
+	stats := f.stats.at(q.ID)
+	switch {
+	case !q.RD():
+		stats.refused[RefusedRD].Add(1)
+		return refuse(out, q, &c, wire.FlagRA)
+	case !f.allowed(c.Addr):
+		stats.refused[RefusedClient].Add(1)
+		return refuse(out, q, &c, 0)
+	}
+	at := moment(now.Sub(f.epoch))
+	e, key := f.cache.get(q)
+	if e != nil && e.fresh(at) {
+		if e.ancount == 0 {
+			stats.negative.Add(1)
+		} else {
+			stats.hits.Add(1)
+		}
+		f.use(e, at)
+		return f.appendEntry(out, e, q, &c, at, false)
+	}
+	g, labels := f.routes.Load().find(q)
+	if h, ok := findHome(q); ok && h.labels > labels && !h.askAbroad(q) {
+		stats.home.Add(1)
+		return h.appendTo(out, q, &c)
+	}
+	if g == nil {
+		stats.refused[RefusedRoute].Add(1)
+		return refuse(out, q, &c, wire.FlagRA)
+	}
+	if failed := f.failed(key, q, at); failed != nil {
+		if !f.servable(e, at) {
+			e = nil
+			stats.failure.Add(1)
+		}
+		return f.appendFailure(out, e, q, &c, failed.ede)
+	}
+	return out[:0]
+}
+
+// refuse appends the response that refuses q by policy.
+func refuse(out []byte, q *wire.Query, c *Client, flags uint16) []byte {
+	o := c.Options
+	o.EDE = wire.EDEProhibited
+	return wire.AppendError(out, q, wire.RefusedR, flags, o)
+}
+
+// allowed reports whether a client may use forwarding.
+func (f *Forwarder) allowed(client netip.Addr) bool {
+	client = client.Unmap()
+	if client.Zone() != "" {
+		client = client.WithZone("")
+	}
+	for _, p := range f.config.Allow {
+		if p.Contains(client) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed returns the failure that holds for q, or nil; failedQuestion is the same
+// without a query.
+func (f *Forwarder) failed(key uint64, q *wire.Query, now moment) *failure {
+	return f.stands(f.cache.failed(key, now, q))
+}
+
+func (f *Forwarder) failedQuestion(q question, now moment) *failure {
+	return f.stands(f.cache.failedQuestion(q, now))
+}
+
+// stands returns failed, or nil if the upstreams that it was for want of have
+// come back.
+func (f *Forwarder) stands(failed *failure) *failure {
+	if failed != nil && failed.era != 0 && failed.era != f.era.Load() {
+		return nil
+	}
+	return failed
+}
+
+// servable reports whether e, which may be nil, can be served at now, if only out
+// of date.
+func (f *Forwarder) servable(e *entry, now moment) bool {
+	return e != nil && now < e.expires.after(f.config.StaleAge)
+}
+
+// appendEntry appends the response to q from e.
+func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *Client, now moment, stale bool) []byte {
+	out, cut := e.appendTo(out, q, c, now, stale)
+	if cut {
+		f.stats.at(q.ID).truncated.Add(1)
+	}
+	return out
+}
+
+// appendFailure appends the response to q from stale, or SERVFAIL if that is nil.
+func (f *Forwarder) appendFailure(out []byte, stale *entry, q *wire.Query, c *Client, ede uint16) []byte {
+	if stale != nil {
+		f.stats.at(q.ID).stale.Add(1)
+		return f.appendEntry(out, stale, q, c, 0, true)
+	}
+	o := c.Options
+	o.EDE = ede
+	return wire.AppendError(out, q, wire.ServFail, wire.FlagRA, o)
 }
 
 // Submit takes over a query that Cached has no response to, and reports whether
 // it did: if not, too many are in flight already, and the client must be refused.
 // q may be reused after. reply is called once at most, from another goroutine,
 // with a message that is good until it returns; it must not block. It is not
-// called when nothing came to tell, such as after Run has ended.
+// called when there is nothing to tell because Run has ended.
 func (f *Forwarder) Submit(q *wire.Query, c Client, reply func(msg []byte)) bool {
-	return false
+	g, _ := f.routes.Load().find(q)
+	if g == nil || f.config.Local(q.Name()) {
+		f.stats.at(q.ID).refused[RefusedRoute].Add(1)
+		return false
+	}
+	if why, ok := f.flights.join(f, g, q, c, reply); !ok {
+		f.stats.at(q.ID).refused[why].Add(1)
+		return false
+	}
+	f.stats.misses.Add(1)
+	return true
+}
+
+// letGo ends the questions that a flight has left open, some time later, so that
+// upstreams that are merely slow are heard.
+func (f *Forwarder) letGo(open int, cancel context.CancelFunc) {
+	if open == 0 {
+		cancel()
+		return
+	}
+	if f.lingering.Add(1) > maxLinger {
+		f.lingering.Add(-1)
+		cancel()
+		return
+	}
+	time.AfterFunc(linger, func() {
+		f.lingering.Add(-1)
+		cancel()
+	})
 }
 
 // Flush drops from the cache what is known of a name, or of all names at or
 // below it, and returns how many entries those were. Flights go on.
-func (f *Forwarder) Flush(name Suffix, below bool) (entries int) { return 0 }
+func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
+	return f.cache.flush(func(q question) bool {
+		return q.name == name.name || below && within([]byte(q.name), name.wire())
+	})
+}

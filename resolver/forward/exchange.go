@@ -1,0 +1,136 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/internaldns/internaldns/zone/wire"
+)
+
+// An ask is one question put to one upstream in one way.
+type ask struct {
+	up        *upstream
+	transport Transport
+	edns      bool // with an OPT record
+	mixed     bool // in random letter case
+}
+
+// A hint is what the messages that came so far make likely, while the true
+// response is still waited for.
+type hint uint8
+
+const (
+	hintForged hint = iota // someone guesses: ask over TCP
+	hintCase               // letter case is not kept: make sure over TCP
+	hintEDNS               // EDNS is not understood: ask without
+)
+
+// forgedHint is how many messages that do not match make it likely that someone
+// guesses: more than late and doubled responses ever are.
+const forgedHint = 8
+
+// An exchanger puts q to an upstream as a says, once, and returns what is kept of
+// the response. It waits for one that matches until ctx is done, and may call
+// hinted meanwhile. Fields of a that the transport has no use for are ignored.
+type exchanger func(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error)
+
+// Why an exchange gave no response.
+var (
+	errNoAnswer  = errors.New("no response in time")
+	errSenseless = errors.New("the response says nothing about the question")
+)
+
+// An rcodeError is a response that says the upstream cannot answer.
+type rcodeError struct {
+	rcode wire.RCode
+	ede   uint16
+}
+
+func (e *rcodeError) Error() string { return fmt.Sprintf("the response has RCODE %d", e.rcode) }
+
+// edns reports whether an upstream that cannot do EDNS says it so (RFC 6891,
+// Section 7).
+func (e *rcodeError) edns() bool {
+	return e.rcode == wire.FormErrR || e.rcode == wire.NotImpR || e.rcode == wire.BadVersR
+}
+
+// ours reports whether err is for want of something on our side. Then it says
+// nothing about the upstream, nor about the question.
+func ours(err error) bool {
+	for _, errno := range [...]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EAGAIN} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange is the exchanger over real sockets.
+func (f *Forwarder) exchange(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+	switch a.transport {
+	case UDP:
+		return f.exchangeUDP(ctx, a, q, hinted)
+	case TCP:
+		return f.exchangeTCP(ctx, a, q)
+	}
+	return f.exchangeTLS(ctx, a, q)
+}
+
+// put is the exchange that everyone uses: it counts, and keeps book of how the
+// upstream is doing.
+func (f *Forwarder) put(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+	u, sent := a.up, f.now()
+	u.stats.requests[a.transport].Add(1)
+	late := time.AfterFunc(u.patience(), func() {
+		if u.miss(q, sent) {
+			f.lookAfter(u)
+		}
+	})
+	r, err := f.exchanger(ctx, a, q, hinted)
+	inTime := late.Stop()
+	took := time.Duration(f.now() - sent)
+	failed := new(rcodeError)
+	switch {
+	case err == nil:
+		u.stats.response(r.rcode, took)
+	case errors.As(err, &failed):
+		u.stats.response(failed.rcode, took)
+	case errors.Is(err, errSenseless):
+		u.stats.response(wire.NoError, took)
+	case ours(err):
+		return nil, err
+	case errors.Is(err, errNoAnswer):
+		u.stats.timeouts.Add(1)
+		return nil, err
+	default:
+		u.stats.errors.Add(1)
+		u.why.Store(wire.EDENetwork)
+		if inTime && u.miss(q, sent) {
+			f.lookAfter(u)
+		}
+		return nil, err
+	}
+	u.rtt.add(took)
+	f.hear(u)
+	return r, err
+}
+
+// read makes sense of a message that matches q: what is kept of it, or why
+// nothing is. A message that is not well formed does not count.
+func (f *Forwarder) read(msg []byte, sent *query, q question) (r *response, wellFormed bool, err error) {
+	var m message
+	if !m.parse(msg, sent.qlen) {
+		return nil, false, nil
+	}
+	r, worth := clean(&m, q, f.config.Local)
+	switch worth {
+	case lame:
+		return nil, true, &rcodeError{m.rcode, m.ede}
+	case senseless:
+		return nil, true, errSenseless
+	}
+	return r, true, nil
+}

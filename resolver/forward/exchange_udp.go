@@ -1,0 +1,73 @@
+package forward
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/internaldns/internaldns/zone/wire"
+)
+
+// udpRoom is how many octets of a datagram are read. Upstreams are told that we
+// take wire.ReceiveSize; what fills the room is longer and may have been cut.
+const udpRoom = 2048
+
+// udpBuffers are for datagrams on their way in. Nothing of them is kept.
+var udpBuffers = sync.Pool{New: func() any { return new([udpRoom]byte) }}
+
+// past is a deadline that ends all waiting.
+var past = time.Unix(1, 0)
+
+// exchangeUDP asks from a socket of its own: so the kernel chooses a random port,
+// and passes on only what comes from the upstream's address and port. Whatever
+// else is wrong with a message, the true one may still come.
+func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(a.up.Addr))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })()
+
+	sent := newQuery(q, a.edns, a.mixed)
+	if _, err := conn.Write(sent.msg); err != nil {
+		return nil, err
+	}
+	buf := udpBuffers.Get().(*[udpRoom]byte)
+	defer udpBuffers.Put(buf)
+	for wrong := 0; ; {
+		n, err := conn.Read(buf[:])
+		switch {
+		case ctx.Err() != nil:
+			return nil, errNoAnswer
+		case err != nil:
+			return nil, err
+		}
+		msg := buf[:n]
+		match := sent.match(msg, false)
+		switch match {
+		case matches:
+			if truncated(msg) || n == udpRoom {
+				a.up.stats.requests[TCP].Add(1)
+				return f.exchangeTCP(ctx, a, q)
+			}
+			if r, wellFormed, err := f.read(msg, sent, q); wellFormed {
+				return r, err
+			}
+			match = MismatchForm
+		case bareError:
+			hinted(hintEDNS)
+			continue
+		case MismatchCase:
+			hinted(hintCase)
+		}
+		a.up.stats.mismatches[match].Add(1)
+		if wrong++; wrong == forgedHint {
+			hinted(hintForged)
+		}
+	}
+}
+
+// truncated reports whether a response says that records are missing.
+func truncated(msg []byte) bool { return msg[2]&(wire.FlagTC>>8) != 0 }

@@ -1,0 +1,183 @@
+package forward
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"github.com/internaldns/internaldns/zone/wire"
+)
+
+// flights are the questions being asked, each once, and the clients who wait for
+// the answers.
+type flights struct {
+	maxWaiting, maxPerSource int
+
+	mu       sync.Mutex
+	running  bool                 // guarded by mu; flights may begin
+	open     map[question]*flight // guarded by mu
+	waiting  int                  // guarded by mu; clients of all of them
+	bySource map[netip.Addr]int   // guarded by mu; the same by address
+	wg       sync.WaitGroup       // everything that runs; grows only while running
+}
+
+// An asker is a client who waits.
+type asker struct {
+	client Client
+	query  []byte // as much of the query as the response depends on
+	reply  func(msg []byte)
+}
+
+// start lets flights begin.
+func (s *flights) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = true
+	s.open, s.bySource = make(map[question]*flight), make(map[netip.Addr]int)
+}
+
+// stop lets no more begin, and waits for everything that runs to end.
+func (s *flights) stop() {
+	s.mu.Lock()
+	s.running = false
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// goWith runs fn beside the flights. It reports false, and does not, if they have
+// stopped.
+func (s *flights) goWith(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running {
+		s.wg.Go(fn)
+	}
+	return s.running
+}
+
+// join makes the client of q wait for the flight of its question, which begins if
+// need be. It reports why it cannot.
+func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c Client, reply func([]byte)) (_ Refusal, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running || s.waiting >= s.maxWaiting {
+		return RefusedFull, false
+	}
+	if s.bySource[c.Addr] >= s.maxPerSource {
+		return RefusedSource, false
+	}
+	fl := s.open[question{string(q.Name()), q.Type, bitsOf(q)}]
+	if fl != nil {
+		f.stats.joined.Add(1)
+	} else {
+		if len(s.open) >= s.maxWaiting {
+			return RefusedFull, false
+		}
+		fl = s.beginLocked(f, g, question{string(q.Name()), q.Type, bitsOf(q)}, false)
+	}
+	fl.clients = append(fl.clients, asker{c, copyQuery(q), reply})
+	s.waiting++
+	s.bySource[c.Addr]++
+	if fl.late {
+		select {
+		case fl.events <- event{kind: joined}:
+		default: // it has something to do anyway, and will see the client then
+		}
+	}
+	return 0, true
+}
+
+// refresh begins a flight for q that nobody waits for, unless there is one. While
+// much is in flight it does nothing.
+func (s *flights) refresh(f *Forwarder, g *group, q question) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running && s.open[q] == nil && len(s.open) < s.maxWaiting/2 {
+		f.stats.prefetches.Add(1)
+		s.beginLocked(f, g, q, true)
+	}
+}
+
+func (s *flights) beginLocked(f *Forwarder, g *group, q question, refresh bool) *flight {
+	fl := newFlight(f, g, q, refresh)
+	s.open[q] = fl
+	s.wg.Go(fl.run)
+	return fl
+}
+
+// take returns the clients of fl and forgets them. late tells fl to see to those
+// who join from now on at once.
+func (s *flights) take(fl *flight, late bool) []asker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fl.late = fl.late || late
+	return s.takeLocked(fl)
+}
+
+// end is take for the last time: nobody can join fl after.
+func (s *flights) end(fl *flight) []asker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, fl.q)
+	return s.takeLocked(fl)
+}
+
+func (s *flights) takeLocked(fl *flight) []asker {
+	clients := fl.clients
+	fl.clients = nil
+	s.waiting -= len(clients)
+	for _, c := range clients {
+		if s.bySource[c.client.Addr]--; s.bySource[c.client.Addr] == 0 {
+			delete(s.bySource, c.client.Addr)
+		}
+	}
+	return clients
+}
+
+// count returns how many clients wait, and for how many questions.
+func (s *flights) count() (waiting, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting, len(s.open)
+}
+
+// copyQuery returns a query that has the same response as q, and no part in its
+// memory.
+func copyQuery(q *wire.Query) []byte {
+	msg := make([]byte, 0, wire.HeaderLen+len(q.Question())+optSize+4)
+	msg = binary.BigEndian.AppendUint16(msg, q.ID)
+	msg = binary.BigEndian.AppendUint16(msg, q.Flags)
+	msg = append(msg, 0, 1, 0, 0, 0, 0, 0, 0)
+	msg = append(msg, q.Question()...)
+	if !q.OPT {
+		return msg
+	}
+	msg[11] = 1
+	do, rdlen := byte(0), byte(0)
+	if q.DO {
+		do = 0x80
+	}
+	if q.Keepalive == wire.KeepaliveAsked {
+		rdlen = 4
+	}
+	msg = append(msg, 0, 0, wire.TypeOPT, byte(q.UDPSize>>8), byte(q.UDPSize), 0, 0, do, 0, 0, rdlen)
+	if rdlen != 0 {
+		msg = append(msg, 0, 11, 0, 0) // edns-tcp-keepalive, empty (RFC 7828, Section 3.1)
+	}
+	return msg
+}
+
+// deliver gives each of the clients the response that respond appends.
+func deliver(clients []asker, respond func(out []byte, q *wire.Query, c *Client) []byte) {
+	if len(clients) == 0 {
+		return
+	}
+	var q wire.Query
+	out := make([]byte, 0, wire.MinUDPSize)
+	for i := range clients {
+		a := &clients[i]
+		q.Parse(a.query)
+		out = respond(out[:0], &q, &a.client)
+		a.reply(out)
+	}
+}
