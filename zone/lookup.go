@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"bytes"
+	"cmp"
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
@@ -320,27 +322,23 @@ func (v *View) lookupReverse(q *wire.Query, a *Answer) {
 	if n := networkOf(addr); n != v.network {
 		return
 	}
-	if h := v.view.hosts.get(hostBits(addr), nil); h != nil {
-		for _, o := range h.owners {
-			if o.addr() == addr {
-				a.pointToOwner(q, o)
-			}
-		}
+	if o, ok := v.view.hosts.get(hostBits(addr), nil).find(addressOrder(addr)); ok {
+		a.pointToOwner(q, o)
 	}
 }
 
 // anyAt reports whether the view has a reverse name below the first digits of
 // prefix.
 func (v *View) anyAt(prefix address, digits int) bool {
-	begins := func(a address) bool {
-		for i := range digits {
-			if shift := 4 - i%2*4; (a[i/2]^prefix[i/2])>>shift&0xF != 0 {
-				return false
-			}
+	// begins is 0 for addresses that begin so, and else orders them.
+	begins := func(a address) int {
+		whole := digits / 2
+		if c := bytes.Compare(a[:whole], prefix[:whole]); c != 0 || digits%2 == 0 {
+			return c
 		}
-		return true
+		return cmp.Compare(a[whole]>>4, prefix[whole]>>4)
 	}
-	if begins(wellKnown) || begins(v.network.Server().As16()) {
+	if begins(wellKnown) == 0 || begins(v.network.Server().As16()) == 0 {
 		return true
 	}
 	const networkDigits, hostDigits = 12, 16
@@ -350,14 +348,8 @@ func (v *View) anyAt(prefix address, digits int) bool {
 	case digits <= networkDigits+hostDigits:
 		return v.view.hosts.hasPrefix(hostBits(prefix), 4*(digits-networkDigits))
 	}
-	if h := v.view.hosts.get(hostBits(prefix), nil); h != nil {
-		for _, o := range h.owners {
-			if begins(o.addr()) {
-				return true
-			}
-		}
-	}
-	return false
+	_, ok := v.view.hosts.get(hostBits(prefix), nil).find(begins)
+	return ok
 }
 
 // pointToOwner says that the name's PTR record points to the name of o.

@@ -121,3 +121,25 @@ func TestNoCommitIsLostBesideOtherChanges(t *testing.T) {
 		}
 	}
 }
+
+// All addresses of a /112 stood in one list, which was copied for each of them
+// and searched from end to end for each query of one of them.
+func TestManyPeersOfOneGatewayCostLittle(t *testing.T) {
+	const few, many = 100, 20_000
+	cost := func(peers int) uint64 {
+		s, p := publishFleet(t, 1, 1)
+		var events []registry.Event
+		for i := range peers {
+			b := fleetNetwork.Prefix().Addr().As16()
+			b[13], b[14], b[15] = 0xa, byte(i>>8), byte(i)
+			events = append(events, registry.PutPeer{Peer: registry.Peer{Name: fmt.Sprint("peer-", i), Address: netip.AddrFrom16(b), Region: "ams"}})
+		}
+		if _, err := s.Apply(events); err != nil {
+			t.Fatal(err)
+		}
+		return p.allocated / uint64(peers)
+	}
+	if one, each := cost(few), cost(many); each > 3*one {
+		t.Errorf("compiling one of %d peers in a /112 allocates %d octets, and one of %d allocates %d", few, one, many, each)
+	}
+}

@@ -1,8 +1,8 @@
 package zone
 
 import (
+	"cmp"
 	"encoding/binary"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -51,9 +51,10 @@ type flycastApp struct {
 
 func (f *flycastApp) is(name []byte) bool { return f.name == string(name) }
 
-// A host is a /112 and what has an address in it.
+// A host is a /112 and what has an address in it: as a rule one machine, or the
+// many peers of one gateway.
 type host struct {
-	owners []addressOwner
+	owners sorted[addressOwner] // machines first, then by address
 }
 
 func (h *host) is([]byte) bool { return true } // stored under its own bits
@@ -73,6 +74,42 @@ func (o addressOwner) addr() address {
 		return o.peer.Address.As16()
 	}
 	return o.flycast.Address.As16()
+}
+
+// kind tells machines from peers from Flycast addresses.
+func (o addressOwner) kind() int {
+	switch {
+	case o.machine != nil:
+		return 0
+	case o.peer != nil:
+		return 1
+	}
+	return 2
+}
+
+const ownerKinds = 3
+
+// ownerOrder compares owners by kind, then by what match says of their addresses.
+func ownerOrder(kind int, match func(address) int) func(addressOwner) int {
+	return func(o addressOwner) int {
+		if k := o.kind(); k != kind {
+			return cmp.Compare(k, kind)
+		}
+		return match(o.addr())
+	}
+}
+
+// find returns the owner of an address that match finds, as a sorted's cmp does.
+func (h *host) find(match func(address) int) (addressOwner, bool) {
+	if h == nil {
+		return addressOwner{}, false
+	}
+	for kind := range ownerKinds {
+		if o, ok := h.owners.find(ownerOrder(kind, match)); ok {
+			return o, true
+		}
+	}
+	return addressOwner{}, false
 }
 
 // visible reports whether the reverse zone shows o.
@@ -199,9 +236,9 @@ func (v *viewEdit) settle(o addressOwner) {
 	bits := hostBits(o.addr())
 	own := new(host)
 	if h := t.get(bits, nil); h != nil {
-		own.owners = slices.Clone(h.owners)
+		*own = *h
 	}
-	own.owners = append(own.owners, o)
+	own.owners = own.owners.insert(v.edit, o, ownerOrder(o.kind(), addressOrder(o.addr())))
 	*t = t.put(v.edit, bits, nil, own)
 }
 
@@ -213,9 +250,8 @@ func (v *viewEdit) vacate(o addressOwner) {
 	if h == nil {
 		return
 	}
-	own := &host{owners: slices.Clone(h.owners)}
-	own.owners = slices.DeleteFunc(own.owners, func(x addressOwner) bool { return x == o })
-	if len(own.owners) == 0 {
+	own := &host{h.owners.remove(v.edit, ownerOrder(o.kind(), addressOrder(o.addr())))}
+	if own.owners.empty() {
 		*t = t.drop(v.edit, bits, nil)
 		return
 	}
@@ -231,16 +267,10 @@ func (v *viewEdit) table(o addressOwner) *trie[*host] {
 
 // at returns who has the address, in hosts or hidden.
 func (v *view) at(a address) (o addressOwner, ok bool) {
-	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
-		if h := t.get(hostBits(a), nil); h != nil {
-			for _, o := range h.owners {
-				if o.addr() == a {
-					return o, true
-				}
-			}
-		}
+	if o, ok = v.hosts.get(hostBits(a), nil).find(addressOrder(a)); ok {
+		return o, true
 	}
-	return addressOwner{}, false
+	return v.hidden.get(hostBits(a), nil).find(addressOrder(a))
 }
 
 // only returns the one machine in the /112 around a, or nil if there is none or
@@ -248,14 +278,20 @@ func (v *view) at(a address) (o addressOwner, ok bool) {
 func (v *view) only(a address) *registry.Machine {
 	var m *registry.Machine
 	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
-		if h := t.get(hostBits(a), nil); h != nil {
-			for _, o := range h.owners {
-				if o.machine != nil && m != nil {
+		h := t.get(hostBits(a), nil)
+		if h == nil {
+			continue
+		}
+	owners:
+		for chunk := range h.owners.chunks {
+			for _, o := range chunk {
+				switch {
+				case o.machine == nil:
+					break owners // machines stand first
+				case m != nil:
 					return nil
 				}
-				if o.machine != nil {
-					m = o.machine
-				}
+				m = o.machine
 			}
 		}
 	}

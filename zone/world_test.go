@@ -257,18 +257,23 @@ func (w *world) geography() []registry.Event {
 	return []registry.Event{registry.PutRegion{Region: r}}
 }
 
-// grow adds machines to one app, with addresses anywhere in its network, and
-// returns its name.
+// grow adds machines to one app, with addresses anywhere in its network or all in
+// one /112, and returns its name.
 func (w *world) grow(machines int) (registry.Network, string) {
 	n, app := pick(w.Rand, worldNetworks), pick(w.Rand, worldApps)
 	batch := []registry.Event{registry.PutApp{App: registry.App{Network: n, Name: app}}}
 	taken := make(map[netip.Addr]bool)
+	dense := w.one(2)
 	for i := range machines {
 		m := w.machine()
 		m.Network, m.App, m.ID = n, app, fmt.Sprintf("big%05d", w.IntN(1000)*100+i/1000)
 		b := n.Prefix().Addr().As16()
 		for j := 6; j < 16; j++ {
 			b[j] = byte(w.IntN(16))
+		}
+		if dense {
+			copy(b[6:], "\x0a\x7b\x00\x7d\xf0\x66\xb8\x3b")
+			b[14], b[15] = byte(w.IntN(256)), byte(w.IntN(256))
 		}
 		if m.Address = netip.AddrFrom16(b); taken[m.Address] || m.Address == n.Server() {
 			continue

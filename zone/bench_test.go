@@ -1,0 +1,212 @@
+package zone_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// fleetNetwork is the network of fleets.
+const fleetNetwork = registry.Network(0x18)
+
+var fleetRegions = []string{"ams", "cdg", "dfw", "fra", "gru", "iad", "lhr", "nrt", "sin", "sjc", "syd", "yyz"}
+
+// fleetMachine returns the j-th machine of app i. Three in four are started.
+func fleetMachine(i, j int) *registry.Machine {
+	b := fleetNetwork.Prefix().Addr().As16()
+	binary.BigEndian.PutUint64(b[6:], uint64(i)<<32|uint64(j)+0x0a7b<<48)
+	b[15] = 2
+	state := "started"
+	if j%4 == 3 {
+		state = "stopped"
+	}
+	return &registry.Machine{
+		Network: fleetNetwork, App: fmt.Sprintf("app-%d", i), ID: fmt.Sprintf("%06x%08x", i, j), State: state,
+		Region: fleetRegions[(i+j)%len(fleetRegions)], Address: netip.AddrFrom16(b),
+		Metadata: []registry.Pair{{Key: "fly_platform_version", Value: "v2"}, {Key: "fly_process_group", Value: "app"}, {Key: "role", Value: []string{"primary", "replica"}[min(j, 1)]}},
+	}
+}
+
+// fleet returns the facts of so many apps of so many machines each.
+func fleet(apps, machines int) (events []registry.Event) {
+	for i := range apps {
+		events = append(events, registry.PutApp{App: registry.App{Network: fleetNetwork, Name: fmt.Sprintf("app-%d", i)}})
+		for j := range machines {
+			events = append(events, registry.PutMachine{Machine: fleetMachine(i, j)})
+		}
+	}
+	return events
+}
+
+// A clocked publisher notes what its commits take: time and octets allocated.
+type clocked struct {
+	*zone.Publisher
+	commits   int
+	took      time.Duration
+	allocated uint64
+}
+
+func (c *clocked) commit(s *registry.Snapshot, changes *registry.Changes) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	c.Commit(s, changes)
+	c.commits++
+	c.took += time.Since(start)
+	runtime.ReadMemStats(&after)
+	c.allocated += after.TotalAlloc - before.TotalAlloc
+}
+
+// publishFleet returns a store and publisher with a fleet in them.
+func publishFleet(t testing.TB, apps, machines int) (*registry.Store, *clocked) {
+	t.Helper()
+	p := &clocked{Publisher: zone.NewPublisher(zone.Options{TTL: 5})}
+	p.Ready()
+	s := registry.NewStore(p.commit)
+	if _, err := s.Apply(fleet(apps, machines)); err != nil {
+		t.Fatal(err)
+	}
+	p.commits, p.took, p.allocated = 0, 0, 0
+	return s, p
+}
+
+// flip stops the machine or starts it again.
+func flip(t testing.TB, s *registry.Store, app, machine, n int) {
+	t.Helper()
+	m := fleetMachine(app, machine)
+	m.State = []string{"stopped", "started"}[n%2]
+	if _, err := s.Apply([]registry.Event{registry.PutMachine{Machine: m}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A change to one machine costs the same however many others there are, and in
+// a big app not in proportion to the app.
+func TestCommitCostsWhatItTouches(t *testing.T) {
+	const commits = 50
+	cost := func(apps, machines int) uint64 {
+		s, p := publishFleet(t, apps, machines)
+		for n := range commits {
+			flip(t, s, apps/2, machines/2, n)
+		}
+		return p.allocated / uint64(p.commits)
+	}
+	small, large := cost(100, 4), cost(5000, 4)
+	if large > 2*small {
+		t.Errorf("a commit of one machine among 400 allocates %d octets, and among 20,000 %d", small, large)
+	}
+	one, big := cost(1, 4), cost(1, 10_000)
+	if big > one+100_000 {
+		t.Errorf("a commit of one machine in an app of 4 allocates %d octets, and in one of 10,000 %d", one, big)
+	}
+}
+
+// One query, from parsed to response, by kind.
+func BenchmarkAnswer(b *testing.B) {
+	_, p := load(b, "testdata/org.json", kindOptions)
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			benchmarkAnswer(b, p, k.question, k.qtype, netip.MustParseAddr(k.src))
+		})
+	}
+}
+
+// The same where 100,000 machines are in one network, 10 in each app but for one
+// that has 10,000.
+func BenchmarkAnswerAmongMany(b *testing.B) {
+	s, p := publishFleet(b, 9_000, 10)
+	big := fleet(9_001, 0)[9_000:]
+	for j := range 10_000 {
+		big = append(big, registry.PutMachine{Machine: fleetMachine(9_000, j)})
+	}
+	if _, err := s.Apply(big); err != nil {
+		b.Fatal(err)
+	}
+	src := fleetMachine(17, 3).Address
+	for _, k := range []kind{
+		{name: "addresses of an app", qtype: dns.TypeAAAA, question: "app-4711.internal"},
+		{name: "NXDOMAIN", qtype: dns.TypeAAAA, question: "app-x.internal"},
+		{name: "one machine", qtype: dns.TypeAAAA, question: "00126700000001.vm.app-4711.internal"},
+		{name: "metadata", qtype: dns.TypeAAAA, question: "primary.role.kv._metadata.app-4711.internal"},
+		{name: "nearest", qtype: dns.TypeAAAA, question: "top3.nearest.of.app-4711.internal"},
+		{name: "nearest of 10,000", qtype: dns.TypeAAAA, question: "top3.nearest.of.app-9000.internal"},
+		{name: "nearest of 10,000 with pings", qtype: dns.TypeTXT, question: "top3.nearest.of.app-9000.internal"},
+		{name: "one of 10,000 machines", qtype: dns.TypeAAAA, question: "00232800001234.vm.app-9000.internal"},
+		{name: "as many of 10,000 addresses as fit 1232 octets", qtype: dns.TypeAAAA, question: "app-9000.internal"},
+	} {
+		b.Run(k.name, func(b *testing.B) { benchmarkAnswer(b, p.Publisher, k.question, k.qtype, src) })
+	}
+}
+
+func benchmarkAnswer(b *testing.B, p *zone.Publisher, question string, qtype uint16, src netip.Addr) {
+	r := &road{out: make([]byte, 0, wire.MaxMessageLen)}
+	r.q.Parse(packed(b, qtype, question))
+	r.answer(p.Table(), src, serverAddr, 1232)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.answer(p.Table(), src, serverAddr, 1232)
+	}
+}
+
+// What compiling one machine's change of state takes: first among others in apps
+// of their own, then in one app.
+func BenchmarkCommit(b *testing.B) {
+	for _, size := range [][2]int{{100, 10}, {10_000, 10}, {1, 10_000}} {
+		b.Run(fmt.Sprintf("%d apps of %d machines", size[0], size[1]), func(b *testing.B) {
+			s, p := publishFleet(b, size[0], size[1])
+			total := size[0] * size[1]
+			for n := 0; b.Loop(); n++ {
+				flip(b, s, n%size[0], n%total/size[0], n/total)
+			}
+			b.ReportMetric(0, "ns/op") // of the registry more than of the zone
+			b.ReportMetric(float64(p.took.Nanoseconds())/float64(p.commits), "ns/commit")
+			b.ReportMetric(float64(p.allocated)/float64(p.commits), "octets/commit")
+		})
+	}
+}
+
+// What the zone keeps for a machine, beside the facts, which it shares.
+func BenchmarkMemory(b *testing.B) {
+	for _, size := range [][2]int{{10_000, 10}, {1, 100_000}} {
+		b.Run(fmt.Sprintf("%d apps of %d machines", size[0], size[1]), func(b *testing.B) {
+			var kept, took float64
+			for b.Loop() {
+				var snap *registry.Snapshot
+				var changes *registry.Changes
+				s := registry.NewStore(func(s *registry.Snapshot, c *registry.Changes) { snap, changes = s, c })
+				if _, err := s.Apply(fleet(size[0], size[1])); err != nil {
+					b.Fatal(err)
+				}
+				p := zone.NewPublisher(zone.Options{TTL: 5})
+				before := heap()
+				start := time.Now()
+				p.Commit(snap, changes)
+				took = time.Since(start).Seconds()
+				kept = float64(heap() - before)
+				runtime.KeepAlive(p)
+				runtime.KeepAlive(changes)
+			}
+			machines := float64(size[0] * size[1])
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(kept/machines, "octets/machine")
+			b.ReportMetric(took*1e9/machines, "ns/machine")
+		})
+	}
+}
+
+// heap returns the octets in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
