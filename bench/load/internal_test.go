@@ -112,7 +112,7 @@ func steps(t testing.TB, open bool) (*generator, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Server: conn.LocalAddr().(*net.UDPAddr).AddrPort(), Queries: queries(t, 100), Sockets: 4, Sample: 1, Duration: time.Hour}
+	o := Options{Server: conn.LocalAddr().(*net.UDPAddr).AddrPort(), Queries: queries(t, 100), Sockets: 4, Sample: 1, Duration: time.Hour, Timeout: time.Minute}
 	if open {
 		o.Rate = 5e6
 	}
@@ -172,7 +172,7 @@ func TestSteadyTCPLoopAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	o := Options{Server: l.Addr().(*net.TCPAddr).AddrPort(), Transport: TCP, Queries: queries(t, 1), Sockets: 1, Window: 8, Sample: 1, Duration: time.Hour}
+	o := Options{Server: l.Addr().(*net.TCPAddr).AddrPort(), Transport: TCP, Queries: queries(t, 1), Sockets: 1, Window: 8, Sample: 1, Duration: time.Hour, Timeout: time.Minute}
 	g, err := newGenerator(o.WithDefaults())
 	if err != nil {
 		t.Fatal(err)
