@@ -81,10 +81,10 @@ func (w *world) address(n registry.Network) netip.Addr {
 }
 
 func (w *world) id() string {
-	if w.one(20) {
+	if w.one(30) {
 		return pick(w.Rand, []string{longLabel, "-", "a-", "0"})
 	}
-	return fmt.Sprintf("%x", 0x1480+w.IntN(40))
+	return fmt.Sprintf("%x", 0x1480+w.IntN(80))
 }
 
 func (w *world) machine() *registry.Machine {
@@ -168,10 +168,10 @@ func (w *world) existing() *registry.Machine {
 func (w *world) event() []registry.Event {
 	n, app := pick(w.Rand, worldNetworks), pick(w.Rand, worldApps)
 	switch w.IntN(16) {
-	case 0, 1, 2:
+	case 0, 1, 2, 3:
 		m := w.machine()
 		return []registry.Event{registry.PutApp{App: registry.App{Network: m.Network, Name: m.App}}, registry.PutMachine{Machine: m}}
-	case 3, 4, 5:
+	case 4, 5:
 		return []registry.Event{registry.PutMachine{Machine: w.changed()}}
 	case 6:
 		if m := w.existing(); m != nil {
@@ -374,7 +374,24 @@ func (w *world) query(names []*slowName) slowQuery {
 	if w.one(4) {
 		q.flags |= 1<<4 | 1<<5 // CD, AD
 	}
-	q.labels = slices.Clone(pick(w.Rand, names).labels)
+	name := pick(w.Rand, names)
+	for tries := w.IntN(20); tries > 0; tries-- { // most lie only above others
+		if name.addrs != nil || name.text != nil || name.ptr != nil {
+			break
+		}
+		name = pick(w.Rand, names)
+	}
+	q.labels = slices.Clone(name.labels)
+	if w.one(2) {
+		switch {
+		case name.addrs != nil:
+			q.qtype = 28
+		case name.text != nil:
+			q.qtype = 16
+		case name.ptr != nil:
+			q.qtype = 12
+		}
+	}
 	switch {
 	case w.one(16):
 		q.labels, q.qtype = slices.Clone(pick(w.Rand, slowZones)), pick(w.Rand, []uint16{2, 6, 6, 255, 28})
