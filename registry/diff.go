@@ -1,9 +1,7 @@
 package registry
 
-import "slices"
-
-// Diff returns the events that turn the registry of s into f, in no order; none
-// if they are the same. f must be valid.
+// Diff returns the events that turn the registry of s into f; none if they are
+// the same. f must be valid. The machines in the events are those of f.
 func (s *Snapshot) Diff(f *Facts) []Event {
 	var events []Event
 	put := func(e Event) { events = append(events, e) }
@@ -50,54 +48,68 @@ func (s *Snapshot) diffNetworks(f *Facts, put func(Event)) {
 }
 
 func (s *Snapshot) diffMachines(f *Facts, put func(Event)) {
-	byApp := make(map[AppKey][]*Machine, len(f.Apps))
+	wanted := make(map[AppKey][]*Machine, len(f.Apps))
 	for _, m := range f.Machines {
 		k := AppKey{m.Network, m.App}
-		byApp[k] = append(byApp[k], m)
+		wanted[k] = append(wanted[k], m)
 	}
 	for _, a := range f.Apps {
-		want := byApp[AppKey{a.Network, a.Name}]
-		have := s.App(a.Network, a.Name)
-		if have == nil {
-			for _, m := range want {
-				put(PutMachine{m})
-			}
+		want := wanted[AppKey{a.Network, a.Name}]
+		if have := s.App(a.Network, a.Name); have != nil {
+			s.diffApp(have, want, put)
 			continue
 		}
-		ids := make(map[string][]*Machine, len(want))
 		for _, m := range want {
-			ids[m.ID] = append(ids[m.ID], m)
-		}
-		old := make(map[string][]*Machine, len(want))
-		for m := range s.Machines(have) {
-			old[m.ID] = append(old[m.ID], m)
-			if ids[m.ID] == nil && len(old[m.ID]) == 1 {
-				put(DeleteMachine{a.Network, a.Name, m.ID})
-			}
-		}
-		for id, ms := range ids {
-			if !sameMachines(old[id], ms) {
-				for _, m := range ms {
-					put(PutMachine{m})
-				}
-			}
+			put(PutMachine{m})
 		}
 	}
 }
 
-// sameMachines reports whether a and b, all of one app and id, are the same set.
-func sameMachines(a, b []*Machine) bool {
-	for _, m := range a {
-		if !slices.ContainsFunc(b, m.equal) {
-			return false
+// diffApp puts all machines of an id, or deletes them, if any is not as it was.
+func (s *Snapshot) diffApp(a *App, want []*Machine, put func(Event)) {
+	type key struct {
+		id  string
+		sum uint64 // 0 if not gone
+	}
+	keyOf := func(m *Machine) key {
+		if m.Gone() {
+			return key{m.ID, m.contentSum()}
+		}
+		return key{m.ID, 0}
+	}
+	listed := make(map[string]bool, len(want)) // ids, and whether they changed
+	wanted := make(map[key]*Machine, len(want))
+	for _, m := range want {
+		listed[m.ID] = false
+		wanted[keyOf(m)] = m
+	}
+	had := make(map[key]bool, len(want))
+	var deleted *Machine
+	for o := range s.Machines(a) {
+		k := key{o.ID, 0}
+		if o.Gone() {
+			k.sum = o.sum
+		}
+		had[k] = true
+		if _, ok := listed[o.ID]; !ok {
+			if deleted == nil || deleted.ID != o.ID {
+				put(DeleteMachine{a.Network, a.Name, o.ID})
+				deleted = o
+			}
+		} else if m := wanted[k]; m == nil || !m.equal(o) {
+			listed[o.ID] = true
 		}
 	}
-	for _, m := range b {
-		if !slices.ContainsFunc(a, m.equal) {
-			return false
+	for k := range wanted {
+		if !had[k] {
+			listed[k.id] = true
 		}
 	}
-	return true
+	for _, m := range want {
+		if listed[m.ID] {
+			put(PutMachine{m})
+		}
+	}
 }
 
 func (s *Snapshot) diffPeers(f *Facts, put func(Event)) {

@@ -35,7 +35,11 @@ func (fs Faults) Error() string {
 	var b strings.Builder
 	for i, f := range fs {
 		if i == maxFaultLines {
-			fmt.Fprintf(&b, "\nand %d more faults", len(fs)-i)
+			more := len(fs) - i
+			fmt.Fprintf(&b, "\nand %d more fault", more)
+			if more > 1 {
+				b.WriteByte('s')
+			}
 			break
 		}
 		if i > 0 {

@@ -198,7 +198,7 @@ func (p *plan) holderOf(id string) *Machine {
 	return nil
 }
 
-// contentSum tells gone machines of one app and id apart.
+// contentSum tells gone machines of one app and id apart. It is never 0.
 func (m *Machine) contentSum() uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)
@@ -216,7 +216,7 @@ func (m *Machine) contentSum() uint64 {
 	}
 	text("")
 	h.Write(m.Raw)
-	return h.Sum64()
+	return h.Sum64() | 1
 }
 
 // sumSeed keeps clients from choosing facts whose sums are equal.

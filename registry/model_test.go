@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"flag"
 	"fmt"
 	"iter"
 	"maps"
@@ -10,11 +11,14 @@ import (
 	"testing"
 )
 
+// soak multiplies the random draws of this package's tests.
+var soak = flag.Int("registry.soak", 1, "how many times as many random draws as usual")
+
 // modelRounds is how many random batches the model test applies to each store.
-const modelRounds = 150
+const modelRounds = 100
 
 func TestStoreDoesWhatItsObviousTwinDoes(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6 * *soak) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			d := newDraw(seed)

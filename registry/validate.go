@@ -7,16 +7,15 @@ import (
 )
 
 // Validate returns everything that is wrong with f as a whole registry, as
-// Faults, or nil.
+// Faults, or nil. A field that is wrong by itself is not compared with others.
 func (f *Facts) Validate() error {
 	v := validator{
-		networks:  make(map[string]string),
 		apps:      make(map[AppKey]bool, len(f.Apps)),
-		addresses: make(map[netip.Addr]holder, len(f.Machines)+len(f.Peers)+len(f.Flycast)),
+		addresses: make(map[netip.Addr]fmt.Stringer, len(f.Machines)+len(f.Peers)+len(f.Flycast)),
 	}
-	v.networkNames(f.Networks)
+	v.networks(f.Networks)
 	for _, a := range f.Apps {
-		v.faults = append(v.faults, a.check()...)
+		v.note(a.check())
 		k := AppKey{a.Network, a.Name}
 		if v.apps[k] {
 			v.faults.addf(a.object(), "name", "another app of this name is in %v", a.Network)
@@ -33,34 +32,41 @@ func (f *Facts) Validate() error {
 
 // A validator checks facts against each other.
 type validator struct {
-	faults    Faults
-	networks  map[string]string // names and prefixes, to the object that has them
-	apps      map[AppKey]bool
-	addresses map[netip.Addr]holder
+	faults Faults
+	apps   map[AppKey]bool
+	// addresses tells who has an address. Who that is is formatted only when a
+	// fault needs it: a registry can hold a million.
+	addresses map[netip.Addr]fmt.Stringer
 }
 
-// A holder is who has an address. It is formatted only when a fault needs it:
-// a registry can hold a million.
-type holder struct{ object fmt.Stringer }
+// note adds the faults of one object and returns them.
+func (v *validator) note(fs Faults) Faults {
+	v.faults = append(v.faults, fs...)
+	return fs
+}
 
 // take notes that object holds addr and faults it if another object does.
 func (v *validator) take(addr netip.Addr, object fmt.Stringer, field string) {
-	if h, ok := v.addresses[addr]; ok {
-		v.faults.addf(object.String(), field, "%v is already the address of %v", addr, h.object)
+	if holder, ok := v.addresses[addr]; ok {
+		v.faults.addf(object.String(), field, "%v is already the address of %v", addr, holder)
 		return
 	}
-	v.addresses[addr] = holder{object}
+	v.addresses[addr] = object
 }
 
-func (v *validator) networkNames(networks []NetworkName) {
+func (v *validator) networks(networks []NetworkName) {
+	names := make(map[string]bool, len(networks))
+	prefixes := make(map[Network]bool, len(networks))
 	for _, n := range networks {
-		v.faults = append(v.faults, n.check()...)
-		for field, key := range map[string]string{"name": n.Name, "prefix": n.Network.String()} {
-			if _, twice := v.networks[key]; twice {
-				v.faults.addf(n.object(), field, "%s is already another network's", quote(key))
-			}
-			v.networks[key] = n.Name
+		fs := v.note(n.check())
+		if names[n.Name] {
+			v.faults.addf(n.object(), "name", "%s is already another network's", quote(n.Name))
 		}
+		names[n.Name] = !fs.in("name")
+		if prefixes[n.Network] {
+			v.faults.addf(n.object(), "prefix", "%s is already another network's", quote(n.Network.String()))
+		}
+		prefixes[n.Network] = !fs.in("prefix")
 	}
 }
 
@@ -70,16 +76,16 @@ func (v *validator) machines(machines []*Machine) {
 		if !v.apps[AppKey{m.Network, m.App}] {
 			v.faults.addf(m.String(), "app", "%v has no app %s", m.Network, quote(m.App))
 		}
-		faults := m.check()
-		v.faults = append(v.faults, faults...)
 		if m.Gone() {
 			continue
 		}
+		fs := v.note(m.check())
 		if o, twice := ids[m.ID]; twice {
 			v.faults.addf(m.String(), "id", "is already the id of %v", o)
+		} else if !fs.in("id") {
+			ids[m.ID] = m
 		}
-		ids[m.ID] = m
-		if len(faults) == 0 {
+		if !fs.in("private_ip") {
 			v.take(m.Address, m, "private_ip")
 		}
 	}
@@ -89,16 +95,15 @@ func (v *validator) peers(peers []Peer) {
 	names := make(map[AppKey]bool, len(peers))
 	for i := range peers {
 		p := &peers[i]
-		faults := p.check()
-		v.faults = append(v.faults, faults...)
-		if len(faults) > 0 {
-			continue
+		fs := v.note(p.check())
+		if fs.in("address") {
+			continue // its network is unknown
 		}
 		k := AppKey{p.Network(), p.Name}
 		if names[k] {
 			v.faults.addf(p.String(), "name", "another peer of this name is in %v", p.Network())
 		}
-		names[k] = true
+		names[k] = !fs.in("name")
 		v.take(p.Address, p, "address")
 	}
 }
@@ -106,12 +111,11 @@ func (v *validator) peers(peers []Peer) {
 func (v *validator) flycast(addresses []Flycast) {
 	for i := range addresses {
 		f := &addresses[i]
-		faults := f.check()
-		v.faults = append(v.faults, faults...)
+		fs := v.note(f.check())
 		if !v.apps[AppKey{f.Owner, f.App}] {
 			v.faults.addf(f.String(), "app", "%v has no app %s", f.Owner, quote(f.App))
 		}
-		if len(faults) == 0 {
+		if !fs.in("flycast") {
 			v.take(f.Address, f, "flycast")
 		}
 	}
@@ -120,27 +124,28 @@ func (v *validator) flycast(addresses []Flycast) {
 func (v *validator) regions(regions []Region) {
 	codes := make(map[string]bool, len(regions))
 	for _, r := range regions {
-		v.faults = append(v.faults, r.check()...)
+		fs := v.note(r.check())
 		if codes[r.Code] {
 			v.faults.addf(r.object(), "code", "is listed twice")
 		}
-		codes[r.Code] = true
+		codes[r.Code] = !fs.in("code")
 	}
 }
 
 func (v *validator) rtts(rtts []RTT) {
-	pairs := make(map[[2]string]bool, len(rtts))
+	pairs := make(map[RTT]bool, len(rtts))
 	for _, r := range rtts {
-		v.faults = append(v.faults, r.check()...)
-		k := [2]string{r.From, r.To}
+		fs := v.note(r.check())
+		k := RTT{From: r.From, To: r.To}
 		if pairs[k] {
 			v.faults.addf(r.object(), "", "is listed twice")
 		}
-		pairs[k] = true
+		pairs[k] = fs == nil
 	}
 }
 
-// The check methods say what is wrong with one object by itself.
+// The check methods say what is wrong with one object by itself, each field at
+// most once.
 
 func (a *App) object() string { return fmt.Sprintf("app %s", quote(a.Name)) }
 
