@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -52,8 +53,8 @@ func TestATricklingConnectionIsClosed(t *testing.T) {
 func TestABusyConnectionIsClosedWhenItIsOld(t *testing.T) {
 	const total = 100 * time.Millisecond
 	r := start(t, Config{TCPTotal: total})
-	s := dialTCP(t, r.Addrs()[0])
 	began, msg := time.Now(), framed(question(t, 1, dns.TypeAAAA, "web.internal"))
+	s := dialTCP(t, r.Addrs()[0])
 	n := 0
 	for ; ; n++ {
 		if _, err := s.conn.Write(msg); err != nil {
@@ -152,27 +153,71 @@ func TestAClientThatDoesNotReadIsLeft(t *testing.T) {
 	}
 }
 
-// Buffers that one large query or response needed are not kept for ever.
+// An idle connection does not outlast the time that any may.
+func TestAnIdleConnectionIsClosedWhenItIsOld(t *testing.T) {
+	r := start(t, Config{TCPTotal: 50 * time.Millisecond, TCPIdle: 2 * patience})
+	s := dialTCP(t, r.Addrs()[0])
+	s.kept()
+	s.closed()
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total old": 1})
+}
+
+// Buffers that grew beyond what most connections need are not kept for ever.
 func TestLargeBuffersAreNotKept(t *testing.T) {
-	r := listen(t, Config{})
-	for _, name := range []string{"web.internal", "most.internal"} {
+	for _, tt := range []struct {
+		first, second string
+		kept          bool
+	}{
+		{"web.internal", "web.internal", true},
+		{"some.internal", "many.internal", true},
+		{"many.internal", "most.internal", false}, // together more than tcpKeep, in one write
+	} {
+		r := listen(t, Config{})
 		client, server := r.connect(t)
-		for range 3 {
-			client.write(framed(question(t, 1, dns.TypeAAAA, name)))
-		}
+		client.write(framed(question(t, 1, dns.TypeAAAA, tt.first)), framed(question(t, 2, dns.TypeAAAA, tt.second)))
 		client.conn.CloseWrite()
-		go io.Copy(io.Discard, client.conn)
-		r.tcp.serve(server)
-		server.Close()
-		select {
-		case c := <-r.tcp.stock:
-			if cap(c.in) > tcpKeep || cap(c.out) > tcpKeep {
-				t.Errorf("after %s, buffers of %d and %d octets are kept", name, cap(c.in), cap(c.out))
-			}
-		default:
-			if name == "web.internal" {
-				t.Errorf("after %s, nothing is kept", name)
+		ended := make(chan metrics.Closing)
+		go func() { ended <- r.tcp.serve(server) }()
+		for id := range uint16(2) {
+			if m := unpack(t, client.receive()); m.Id != id+1 {
+				t.Errorf("response %d is %v", id, m.MsgHdr)
 			}
 		}
+		<-ended
+		if kept := len(r.tcp.stock) == 1; kept != tt.kept {
+			t.Errorf("after responses for %s and %s, buffers are kept: %v, want %v", tt.first, tt.second, kept, tt.kept)
+		}
+	}
+}
+
+// A client may ask for far more at once than a server should hold for it.
+func TestResponsesToPipelinedQueriesAreNotHeaped(t *testing.T) {
+	r := listen(t, Config{})
+	client, server := r.connect(t)
+	// The first query makes room for all the others in the buffer for queries.
+	all := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 60_000)})))
+	n := 0
+	for msg := framed(question(t, 2, dns.TypeAAAA, "most.internal")); len(all) < 120_000; n++ {
+		all = append(all, msg...)
+	}
+	go func() {
+		client.conn.Write(all)
+		client.conn.CloseWrite()
+	}()
+	got := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, client.conn)
+		got <- n
+	}()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r.tcp.serve(server)
+	runtime.ReadMemStats(&after)
+	server.Close()
+	if octets := <-got; octets < int64(n)*65_000 {
+		t.Errorf("%d octets came, of %d responses", octets, n)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
+		t.Errorf("for %d large responses, %d octets were allocated", n, allocated)
 	}
 }
