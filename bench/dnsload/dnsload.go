@@ -1,12 +1,15 @@
 package dnsload
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,54 +17,65 @@ import (
 	"github.com/internaldns/internaldns/bench/load"
 )
 
-// flags are what the command line says beyond the generator's own options.
+// flags are what the command line says.
 type flags struct {
 	load.Options
-	queries  string
-	machines int
-	seed     uint64
-	count    int
-	udpSize  uint16
-	format   string
-	name     string
+	source
+	format string
+	name   string
 }
+
+// formats are how a result can be written.
+var formats = []string{"text", "json", "benchmark"}
+
+// duration is the measured time unless the user says otherwise: enough for some
+// hundred thousand queries, and so for a stable p99.9, and no longer than people
+// like to wait. Figures to publish want more.
+const duration = 2 * time.Second
 
 // Command returns the command that sends queries and says what became of them.
 // The name is what it is called by: dnsload alone, or as a part of another
-// program.
-func Command(name string) *cobra.Command {
-	var f flags
-	f.Options = load.Options{CPU: -1}.WithDefaults()
+// program. The sample is sent if the user names no queries, in the form that
+// dataset.ReadQueries reads; nil stands for the queries of 2,000 made-up
+// machines.
+func Command(name string, sample []byte) *cobra.Command {
+	f := flags{source: source{sample: sample}}
+	f.Options = load.Options{CPU: -1, Duration: duration}.WithDefaults()
 	cmd := &cobra.Command{
-		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " ADDRESS:PORT",
+		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " ADDRESS[:PORT] [flags]",
 		Short: "Send queries to a DNS server, check and time the responses",
-		Long: "Asks the server as fast as it answers (a closed loop, with --window queries\n" +
-			"outstanding), at a constant --rate (an open loop: latency counts from when a query\n" +
-			"was due), or as fast as it can send (--flood). Queries come from a file of lines\n" +
-			"\"QNAME QTYPE\", or are those of the made-up facts of --machines and --seed.",
-		Example: "  " + name + " 127.0.0.1:53 --queries names.txt\n" +
-			"  " + name + " 127.0.0.1:5353 --machines 2000 --rate 50000 --format json\n" +
-			"  " + name + " [::1]:53 --transport tcp --sockets 8 --window 256\n" +
-			"  " + name + " 127.0.0.1:5353 --format benchmark --name ours >> new.txt; benchstat old.txt new.txt",
-		Args:         cobra.ExactArgs(1),
-		SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if f.Server, err = netip.ParseAddrPort(args[0]); err != nil {
-				return fmt.Errorf("server: %w", err)
+		Long: `Asks a DNS server, any DNS server, as fast as it answers (a closed loop, with
+--window queries outstanding), at a constant --rate (an open loop: latency counts
+from when a query was due), or as fast as it can send (--flood). Every response
+must be one to the question; of those with a known answer a --sample is compared.
+
+` + f.describe() + `
+Ask only servers that are yours: on one CPU this sends some 100,000 queries a
+second.`,
+		Example: "  " + name + " 127.0.0.1:5300\n\n" +
+			"  # Your own questions, a line for each, such as \"web.internal AAAA\":\n" +
+			"  " + name + " 127.0.0.1:5300 --queries names.txt --duration 1s\n\n" +
+			"  # How long do clients wait while the server has 1,000 queries a second?\n" +
+			"  " + name + " 127.0.0.1:5300 --queries names.txt --rate 1000 --duration 1s\n\n" +
+			"  # Over TCP, for programs; over UDP, for benchstat:\n" +
+			"  " + name + " \"[::1]:5300\" --queries names.txt --transport tcp --duration 1s --format json\n" +
+			"  " + name + " 127.0.0.1:5300 --queries names.txt --duration 1s --format benchmark --name ours >> new.txt",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("want the one server to ask, such as 127.0.0.1:5300, got %q", args)
 			}
-			f.Pin = f.CPU >= 0
-			if f.Queries, err = f.load(); err != nil {
-				return err
-			}
-			result, err := load.Run(cmd.Context(), f.Options)
-			if err != nil && result.Sent == 0 {
-				return err
-			}
-			return f.write(cmd.OutOrStdout(), &result)
+			return nil
 		},
+		SilenceUsage: true,
+		RunE:         func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.file, "queries", "", "send the queries of this `file`, - for standard input")
+	fl.IntVar(&f.machines, "machines", 0, "send queries about this `number` of made-up machines")
+	fl.Uint64Var(&f.seed, "seed", 1, "with --machines: seed of the made-up facts")
+	fl.IntVar(&f.count, "count", 100_000, "with --machines: number of queries before they repeat")
+	fl.Uint16Var(&f.udpSize, "udp-size", 1232, "EDNS UDP size in `octets`, 0 for queries without EDNS")
 	fl.StringVar((*string)(&f.Transport), "transport", string(f.Transport), "udp, tcp (pipelined) or tcp-once (a connection for each query)")
 	fl.IntVar(&f.Sockets, "sockets", f.Sockets, "number of UDP sockets or TCP connections")
 	fl.IntVar(&f.Window, "window", f.Window, "queries outstanding in the closed loop")
@@ -73,47 +87,79 @@ func Command(name string) *cobra.Command {
 	fl.DurationVar(&f.Deadline, "deadline", f.Deadline, "what a response must keep to count as goodput")
 	fl.IntVar(&f.Sample, "sample", f.Sample, "compare the answers of one response in so many")
 	fl.BoolVar(&f.Echo, "echo", false, "accept the query itself for a response")
-	fl.IntVar(&f.CPU, "cpu", -1, "run on this CPU only, and spin")
-	fl.StringVar(&f.queries, "queries", "", "file of queries, - for standard input")
-	fl.IntVar(&f.machines, "machines", 2000, "without a file: number of made-up machines")
-	fl.Uint64Var(&f.seed, "seed", 1, "without a file: seed of the made-up facts")
-	fl.IntVar(&f.count, "count", 100_000, "without a file: number of queries before they repeat")
-	fl.Uint16Var(&f.udpSize, "udp-size", 1232, "EDNS UDP size, 0 for queries without EDNS")
-	fl.StringVar(&f.format, "format", "text", "text, json or benchmark")
+	fl.IntVar(&f.CPU, "cpu", f.CPU, "run on this CPU only, and spin")
+	fl.StringVar(&f.format, "format", formats[0], strings.Join(formats, ", "))
 	fl.StringVar(&f.name, "name", "DNS", "name in the benchmark format")
 	return cmd
 }
 
-// load returns the queries of the file, or those of made-up facts.
-func (f *flags) load() ([]dataset.Query, error) {
-	if f.queries == "" {
-		d, err := dataset.New(f.seed, dataset.DefaultShape(f.machines))
-		if err != nil {
-			return nil, err
-		}
-		traffic := dataset.DefaultTraffic(f.count)
-		traffic.UDPSize = f.udpSize
-		return d.Queries(traffic)
+// run asks the server and writes what became of it. What is wrong with the
+// command line is said before the first query, all at once.
+func (f *flags) run(cmd *cobra.Command, server string) error {
+	f.Pin = f.CPU >= 0
+	if err := f.prepare(server); err != nil {
+		return err
 	}
-	file := os.Stdin
-	if f.queries != "-" {
-		var err error
-		if file, err = os.Open(f.queries); err != nil {
-			return nil, err
-		}
-		defer file.Close()
+	if err := probe(cmd.Context(), &f.Options); err != nil {
+		return err
 	}
-	queries, err := dataset.ReadQueries(file, f.udpSize)
+	done := showProgress(cmd.ErrOrStderr(), &f.Options)
+	result, err := load.Run(cmd.Context(), f.Options)
+	done()
+	if result.Sent > 0 {
+		if err := f.write(cmd.OutOrStdout(), &result); err != nil {
+			return err
+		}
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if f.unspecified() && result.RCodes["NOERROR"] == 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "The server has none of the names asked for, which are %s.\nAsk for its own with --queries FILE.\n", f.what())
+	}
+	return nil
+}
+
+// prepare completes the options. The error has a line for each fault; what is
+// not there has something harmless in its place, so that it counts once.
+func (f *flags) prepare(server string) error {
+	var faults []error
+	var err error
+	if f.Server, err = parseServer(server); err != nil {
+		faults = append(faults, err)
+		f.Server = netip.AddrPortFrom(netip.IPv6Loopback(), 53)
+	}
+	if !slices.Contains(formats, f.format) {
+		faults = append(faults, fmt.Errorf("format: must be one of %s, got %q", strings.Join(formats, ", "), f.format))
+	}
+	if f.Queries, err = f.load(); err != nil {
+		faults = append(faults, err)
+		f.Queries = []dataset.Query{{Message: make([]byte, 12)}}
+	}
+	return errors.Join(append(faults, f.Validate())...)
+}
+
+// parseServer reads an address, with a port if it is not 53.
+func parseServer(s string) (netip.AddrPort, error) {
+	server, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.queries, err)
+		var addr netip.Addr
+		addr, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+		server = netip.AddrPortFrom(addr, 53)
 	}
-	return queries, nil
+	switch {
+	case err != nil:
+		return server, fmt.Errorf("server: want an IP address, with a port if it is not 53, such as 127.0.0.1:5300 or [::1]:5300, got %q", s)
+	case server.Port() == 0:
+		return server, fmt.Errorf("server: port must be from 1 to 65535, got %q", s)
+	case server.Addr().Zone() != "":
+		return server, fmt.Errorf("server: addresses with a zone cannot be asked, got %q", s)
+	}
+	return server, nil
 }
 
 func (f *flags) write(w io.Writer, r *load.Result) error {
 	switch f.format {
-	case "text":
-		return r.WriteText(w)
 	case "json":
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
@@ -121,5 +167,5 @@ func (f *flags) write(w io.Writer, r *load.Result) error {
 	case "benchmark":
 		return r.WriteBenchmark(w, f.name)
 	}
-	return fmt.Errorf("format: must be text, json or benchmark, got %q", f.format)
+	return r.WriteText(w)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Every line that a help text shows is run as it stands, by a shell. So the
-// tests of dig have the servers that its examples ask.
+// tests of dig and bench have the files and the servers that their examples ask.
 func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -24,7 +24,9 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"org.json": sampleJSON, "internaldns.yaml": config} {
+	for name, data := range map[string][]byte{
+		"org.json": sampleJSON, "internaldns.yaml": config, "names.txt": []byte("web.internal AAAA\n"),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +46,7 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 					serveLine(t, line)()
 					return
 				}
-				if strings.Contains(line, " dig ") {
+				if strings.Contains(line, " dig ") || strings.Contains(line, " bench ") {
 					defer serveLine(t, "internaldns serve")()
 					defer serveLine(t, `internaldns serve --registry org.json --listen "[fdaa::3]:53" --admin off`)()
 				}
@@ -52,7 +54,7 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
-				for _, bad := range []string{"REFUSED", "NXDOMAIN", "SERVFAIL", "ANSWER: 0"} {
+				for _, bad := range []string{"REFUSED", "NXDOMAIN", "SERVFAIL", "ANSWER: 0", "wrong:"} {
 					if strings.Contains(string(out), bad) && !strings.Contains(line, "vault") {
 						t.Errorf("an example should have an answer to show, got\n%s", out)
 					}

@@ -26,7 +26,7 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(), p.benchCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 		c.Flags().SortFlags = false

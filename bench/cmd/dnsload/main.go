@@ -13,7 +13,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := dnsload.Command("dnsload").ExecuteContext(ctx); err != nil {
+	if err := dnsload.Command("dnsload", nil).ExecuteContext(ctx); err != nil {
 		os.Exit(1)
 	}
 }
