@@ -99,13 +99,13 @@ func TestCommitCostsWhatItTouches(t *testing.T) {
 		}
 		return p.allocated / uint64(p.commits)
 	}
-	small, large := cost(100, 4), cost(5000, 4)
+	small, large := cost(50, 4), cost(2500, 4)
 	if large > 2*small {
-		t.Errorf("a commit of one machine among 400 allocates %d octets, and among 20,000 %d", small, large)
+		t.Errorf("a commit of one machine among 200 allocates %d octets, and among 10,000 %d", small, large)
 	}
-	one, big := cost(1, 4), cost(1, 10_000)
-	if big > one+100_000 {
-		t.Errorf("a commit of one machine in an app of 4 allocates %d octets, and in one of 10,000 %d", one, big)
+	one, big := cost(1, 4), cost(1, 4_000)
+	if big > one+40_000 {
+		t.Errorf("a commit of one machine in an app of 4 allocates %d octets, and in one of 4,000 %d", one, big)
 	}
 }
 

@@ -220,10 +220,10 @@ func TestAnswersEqualTheTwins(t *testing.T) {
 func TestBigAppsEqualTheTwins(t *testing.T) {
 	r := newRand(t)
 	var p prober
-	for _, size := range []int{130, 700, 3500} {
+	for _, size := range []int{130, 700, 2600} {
 		w, pub := born(r)
 		n, app := w.grow(size)
-		for range 4 {
+		for range 3 {
 			for range 1 + w.IntN(20) {
 				w.step()
 			}
@@ -232,7 +232,7 @@ func TestBigAppsEqualTheTwins(t *testing.T) {
 			names := [][]string{{app, "internal"}, {"global", app, "internal"}, {"vms", app, "internal"}, {"all", "vms", app, "internal"},
 				{"app", "process", app, "internal"}, {"ams", app, "internal"}, {"regions", app, "internal"},
 				{"_instances", "internal"}, {"all", "_instances", "internal"}}
-			for _, top := range []int{1, 2, 5, 130, 1000, 1200, 2339, 2340, 99999} {
+			for _, top := range []int{1, 5, 130, 1200, 99999} {
 				names = append(names, []string{fmt.Sprint("top", top), "nearest", "of", app, "internal"})
 			}
 			for _, labels := range names {
@@ -244,12 +244,12 @@ func TestBigAppsEqualTheTwins(t *testing.T) {
 					p.check(t, v, src, serverAddr, q, 1232+w.IntN(60000), w.one(2), 0)
 				}
 			}
-			for range 50 {
+			for range 20 {
 				src, dst, q := w.ask(v)
 				limit, truncate, flags := w.frame()
 				p.check(t, v, src, dst, q, limit, truncate, flags)
 			}
-			for range 300 {
+			for range 150 {
 				w.shrink(n, app)
 			}
 		}
