@@ -66,8 +66,27 @@ func self() string {
 	if found, err := exec.LookPath(programName); err == nil && sameFile(found, path) {
 		return programName
 	}
-	if strings.Contains(path, string(filepath.Separator)+"go-build") {
+	if passing(path) {
 		return "go run ./cmd/internaldns"
+	}
+	return path
+}
+
+// passing reports whether the program at path is one that "go run" has built,
+// and removes afterwards.
+func passing(path string) bool {
+	return strings.Contains(path, string(filepath.Separator)+"go-build")
+}
+
+// executable returns the path of this program, or of the one that "make build"
+// makes if this one does not last.
+func executable() string {
+	path, err := os.Executable()
+	switch {
+	case err != nil:
+		return programName
+	case passing(path):
+		return "bin/" + programName
 	}
 	return path
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -82,22 +83,74 @@ func interfaceAddrs() func(netip.Addr) bool {
 	}
 }
 
-// listenFault makes of an error from binding a socket one that says what to do.
-// flag is the one that says where to listen.
-func listenFault(err error, flag string) error {
-	hint := ""
+// A listenFault is why sockets could not be bound.
+type listenFault struct {
+	err error
+	// remedy is the flag, with its value, that would let the program start; ""
+	// if only the user can know.
+	remedy string
+	hint   string // what to do, with the remedy; "" if we do not know
+}
+
+func (f *listenFault) Error() string {
+	if f.hint == "" {
+		return f.err.Error()
+	}
+	return f.err.Error() + "\n" + f.hint
+}
+
+func (f *listenFault) Unwrap() error { return f.err }
+
+// newListenFault makes of an error from binding sockets at the given addresses
+// one that says what to do. flag is the one that says where to listen.
+func newListenFault(err error, flag string, addrs ...string) *listenFault {
+	f := &listenFault{err: err}
+	another := "--" + flag
+	if elsewhere := elsewhere(flag, addrs); elsewhere != "" {
+		another += " " + elsewhere
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		hint = fmt.Sprintf("another program listens there (ss -lunpt shows which); stop it, or choose another port with --%s", flag)
+		f.hint = "another program listens there (ss -lunpt shows which); stop it, or choose another port with " + another
 	case errors.Is(err, syscall.EACCES):
-		hint = fmt.Sprintf("ports below 1024 need a privilege: give it with"+
-			" setcap cap_net_bind_service=+ep $(command -v internaldns), or choose another port with --%s", flag)
+		f.hint = fmt.Sprintf("ports below 1024 need a privilege: give it with"+
+			" sudo setcap cap_net_bind_service=+ep %s, or choose another port with %s", executable(), another)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		hint = fmt.Sprintf("this machine does not have the address; choose another with --%s", flag)
+		f.hint = fmt.Sprintf("this machine does not have the address; choose another with --%s", flag)
+		return f
 	case errors.Is(err, syscall.EAFNOSUPPORT):
-		hint = fmt.Sprintf("this machine has no IPv6; choose an IPv4 address, such as 0.0.0.0:53, with --%s", flag)
-	default:
-		return err
+		another = "--" + flag + " 0.0.0.0:53"
+		f.hint = "this machine has no IPv6; choose an IPv4 address with " + another
 	}
-	return fmt.Errorf("%w\n%s", err, hint)
+	if f.hint != "" && strings.Contains(another, " ") {
+		f.remedy = another
+	}
+	return f
+}
+
+// elsewhere returns another port of the same address, as one writes it for a
+// shell, to try if what was listened at cannot be had: the next one, or one that
+// needs no privilege. Of several addresses it is not known which failed, and it
+// returns ""; only the sample's are always meant together.
+func elsewhere(flag string, addrs []string) string {
+	if len(addrs) != 1 && !slices.Equal(addrs, sampleListen) {
+		return ""
+	}
+	a, err := netip.ParseAddrPort(addrs[len(addrs)-1])
+	if err != nil {
+		return ""
+	}
+	port := a.Port() + 1
+	if a.Port() < 1024 || port == 0 {
+		unprivileged := sampleListen[0]
+		if flag == "admin" {
+			unprivileged = findSetting(flag).def
+		}
+		port = netip.MustParseAddrPort(unprivileged).Port()
+	}
+	s := netip.AddrPortFrom(a.Addr(), port).String()
+	if a.Addr().Is6() {
+		return `"` + s + `"`
+	}
+	return s
 }

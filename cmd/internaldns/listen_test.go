@@ -59,19 +59,30 @@ func TestLoopbackIsHere(t *testing.T) {
 }
 
 func TestABindFaultSaysWhatToDo(t *testing.T) {
+	const inUse, denied = syscall.EADDRINUSE, syscall.EACCES
 	for _, tt := range []struct {
-		errno syscall.Errno
-		want  string
+		errno  syscall.Errno
+		flag   string
+		addrs  string
+		want   string // in the hint
+		remedy string
 	}{
-		{syscall.EADDRINUSE, "choose another port with --listen"},
-		{syscall.EACCES, "setcap cap_net_bind_service=+ep"},
-		{syscall.EADDRNOTAVAIL, "does not have the address"},
-		{syscall.EAFNOSUPPORT, "0.0.0.0:53"},
+		{inUse, "listen", "127.0.0.1:5300", "choose another port with --listen 127.0.0.1:5301", "--listen 127.0.0.1:5301"},
+		{inUse, "admin", "127.0.0.1:9153", "choose another port with --admin 127.0.0.1:9154", "--admin 127.0.0.1:9154"},
+		{inUse, "listen", strings.Join(sampleListen, " "), "choose another port with --listen 127.0.0.1:5301", "--listen 127.0.0.1:5301"},
+		{inUse, "listen", "10.0.0.1:53 10.0.0.2:53", "choose another port with --listen", ""},
+		{inUse, "listen", "[::]:53", `choose another port with --listen "[::]:5300"`, `--listen "[::]:5300"`},
+		{inUse, "listen", "[::1]:65535", "choose another port", `--listen "[::1]:5300"`},
+		{denied, "listen", "0.0.0.0:53", "setcap cap_net_bind_service=+ep ", "--listen 0.0.0.0:5300"},
+		{denied, "admin", "127.0.0.1:80", "or choose another port with --admin", "--admin 127.0.0.1:9153"},
+		{syscall.EADDRNOTAVAIL, "listen", "10.0.0.1:53", "does not have the address", ""},
+		{syscall.EAFNOSUPPORT, "listen", "[::]:53", "0.0.0.0:53", "--listen 0.0.0.0:53"},
+		{syscall.EMFILE, "listen", "[::]:53", "too many open files", ""},
 	} {
-		err := fmt.Errorf("listen at [::]:53: %w", os.NewSyscallError("bind", tt.errno))
-		got := listenFault(err, "listen")
-		if !errors.Is(got, tt.errno) || !strings.HasPrefix(got.Error(), err.Error()+"\n") || !strings.Contains(got.Error(), tt.want) {
-			t.Errorf("%v: got\n%v\nwant the error, and then %q", tt.errno, got, tt.want)
+		err := fmt.Errorf("listen at %s: %w", tt.addrs, os.NewSyscallError("bind", tt.errno))
+		got := newListenFault(err, tt.flag, strings.Fields(tt.addrs)...)
+		if !errors.Is(got, tt.errno) || !strings.HasPrefix(got.Error(), err.Error()) || !strings.Contains(got.Error(), tt.want) || got.remedy != tt.remedy {
+			t.Errorf("%v at %s: remedy %q, and says\n%v\nwant remedy %q, the error, and then %q", tt.errno, tt.addrs, got.remedy, got, tt.remedy, tt.want)
 		}
 	}
 }

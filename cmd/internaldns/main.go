@@ -36,11 +36,13 @@ type program struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	environ []string // NAME=value
+	args    []string // of the command line, without the program
 }
 
 // run runs the command that args name and returns the exit status: 0 if all
 // went well, else 1.
 func (p *program) run(ctx context.Context, args []string) int {
+	p.args = args
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(p.stdout)

@@ -22,6 +22,7 @@ type server struct {
 	config config
 	log    *zap.Logger
 	banner io.Writer // where a first run is told what to try; nil for none
+	retype string    // what the user typed, if that says nothing but to serve; else ""
 
 	dns       metrics.DNS
 	store     *registry.Store
@@ -69,13 +70,8 @@ var (
 // what it has, and the admin listener is there to the end.
 func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	s.state.Store(&errNotLoaded)
-	resolver, err := s.listen()
+	resolver, admin, err := s.bind()
 	if err != nil {
-		return err
-	}
-	admin, err := s.listenAdmin()
-	if err != nil {
-		resolver.Close()
 		return err
 	}
 
@@ -103,6 +99,35 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	return running.reason(nil)
 }
 
+// bind binds all sockets; if one of them fails, none. The admin listener is nil
+// if there shall be none.
+func (s *server) bind() (*resolver.Server, *admin, error) {
+	resolver, fault := s.listen()
+	admin, adminFault := s.listenAdmin()
+	if fault == nil && adminFault == nil {
+		return resolver, admin, nil
+	}
+	if resolver != nil {
+		resolver.Close()
+	}
+	if admin != nil {
+		admin.listener.Close()
+	}
+	var faults []error
+	line, cured := s.retype, s.retype != ""
+	for _, f := range []*listenFault{fault, adminFault} {
+		if f != nil {
+			faults = append(faults, f)
+			line += " " + f.remedy
+			cured = cured && f.remedy != ""
+		}
+	}
+	if cured {
+		faults = append(faults, errors.New("to start it all the same, type: "+line))
+	}
+	return nil, nil, errors.Join(faults...)
+}
+
 // bound says where sockets are.
 func bound(resolver *resolver.Server, admin *admin) []zap.Field {
 	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
@@ -113,7 +138,7 @@ func bound(resolver *resolver.Server, admin *admin) []zap.Field {
 }
 
 // listen binds the sockets that queries come to.
-func (s *server) listen() (*resolver.Server, error) {
+func (s *server) listen() (*resolver.Server, *listenFault) {
 	here := interfaceAddrs()
 	listen, skipped := s.config.listenOn(here)
 	for _, addr := range skipped {
@@ -126,19 +151,19 @@ func (s *server) listen() (*resolver.Server, error) {
 		Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Log: s.log,
 	})
 	if err != nil {
-		return nil, listenFault(err, "listen")
+		return nil, newListenFault(err, "listen", listen...)
 	}
 	return srv, nil
 }
 
 // listenAdmin binds the admin listener; nil if there shall be none.
-func (s *server) listenAdmin() (*admin, error) {
+func (s *server) listenAdmin() (*admin, *listenFault) {
 	if s.config.Admin == adminOff {
 		return nil, nil
 	}
 	a, err := listenAdmin(s.config.Admin, s.notReady, metrics.New(&s.dns, s.figures()))
 	if err != nil {
-		return nil, listenFault(err, "admin")
+		return nil, newListenFault(err, "admin", s.config.Admin)
 	}
 	return a, nil
 }

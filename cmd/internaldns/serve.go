@@ -68,6 +68,9 @@ func (p *program) serve(ctx context.Context, c config) error {
 		s := newServer(c, log)
 		s.source = &sampleSource{store: s.store, log: log}
 		s.banner = p.stdout
+		if len(p.args) == 1 {
+			s.retype = self() + " serve"
+		}
 		return s.run(ctx, hangups)
 	}
 	s := newServer(c, log)
