@@ -97,9 +97,6 @@ func TestRespondAllocs(t *testing.T) {
 // batch of datagrams, whatever is in it. Client and server are one process here,
 // and all of its allocations count.
 func TestServingAllocs(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		t.Run(listen, func(t *testing.T) {
 			r := start(t, Config{Listen: []string{listen}})

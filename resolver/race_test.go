@@ -2,7 +2,5 @@
 
 package resolver
 
-// raceEnabled says that the tests run with the race detector.
-const raceEnabled = true
-
+// With the race detector, all takes several times as long.
 const defaultPackets = 25_000
