@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -27,7 +28,7 @@ tell. Every fault of every file is printed, as FILE: object: field: problem, and
 if there is one the exit status is 1.`,
 		Example: `  internaldns check org.json
   internaldns check org.json internaldns.yaml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: wantArgs(1, math.MaxInt, "org.json"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			good := true
 			for _, path := range args {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -68,7 +69,7 @@ The query goes over UDP, and again over TCP if the response is truncated.`,
   # As a machine that is not here; its address must be routed to this host
   # (ip -6 route add local fdaa::/16 dev lo):
   internaldns dig @fdaa::3 --from fdaa:0:18:a7b:7d:f066:b83b:2 AAAA web.internal`,
-		Args: cobra.MinimumNArgs(1),
+		Args: wantArgs(1, math.MaxInt, "web.internal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := q.parse(args, from, port); err != nil {
 				return err

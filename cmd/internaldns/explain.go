@@ -32,7 +32,7 @@ TYPE is AAAA unless given. Without --registry, it is about the sample.`,
 
   # What does a container get, over the network's own server address?
   internaldns explain --registry org.json --from 172.17.0.5 --to fdaa:0:18::3 AAAA vault.internal`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: wantArgs(1, 2, "web.internal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var faults []error
 			c, err := load(cmd.Flags(), p.environ)

@@ -42,6 +42,9 @@ func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string)
 			skipped = append(skipped, s)
 		}
 	}
+	if len(listen) == 0 { // not even loopback is up yet
+		return sampleListen, nil
+	}
 	return listen, skipped
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -21,10 +23,12 @@ its own apps, and no other's.
 Without any setup, "internaldns serve" serves a sample organisation.`,
 		Example: `  internaldns serve
   internaldns dig AAAA web.internal`,
-		Args:              cobra.NoArgs,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(), p.benchCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
@@ -35,4 +39,27 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 		})
 	}
 	return root
+}
+
+// knownCommand is called with what is no command's name.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see internaldns --help"
+	if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+		hint = "is it " + strings.Join(like, " or ") + " that you mean?"
+	}
+	return fmt.Errorf("there is no command %q; %s", args[0], hint)
+}
+
+// wantArgs returns a check of a command's arguments: at least so many of
+// them, and at most so many. What is wanted is said by the command's usage, with an example.
+func wantArgs(least, most int, eg string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return fmt.Errorf("want internaldns %s, such as: internaldns %s %s", cmd.Use, cmd.Name(), eg)
+	}
 }
