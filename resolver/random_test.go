@@ -21,7 +21,7 @@ import (
 // packets is how many random packets are sent over each transport. Beyond the
 // default it is for soaking:
 //
-//	go test -run Random -packets 50000000 -timeout 0 ./resolver
+//	go test ./resolver -run Random -packets 50000000 -timeout 0
 var packets = flag.Int("packets", defaultPackets, "random packets to send over each transport")
 
 // A mutator makes packets that are almost queries, from some that are.
