@@ -2,9 +2,11 @@ package resolver
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -15,43 +17,38 @@ import (
 // A batch reads and writes up to batchSize datagrams of one socket in one system
 // call each. Its arrays are laid out once; the kernel fills and reads them in
 // place.
+//
+// The socket blocks, and Go's poller does not know it. A socket in the poller
+// has the kernel call it for each datagram that comes and for each that goes,
+// and a goroutine that waits there wakes by way of three more system calls:
+// together a tenth of what a query costs. So a worker's thread waits in recvmmsg
+// itself. It looks up once a second, and when stop shuts the socket down.
 type batch struct {
-	rc       syscall.RawConn
+	fd       int
 	local    netip.Addr // where the socket is bound; unspecified on a wildcard listener
 	wildcard bool
 
-	slots [batchSize]slot
-	in    [batchSize]mmsghdr
-	outs  [batchSize]mmsghdr // the first n are to be sent
-	n     int
+	names    [batchSize]unix.RawSockaddrInet6 // of either family: the larger of the two
+	vectors  [batchSize]unix.Iovec
+	in       [batchSize]mmsghdr
+	outs     [batchSize]mmsghdr // the first n are to be sent
+	replies  [batchSize]unix.Iovec
+	n        int
+	queries  [batchSize][queryRoom]byte
+	controls [batchSize][controlRoom]byte
+	// buf holds the responses of a batch one behind the other, so that they
+	// touch little memory. There is always room for one of the limit's length.
+	buf   []byte
+	limit int
+	used  int
 
-	// began is when the last recvmmsg was entered. If a worker has not been
-	// there for staleAfter, what it finds may have waited so long: until it
-	// has found a fresh datagram, it takes them singly and looks at each.
-	began time.Time
-	wary  bool
-	stale int // datagrams dropped since stales was called
-	age   func(fd uintptr) time.Duration
-
-	// Of the system call under way. The functions are made once, so that
-	// calling them through rc does not allocate.
-	readable, writable func(fd uintptr) bool
-	pollable           func(fd uintptr)
-	got                int
-	filled             int // headers that the kernel wrote into
-	sent               int
-	errno              syscall.Errno
-}
-
-// A slot holds one datagram: where it came from, what the kernel said of it, its
-// octets, and the room for the response.
-type slot struct {
-	name    unix.RawSockaddrInet6 // of either family: the larger of the two
-	control [controlRoom]byte
-	inVec   unix.Iovec
-	outVec  unix.Iovec
-	query   [queryRoom]byte
-	out     []byte
+	filled   int       // headers that the last recvmmsg wrote into
+	received time.Time // when it returned
+	checked  time.Time // when the socket was last known to hold nothing old
+	stale    int       // datagrams dropped since stales was called
+	age      func(fd int) time.Duration
+	stopped  atomic.Bool
+	drained  int // batches received since stop
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -64,49 +61,142 @@ type mmsghdr struct {
 // controlRoom holds the packet info of IPv6, the larger one.
 const controlRoom = 40
 
-func newBatch(conn *net.UDPConn, local netip.Addr, limit int) (*batch, error) {
-	rc, err := conn.SyscallConn()
+// lookUp is how long a worker waits for a datagram before it notes that it is
+// still there: without, a long wait could not be told from a stall.
+const lookUp = time.Second
+
+// newBatch binds a socket to addr.
+func newBatch(addr netip.AddrPort, limit int) (*batch, error) {
+	conn, err := listenUDP(addr)
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{rc: rc, local: local, wildcard: local.IsUnspecified(), age: age}
-	buf := make([]byte, batchSize*limit)
-	for i := range b.slots {
-		s := &b.slots[i]
-		s.out = buf[i*limit : i*limit : (i+1)*limit]
-		s.inVec.Base = &s.query[0]
-		s.inVec.SetLen(queryRoom)
-		h := &b.in[i].hdr
-		h.Name = (*byte)(unsafe.Pointer(&s.name))
-		h.Iov = &s.inVec
-		h.SetIovlen(1)
-		h.Namelen = unix.SizeofSockaddrInet6
-		if b.wildcard {
-			h.Control = &s.control[0]
-			h.SetControllen(controlRoom)
-		}
-		b.outs[i].hdr.SetIovlen(1)
+	defer conn.Close() // the descriptor that is taken from it stays
+	b := &batch{
+		local:    addr.Addr(),
+		wildcard: addr.Addr().IsUnspecified(),
+		buf:      make([]byte, batchSize*limit),
+		limit:    limit,
+		age:      age,
+		checked:  time.Now(),
 	}
-	b.readable = func(fd uintptr) bool { return b.recvmmsg(fd) }
-	b.writable = func(fd uintptr) bool { return b.sendmmsg(fd) }
-	b.pollable = func(fd uintptr) { b.recvmmsg(fd) }
-	// The first question for the age of a datagram has the kernel note them.
-	if err := control(rc, func(fd int) error { age(uintptr(fd)); return nil }); err != nil {
+	if b.fd, err = blocking(conn); err != nil {
 		return nil, err
 	}
+	for i := range b.in {
+		b.vectors[i].Base = &b.queries[i][0]
+		b.vectors[i].SetLen(queryRoom)
+		h := &b.in[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.Iov = &b.vectors[i]
+		h.SetIovlen(1)
+		if b.wildcard {
+			h.Control = &b.controls[i][0]
+			h.SetControllen(controlRoom)
+		}
+		b.outs[i].hdr.Iov = &b.replies[i]
+		b.outs[i].hdr.SetIovlen(1)
+	}
+	b.age(b.fd) // the first question for the age of a datagram has the kernel note it
 	return b, nil
 }
 
-// recv waits for datagrams and returns how many it took.
-func (b *batch) recv() (int, error) {
-	for {
-		if err := b.rc.Read(b.readable); err != nil {
-			return 0, err
+// blocking returns a descriptor of conn's socket on which calls block, up to
+// lookUp.
+func blocking(conn *net.UDPConn) (fd int, err error) {
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	err = control(rc, func(other int) error {
+		var err error
+		if fd, err = unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return os.NewSyscallError("dup", err)
 		}
-		if n, err := b.received(); n > 0 || err != nil {
-			return n, err
+		limit := unix.NsecToTimeval(lookUp.Nanoseconds())
+		err = errors.Join(
+			os.NewSyscallError("set blocking", unix.SetNonblock(fd, false)),
+			os.NewSyscallError("setsockopt SO_RCVTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)),
+			os.NewSyscallError("setsockopt SO_SNDTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)),
+		)
+		if err != nil {
+			unix.Close(fd)
+		}
+		return err
+	})
+	return fd, err
+}
+
+// stop makes recv return errStopped once it has returned what has already come.
+func (b *batch) stop() {
+	b.stopped.Store(true)
+	unix.Shutdown(b.fd, unix.SHUT_RD) // ENOTCONN, but it wakes recvmmsg
+}
+
+// close gives the socket back. recv must have returned for the last time.
+func (b *batch) close() {
+	unix.Close(b.fd)
+	b.fd = -1 // the number may soon be another's
+}
+
+// recv waits for datagrams and returns which of them to answer: from first on,
+// up to n. After stop, it returns errStopped when nothing more is there.
+func (b *batch) recv() (first, n int, err error) {
+	for {
+		n, errno := b.recvmmsg()
+		switch {
+		case b.stopped.Load() && (errno != 0 || b.drained == drainBatches || b.in[n-1].hdr.Namelen == 0):
+			// A socket that is shut down and empty gives what has no sender.
+			return 0, 0, errStopped
+		case errno == unix.EAGAIN || errno == unix.EINTR:
+			b.checked = b.received
+			continue
+		case errno != 0:
+			return 0, 0, os.NewSyscallError("recvmmsg", errno)
+		case b.stopped.Load():
+			b.drained++
+		}
+		if first = b.old(n); first < n {
+			return first, n, nil
 		}
 	}
+}
+
+func (b *batch) recvmmsg() (int, syscall.Errno) {
+	for i := range b.in[:b.filled] { // what the last call overwrote
+		h := &b.in[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if b.wildcard {
+			h.SetControllen(controlRoom)
+		}
+	}
+	b.n, b.used = 0, 0
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(b.fd), uintptr(unsafe.Pointer(&b.in)), batchSize, unix.MSG_WAITFORONE, 0, 0)
+	b.received = time.Now()
+	if errno != 0 {
+		n = 0
+	}
+	b.filled = int(n)
+	return b.filled, errno
+}
+
+// old returns how many of the n datagrams of the batch are dropped for their
+// age. There can only be any if this worker has not been here for staleAfter,
+// although it looks up every second. The kernel tells the age of the last one
+// alone: if that is fresh, those before it may be or not, and are dropped.
+func (b *batch) old(n int) int {
+	if b.received.Sub(b.checked) < staleAfter {
+		b.checked = b.received
+		return 0
+	}
+	drop := n
+	if b.age(b.fd) < staleAfter {
+		b.checked = b.received
+		drop = n - 1
+	}
+	b.stale += drop
+	return drop
 }
 
 // stales returns how many datagrams were dropped for their age since the last
@@ -117,74 +207,11 @@ func (b *batch) stales() int {
 	return n
 }
 
-// poll takes the datagrams that are there, also after the read deadline. It
-// returns 0 if there are none.
-func (b *batch) poll() (int, error) {
-	for {
-		if err := b.rc.Control(b.pollable); err != nil {
-			return 0, err
-		}
-		if b.errno == unix.EAGAIN {
-			return 0, nil
-		}
-		if n, err := b.received(); n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-func (b *batch) received() (int, error) {
-	b.n = 0
-	if b.errno != 0 {
-		return 0, os.NewSyscallError("recvmmsg", b.errno)
-	}
-	return b.got, nil
-}
-
-// recvmmsg reports whether the call is over; false: nothing was there.
-func (b *batch) recvmmsg(fd uintptr) bool {
-	now := time.Now()
-	b.wary = b.wary || now.Sub(b.began) >= staleAfter
-	b.began = now
-	room := uintptr(batchSize)
-	if b.wary {
-		room = 1
-	}
-	for i := range b.in[:b.filled] { // what the last call overwrote
-		h := &b.in[i].hdr
-		h.Namelen = unix.SizeofSockaddrInet6
-		if b.wildcard {
-			h.SetControllen(controlRoom)
-		}
-	}
-	b.filled = 0
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in)), room, unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		b.got, b.errno = int(n), errno
-		if errno != 0 {
-			b.got = 0
-		}
-		b.filled = b.got
-		switch {
-		case errno != 0:
-		case b.wary && b.age(fd) >= staleAfter:
-			b.got = 0
-			b.stale++
-		default:
-			b.wary = false
-		}
-		return errno != unix.EAGAIN
-	}
-}
-
 // age returns how long ago the datagram received last from a socket arrived; 0
 // if the kernel has not noted it.
-func age(fd uintptr) time.Duration {
+func age(fd int) time.Duration {
 	var ts unix.Timespec
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, siocgstampns, uintptr(unsafe.Pointer(&ts))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), siocgstampns, uintptr(unsafe.Pointer(&ts))); errno != 0 {
 		return 0
 	}
 	return time.Since(time.Unix(ts.Unix()))
@@ -196,96 +223,85 @@ const siocgstampns = 0x8907
 
 // datagram returns the i-th datagram that recv took.
 func (b *batch) datagram(i int) datagram {
-	s, h := &b.slots[i], &b.in[i]
+	h, name := &b.in[i], &b.names[i]
 	d := datagram{
 		dst: b.local,
-		msg: s.query[:h.len],
+		msg: b.queries[i][:h.len],
 		cut: h.hdr.Flags&unix.MSG_TRUNC != 0,
 	}
-	port := s.name.Port>>8 | s.name.Port<<8
-	if s.name.Family == unix.AF_INET {
+	port := name.Port>>8 | name.Port<<8
+	if name.Family == unix.AF_INET {
 		// A sockaddr_in: the address stands where IPv6 has its flow label.
-		v4 := *(*[4]byte)(unsafe.Pointer(&s.name.Flowinfo))
+		v4 := *(*[4]byte)(unsafe.Pointer(&name.Flowinfo))
 		d.src = netip.AddrPortFrom(netip.AddrFrom4(v4), port)
 	} else {
-		d.src = netip.AddrPortFrom(netip.AddrFrom16(s.name.Addr), port)
+		d.src = netip.AddrPortFrom(netip.AddrFrom16(name.Addr), port)
 	}
 	if b.wildcard {
-		d.dst = s.asked(int(h.hdr.Controllen))
+		d.dst = asked(b.controls[i][:h.hdr.Controllen])
 	}
 	return d
 }
 
 // asked returns the address that a datagram was sent to, from its control
 // message, and makes of the message one that has the response sent from there.
-func (s *slot) asked(controllen int) netip.Addr {
+func asked(control []byte) netip.Addr {
 	const head = unix.SizeofCmsghdr
-	if controllen < head {
+	if len(control) < head {
 		return netip.Addr{}
 	}
-	level, kind := binary.NativeEndian.Uint32(s.control[8:]), binary.NativeEndian.Uint32(s.control[12:])
+	level, kind := binary.NativeEndian.Uint32(control[8:]), binary.NativeEndian.Uint32(control[12:])
 	switch {
-	case level == unix.SOL_IPV6 && kind == unix.IPV6_PKTINFO && controllen >= head+unix.SizeofInet6Pktinfo:
+	case level == unix.SOL_IPV6 && kind == unix.IPV6_PKTINFO && len(control) >= head+unix.SizeofInet6Pktinfo:
 		// struct in6_pktinfo: address, interface. Only link-local addresses
 		// need the interface; for others routing decides, as it does for
 		// every other packet.
-		addr := netip.AddrFrom16([16]byte(s.control[head:]))
+		addr := netip.AddrFrom16([16]byte(control[head:]))
 		if !addr.IsLinkLocalUnicast() {
-			clear(s.control[head+16 : head+20])
+			clear(control[head+16 : head+20])
 		}
 		return addr
-	case level == unix.SOL_IP && kind == unix.IP_PKTINFO && controllen >= head+unix.SizeofInet4Pktinfo:
+	case level == unix.SOL_IP && kind == unix.IP_PKTINFO && len(control) >= head+unix.SizeofInet4Pktinfo:
 		// struct in_pktinfo: interface, source to send from, address asked.
-		clear(s.control[head : head+4])
-		copy(s.control[head+4:head+8], s.control[head+8:head+12])
-		return netip.AddrFrom4([4]byte(s.control[head+8:]))
+		clear(control[head : head+4])
+		copy(control[head+4:head+8], control[head+8:head+12])
+		return netip.AddrFrom4([4]byte(control[head+8:]))
 	}
 	return netip.Addr{}
 }
 
-// out returns the empty buffer for the response to the i-th datagram.
-func (b *batch) out(i int) []byte { return b.slots[i].out }
+// out returns the empty buffer for the next response. It has room for the
+// limit's octets.
+func (b *batch) out() []byte { return b.buf[b.used : b.used : b.used+b.limit] }
 
 // reply notes msg, in the buffer that out returned, as the response to the i-th
 // datagram.
 func (b *batch) reply(i int, msg []byte) {
-	s, h := &b.slots[i], &b.outs[b.n].hdr
-	b.n++
-	s.outVec.Base = &msg[0]
-	s.outVec.SetLen(len(msg))
-	in := &b.in[i].hdr
+	b.replies[b.n].Base = &msg[0]
+	b.replies[b.n].SetLen(len(msg))
+	in, h := &b.in[i].hdr, &b.outs[b.n].hdr
 	h.Name, h.Namelen = in.Name, in.Namelen
-	h.Iov = &s.outVec
 	h.Control, h.Controllen = in.Control, in.Controllen
+	b.n++
+	b.used += len(msg)
 }
 
 // send sends the responses noted since recv and returns how many were lost: a
 // response that the system refuses does not hold up the others. It waits while
-// the socket's send buffer is full.
+// the socket's send buffer is full, but not longer than lookUp.
 func (b *batch) send() (lost int) {
-	for b.sent = 0; b.sent < b.n; {
-		if err := b.rc.Write(b.writable); err != nil {
-			return lost + b.n - b.sent
-		}
-		if b.errno != 0 {
+	for sent := 0; sent < b.n; {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(b.fd), uintptr(unsafe.Pointer(&b.outs[sent])), uintptr(b.n-sent), 0, 0, 0)
+		switch errno {
+		case 0:
+			sent += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return lost + b.n - sent
+		default:
 			lost++
-			b.sent++
+			sent++
 		}
 	}
-	b.n = 0
 	return lost
-}
-
-// sendmmsg reports whether the call is over; false: the send buffer is full.
-func (b *batch) sendmmsg(fd uintptr) bool {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.outs[b.sent])), uintptr(b.n-b.sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		if b.errno = errno; errno == 0 {
-			b.sent += int(n)
-		}
-		return errno != unix.EAGAIN
-	}
 }

@@ -13,45 +13,45 @@ import (
 // A batch reads and writes one datagram at a time. The address asked is known
 // on listeners at one address only.
 type batch struct {
-	conn    *net.UDPConn
-	local   netip.Addr
-	in      [queryRoom + 1]byte
-	buf     []byte
-	n       int
-	src     netip.AddrPort
-	began   time.Time // when the datagram was received
-	pending []byte
+	conn     *net.UDPConn
+	local    netip.Addr
+	in       [queryRoom + 1]byte
+	buf      []byte
+	got      int
+	src      netip.AddrPort
+	received time.Time
+	pending  []byte
 }
 
-func newBatch(conn *net.UDPConn, local netip.Addr, limit int) (*batch, error) {
-	return &batch{conn: conn, local: local, buf: make([]byte, 0, limit)}, nil
-}
-
-func (b *batch) recv() (int, error) {
-	n, src, err := b.conn.ReadFromUDPAddrPort(b.in[:])
+func newBatch(addr netip.AddrPort, limit int) (*batch, error) {
+	conn, err := listenUDP(addr)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	b.n, b.src, b.pending, b.began = n, src, nil, time.Now()
-	return 1, nil
+	return &batch{conn: conn, local: addr.Addr(), buf: make([]byte, 0, limit)}, nil
 }
 
-func (b *batch) poll() (int, error) {
-	n, err := b.recv()
+func (b *batch) stop() { b.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (b *batch) close() { b.conn.Close() }
+
+func (b *batch) recv() (first, n int, err error) {
+	b.got, b.src, err = b.conn.ReadFromUDPAddrPort(b.in[:])
+	b.received, b.pending = time.Now(), nil
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return 0, nil
+		return 0, 0, errStopped
 	}
-	return n, err
+	return 0, 1, err
 }
 
 // stales returns 0: the age of a datagram is not known here.
 func (b *batch) stales() int { return 0 }
 
 func (b *batch) datagram(int) datagram {
-	return datagram{src: b.src, dst: b.local, msg: b.in[:min(b.n, queryRoom)], cut: b.n > queryRoom}
+	return datagram{src: b.src, dst: b.local, msg: b.in[:min(b.got, queryRoom)], cut: b.got > queryRoom}
 }
 
-func (b *batch) out(int) []byte { return b.buf }
+func (b *batch) out() []byte { return b.buf }
 
 func (b *batch) reply(_ int, msg []byte) { b.pending = msg }
 

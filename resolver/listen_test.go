@@ -163,7 +163,7 @@ func TestRunReturnsWhatKeptItFromServing(t *testing.T) {
 	for _, network := range []string{"UDP", "TCP"} {
 		r := listen(t, Config{})
 		if network == "UDP" {
-			r.workers[0].conn.Close()
+			r.workers[0].batch.close()
 		} else {
 			// accept takes a closed listener for the order to stop, so it gets
 			// one that is due to wake, and nobody ordered that.

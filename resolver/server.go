@@ -136,10 +136,10 @@ func (s *Server) bind(addr string) error {
 func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	var workers []*udpWorker
 	for range s.config.UDPWorkers {
-		w, err := s.newWorker(addr)
+		w, err := newUDPWorker(addr, s.newUDPResponder())
 		if err != nil {
 			for _, w := range workers {
-				w.conn.Close()
+				w.batch.close()
 			}
 			return nil, err
 		}
@@ -148,22 +148,10 @@ func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	return workers, nil
 }
 
-func (s *Server) newWorker(addr netip.AddrPort) (*udpWorker, error) {
-	conn, err := listenUDP(addr)
-	if err != nil {
-		return nil, err
-	}
-	w, err := newUDPWorker(conn, addr.Addr(), s.newUDPResponder())
-	if err != nil {
-		conn.Close()
-	}
-	return w, err
-}
-
 // Close releases the sockets of a Server that will not run.
 func (s *Server) Close() {
 	for _, w := range s.workers {
-		w.conn.Close()
+		w.batch.close()
 	}
 	for _, ln := range s.tcp.listeners {
 		ln.Close()
@@ -188,7 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, w := range s.workers {
 		wg.Go(func() {
 			if err := w.serve(); err != nil {
-				fail(fmt.Errorf("serve UDP at %v: %w", w.conn.LocalAddr(), err))
+				fail(fmt.Errorf("serve UDP at %v: %w", w.addr, err))
 			}
 		})
 	}
@@ -201,7 +189,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	for _, w := range s.workers {
-		w.stop()
+		w.batch.stop()
 	}
 	s.tcp.stop()
 	wg.Wait()

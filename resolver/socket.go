@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// listenUDP binds a UDP socket that shares its port with the other workers'.
+// listenUDP binds a UDP socket, which on Linux shares its port with the other
+// workers'.
 func listenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
 		return control(rc, func(fd int) error { return setUDPOptions(fd, network, addr.Addr().IsUnspecified()) })

@@ -5,49 +5,66 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// After a stall, datagrams that waited for too long are dropped one by one, up
-// to the first that did not.
-func TestStaleDatagramsAreDroppedAfterAStall(t *testing.T) {
-	conn, err := listenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+// staleBatch returns a batch whose worker has not been there for staleAfter,
+// with datagrams waiting for it of which the last is as old as the kernel is
+// made to say.
+func staleBatch(t *testing.T, last time.Duration, msgs ...string) *batch {
+	t.Helper()
+	b, err := newBatch(netip.MustParseAddrPort("127.0.0.1:0"), 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	sendTo(t, b, msgs...)
+	b.age = func(fd int) time.Duration {
+		if got := age(fd); got < 0 || got > time.Minute {
+			t.Errorf("the kernel says that the datagram is %v old", got)
+		}
+		return last
+	}
+	b.checked = time.Now().Add(-staleAfter)
+	return b
+}
+
+func sendTo(t *testing.T, b *batch, msgs ...string) {
+	t.Helper()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(boundTo(t, b)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	b, err := newBatch(conn, netip.MustParseAddr("127.0.0.1"), 512)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := net.DialUDP("udp", nil, conn.LocalAddr().(*net.UDPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	for _, msg := range []string{"old", "older", "fresh", "new"} {
-		if _, err := client.Write([]byte(msg)); err != nil {
+	for _, msg := range msgs {
+		if _, err := conn.Write([]byte(msg)); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
 
-	ages := []time.Duration{staleAfter, time.Hour, staleAfter - 1}
-	b.age = func(fd uintptr) time.Duration {
-		if got := age(fd); got < 0 || got > time.Minute {
-			t.Errorf("the kernel says that the datagram is %v old", got)
-		}
-		a := ages[0]
-		ages = ages[1:]
-		return a
+func received(t *testing.T, b *batch) (msgs []string) {
+	t.Helper()
+	first, n, err := b.recv()
+	if err != nil {
+		t.Fatal(err)
 	}
-	b.began = time.Now().Add(-staleAfter) // as if the worker had been stopped since
-	for _, want := range []string{"fresh", "new"} {
-		n, err := b.recv()
-		if err != nil || n != 1 {
-			t.Fatalf("recv: %d datagrams, %v", n, err)
-		}
-		if got := string(b.datagram(0).msg); got != want {
-			t.Errorf("received %q, want %q", got, want)
-		}
+	for i := first; i < n; i++ {
+		msgs = append(msgs, string(b.datagram(i).msg))
+	}
+	return msgs
+}
+
+func TestAfterAStallOldDatagramsAreDropped(t *testing.T) {
+	b := staleBatch(t, staleAfter, "old", "older")
+	b.age = func(int) time.Duration { // and while those are looked at, one comes
+		sendTo(t, b, "new")
+		b.age = func(int) time.Duration { return 0 }
+		return staleAfter
+	}
+	if got := received(t, b); len(got) != 1 || got[0] != "new" {
+		t.Errorf("received %q, want the new one alone", got)
 	}
 	if got := b.stales(); got != 2 {
 		t.Errorf("%d datagrams were dropped for their age, want 2", got)
@@ -55,4 +72,37 @@ func TestStaleDatagramsAreDroppedAfterAStall(t *testing.T) {
 	if got := b.stales(); got != 0 {
 		t.Errorf("%d more were dropped, want 0", got)
 	}
+}
+
+func TestAfterAStallADatagramKnownToBeFreshIsKept(t *testing.T) {
+	b := staleBatch(t, staleAfter-1, "unknown", "fresh")
+	if got := received(t, b); len(got) != 1 || got[0] != "fresh" {
+		t.Errorf("received %q, want the fresh one alone", got)
+	}
+	sendTo(t, b, "next", "after")
+	if got := received(t, b); len(got) != 2 {
+		t.Errorf("received %q once the stall was over, want both", got)
+	}
+}
+
+// Waiting for long is no stall.
+func TestAnIdleWorkerDropsNothing(t *testing.T) {
+	b := staleBatch(t, time.Hour, "first")
+	b.checked = time.Now()
+	if got := received(t, b); len(got) != 1 {
+		t.Errorf("received %q, want what came", got)
+	}
+	if got := b.stales(); got != 0 {
+		t.Errorf("%d were dropped, want 0", got)
+	}
+}
+
+// boundTo returns the address of a batch's socket.
+func boundTo(t *testing.T, b *batch) netip.AddrPort {
+	t.Helper()
+	sa, err := unix.Getsockname(b.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(b.local, uint16(sa.(*unix.SockaddrInet4).Port))
 }

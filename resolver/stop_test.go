@@ -26,7 +26,7 @@ func TestStopAnswersWhatHasArrived(t *testing.T) {
 		}
 	}
 	for _, w := range r.workers {
-		w.stop()
+		w.batch.stop()
 	}
 	r.run()
 	r.stop()

@@ -2,9 +2,7 @@ package resolver
 
 import (
 	"errors"
-	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
@@ -13,8 +11,9 @@ import (
 const (
 	// batchSize is how many datagrams a worker takes and sends in one system
 	// call. From 32 on, entering the kernel is a small part of what a datagram
-	// costs; larger batches only add to the latency of their first.
-	batchSize = 64
+	// costs; larger batches only add to the latency of their first, and to the
+	// memory that a batch walks through.
+	batchSize = 32
 
 	// queryRoom is how many octets of a datagram a worker reads. Queries take
 	// 30 to 100; longer datagrams than this are dropped.
@@ -30,49 +29,48 @@ const (
 	drainBatches = 64
 )
 
+// errStopped is what recv returns when everything that had come before stop was
+// taken.
+var errStopped = errors.New("stopped")
+
 // A udpWorker serves one UDP socket.
 type udpWorker struct {
-	conn  *net.UDPConn
-	batch *batch // of conn; the platform's
+	addr  netip.AddrPort
+	batch *batch // of the platform
 	responder
 }
 
-func newUDPWorker(conn *net.UDPConn, local netip.Addr, r responder) (*udpWorker, error) {
-	b, err := newBatch(conn, local, r.frame.Limit)
+func newUDPWorker(addr netip.AddrPort, r responder) (*udpWorker, error) {
+	b, err := newBatch(addr, r.frame.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return &udpWorker{conn: conn, batch: b, responder: r}, nil
+	return &udpWorker{addr: addr, batch: b, responder: r}, nil
 }
 
-// serve answers datagrams until stop. It returns nil then, and otherwise the
-// error that the socket met.
+// serve answers datagrams until stop, and then what the socket has already
+// received. It returns nil then, and otherwise the error that the socket met.
 func (w *udpWorker) serve() error {
-	for drained := 0; drained < drainBatches; {
-		n, err := w.batch.recv()
-		if errors.Is(err, os.ErrDeadlineExceeded) { // stop was called
-			drained++
-			n, err = w.batch.poll()
-			if n == 0 && err == nil {
-				return nil
-			}
+	for {
+		first, n, err := w.batch.recv()
+		if err == errStopped {
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		for range w.batch.stales() {
-			w.shard.Drop(metrics.DropStale)
-		}
-		for i := range n {
+		for i := first; i < n; i++ {
 			w.answer(i)
 		}
 		w.rest()
 		for range w.batch.send() {
 			w.shard.Drop(metrics.DropSend)
 		}
-		w.shard.Flush(time.Since(w.batch.began))
+		for range w.batch.stales() {
+			w.shard.Drop(metrics.DropStale)
+		}
+		w.shard.Flush(time.Since(w.batch.received))
 	}
-	return nil
 }
 
 // answer responds to the i-th datagram of the batch.
@@ -84,14 +82,11 @@ func (w *udpWorker) answer(i int) {
 	case d.cut:
 		w.shard.Drop(metrics.DropCut)
 	default:
-		if out := w.respond(d.src.Addr(), d.dst, d.msg, w.batch.out(i)); len(out) > 0 {
+		if out := w.respond(d.src.Addr(), d.dst, d.msg, w.batch.out()); len(out) > 0 {
 			w.batch.reply(i, out)
 		}
 	}
 }
-
-// stop makes serve answer what the socket has already received, and return.
-func (w *udpWorker) stop() { w.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // A datagram is a received one. msg is good until the next recv.
 type datagram struct {

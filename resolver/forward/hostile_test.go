@@ -119,33 +119,46 @@ func TestFalseDatagramFirst(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			up := newFake(t, func(r *request) {
-				switch {
-				case r.tcp || r.msg.Question[0].Name == ".":
-					if !r.tcp { // nobody answers over TCP
-						truth(r)
+			inTime(t, after, 400*time.Millisecond, func(t testing.TB) time.Duration {
+				up := newFake(t, func(r *request) {
+					switch {
+					case r.tcp || r.msg.Question[0].Name == ".":
+						if !r.tcp { // nobody answers over TCP
+							truth(r)
+						}
+					case r.n == 0:
+						tt.false(r)
+						time.AfterFunc(after, func() { truth(r) })
 					}
-				case r.n == 0:
-					tt.false(r)
-					time.AfterFunc(after, func() { truth(r) })
+				})
+				f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+				m, took := stub.ask(t, f, "A www.example.com.")
+				if got, want := show(m), isTruth("www.example.com."); got != want {
+					t.Errorf("the client got %s, want %s", got, want)
 				}
+				s := f.Stats().Upstreams[0]
+				for kind, n := range s.Mismatches {
+					if (n > 0) != (tt.mismatch != 0 && Mismatch(kind) == tt.mismatch) {
+						t.Errorf("%d mismatches %q were counted, want only %q", n, Mismatches[kind], Mismatches[tt.mismatch])
+					}
+				}
+				return took
 			})
-			f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
-			m, took := stub.ask(t, f, "A www.example.com.")
-			if got, want := show(m), isTruth("www.example.com."); got != want {
-				t.Errorf("the client got %s, want %s", got, want)
-			}
-			if took < after || took > after+400*time.Millisecond {
-				t.Errorf("the client waited %v, want about %v", took, after)
-			}
-			s := f.Stats().Upstreams[0]
-			for kind, n := range s.Mismatches {
-				if (n > 0) != (tt.mismatch != 0 && Mismatch(kind) == tt.mismatch) {
-					t.Errorf("%d mismatches %q were counted, want only %q", n, Mismatches[kind], Mismatches[tt.mismatch])
-				}
-			}
 		})
 	}
+}
+
+// inTime checks that what try returns lies between two times. It may be late
+// because the machine is busy, but not three times in a row.
+func inTime(t *testing.T, from, to time.Duration, try func(t testing.TB) time.Duration) {
+	t.Helper()
+	var took time.Duration
+	for range 3 {
+		if took = try(t); took >= from && took <= to || t.Failed() {
+			return
+		}
+	}
+	t.Errorf("the client waited %v, want %v to %v", took, from, to)
 }
 
 // sendFrom sends a lie in response to r from another socket.
@@ -317,29 +330,29 @@ func TestHostileContent(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			up := newFake(t, func(r *request) {
-				if _, also := tt.then[dns.TypeToString[r.msg.Question[0].Qtype]+" "+strings.ToLower(r.msg.Question[0].Name)]; also || r.msg.Question[0].Name == "." {
-					truth(r)
-					return
+			inTime(t, 0, 700*time.Millisecond, func(t testing.TB) time.Duration {
+				up := newFake(t, func(r *request) {
+					if _, also := tt.then[dns.TypeToString[r.msg.Question[0].Qtype]+" "+strings.ToLower(r.msg.Question[0].Name)]; also || r.msg.Question[0].Name == "." {
+						truth(r)
+						return
+					}
+					tt.handle(r)
+				})
+				f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+				m, took := stub.ask(t, f, tt.question)
+				if got := show(m); got != tt.want {
+					t.Errorf("%s: the client got\n     %s\nwant %s", tt.question, got, tt.want)
 				}
-				tt.handle(r)
+				for question, want := range tt.then {
+					if m := stub.cached(t, f, question); m != nil {
+						t.Errorf("%s: answered %s from the cache, though nobody asked", question, show(m))
+					}
+					if m, _ := stub.ask(t, f, question); show(m) != want {
+						t.Errorf("%s: %s, want %s", question, show(m), want)
+					}
+				}
+				return took
 			})
-			f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
-			m, took := stub.ask(t, f, tt.question)
-			if got := show(m); got != tt.want {
-				t.Errorf("%s: the client got\n     %s\nwant %s", tt.question, got, tt.want)
-			}
-			if took > 700*time.Millisecond {
-				t.Errorf("%s: the client waited %v", tt.question, took)
-			}
-			for question, want := range tt.then {
-				if m := stub.cached(t, f, question); m != nil {
-					t.Errorf("%s: answered %s from the cache, though nobody asked", question, show(m))
-				}
-				if m, _ := stub.ask(t, f, question); show(m) != want {
-					t.Errorf("%s: %s, want %s", question, show(m), want)
-				}
-			}
 		})
 	}
 }
