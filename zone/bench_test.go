@@ -119,6 +119,42 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
+// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+//
+//	addresses of an app                               88 ns
+//	addresses in mixed case                           88 ns
+//	addresses of a region                             90 ns
+//	asked from loopback                               84 ns
+//	NODATA for A                                      87 ns
+//	NODATA of a stopped app                           87 ns
+//	NXDOMAIN                                          83 ns
+//	NXDOMAIN below an app                            101 ns
+//	vms                                               90 ns
+//	all.regions                                       91 ns
+//	_apps                                             79 ns
+//	_instances                                        85 ns
+//	all._instances                                    86 ns
+//	_peer                                             78 ns
+//	a peer                                            85 ns
+//	_api                                              85 ns
+//	one machine                                      112 ns
+//	a process group                                  100 ns
+//	metadata                                         108 ns
+//	nearest to a machine                             251 ns
+//	nearest to a peer                                276 ns
+//	nearest to nowhere known                         262 ns
+//	nearest with pings                               481 ns
+//	nearest without pings                            474 ns
+//	Flycast                                           97 ns
+//	own address                                       94 ns
+//	PTR of a machine                                 494 ns
+//	PTR of nobody                                    448 ns
+//	part of a reverse name                           395 ns
+//	SOA                                              106 ns
+//	ANY                                              135 ns
+//	not ours                                         101 ns
+//	refused                                           53 ns
+
 // The same where 100,000 machines are in one network, 10 in each app but for one
 // that has 10,000.
 func BenchmarkAnswerAmongMany(b *testing.B) {
@@ -146,6 +182,18 @@ func BenchmarkAnswerAmongMany(b *testing.B) {
 	}
 }
 
+// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+//
+//	addresses of an app                              100 ns
+//	NXDOMAIN                                         143 ns
+//	one machine                                      256 ns
+//	metadata                                         166 ns
+//	nearest                                          892 ns
+//	nearest of 10,000                                608 ns
+//	nearest of 10,000 with pings                    1025 ns
+//	one of 10,000 machines                           193 ns
+//	as many of 10,000 addresses as fit 1232 octets   170 ns
+
 func benchmarkAnswer(b *testing.B, p *zone.Publisher, question string, qtype uint16, src netip.Addr) {
 	r := &road{out: make([]byte, 0, wire.MaxMessageLen)}
 	r.q.Parse(packed(b, qtype, question))
@@ -172,6 +220,12 @@ func BenchmarkCommit(b *testing.B) {
 		})
 	}
 }
+
+// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+//
+//	100 apps of 10 machines                         12 µs,  6.9 kB
+//	10000 apps of 10 machines                       20 µs,  7.7 kB
+//	1 apps of 10000 machines                        28 µs, 31.7 kB
 
 // What the zone keeps for a machine, beside the facts, which it shares.
 func BenchmarkMemory(b *testing.B) {
@@ -201,6 +255,11 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+//
+//	10000 apps of 10 machines                       424 octets a machine
+//	1 apps of 100000 machines                       277 octets a machine
 
 // heap returns the octets in use after a collection.
 func heap() uint64 {
