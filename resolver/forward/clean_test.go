@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -260,14 +258,6 @@ func FuzzClean(f *testing.F) {
 		msg := pack(message_(f, q, 0, lines...))
 		f.Add(msg[12+len(q.name)+4:], msg[:12], false)
 		f.Add(msg[12+len(q.name)+4:], msg[:12], true)
-	}
-	files, _ := filepath.Glob("testdata/packets/*.bin")
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b[min(12, len(b)):], b[:min(12, len(b))], true)
 	}
 	f.Fuzz(func(t *testing.T, rest, header []byte, do bool) {
 		if len(header) < 12 || len(rest) > 40_000 {
