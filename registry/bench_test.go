@@ -95,3 +95,68 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+// loaded returns a store that holds benchFacts, and its machines.
+func loaded(tb testing.TB, machines int) (*Store, []*Machine) {
+	tb.Helper()
+	s, f := NewStore(nil), benchFacts(machines)
+	if _, err := s.Apply(s.Snapshot().Diff(f)); err != nil {
+		tb.Fatal(err)
+	}
+	return s, f.Machines
+}
+
+// One machine stops or starts: the cost must not grow with the registry.
+func BenchmarkApply(b *testing.B) {
+	for _, machines := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(machines), func(b *testing.B) {
+			s, list := loaded(b, machines)
+			states := []string{"stopped", StateStarted}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				m := *list[(i*7919)%len(list)]
+				m.State = states[i/len(list)%2]
+				if _, err := s.Apply([]Event{PutMachine{&m}}); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
+}
+
+// What readers ask of a snapshot of 100,000 machines.
+func BenchmarkSnapshot(b *testing.B) {
+	s, list := loaded(b, 100_000)
+	snap := s.Snapshot()
+	m := list[len(list)/2]
+	a := snap.App(m.Network, m.App)
+	drain := func(seq func(func(*Machine) bool)) int {
+		n := 0
+		for range seq {
+			n++
+		}
+		return n
+	}
+	for _, bb := range []struct {
+		name string
+		read func() int // how many machines were found
+	}{
+		{"Machine", func() int { return len(snap.Machine(m.ID).ID) / 14 }},
+		{"MachineAt", func() int { return len(snap.MachineAt(m.Address).ID) / 14 }},
+		{"MachinesOfAnApp", func() int { return drain(snap.Machines(a)) }},
+		{"MachinesInRegion", func() int { return drain(snap.MachinesInRegion(a, m.Region)) }},
+		{"MachinesInGroup", func() int { return drain(snap.MachinesInGroup(a, m.Group())) }},
+		{"MachinesWith", func() int { return drain(snap.MachinesWith(a, "fly_platform_version", "v2")) }},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if bb.read() == 0 {
+					b.Fatal("nothing is found")
+				}
+			}
+		})
+	}
+}

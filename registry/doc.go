@@ -22,7 +22,7 @@
 //	          network   network, machine id             not gone
 //	          place     app, metadata row, region, id   by app, app and region, metadata row
 //	metadata  id        app, sum                        a row for all machines of the app that have it
-//	          pair      app, key, value, sum            by metadata pair, and by process group
+//	          pair      app, sum of a pair, sum         by metadata pair, and by process group
 //	apps      id        network, name
 //	peers     id        network, name
 //	          address   address

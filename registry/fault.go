@@ -58,10 +58,11 @@ func (fs Faults) Err() error {
 	return fs
 }
 
-// add appends a fault made of object, field and an error.
-func (fs *Faults) add(object, field string, err error) {
+// add appends a fault made of object, field and an error, unless that is nil.
+// Only then is object asked for its text: nearly all objects are faultless.
+func (fs *Faults) add(object func() string, field string, err error) {
 	if err != nil {
-		*fs = append(*fs, Fault{Object: object, Field: field, Problem: err.Error()})
+		*fs = append(*fs, Fault{Object: object(), Field: field, Problem: err.Error()})
 	}
 }
 

@@ -28,17 +28,25 @@ func metadataKey(app uint32, sum uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, sum)
 }
 
-// pairKey gives each word its length, so that no pair's key begins another's.
+// pairKey begins the keys of the metadata rows of an app that have a pair. It
+// holds a sum of the pair, which is shorter than most pairs, so what is found by
+// it must be looked at again.
 func pairKey(app uint32, key, value string) []byte {
-	b := make([]byte, 0, 4+len(key)+len(value)+2*binary.MaxVarintLen16+8)
-	b = binary.BigEndian.AppendUint32(b, app)
-	for _, w := range [2]string{Fold(key), Fold(value)} {
-		b = append(binary.AppendUvarint(b, uint64(len(w))), w...)
-	}
-	return b
+	var h maphash.Hash
+	h.SetSeed(sumSeed)
+	h.WriteString(Fold(key))
+	h.WriteByte(0)
+	h.WriteString(Fold(value))
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 20), app)
+	return binary.BigEndian.AppendUint64(b, h.Sum64())
 }
 
-// pairsIndexer indexes a metadata row by each of its pairs, in lower case.
+// has reports whether the row has a pair, compared in lower case.
+func (r *metadata) has(pair Pair) bool {
+	return slices.ContainsFunc(r.pairs, func(p Pair) bool { return samePair(p, pair) })
+}
+
+// pairsIndexer indexes a metadata row by each of its pairs.
 type pairsIndexer struct{ keyIndexer }
 
 func (pairsIndexer) FromObject(raw any) (bool, [][]byte, error) {

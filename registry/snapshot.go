@@ -149,7 +149,9 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
 		for r := range all[metadata](s.txn, tMetadata, byPair, pairKey(a.number, key, value)) {
-			all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+			if r.has(Pair{key, value}) {
+				all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+			}
 		}
 	})
 }

@@ -150,7 +150,7 @@ func (v *validator) rtts(rtts []RTT) {
 func (a *App) object() string { return fmt.Sprintf("app %s", quote(a.Name)) }
 
 func (a *App) check() (fs Faults) {
-	fs.add(a.object(), "name", checkName(a.Name))
+	fs.add(a.object, "name", checkName(a.Name))
 	if a.Network == 0 {
 		fs.addf(a.object(), "network", "is missing, and no machine names it")
 	}
@@ -166,9 +166,9 @@ func (m *Machine) check() (fs Faults) {
 	if m.Gone() {
 		return nil
 	}
-	fs.add(m.String(), "id", checkID(m.ID))
-	fs.add(m.String(), "region", checkRegion(m.Region))
-	fs.add(m.String(), "private_ip", checkAddress(m.Address))
+	fs.add(m.String, "id", checkID(m.ID))
+	fs.add(m.String, "region", checkRegion(m.Region))
+	fs.add(m.String, "private_ip", checkAddress(m.Address))
 	if n, ok := NetworkOf(m.Address); ok && n != m.Network {
 		fs.addf(m.String(), "private_ip", "%v is outside the app's network %v", m.Address, m.Network)
 	}
@@ -179,10 +179,10 @@ func (m *Machine) check() (fs Faults) {
 func (p *Peer) String() string { return fmt.Sprintf("peer %s", quote(p.Name)) }
 
 func (p *Peer) check() (fs Faults) {
-	fs.add(p.String(), "name", checkName(p.Name))
-	fs.add(p.String(), "address", checkAddress(p.Address))
+	fs.add(p.String, "name", checkName(p.Name))
+	fs.add(p.String, "address", checkAddress(p.Address))
 	if p.Region != "" {
-		fs.add(p.String(), "region", checkRegion(p.Region))
+		fs.add(p.String, "region", checkRegion(p.Region))
 	}
 	return fs
 }
@@ -191,14 +191,14 @@ func (p *Peer) check() (fs Faults) {
 func (f *Flycast) String() string { return fmt.Sprintf("app %s", quote(f.App)) }
 
 func (f *Flycast) check() (fs Faults) {
-	fs.add(f.String(), "flycast", checkAddress(f.Address))
+	fs.add(f.String, "flycast", checkAddress(f.Address))
 	return fs
 }
 
 func (n *NetworkName) object() string { return fmt.Sprintf("network %s", quote(n.Name)) }
 
 func (n *NetworkName) check() (fs Faults) {
-	fs.add(n.object(), "name", checkName(n.Name))
+	fs.add(n.object, "name", checkName(n.Name))
 	if n.Network == 0 {
 		fs.addf(n.object(), "prefix", "is missing")
 	}
@@ -208,7 +208,7 @@ func (n *NetworkName) check() (fs Faults) {
 func (r *Region) object() string { return fmt.Sprintf("region %s", quote(r.Code)) }
 
 func (r *Region) check() (fs Faults) {
-	fs.add(r.object(), "code", checkRegion(r.Code))
+	fs.add(r.object, "code", checkRegion(r.Code))
 	if !(math.Abs(r.Latitude) <= 90) {
 		fs.addf(r.object(), "latitude", "must be from -90 to 90 degrees, got %v", r.Latitude)
 	}
@@ -223,8 +223,8 @@ func (r *RTT) object() string {
 }
 
 func (r *RTT) check() (fs Faults) {
-	fs.add(r.object(), "", checkRegion(r.From))
-	fs.add(r.object(), "", checkRegion(r.To))
+	fs.add(r.object, "", checkRegion(r.From))
+	fs.add(r.object, "", checkRegion(r.To))
 	return fs
 }
 

@@ -126,12 +126,16 @@ func (w *writer) writeNetworks(c *Changes) {
 			w.network(ch.After.Network).Name = ch.After.Name
 		}
 	}
-	for n := range w.networks {
-		if old := w.old.network(n); old != nil {
+	for n, row := range w.networks {
+		old := w.old.network(n)
+		if old == nil {
+			continue
+		}
+		if old.known() {
+			w.stats.Networks--
+		}
+		if old.Name != row.Name {
 			w.remove(tNetworks, old) // two may exchange their names
-			if old.known() {
-				w.stats.Networks--
-			}
 		}
 	}
 	for _, row := range w.networks {
