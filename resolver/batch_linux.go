@@ -61,6 +61,9 @@ type mmsghdr struct {
 // controlRoom holds the packet info of IPv6, the larger one.
 const controlRoom = 40
 
+// batchWaits says that recv waits in a system call and not in the poller.
+const batchWaits = true
+
 // lookUp is how long a worker waits for a datagram before it notes that it is
 // still there: without, a long wait could not be told from a stall.
 const lookUp = time.Second

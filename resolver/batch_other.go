@@ -23,6 +23,9 @@ type batch struct {
 	pending  []byte
 }
 
+// batchWaits says that recv waits in a system call and not in the poller.
+const batchWaits = false
+
 func newBatch(addr netip.AddrPort, limit int) (*batch, error) {
 	conn, err := listenUDP(addr)
 	if err != nil {

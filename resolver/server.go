@@ -104,6 +104,17 @@ func Listen(c Config) (*Server, error) {
 // Config.Listen.
 func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
 
+// Waiting returns how many of the server's goroutines wait in system calls that
+// the runtime knows nothing of: one for each UDP socket. Each holds one of the
+// GOMAXPROCS there meanwhile, for up to 10 ms, so a program should have that
+// many more of them than it has processors.
+func (s *Server) Waiting() int {
+	if !batchWaits {
+		return 0
+	}
+	return len(s.workers)
+}
+
 // bind binds TCP first: its port cannot be shared, so that a second server at
 // the same address finds out, although the UDP sockets would share it.
 func (s *Server) bind(addr string) error {

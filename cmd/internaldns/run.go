@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -77,6 +78,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 
 	s.log.Info("listening", bound(resolver, admin)...)
 
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + resolver.Waiting()))
 	running := newTasks(ctx)
 	defer running.stop()
 	if admin != nil {
