@@ -82,6 +82,7 @@ func examples(cmd *cobra.Command) []string {
 func serveLine(t *testing.T, line string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", "exec "+line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -101,11 +102,15 @@ func serveLine(t *testing.T, line string) (stop func()) {
 	}
 	return func() {
 		t.Helper()
-		cmd.Process.Signal(syscall.SIGTERM)
+		// As Ctrl-C does: "go run" waits for what it runs, and then fails.
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		for lines.Scan() {
 			log.WriteString(lines.Text() + "\n")
 		}
-		if err := cmd.Wait(); err != nil {
+		if !strings.Contains(log.String(), `"msg":"stopping"`) {
+			t.Errorf("%s\ndid not stop in order:\n%s", line, log.String())
+		}
+		if err := cmd.Wait(); err != nil && !strings.HasPrefix(line, "go run ") {
 			t.Errorf("%s\nended: %v\n%s", line, err, log.String())
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,7 @@ func inNamespace(t *testing.T) bool {
 		return true
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip, of iproute2")
+		lacks(t, "there is no ip here, of iproute2")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -57,7 +58,7 @@ func inNamespace(t *testing.T) bool {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) {
-		t.Skipf("the system lets us make no network namespace: %v", err)
+		lacks(t, fmt.Sprintf("the system lets us make no network namespace: %v", err))
 	}
 	if err != nil {
 		t.Errorf("in the namespace: %v\n%s", err, out)
@@ -65,6 +66,15 @@ func inNamespace(t *testing.T) bool {
 		t.Errorf("in the namespace, the test did not run:\n%s", out)
 	}
 	return false
+}
+
+// lacks skips a test that cannot run here, or fails it in CI, where all can.
+func lacks(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
 
 // The scripts in testdata/6pn are like those in testdata/script, but each has a

@@ -54,7 +54,8 @@ func knownCommand(root *cobra.Command, args []string) error {
 }
 
 // wantArgs returns a check of a command's arguments: at least so many of
-// them, and at most so many. What is wanted is said by the command's usage, with an example.
+// them, and at most so many. An error says how the command is used, with an
+// example.
 func wantArgs(least, most int, eg string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
