@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,6 +257,50 @@ func TestBigAppsEqualTheTwins(t *testing.T) {
 	}
 	if p.seen["cut"] < 20 {
 		t.Errorf("only %d responses left data out", p.seen["cut"])
+	}
+}
+
+// Readers of a Table, old or new, run beside the commits that make others from
+// it. The race detector is what says that commits write only where nobody reads.
+func TestReadersRunBesideCommits(t *testing.T) {
+	r := newRand(t)
+	w, pub := born(r)
+	n, app := w.grow(400)
+	v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+	var questions []slowQuery
+	for range 300 {
+		_, _, q := w.ask(v)
+		questions = append(questions, q)
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for i := range 3 {
+		readers.Go(func() {
+			var road road
+			for turn := i; ; turn++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				table := pub.Table()
+				if i == 0 {
+					table = v.table
+				}
+				road.q.Parse(questions[turn%len(questions)].message())
+				road.answer(table, n.Server(), serverAddr, wire.MaxMessageLen)
+			}
+		})
+	}
+	for range 100 {
+		w.step()
+		w.shrink(n, app)
+	}
+	close(done)
+	readers.Wait()
+	var p prober
+	for _, q := range questions {
+		p.check(t, v, n.Server(), serverAddr, q, wire.MaxMessageLen, false, 0)
 	}
 }
 

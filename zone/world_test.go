@@ -144,12 +144,10 @@ func (w *world) changed() *registry.Machine {
 	return m
 }
 
-// copied returns the same facts as if they came from outside.
+// copied returns a copy that may be changed.
 func copied(m *registry.Machine) *registry.Machine {
-	return &registry.Machine{
-		Network: m.Network, App: m.App, ID: m.ID, State: m.State, Region: m.Region, Address: m.Address,
-		Metadata: m.Metadata, Skip: m.Skip, Raw: m.Raw,
-	}
+	c := *m
+	return &c
 }
 
 // existing returns a machine that is there, or nil.
