@@ -79,7 +79,7 @@ type Suffix struct{ name string } // in wire format and lower case
 func ParseSuffix(s string) (Suffix, error) {
 	var buf [255]byte
 	if s == "" {
-		return Suffix{}, errors.New("a domain name cannot be empty; the root is .")
+		return Suffix{}, errors.New(`a domain name cannot be empty; the root is "."`)
 	}
 	n, err := dns.PackDomainName(dns.CanonicalName(s), buf[:], 0, nil, false)
 	if err != nil {

@@ -32,6 +32,7 @@ func newCache(octets int) (*cache, error) {
 	var err error
 	c.entries, err = otter.New(&otter.Options[uint64, *entry]{
 		MaximumWeight: uint64(octets),
+		Executor:      inline,
 		Weigher:       func(_ uint64, e *entry) uint32 { return uint32(e.octets()) },
 		OnAtomicDeletion: func(e otter.DeletionEvent[uint64, *entry]) {
 			if e.WasEvicted() {
@@ -42,12 +43,18 @@ func newCache(octets int) (*cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	c.failures, err = otter.New(&otter.Options[uint64, *failure]{MaximumSize: maxFailures})
+	c.failures, err = otter.New(&otter.Options[uint64, *failure]{MaximumSize: maxFailures, Executor: inline})
 	if err != nil {
 		return nil, fmt.Errorf("cache of failures: %w", err)
 	}
 	return c, nil
 }
+
+// inline runs what otter does beside reading and writing, once for some dozens of
+// either, in the goroutine that reads or writes. That takes a few microseconds,
+// and is skipped if another goroutine does it already; to wake a goroutine of its
+// own for it would take as long, and leave less to those who ask.
+func inline(fn func()) { fn() }
 
 func (c *cache) key(name []byte, qtype uint16, bits questionBits) uint64 {
 	return mix(maphash.Bytes(c.seed, name), qtype, bits)

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -70,7 +71,7 @@ func clean(m *message, q question, local func(name []byte) bool) (*response, wor
 	if len(c.out.buf) > wire.MaxMessageLen {
 		return nil, senseless // names that must not be compressed were
 	}
-	c.resp.body = c.out.buf[wire.HeaderLen+len(q.name)+4:]
+	c.resp.body = slices.Clone(c.out.buf[wire.HeaderLen+len(q.name)+4:]) // no larger than need be
 	return c.resp, worthy
 }
 

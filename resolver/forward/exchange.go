@@ -60,6 +60,9 @@ func (e *rcodeError) edns() bool {
 // ours reports whether err is for want of something on our side. Then it says
 // nothing about the upstream, nor about the question.
 func ours(err error) bool {
+	if errors.Is(err, errNoSocket) {
+		return true
+	}
 	for _, errno := range [...]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EAGAIN} {
 		if errors.Is(err, errno) {
 			return true

@@ -14,6 +14,10 @@ import (
 // responses, and for questions that someone tries to forge the answer to: both
 // are rare, and old servers know only one query to a connection.
 func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q question) (*response, error) {
+	if !f.sockets.take() {
+		return nil, errNoSocket
+	}
+	defer f.sockets.giveBack()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", a.up.Addr.String())
 	if err != nil {

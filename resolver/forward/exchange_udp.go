@@ -23,6 +23,10 @@ var past = time.Unix(1, 0)
 // and passes on only what comes from the upstream's address and port. Whatever
 // else is wrong with a message, the true one may still come.
 func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+	if !f.sockets.take() {
+		return nil, errNoSocket
+	}
+	defer f.sockets.giveBack()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(a.up.Addr))
 	if err != nil {
 		return nil, err
@@ -49,6 +53,8 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 		switch match {
 		case matches:
 			if truncated(msg) || n == udpRoom {
+				f.hear(a.up)
+				conn.Close()
 				a.up.stats.requests[TCP].Add(1)
 				return f.exchangeTCP(ctx, a, q)
 			}

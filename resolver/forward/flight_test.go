@@ -3,9 +3,12 @@ package forward
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,14 +296,14 @@ func TestPrefetch(t *testing.T) {
 // RFC 9520: failures are remembered, for longer each time, and 5 minutes at most.
 func TestFailuresAreRemembered(t *testing.T) {
 	inScript(t, Config{}, map[string]behaviour{"A": saying(dns.RcodeServerFailure)}, func(t *testing.T, f *Forwarder, s *scripted) {
-		for time.Since(s.began) < time.Hour {
+		for time.Since(s.began) < 30*time.Minute {
 			stub.ask(t, f, "A broken.example.")
-			time.Sleep(100 * ms)
+			time.Sleep(500 * ms)
 		}
 		times := s.times("A A broken.example.")
 		want := []time.Duration{2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
 		for i, w := range want {
-			if gap := times[i+1] - times[i]; gap < w*time.Second || gap > w*time.Second+200*ms {
+			if gap := times[i+1] - times[i]; gap < w*time.Second || gap > (w+1)*time.Second {
 				t.Errorf("failure %d was remembered for %v, want %ds", i+1, gap, w)
 			}
 		}
@@ -352,6 +355,62 @@ func TestLimits(t *testing.T) {
 		if n := count(t, f, stub, 40, "o%d.example."); n != 30 {
 			t.Errorf("%d queries were taken afterwards, want 30 again", n)
 		}
+	})
+}
+
+// Want of something on our side says nothing about a name, nor about an upstream.
+func TestOurLimitsAreNotRemembered(t *testing.T) {
+	for _, err := range []error{errNoSocket, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {
+		inScript(t, Config{}, map[string]behaviour{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) { return 0, nil, err }}, func(t *testing.T, f *Forwarder, s *scripted) {
+			expect(t, f, "A www.example.", "SERVFAIL", 0)
+			s.now("A", after(ms))
+			expect(t, f, "A www.example.", isTruth("www.example."), ms)
+			if n := len(s.times("A NS .")); n != 0 {
+				t.Errorf("the upstream was probed %d times, want never", n)
+			}
+		})
+	}
+}
+
+// An upstream that comes and goes is used while it is there.
+func TestFlappingUpstream(t *testing.T) {
+	inScript(t, Config{}, map[string]behaviour{"A": after(ms), "B": after(20 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+		answeredByA := 0
+		for i := range 600 { // a minute; A is up for three seconds and down for three
+			if i%60 == 0 {
+				s.now("A", after(ms))
+			}
+			if i%60 == 30 {
+				s.now("A", blackHole)
+			}
+			name := fmt.Sprintf("n%d.example.", i)
+			m, took := stub.ask(t, f, "A "+name)
+			if show(m) != isTruth(name) || took > 150*ms {
+				t.Errorf("query %d: %s after %v, want an answer within 150ms", i, show(m), took)
+			}
+			if took == ms {
+				answeredByA++
+			}
+			time.Sleep(100*ms - took%(100*ms))
+		}
+		if answeredByA < 150 {
+			t.Errorf("the first upstream, up for half of the time, gave %d of 600 answers", answeredByA)
+		}
+	})
+}
+
+// What an upstream says of its failure is passed on.
+func TestExtendedErrorPasses(t *testing.T) {
+	bogus := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
+		m := answerTo(q, 60)
+		m.Rcode, m.Answer = dns.RcodeServerFailure, nil
+		m.SetEdns0(1232, false)
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus})
+		return ms, m, nil
+	}
+	inScript(t, Config{}, map[string]behaviour{"A": bogus}, func(t *testing.T, f *Forwarder, s *scripted) {
+		expect(t, f, "A bogus.example.", "SERVFAIL EDE 6", ms)
+		expect(t, f, "A bogus.example.", "SERVFAIL EDE 6", 0)
 	})
 }
 

@@ -3,7 +3,7 @@ package forward
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -27,8 +27,9 @@ type Forwarder struct {
 	prefetch  chan *entry
 	sessions  tls.ClientSessionCache
 	era       atomic.Uint64 // grows when an upstream comes back; from 1
+	sockets   *sockets
 	lingering atomic.Int64
-	stats     coldStats
+	stats     counters
 
 	ctx context.Context // of Run; set before flights begin
 }
@@ -58,6 +59,7 @@ func New(c Config) (*Forwarder, error) {
 		cache:    cache,
 		flights:  flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
 		budget:   newBudget(),
+		sockets:  newSockets(c.MaxInFlight + maxLinger),
 		prefetch: make(chan *entry, prefetchQueue),
 		sessions: tls.NewLRUClientSessionCache(16),
 	}
@@ -139,7 +141,7 @@ func (f *Forwarder) uses(u *upstream) bool { return slices.Contains(f.upstreams(
 // once; what is submitted before Run or after it is not taken.
 func (f *Forwarder) Run(ctx context.Context) error {
 	if f.ctx != nil {
-		return fmt.Errorf("a Forwarder runs once")
+		return errors.New("a Forwarder runs once")
 	}
 	f.ctx = ctx
 	f.flights.start()

@@ -357,6 +357,34 @@ func TestHostileContent(t *testing.T) {
 	}
 }
 
+// Whoever is being guessed at asks over TCP, where guessing does not help.
+func TestGuessedAtGoesOverTCP(t *testing.T) {
+	up := newFake(t, func(r *request) {
+		if r.tcp || r.msg.Question[0].Name == "." {
+			truth(r)
+			return
+		}
+		m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
+		for range 50 {
+			m.Id++
+			r.sendMsg(m)
+		}
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	if m, _ := stub.ask(t, f, "A www.example.com."); show(m) != isTruth("www.example.com.") {
+		t.Errorf("got %s", show(m))
+	}
+	tcp := 0
+	for _, r := range up.received("www.example.com.") {
+		if r.tcp {
+			tcp++
+		}
+	}
+	if tcp != 1 {
+		t.Errorf("asked %d times over TCP, want once", tcp)
+	}
+}
+
 // What the first responses show about an upstream is remembered.
 func TestUpstreamsHabitsAreLearned(t *testing.T) {
 	up := newFake(t, func(r *request) {

@@ -88,7 +88,6 @@ func newQuery(q question, edns, mixed bool) *query {
 func (q *query) id() uint16         { return binary.BigEndian.Uint16(q.msg) }
 func (q *query) setID(id uint16)    { binary.BigEndian.PutUint16(q.msg, id) }
 func (q *query) question() []byte   { return q.msg[wire.HeaderLen:][:q.qlen] }
-func (q *query) flags() uint16      { return binary.BigEndian.Uint16(q.msg[2:]) }
 func rcodeOf(msg []byte) wire.RCode { return wire.RCode(msg[3] & 0xF) }
 
 // A Mismatch is why a message is not the response to a query.

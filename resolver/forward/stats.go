@@ -147,15 +147,15 @@ type hotStats struct {
 	_                                    [5 * 8]byte // to a multiple of a cache line
 }
 
-// coldStats are counts that flights write.
-type coldStats struct {
+// counters are the counts of a Forwarder beside those of its upstreams.
+type counters struct {
 	hot [stripes]hotStats
 
 	misses, joined, failed, prefetches atomic.Uint64
 }
 
 // at returns the stripe for a query.
-func (s *coldStats) at(id uint16) *hotStats { return &s.hot[id%stripes] }
+func (s *counters) at(id uint16) *hotStats { return &s.hot[id%stripes] }
 
 // Stats returns what was counted so far.
 func (f *Forwarder) Stats() Stats {

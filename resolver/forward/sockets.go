@@ -1,0 +1,34 @@
+package forward
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// errNoSocket is want of a socket: as many are open as may be.
+var errNoSocket = errors.New("too many sockets to upstreams are open")
+
+// sockets bounds the sockets that are open to upstreams, so that clients of our
+// own names never lack one.
+type sockets struct {
+	limit int64
+	open  atomic.Int64
+}
+
+// newSockets allows want sockets, but no more than half of what the process may
+// have.
+func newSockets(want int) *sockets {
+	return &sockets{limit: min(int64(want), max(openFiles()/2, 1))}
+}
+
+// take reports whether one more may be opened. Whoever took one must give it
+// back.
+func (s *sockets) take() bool {
+	if s.open.Add(1) > s.limit {
+		s.open.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *sockets) giveBack() { s.open.Add(-1) }
