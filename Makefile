@@ -35,5 +35,22 @@ netns: build ## as root: every question over a real 6PN, and dig, host, nslookup
 FUZZTIME ?= 60s
 
 fuzz: ## each fuzz target for FUZZTIME
-	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./zone/wire
-	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./registry/file
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's,/[^/]*:func , ,' | sort | while read -r package target; do \
+		$(call step,$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package) || exit; \
+	done
+
+# How many questions soak asks of random registries, how many random packets it
+# sends over each transport, and how often it repeats what begins from another
+# seed each time. CONTRIBUTING.md says when to run it.
+DRAWS   ?= 1000000
+PACKETS ?= 2000000
+ROUNDS  ?= 5
+
+soak: ## what takes too long for CI; write the result down in docs/soak.md
+	@$(call step,$(GO) test -timeout 0 -count 1 -run TestAnswersEqualTheTwins ./zone -zone.draws $(DRAWS))
+	@$(call step,$(GO) test -timeout 0 -count 1 -run Random ./resolver -packets $(PACKETS))
+	@$(call step,$(GO) test -timeout 0 -count $(ROUNDS) -race -shuffle on ./registry/... ./zone/... ./resolver/...)
+	@$(MAKE) --no-print-directory fuzz
+
+# step shows a command, runs it, and says how long it took.
+step = printf '\n$$ %s\n' "$(subst ",\",$(1))"; begun=$$(date +%s); $(1) && echo "took $$(($$(date +%s) - begun)) s"
