@@ -2,7 +2,6 @@ package forward
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -208,36 +207,4 @@ func TestCacheIsReadWhileWritten(t *testing.T) {
 		}
 	}
 	<-done
-}
-
-func BenchmarkCached(b *testing.B) {
-	f := newForwarder(b, Config{Upstreams: []Upstream{upstreamA}})
-	store(b, f, stub, "A www.example.com.", "www.example.com. 3600 IN A 192.0.2.1")
-	for i := range 10_000 {
-		n := fmt.Sprintf("n%d.example.com.", i)
-		store(b, f, stub, "A "+n, n+" 3600 IN A 192.0.2.1")
-	}
-	for _, name := range []string{"www.example.com.", "n77.example.com."} {
-		b.Run(name, func(b *testing.B) {
-			q := wireQuery(b, stub, "A "+name)
-			out, now := make([]byte, 0, 1232), time.Now()
-			b.ReportAllocs()
-			for b.Loop() {
-				f.Cached(q, stub.Client, now, out)
-			}
-		})
-	}
-	b.Run("many names", func(b *testing.B) {
-		var qs []*wire.Query
-		for i := range 10_000 {
-			qs = append(qs, wireQuery(b, stub, fmt.Sprintf("A n%d.example.com.", i)))
-		}
-		out, now := make([]byte, 0, 1232), time.Now()
-		i := 0
-		b.ReportAllocs()
-		for b.Loop() {
-			f.Cached(qs[i%len(qs)], stub.Client, now, out)
-			i++
-		}
-	})
 }

@@ -37,13 +37,14 @@ type Config struct {
 	Allow []netip.Prefix
 
 	// MaxInFlight is how many queries may wait for upstreams. Default 10,000:
-	// each takes a socket and some 10 kB.
+	// each takes a socket and some 15 kB, and
+	// no more sockets are opened than half of the files the process may have.
 	MaxInFlight int
 	// MaxPerSource is how many of them may come from one address. Default 2,000.
 	MaxPerSource int
 
 	// CacheOctets bounds the cache, overhead included. Default 64 MiB, which
-	// holds some 200,000 names.
+	// holds some 250,000 names.
 	CacheOctets int
 	// StaleAfter is how long a client waits for a fresh answer before it gets
 	// one that is out of date, if there is one (RFC 8767). Default 300 ms: well

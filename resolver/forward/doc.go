@@ -32,16 +32,16 @@
 // Each flight is one goroutine, and one more for each question it has open:
 //
 //	(*flight).run
-//	 6. next                  which upstream, and when the next one
-//	                          (flight.go; upstream.go knows who lives)
-//	 7. newQuestion           a query made afresh: ID, letter case    query.go
+//	 6. fly                   which upstream, when the next one, and when to give
+//	                          up: flight.go; upstream.go knows who lives
+//	 7. newQuery              made afresh: ID, letter case             query.go
 //	 8. exchange              a socket of its own; what does not match in
 //	                          everything is counted, and waiting goes on
-//	                                   exchange_udp.go, exchange_stream.go
+//	                        exchange_udp.go, exchange_stream.go, exchange_tls.go
 //	 9. clean                 the chain from QNAME is kept, all else dropped
-//	                                                clean.go and compress.go
+//	                                  message.go, clean.go, rdata.go, compress.go
 //	10. cache.put
-//	11. reply                 to every client of the flight, each with its own
+//	11. deliver               to every client of the flight, each with its own
 //	                          ID, letter case, size and OPT
 //
 // A client for whom there is an answer out of date gets that when the flight
@@ -49,9 +49,9 @@
 //
 // # What runs
 //
-// Run starts one goroutine for each upstream that is in trouble (probe.go), one
-// that refreshes what is asked for often before it goes out of date
-// (prefetch.go), one that follows resolv.conf (resolvconf.go) and one that drops
-// from the cache what is too old to be served. Flights run beside it and end
-// with it.
+// Run starts one goroutine that refreshes what is asked for often before it goes
+// out of date, one that drops from the cache what is too old to be served
+// (prefetch.go), and one that follows resolv.conf (resolvconf.go). Beside them run
+// the flights, one goroutine for each upstream that is in trouble (probe.go), and
+// one for each TLS connection. All end with Run.
 package forward

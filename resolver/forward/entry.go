@@ -48,7 +48,7 @@ func newEntry(q question, r *response, now moment) *entry {
 
 // entryOverhead is about what an entry takes beside its octets: the struct, the
 // cache's node, its part of the hash table and of the frequency sketch.
-const entryOverhead = 256
+const entryOverhead = 200
 
 // octets returns what the entry takes in memory, about.
 func (e *entry) octets() int {

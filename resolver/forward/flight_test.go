@@ -399,6 +399,45 @@ func TestFlappingUpstream(t *testing.T) {
 	})
 }
 
+// What may not be cached is given to those who wait, as it came, and asked for
+// again.
+func TestUncacheableAnswersArePassed(t *testing.T) {
+	zero := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) { return ms, answerTo(q, 0), nil }
+	noSOA := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
+		m := answerTo(q, 0)
+		m.Answer, m.Rcode = nil, dns.RcodeNameError
+		return ms, m, nil
+	}
+	inScript(t, Config{}, map[string]behaviour{"A": zero}, func(t *testing.T, f *Forwarder, s *scripted) {
+		for range 2 {
+			expect(t, f, "A www.example.", "NOERROR [www.example. 0 A 192.0.2.1]", ms)
+		}
+		s.now("A", noSOA)
+		for range 2 {
+			expect(t, f, "A other.example.", "NXDOMAIN", ms)
+		}
+	})
+}
+
+// Negative responses are cached for the time that their SOA says.
+func TestNegativeResponsesAreCached(t *testing.T) {
+	no := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
+		m := answerTo(q, 0)
+		m.Answer, m.Rcode, m.Ns = nil, dns.RcodeNameError, records("example. 600 IN SOA a. b. 1 2 3 4 30")
+		return ms, m, nil
+	}
+	inScript(t, Config{}, map[string]behaviour{"A": no}, func(t *testing.T, f *Forwarder, s *scripted) {
+		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 30 SOA]", ms)
+		time.Sleep(29 * time.Second)
+		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 1 SOA]", 0)
+		time.Sleep(time.Second)
+		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 30 SOA]", ms)
+		if st := f.Stats(); st.NegativeHits != 1 || st.Hits != 0 || st.Misses != 2 {
+			t.Errorf("counted %d negative hits, %d hits, %d misses; want 1, 0 and 2", st.NegativeHits, st.Hits, st.Misses)
+		}
+	})
+}
+
 // What an upstream says of its failure is passed on.
 func TestExtendedErrorPasses(t *testing.T) {
 	bogus := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
