@@ -22,9 +22,12 @@ func listenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
 
 // listenTCP binds a TCP listener.
 func listenTCP(addr netip.AddrPort) (*net.TCPListener, error) {
-	lc := net.ListenConfig{Control: func(network, _ string, rc syscall.RawConn) error {
-		return control(rc, func(fd int) error { return setFreebind(fd, network) })
-	}}
+	lc := net.ListenConfig{
+		Control: func(network, _ string, rc syscall.RawConn) error {
+			return control(rc, func(fd int) error { return setFreebind(fd, network) })
+		},
+		KeepAlive: -1, // clients that are gone fall to the idle limit, at four system calls less
+	}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), network("tcp", addr.Addr()), addr.String())
 	if err != nil {
