@@ -240,11 +240,11 @@ func BenchmarkMemory(b *testing.B) {
 					b.Fatal(err)
 				}
 				p := zone.NewPublisher(zone.Options{TTL: 5})
-				before := heap()
+				before := heapInUse()
 				start := time.Now()
 				p.Commit(snap, changes)
 				took = time.Since(start).Seconds()
-				kept = float64(heap() - before)
+				kept = float64(heapInUse() - before)
 				runtime.KeepAlive(p)
 				runtime.KeepAlive(changes)
 			}
@@ -261,8 +261,8 @@ func BenchmarkMemory(b *testing.B) {
 //	10000 apps of 10 machines                       424 octets a machine
 //	1 apps of 100000 machines                       277 octets a machine
 
-// heap returns the octets in use after a collection.
-func heap() uint64 {
+// heapInUse returns the octets in use after a collection.
+func heapInUse() uint64 {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

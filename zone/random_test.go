@@ -178,6 +178,9 @@ func born(r *rand.Rand) (*world, *zone.Publisher) {
 // Whatever the facts and however they came about, every question from every
 // client is answered octet for octet as the twin does, from the Table of each
 // commit, also after later ones.
+//
+// Last long run: -zone.draws=1000000 in 195 s, without a difference (commit
+// 3c4f46b): 288,571 with data, 279,935 NODATA, 218,141 NXDOMAIN, 153,801 REFUSED.
 func TestAnswersEqualTheTwins(t *testing.T) {
 	const (
 		commits   = 12 // of each world
