@@ -10,15 +10,18 @@ import (
 // addresses. Zero is no network.
 type Network uint32
 
-// NetworkOf returns the network that a's bits name. It reports false if a is
+// NetworkOf returns the network that a's bits name, or 0 and false if a is
 // not in fdaa::/16, or is in fdaa:0:0::/48, which names no network.
 func NetworkOf(a netip.Addr) (Network, bool) {
 	if !a.Is6() {
 		return 0, false
 	}
 	b := a.As16()
+	if b[0] != 0xfd || b[1] != 0xaa {
+		return 0, false
+	}
 	n := Network(binary.BigEndian.Uint32(b[2:]))
-	return n, b[0] == 0xfd && b[1] == 0xaa && n != 0
+	return n, n != 0
 }
 
 // ParseNetwork parses a network's prefix, such as "fdaa:0:18::/48".
