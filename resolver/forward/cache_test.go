@@ -30,7 +30,7 @@ func store(t testing.TB, f *Forwarder, c client, question string, answer ...stri
 			m.Answer = append(m.Answer, rr)
 		}
 	}
-	of := question_(q)
+	of := asked(q)
 	r, wellFormed, err := f.read(pack(m), &query{qlen: len(of.name) + 4}, of)
 	if !wellFormed || err != nil {
 		t.Fatalf("%s: %v", question, err)
@@ -38,7 +38,7 @@ func store(t testing.TB, f *Forwarder, c client, question string, answer ...stri
 	f.cache.put(newEntry(of, r, f.now()))
 }
 
-func question_(q *wire.Query) question { return question{string(q.Name()), q.Type, bitsOf(q)} }
+func asked(q *wire.Query) question { return question{string(q.Name()), q.Type, bitsOf(q)} }
 
 // A hit must not touch the heap, and neither must anything else that is answered
 // at once.
@@ -46,7 +46,7 @@ func TestCachedAllocs(t *testing.T) {
 	f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}, Forwards: []Forward{{suffix(t, "corp.example"), []Upstream{upstreamB}}}})
 	store(t, f, stub, "A www.example.com.", "www.example.com. 3600 IN CNAME a.example.net.", "a.example.net. 300 IN A 192.0.2.1", "a.example.net. 300 IN A 192.0.2.2")
 	store(t, f, stub, "AAAA www.example.com.", "example.com. 3600 IN SOA a. b. 1 2 3 4 60")
-	failing := question_(wireQuery(t, stub, "A failing.example.com."))
+	failing := asked(wireQuery(t, stub, "A failing.example.com."))
 	f.cache.fail(failing, f.now(), 0, 0)
 	plain := stub
 	plain.opt = false
@@ -140,7 +140,7 @@ func TestCollisionsAreNoAnswers(t *testing.T) {
 	if got, _ := f.cache.get(b); got != nil {
 		t.Error("the entry of a.example. answers b.example.")
 	}
-	if f.cache.peek(question_(b)) != nil {
+	if f.cache.peek(asked(b)) != nil {
 		t.Error("the entry of a.example. is shown for b.example.")
 	}
 }
@@ -182,7 +182,7 @@ func TestFlush(t *testing.T) {
 			t.Errorf("flush %s, below %v: left%s, want%s", tt.name, tt.below, got, tt.left)
 		}
 	}
-	failing := question_(wireQuery(t, stub, "A failing.example.com."))
+	failing := asked(wireQuery(t, stub, "A failing.example.com."))
 	f.cache.fail(failing, f.now(), 0, 0)
 	f.Flush(suffix(t, "example.com"), true)
 	if f.failedQuestion(failing, f.now()) != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // section is how tests write a message: "an", "ns" or "ar", then the record.
-func message_(t testing.TB, q question, rcode int, lines ...string) *dns.Msg {
+func responseTo(t testing.TB, q question, rcode int, lines ...string) *dns.Msg {
 	t.Helper()
 	name, _, _ := dns.UnpackDomainName([]byte(q.name), 0)
 	m := &dns.Msg{Question: []dns.Question{{Name: name, Qtype: q.qtype, Qclass: dns.ClassINET}}}
@@ -36,7 +36,7 @@ func message_(t testing.TB, q question, rcode int, lines ...string) *dns.Msg {
 
 func questionOf(t testing.TB, s string, bits questionBits) question {
 	t.Helper()
-	q := question_(wireQuery(t, stub, s))
+	q := asked(wireQuery(t, stub, s))
 	q.bits = bits
 	return q
 }
@@ -107,7 +107,7 @@ func TestClean(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := questionOf(t, tt.question, tt.bits)
-			msg := pack(message_(t, q, tt.rcode, tt.message...))
+			msg := pack(responseTo(t, q, tt.rcode, tt.message...))
 			if got := showClean(t, q, msg); got != tt.want {
 				t.Errorf("%s\n got %s\nwant %s", tt.question, got, tt.want)
 			}
@@ -198,7 +198,7 @@ func TestEveryTypePasses(t *testing.T) {
 			owner := "example.com."
 			sent := records(owner + " 60 IN " + rr)[0]
 			q := questionOf(t, name+" "+owner, bitDO)
-			msg := pack(message_(t, q, 0, "an "+sent.String()))
+			msg := pack(responseTo(t, q, 0, "an "+sent.String()))
 			var m message
 			if !m.parse(msg, len(q.name)+4) {
 				t.Fatal("malformed")
@@ -230,7 +230,7 @@ func TestLongAnswersFit(t *testing.T) {
 	for i := range 2500 {
 		lines = append(lines, fmt.Sprintf("an example.com. 60 IN MX 10 mail-%04d.example.com.", i))
 	}
-	msg := pack(message_(t, q, 0, lines...))
+	msg := pack(responseTo(t, q, 0, lines...))
 	var m message
 	if len(msg) < 60_000 || !m.parse(msg, len(q.name)+4) {
 		t.Fatalf("the test's message is %d octets", len(msg))
@@ -255,7 +255,7 @@ func FuzzClean(f *testing.F) {
 		{"ns example.com. 60 IN SOA a. b. 1 2 3 4 5", "ns a.example.com. 60 IN NSEC z.example.com. A"},
 		{"an example.com. 60 IN DNAME example.net.", "an www.example.com. 60 IN CNAME www.example.net.", "an " + rrsig("www.example.net.", "A", "example.net.")},
 	} {
-		msg := pack(message_(f, q, 0, lines...))
+		msg := pack(responseTo(f, q, 0, lines...))
 		f.Add(msg[12+len(q.name)+4:], msg[:12], false)
 		f.Add(msg[12+len(q.name)+4:], msg[:12], true)
 	}

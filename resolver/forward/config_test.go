@@ -165,7 +165,7 @@ func TestResolvConf(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, Config{ResolvConf: path})
-		if got := show(stub.cached(t, f, "A www.example.")); got != "REFUSED EDE 18" {
+		if got := show(stub.cached(t, f, "A www.example.")); got != "REFUSED EDE 20" {
 			t.Errorf("without the file: %s, want REFUSED", got)
 		}
 		write("nameserver 10.0.0.53\n")

@@ -37,7 +37,7 @@ type Forwarder struct {
 // A Client is what a response depends on beside the query.
 type Client struct {
 	Addr    netip.Addr
-	Limit   int          // most octets that the response may have
+	Limit   int          // most octets that the response may have; over UDP, never more than Query.UDPSize
 	Stream  bool         // asks over TCP: there is no larger room to come back for
 	Options wire.Options // of the response's OPT; the Forwarder fills in EDE
 }
@@ -169,10 +169,10 @@ func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) [
 	switch {
 	case !q.RD():
 		stats.refused[RefusedRD].Add(1)
-		return refuse(out, q, &c, wire.FlagRA)
+		return refuse(out, q, &c, wire.FlagRA, edeNotAuthoritative)
 	case !f.allowed(c.Addr):
 		stats.refused[RefusedClient].Add(1)
-		return refuse(out, q, &c, 0)
+		return refuse(out, q, &c, 0, wire.EDEProhibited)
 	}
 	at := moment(now.Sub(f.epoch))
 	e, key := f.cache.get(q)
@@ -192,7 +192,7 @@ func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) [
 	}
 	if g == nil {
 		stats.refused[RefusedRoute].Add(1)
-		return refuse(out, q, &c, wire.FlagRA)
+		return refuse(out, q, &c, wire.FlagRA, edeNotAuthoritative)
 	}
 	if failed := f.failed(key, q, at); failed != nil {
 		if !f.servable(e, at) {
@@ -204,10 +204,14 @@ func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) [
 	return out[:0]
 }
 
-// refuse appends the response that refuses q by policy.
-func refuse(out []byte, q *wire.Query, c *Client, flags uint16) []byte {
+// edeNotAuthoritative is the extended error of who is asked for a foreign name and
+// does not resolve it (RFC 8914, Section 4.21).
+const edeNotAuthoritative = 20
+
+// refuse appends the response that refuses q by policy, for the reason ede.
+func refuse(out []byte, q *wire.Query, c *Client, flags, ede uint16) []byte {
 	o := c.Options
-	o.EDE = wire.EDEProhibited
+	o.EDE = ede
 	return wire.AppendError(out, q, wire.RefusedR, flags, o)
 }
 

@@ -1,0 +1,110 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// Many clients, upstreams that misbehave in every way at once, a cache that is
+// flushed meanwhile, and an end in the middle: every client is told once at most
+// and the truth or SERVFAIL, and nothing is left behind.
+func TestTroubleLeavesNothingBehind(t *testing.T) {
+	trouble := func(r *request) {
+		var n int
+		fmt.Sscanf(strings.ToLower(r.msg.Question[0].Name), "n%d.", &n)
+		switch m := r.truth(); (n + r.n) % 7 {
+		case 0: // silent
+		case 1:
+			m.Rcode, m.Answer = dns.RcodeServerFailure, nil
+			r.sendMsg(m)
+		case 2:
+			m.Truncated = !r.tcp
+			r.sendMsg(m)
+		case 3:
+			r.send(r.raw)
+			r.sendMsg(m)
+		case 4:
+			m.Question[0].Name = strings.ToLower(m.Question[0].Name)
+			r.sendMsg(m)
+		default:
+			r.sendMsg(m)
+			r.sendMsg(m) // twice
+		}
+	}
+	f := newForwarder(t, Config{
+		Upstreams:   []Upstream{newFake(t, trouble).upstream(), newFake(t, trouble).upstream()},
+		CacheOctets: 50_000, MaxInFlight: 300, StaleAfter: 20 * time.Millisecond,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	for !f.flights.goWith(func() {}) {
+		time.Sleep(time.Microsecond)
+	}
+	all, names := suffix(t, "."), 400
+	var wg sync.WaitGroup
+	var good, failed, untold atomic.Int32
+	for worker := range 40 {
+		wg.Go(func() {
+			for i := range 20 {
+				name := fmt.Sprintf("n%d.example.", (i*40+worker)%names)
+				q := wireQuery(t, stub, "A "+name)
+				told := make(chan string, 2)
+				check := func(out []byte) {
+					m := new(dns.Msg)
+					if err := m.Unpack(out); err != nil {
+						t.Error(err)
+					}
+					told <- show(m)
+				}
+				if out := f.Cached(q, stub.Client, time.Now(), make([]byte, 0, 1232)); len(out) > 0 {
+					check(out)
+				} else if !f.Submit(q, stub.Client, check) {
+					untold.Add(1)
+					continue
+				}
+				if i%10 == 9 {
+					f.Flush(all, true)
+				}
+				if i%3 != 0 {
+					continue // does not wait
+				}
+				select {
+				case got := <-told:
+					if strings.HasPrefix(got, "NOERROR ["+name) && strings.Contains(got, " A 192.0.2.1]") {
+						good.Add(1)
+					} else if strings.HasPrefix(got, wire.ServFail.String()) {
+						failed.Add(1)
+					} else {
+						t.Errorf("%s: %s", name, got)
+					}
+					if len(told) > 0 {
+						t.Errorf("%s: told twice", name)
+					}
+				case <-time.After(10 * time.Second):
+					t.Errorf("%s: not told", name)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if waiting, open := f.flights.count(); waiting != 0 || open != 0 || len(f.flights.bySource) != 0 || f.sockets.open.Load() != 0 {
+		t.Errorf("left behind: %d waiting, %d flights, %d sources, %d sockets", waiting, open, len(f.flights.bySource), f.sockets.open.Load())
+	}
+	if good.Load() < failed.Load() {
+		t.Errorf("%d good answers, %d SERVFAIL", good.Load(), failed.Load())
+	}
+	t.Logf("%d good answers, %d SERVFAIL, %d not taken", good.Load(), failed.Load(), untold.Load())
+}
