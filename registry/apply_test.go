@@ -486,7 +486,7 @@ func TestAnEventOfNoKindPanics(t *testing.T) {
 
 func TestMetadataRowsGoWithTheirLastMachine(t *testing.T) {
 	s := NewStore(nil)
-	rows := func() int { return len(collect(all[metadata](s.Snapshot().txn, tMetadata, byID, nil))) }
+	rows := func() int { return len(collect(all[metadata](s.Snapshot().txn, tMetadata, rowID, nil))) }
 	for _, tt := range []struct {
 		do   string
 		rows int

@@ -1,5 +1,7 @@
 package registry
 
+import "net/netip"
+
 // Diff returns the events that turn the registry of s into f; none if they are
 // the same. f must be valid. The machines in the events are those of f.
 func (s *Snapshot) Diff(f *Facts) []Event {
@@ -128,15 +130,15 @@ func (s *Snapshot) diffPeers(f *Facts, put func(Event)) {
 }
 
 func (s *Snapshot) diffFlycast(f *Facts, put func(Event)) {
-	want := make(map[string]bool, len(f.Flycast))
+	want := make(map[netip.Addr]bool, len(f.Flycast))
 	for _, c := range f.Flycast {
-		want[string(addressKey(c.Address))] = true
+		want[c.Address] = true
 		if o := s.FlycastAt(c.Address); o == nil || o.App != c.App || o.Owner != c.Owner {
 			put(PutFlycast{c})
 		}
 	}
 	for c := range s.Flycast() {
-		if !want[string(addressKey(c.Address))] {
+		if !want[c.Address] {
 			put(DeleteFlycast{c.Address})
 		}
 	}

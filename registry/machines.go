@@ -168,34 +168,39 @@ func (p *plan) putMachine(given *Machine) {
 // are another's.
 func (p *plan) checkMachines() {
 	for i := range p.machines.list {
-		m := p.machines.list[i].live.After
+		before, m := p.machines.list[i].live.Before, p.machines.list[i].live.After
 		if m == nil {
 			continue
 		}
 		faults := m.check()
 		p.faults = append(p.faults, faults...)
 		if !faults.in("id") {
-			if o := p.holderOf(m.ID); o != nil {
-				p.faults.addf(m.String(), "id", "is already the id of %v in %v", o, o.Network)
-			} else {
-				p.machines.ids[m.ID] = m
-			}
+			p.takeID(m, before)
 		}
 		if !faults.in("private_ip") {
-			p.take(m.Address, m, "private_ip")
+			if before != nil && before.Address == m.Address {
+				p.takeFree(m.Address, m, "private_ip")
+			} else {
+				p.take(m.Address, m, "private_ip")
+			}
 		}
 	}
 }
 
-// holderOf returns the machine that has an id, as holder does for addresses.
-func (p *plan) holderOf(id string) *Machine {
-	if m := p.machines.ids[id]; m != nil {
-		return m
+// takeID notes that m, which replaces before, has its id, and faults it if
+// another machine has it, as take does for addresses.
+func (p *plan) takeID(m, before *Machine) {
+	holder := p.machines.ids[m.ID]
+	if holder == nil && before == nil {
+		if o := p.old.Machine(m.ID); o != nil && !p.machines.has(o) {
+			holder = o
+		}
 	}
-	if m := p.old.Machine(id); m != nil && !p.machines.has(m) {
-		return m
+	if holder != nil {
+		p.faults.addf(m.String(), "id", "is already the id of %v in %v", holder, holder.Network)
+		return
 	}
-	return nil
+	p.machines.ids[m.ID] = m
 }
 
 // contentSum tells gone machines of one app and id apart. It is never 0.

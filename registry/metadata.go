@@ -83,7 +83,7 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 		}
 		r := w.metadata[id]
 		if r == nil {
-			r = first[metadata](w.old.txn, tMetadata, byID, metadataKey(id.app, id.sum))
+			r = first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum))
 		}
 		if r == nil {
 			break
@@ -106,9 +106,8 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 // machine has any more.
 func (w *writer) dropMetadata() {
 	for id := range w.left {
-		key := metadataKey(id.app, id.sum)
-		if first[Machine](w.txn, tMachines, byPlace+"_prefix", key) == nil {
-			w.remove(tMetadata, first[metadata](w.old.txn, tMetadata, byID, key))
+		if !hasMachines(w.txn, rowKey(nil, id)) {
+			w.remove(tMetadata, first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum)))
 		}
 	}
 }

@@ -150,13 +150,13 @@ func (p *plan) flycastAt(addr netip.Addr) *Change[Flycast] {
 
 func (p *plan) region(code string) *Change[Region] {
 	return p.regions.edit(code, func() *Region {
-		return first[Region](p.old.txn, tRegions, byID, []byte(code))
+		return first[Region](p.old.txn, tRegions, rowID, []byte(code))
 	})
 }
 
 func (p *plan) rtt(from, to string) *Change[RTT] {
 	return p.rtts.edit([2]string{from, to}, func() *RTT {
-		return first[RTT](p.old.txn, tRTTs, byID, rttKey(from, to))
+		return first[RTT](p.old.txn, tRTTs, rowID, rttKey(from, to))
 	})
 }
 
@@ -280,27 +280,32 @@ func (p *plan) checkFlycast() {
 // take notes that object, which is put, has addr, and faults it if another
 // object has it that the batch leaves where it is or puts there, too.
 func (p *plan) take(addr netip.Addr, object fmt.Stringer, field string) {
-	if holder := p.holder(addr); holder != nil {
-		p.faults.addf(object.String(), field, "%v is already the address of %v", addr, holder)
+	var holder fmt.Stringer
+	if m := p.old.MachineAt(addr); m != nil && !p.machines.has(m) {
+		holder = m
+	} else if o := p.old.PeerAt(addr); o != nil && !p.peers.has(AppKey{o.Network(), o.Name}) {
+		holder = o
+	} else if f := p.old.FlycastAt(addr); f != nil && !p.flycast.has(addr) {
+		holder = f
+	}
+	if holder != nil {
+		p.addressFault(addr, object, field, holder)
+		return
+	}
+	p.takeFree(addr, object, field)
+}
+
+// takeFree is take for an address that nobody had, or object itself.
+func (p *plan) takeFree(addr netip.Addr, object fmt.Stringer, field string) {
+	if holder := p.addresses[addr]; holder != nil {
+		p.addressFault(addr, object, field, holder)
 		return
 	}
 	p.addresses[addr] = object
 }
 
-func (p *plan) holder(addr netip.Addr) fmt.Stringer {
-	if o := p.addresses[addr]; o != nil {
-		return o
-	}
-	if m := p.old.MachineAt(addr); m != nil && !p.machines.has(m) {
-		return m
-	}
-	if o := p.old.PeerAt(addr); o != nil && !p.peers.has(AppKey{o.Network(), o.Name}) {
-		return o
-	}
-	if f := p.old.FlycastAt(addr); f != nil && !p.flycast.has(addr) {
-		return f
-	}
-	return nil
+func (p *plan) addressFault(addr netip.Addr, object fmt.Stringer, field string, holder fmt.Stringer) {
+	p.faults.addf(object.String(), field, "%v is already the address of %v", addr, holder)
 }
 
 // changes returns what a batch without faults changes.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/binary"
 	"iter"
 	"net/netip"
 	"slices"
@@ -58,13 +59,13 @@ func (s *Snapshot) NetworkIndex(n Network) uint64 {
 }
 
 func (s *Snapshot) network(n Network) *network {
-	return first[network](s.txn, tNetworks, byID, networkKey(n, ""))
+	return first[network](s.txn, tNetworks, rowID, networkKey(n, ""))
 }
 
 // Networks yields the networks that have facts or a name, in ascending order.
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
-		for row := range all[network](s.txn, tNetworks, byID, nil) {
+		for row := range all[network](s.txn, tNetworks, rowID, nil) {
 			if row.known() && !yield(row.NetworkName) {
 				return
 			}
@@ -74,42 +75,42 @@ func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 
 // NetworkByName returns the network of that name.
 func (s *Snapshot) NetworkByName(name string) (Network, bool) {
-	if row := first[network](s.txn, tNetworks, byName, []byte(name)); row != nil {
+	if row := first[network](s.txn, tNetworks, rowName, []byte(name)); row != nil {
 		return row.Network, true
 	}
 	return 0, false
 }
 
 // Apps yields the apps of all networks, by network, then name.
-func (s *Snapshot) Apps() iter.Seq[*App] { return all[App](s.txn, tApps, byID, nil) }
+func (s *Snapshot) Apps() iter.Seq[*App] { return all[App](s.txn, tApps, rowID, nil) }
 
 // AppsIn yields the apps of one network, by name.
 func (s *Snapshot) AppsIn(n Network) iter.Seq[*App] {
-	return all[App](s.txn, tApps, byID, networkKey(n, ""))
+	return all[App](s.txn, tApps, rowID, networkKey(n, ""))
 }
 
 // App returns the app of that name, or nil.
 func (s *Snapshot) App(n Network, name string) *App {
-	return first[App](s.txn, tApps, byID, networkKey(n, name))
+	return first[App](s.txn, tApps, rowID, networkKey(n, name))
 }
 
 // Machines yields the machines of a, gone ones included, by id.
 func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		all[Machine](s.txn, tMachines, byPlace, appKey(a.number))(add)
+		machines(s.txn, appPlaces(nil, a.number))(add)
 	})
 }
 
 // goneMachines yields the gone machines of a of that id.
 func (s *Snapshot) goneMachines(a *App, id string) iter.Seq[*Machine] {
-	key := goneKey(a.number, id, 0)
-	return where(all[Machine](s.txn, tMachines, byID, key[:len(key)-8]),
+	key := goneKey(nil, a.number, id, 0)
+	return where(machines(s.txn, key[:len(key)-8]),
 		func(m *Machine) bool { return m.Gone() && m.app == a.number && m.ID == id })
 }
 
 // MachinesIn yields the machines of one network that are not gone, by id.
 func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
-	return all[Machine](s.txn, tMachines, byNetwork, networkKey(n, ""))
+	return machines(s.txn, binary.BigEndian.AppendUint32([]byte{byte(byNetwork)}, uint32(n)))
 }
 
 // MachinesInRegion yields the machines of a in one region that are not gone, by
@@ -119,9 +120,9 @@ func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
 		if checkRegion(region) != nil {
 			return
 		}
-		all[Machine](s.txn, tMachines, byPlace, regionKey(nil, a.number, 0, region))(add)
-		for r := range all[metadata](s.txn, tMetadata, byID, appKey(a.number)) {
-			all[Machine](s.txn, tMachines, byPlace, regionKey(nil, a.number, r.sum, region))(add)
+		machines(s.txn, regionKey(nil, metadataID{a.number, 0}, region))(add)
+		for r := range all[metadata](s.txn, tMetadata, rowID, appKey(a.number)) {
+			machines(s.txn, regionKey(nil, r.metadataID, region))(add)
 		}
 	})
 }
@@ -135,9 +136,9 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 			return
 		}
 		for _, key := range groupKeys {
-			for r := range all[metadata](s.txn, tMetadata, byPair, pairKey(a.number, key, group)) {
+			for r := range all[metadata](s.txn, tMetadata, rowPair, pairKey(a.number, key, group)) {
 				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
-					all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+					machines(s.txn, rowKey(nil, r.metadataID))(add)
 				}
 			}
 		}
@@ -148,9 +149,9 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 // in lower case, and are not gone, by id.
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		for r := range all[metadata](s.txn, tMetadata, byPair, pairKey(a.number, key, value)) {
+		for r := range all[metadata](s.txn, tMetadata, rowPair, pairKey(a.number, key, value)) {
 			if r.has(Pair{key, value}) {
-				all[Machine](s.txn, tMachines, byPlace, metadataKey(r.app, r.sum))(add)
+				machines(s.txn, rowKey(nil, r.metadataID))(add)
 			}
 		}
 	})
@@ -175,7 +176,7 @@ func byIDs(collect func(add func(*Machine) bool)) iter.Seq[*Machine] {
 
 // Machine returns the machine of that id that is not gone, or nil.
 func (s *Snapshot) Machine(id string) *Machine {
-	m := first[Machine](s.txn, tMachines, byID, machineKey(id))
+	m := machineAt(s.txn, machineKey(nil, id))
 	if m == nil || m.ID != id {
 		return nil // or the key of a gone machine whose id is a beginning of this one
 	}
@@ -187,7 +188,7 @@ func (s *Snapshot) MachineAt(addr netip.Addr) *Machine {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Machine](s.txn, tMachines, byAddress, addressKey(addr))
+	return machineAt(s.txn, addressKey([]byte{byte(byAddress)}, addr))
 }
 
 // MachinesBeside yields the machines that are not gone in the /112 around addr,
@@ -196,20 +197,20 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 	if _, ok := NetworkOf(addr); !ok {
 		return func(func(*Machine) bool) {}
 	}
-	return all[Machine](s.txn, tMachines, byAddress, addressKey(addr)[:12])
+	return machines(s.txn, addressKey([]byte{byte(byAddress)}, addr)[:1+12])
 }
 
 // Peers yields the peers of all networks, by network, then name.
-func (s *Snapshot) Peers() iter.Seq[*Peer] { return all[Peer](s.txn, tPeers, byID, nil) }
+func (s *Snapshot) Peers() iter.Seq[*Peer] { return all[Peer](s.txn, tPeers, rowID, nil) }
 
 // PeersIn yields the peers of one network, by name.
 func (s *Snapshot) PeersIn(n Network) iter.Seq[*Peer] {
-	return all[Peer](s.txn, tPeers, byID, networkKey(n, ""))
+	return all[Peer](s.txn, tPeers, rowID, networkKey(n, ""))
 }
 
 // Peer returns the peer of that name, or nil.
 func (s *Snapshot) Peer(n Network, name string) *Peer {
-	return first[Peer](s.txn, tPeers, byID, networkKey(n, name))
+	return first[Peer](s.txn, tPeers, rowID, networkKey(n, name))
 }
 
 // PeerAt returns the peer at that address, or nil.
@@ -217,21 +218,21 @@ func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Peer](s.txn, tPeers, byAddress, addressKey(addr))
+	return first[Peer](s.txn, tPeers, rowAddress, addressKey(nil, addr))
 }
 
 // Flycast yields all Flycast addresses, in ascending order.
-func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return all[Flycast](s.txn, tFlycast, byID, nil) }
+func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return all[Flycast](s.txn, tFlycast, rowID, nil) }
 
 // FlycastIn yields the Flycast addresses that live in one network, whatever
 // network their apps are in, in ascending order.
 func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
-	return all[Flycast](s.txn, tFlycast, byID, networkKey(n, ""))
+	return all[Flycast](s.txn, tFlycast, rowID, networkKey(n, ""))
 }
 
 // FlycastOf yields the Flycast addresses of one app, in ascending order.
 func (s *Snapshot) FlycastOf(a *App) iter.Seq[*Flycast] {
-	return all[Flycast](s.txn, tFlycast, byApp, appKey(a.number))
+	return all[Flycast](s.txn, tFlycast, rowApp, appKey(a.number))
 }
 
 // FlycastAt returns the Flycast address addr, or nil.
@@ -239,14 +240,14 @@ func (s *Snapshot) FlycastAt(addr netip.Addr) *Flycast {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Flycast](s.txn, tFlycast, byID, addressKey(addr))
+	return first[Flycast](s.txn, tFlycast, rowID, addressKey(nil, addr))
 }
 
 // Regions yields the regions that were put, without built-in ones, by code.
-func (s *Snapshot) Regions() iter.Seq[*Region] { return all[Region](s.txn, tRegions, byID, nil) }
+func (s *Snapshot) Regions() iter.Seq[*Region] { return all[Region](s.txn, tRegions, rowID, nil) }
 
 // RTTs yields the measured round trips, by from and to.
-func (s *Snapshot) RTTs() iter.Seq[*RTT] { return all[RTT](s.txn, tRTTs, byID, nil) }
+func (s *Snapshot) RTTs() iter.Seq[*RTT] { return all[RTT](s.txn, tRTTs, rowID, nil) }
 
 // first returns the object under a key, or nil.
 func first[T any](txn *memdb.Txn, table, index string, key []byte) *T {

@@ -42,9 +42,11 @@ func (w *writer) write(c *Changes) {
 			if !m.Gone() {
 				w.share(m, ch.Before)
 			}
-			w.insert(tMachines, m)
 			w.stats.Machines[stateIndex(m.State)]++
 		}
+	}
+	for _, o := range orders {
+		w.writeMachines(o, moves(o, c.Machines))
 	}
 	for _, ch := range c.Peers {
 		if ch.After != nil {
@@ -71,9 +73,6 @@ func (w *writer) leave(c *Changes) {
 			stays := a != nil && !a.Gone() && !b.Gone()
 			if !b.Gone() && b.sum != 0 && !(stays && slices.Equal(a.Metadata, b.Metadata)) {
 				w.left[metadataID{b.app, b.sum}] = true
-			}
-			if !stays || a.Address != b.Address {
-				w.remove(tMachines, b)
 			}
 		}
 	}
