@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -93,6 +94,8 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	if err := s.ready(resolver.Addrs()); err != nil {
 		return err
 	}
+
+	debug.FreeOSMemory() // loading took about as much again as the facts need
 
 	<-running.ctx.Done()
 	s.state.Store(&errStopping)

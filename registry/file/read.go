@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -112,7 +113,6 @@ func (s *Source) parse() (*registry.Facts, sum, error) {
 	h := sha256.New()
 	r := io.TeeReader(f, h)
 
-	const quiet = 5 * time.Second // most files are read sooner
 	told := time.Now()
 	facts, err := Parse(s.path, r, func(machines int) {
 		if time.Since(told) > quiet {
@@ -124,6 +124,32 @@ func (s *Source) parse() (*registry.Facts, sum, error) {
 		return nil, sum{}, errors.Join(err, end)
 	}
 	return facts, sum(h.Sum(nil)), err
+}
+
+// quiet is how long reading a file and applying it go on without a word. Most
+// files take less.
+const quiet = 5 * time.Second
+
+// aloud runs f and says what it is doing as long as that takes.
+func (s *Source) aloud(message string, f func(), fields ...zap.Field) {
+	done := make(chan struct{})
+	var teller sync.WaitGroup
+	teller.Go(func() {
+		begin := time.Now()
+		tick := time.NewTicker(quiet)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				s.log.Info(message, append(fields, zap.Duration("for", time.Since(begin)))...)
+			}
+		}
+	})
+	f()
+	close(done)
+	teller.Wait()
 }
 
 // sleep waits for d, or until ctx is done and returns its error.

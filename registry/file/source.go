@@ -185,7 +185,9 @@ func (s *Source) apply(ctx context.Context, facts *registry.Facts, content sum, 
 		}
 		s.warn("the registry file still says so; the machines are taken away", lost)
 	}
-	changes, err := s.store.Apply(events)
+	var changes *registry.Changes
+	var err error
+	s.aloud("applying the registry file", func() { changes, err = s.store.Apply(events) }, zap.Int("changes", len(events)))
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", s.path, err)
 	}
