@@ -4,10 +4,12 @@ package netns
 
 import (
 	"bufio"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -90,6 +92,27 @@ func TestWhoAsks(t *testing.T) {
 	}
 }
 
+// reach returns when datagrams to an address that was just added reach it: the
+// system puts it among its local routes some moments later.
+func reach(t testing.TB, addr string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 500 {
+		if _, err := conn.WriteTo([]byte{0}, conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, _, err := conn.ReadFrom(make([]byte, 1)); err == nil {
+			return
+		}
+	}
+	t.Fatalf("nothing reaches %s", addr)
+}
+
 // A server may start before its address is there.
 func TestAnAddressMayArriveLater(t *testing.T) {
 	late := []string{"2001:db8::53", "192.0.2.53"}
@@ -99,6 +122,7 @@ func TestAnAddressMayArriveLater(t *testing.T) {
 		if err := ip("addr add " + prefix.String() + " dev lo"); err != nil {
 			t.Fatal(err)
 		}
+		reach(t, addr)
 		for _, network := range []string{"udp", "tcp"} {
 			if got := outcome(exchange(t, dial(t, network, addr, addr), dns.TypeAAAA, "web.internal")); got != "REFUSED" {
 				t.Errorf("at %s over %s: %s, want REFUSED, from a client without a network", addr, network, got)
