@@ -195,7 +195,7 @@ func TestResponsesToPipelinedQueriesAreNotHeaped(t *testing.T) {
 	// The first query makes room for all the others in the buffer for queries.
 	all := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 60_000)})))
 	n := 0
-	for msg := framed(question(t, 2, dns.TypeAAAA, "most.internal")); len(all) < 120_000; n++ {
+	for msg := framed(question(t, 2, dns.TypeAAAA, "most.internal")); n < 300; n++ {
 		all = append(all, msg...)
 	}
 	go func() {
