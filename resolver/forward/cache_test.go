@@ -90,7 +90,7 @@ func TestCachedAllocs(t *testing.T) {
 func TestScanLeavesHotNames(t *testing.T) {
 	hot, random, octets := 10_000, 1_000_000, 16<<20 // a quarter of the default, so that nearly everything must go
 	if underRace {
-		hot, random, octets = hot/20, random/20, octets/20 // a race would show as well
+		hot, random, octets = hot/50, random/50, octets/50 // a race would show as well
 	}
 	c, err := newCache(octets)
 	if err != nil {

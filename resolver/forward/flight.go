@@ -65,7 +65,11 @@ type flight struct {
 }
 
 // A way is how an upstream was asked in one flight.
-type way struct{ tcp, plain, bare, caseDoubt bool }
+type way struct {
+	tcp, plain, bare bool // over TCP; in lower case; without EDNS
+	caseDoubt        bool // it seems not to keep letter case
+	settled          bool // it has said that it cannot answer; what is open will bring nothing else
+}
 
 // An event is what happens to a flight.
 type event struct {
@@ -248,6 +252,7 @@ func (fl *flight) askNext() {
 		fl.hedgeAt = now.after(u.hedgeAfter())
 	}
 	w := fl.way(u)
+	w.settled = false
 	fl.ask(ask{up: u, transport: u.transport(), edns: u.edns(now) && !w.bare, mixed: u.mixed(now) && !w.plain})
 }
 
@@ -322,8 +327,10 @@ func (fl *flight) failed(ev event) (hopeless bool) {
 		if ev.ask.edns && refusal.edns() && fl.askBare(w, ev.ask) {
 			return false
 		}
+		w.settled = true
 		fl.blame(answered, refusal.ede)
 	case errors.Is(ev.err, errSenseless):
+		w.settled = true
 		fl.blame(answered, wire.EDENone)
 	case ours(ev.err):
 		fl.blame(ourLimit, wire.EDENone)
@@ -337,7 +344,15 @@ func (fl *flight) failed(ev event) (hopeless bool) {
 		fl.askNext()
 		return false
 	}
+	if fl.failure == answered && fl.settled() {
+		return true
+	}
 	return fl.open == 0 && (fl.failure != unreachable || fl.retryAt() == never)
+}
+
+// settled reports whether every upstream has said that it cannot answer.
+func (fl *flight) settled() bool {
+	return !slices.ContainsFunc(fl.ways, func(w way) bool { return !w.settled })
 }
 
 // blame keeps the better reason for failing.

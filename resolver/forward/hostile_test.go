@@ -310,6 +310,15 @@ func TestHostileContent(t *testing.T) {
 			},
 		},
 		{
+			name: "an upstream that changes letter case may fail like any other", question: "A fails.example.com.", want: "SERVFAIL",
+			handle: func(r *request) {
+				m := r.reply()
+				m.Rcode = dns.RcodeServerFailure
+				m.Question[0].Name = strings.ToLower(m.Question[0].Name)
+				r.sendMsg(m)
+			},
+		},
+		{
 			name: "a response longer than we asked for is asked for over TCP", question: "TXT huge.example.com.",
 			want: "NOERROR [huge.example.com. 60 TXT \"over TCP\"]",
 			handle: func(r *request) {

@@ -21,7 +21,10 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 		var n int
 		fmt.Sscanf(strings.ToLower(r.msg.Question[0].Name), "n%d.", &n)
 		switch m := r.truth(); (n + r.n) % 7 {
-		case 0: // silent
+		case 0:
+			if r.tcp || n%3 != 0 {
+				r.sendMsg(m)
+			} // else silent
 		case 1:
 			m.Rcode, m.Answer = dns.RcodeServerFailure, nil
 			r.sendMsg(m)
@@ -52,10 +55,10 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 	all, names := suffix(t, "."), 400
 	var wg sync.WaitGroup
 	var good, failed, untold atomic.Int32
-	for worker := range 40 {
+	for worker := range 80 {
 		wg.Go(func() {
-			for i := range 20 {
-				name := fmt.Sprintf("n%d.example.", (i*40+worker)%names)
+			for i := range 8 {
+				name := fmt.Sprintf("n%d.example.", (i*80+worker)%names)
 				q := wireQuery(t, stub, "A "+name)
 				told := make(chan string, 2)
 				check := func(out []byte) {
@@ -71,7 +74,7 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 					untold.Add(1)
 					continue
 				}
-				if i%10 == 9 {
+				if i == 5 {
 					f.Flush(all, true)
 				}
 				if i%3 != 0 {
