@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,9 +91,9 @@ const (
 func furnish() error {
 	for _, args := range []string{
 		"link set lo up",
-		"-6 addr add " + server + "/128 dev lo",
-		"-6 addr add " + machine + "/128 dev lo",
-		"-6 addr add " + laptop + "/128 dev lo",
+		"-6 addr add " + server + "/128 dev lo nodad", // without, it is of use only some moments later
+		"-6 addr add " + machine + "/128 dev lo nodad",
+		"-6 addr add " + laptop + "/128 dev lo nodad",
 		"-6 route add local fdaa::/16 dev lo src " + machine,
 		// The system would ask itself from the address asked.
 		"-6 route del local " + server + " dev lo table local",
@@ -160,15 +159,7 @@ func dial(t testing.TB, network, from, to string) *dns.Conn {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
 		LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)},
-		Control: func(_, _ string, rc syscall.RawConn) (err error) {
-			if netip.MustParseAddr(from).Is6() {
-				cerr := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1) })
-				if cerr != nil {
-					return cerr
-				}
-			}
-			return err
-		},
+		Control:   freebind,
 	}
 	if network == "tcp" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -179,6 +170,20 @@ func dial(t testing.TB, network, from, to string) *dns.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return &dns.Conn{Conn: conn, UDPSize: 8192}
+}
+
+// freebind lets a socket be bound to an address that is on no interface, or not
+// yet.
+func freebind(network, _ string, rc syscall.RawConn) error {
+	level, option := unix.SOL_IPV6, unix.IPV6_FREEBIND
+	if strings.HasSuffix(network, "4") {
+		level, option = unix.SOL_IP, unix.IP_FREEBIND
+	}
+	var err error
+	if cerr := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("setsockopt FREEBIND", err)
 }
 
 // exchange asks one question and returns the response.
