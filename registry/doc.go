@@ -15,25 +15,26 @@
 // Facts live in go-memdb tables. Each entry of an index takes about 450 octets
 // in its radix tree, so there are few, and keys are short and binary: networks
 // are 4 octets, an app is a number of 4 octets that the store gives it,
-// addresses go without their leading fdaa. Machines stand in runs of up to 64
-// neighbours, once in each of four orders (runs.go), which costs a machine about
-// 50 octets where entries of its own would cost 1,900.
+// addresses go without their leading fdaa. Machines, and the pairs of their
+// metadata, stand in runs of up to 64 neighbours (runs.go); a machine that is in
+// four orders takes about 50 octets there, where entries of its own would take
+// 1,900.
 //
-//	machines  id        id                              unique in the registry; gone ones: id, app, sum
-//	          address   address                         not gone; unique with peers and Flycast
-//	          network   network, machine id             not gone
-//	          place     app, metadata row, region, id   by app, app and region, metadata row
-//	metadata  id        app, sum                        a row for all machines of the app that have it
-//	          pair      app, sum of a pair, sum         by metadata pair, and by process group
-//	apps      id        network, name
-//	peers     id        network, name
-//	          address   address
-//	flycast   id        address, which begins with the network
-//	          app       app, address
-//	networks  id        network
-//	          name      name
-//	regions   id        code
-//	rtts      id        from, to
+//	machines  by id        id                             unique in the registry; gone ones: id, app, sum
+//	          by address   address                        not gone; unique with peers and Flycast
+//	          by network   network, machine id            not gone
+//	          by place     app, metadata row, region, id  by app, app and region, metadata row
+//	metadata  id           app, sum                       a row for all machines of the app that have it
+//	pairs     by pair      app, sum of a pair, row        by metadata pair, and by process group
+//	apps      id           network, name
+//	peers     id           network, name
+//	          address      address
+//	flycast   id           address, which begins with the network
+//	          app          app, address
+//	networks  id           network
+//	          name         name
+//	regions   id           code
+//	rtts      id           from, to
 //
 // The machines of an app mostly have the same few metadata, release by release.
 // So metadata is a table of its own, in which each is kept and indexed once, and

@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"slices"
 	"unique"
 )
@@ -21,41 +22,64 @@ type metadataID struct {
 	sum uint64
 }
 
-// metadataKey begins the keys of the metadata rows of an app, and of the
-// machines that have that metadata.
 func metadataKey(app uint32, sum uint64) []byte {
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, 12), app)
 	return binary.BigEndian.AppendUint64(b, sum)
 }
 
-// pairKey begins the keys of the metadata rows of an app that have a pair. It
-// holds a sum of the pair, which is shorter than most pairs, so what is found by
-// it must be looked at again.
-func pairKey(app uint32, key, value string) []byte {
+// A posting says that a metadata row has a pair. It holds a sum of the pair,
+// which is shorter than most pairs, so what is found by it must be looked at
+// again.
+type posting struct {
+	pair uint64
+	row  *metadata
+}
+
+func (p posting) appendKey(_ order, b []byte) ([]byte, bool) {
+	b = append(pairKey(b, p.row.app, p.pair), 0, 0, 0, 0, 0, 0, 0, 0)
+	binary.BigEndian.PutUint64(b[len(b)-8:], p.row.sum)
+	return b, true
+}
+
+// pairKey appends what the keys of an app's rows that have a pair begin with.
+func pairKey(b []byte, app uint32, pair uint64) []byte {
+	b = binary.BigEndian.AppendUint32(append(b, byte(byPair)), app)
+	return binary.BigEndian.AppendUint64(b, pair)
+}
+
+// pairSum returns the sum of a pair, whatever case it is written in.
+func pairSum(key, value string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)
 	h.WriteString(Fold(key))
 	h.WriteByte(0)
 	h.WriteString(Fold(value))
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 20), app)
-	return binary.BigEndian.AppendUint64(b, h.Sum64())
+	return h.Sum64()
 }
 
-// has reports whether the row has a pair, compared in lower case.
-func (r *metadata) has(pair Pair) bool {
-	return slices.ContainsFunc(r.pairs, func(p Pair) bool { return samePair(p, pair) })
-}
-
-// pairsIndexer indexes a metadata row by each of its pairs.
-type pairsIndexer struct{ keyIndexer }
-
-func (pairsIndexer) FromObject(raw any) (bool, [][]byte, error) {
-	r := raw.(*metadata)
-	keys := make([][]byte, len(r.pairs))
-	for i, p := range r.pairs {
-		keys[i] = binary.BigEndian.AppendUint64(pairKey(r.app, p.Key, p.Value), r.sum)
+// postings returns those of rows.
+func postings(rows []*metadata) []posting {
+	var list []posting
+	for _, r := range rows {
+		for _, p := range r.pairs {
+			list = append(list, posting{pairSum(p.Key, p.Value), r})
+		}
 	}
-	return true, keys, nil
+	return list
+}
+
+// with yields the metadata rows of an app that have a pair, compared in lower
+// case.
+func (s *Snapshot) with(app uint32, key, value string) iter.Seq[*metadata] {
+	return func(yield func(*metadata) bool) {
+		want := Pair{key, value}
+		for p := range items[posting](s.txn, tPairs, pairKey(nil, app, pairSum(key, value))) {
+			has := slices.ContainsFunc(p.row.pairs, func(p Pair) bool { return samePair(p, want) })
+			if has && !yield(p.row) {
+				return
+			}
+		}
+	}
 }
 
 // share gives m, which is not gone, the metadata row of its app that says the
@@ -98,18 +122,25 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 		r.pairs[i].Key = unique.Make(r.pairs[i].Key).Value() // many apps use the same
 	}
 	w.metadata[id] = r
-	w.insert(tMetadata, r)
 	return r
 }
 
-// dropMetadata removes the rows, of those that machines have left, that no
-// machine has any more.
-func (w *writer) dropMetadata() {
+// writeMetadata writes the rows made, and removes those, of the ones that
+// machines have left, that no machine has any more. Machines are written.
+func (w *writer) writeMetadata() {
+	var before, after []*metadata
 	for id := range w.left {
-		if !hasMachines(w.txn, rowKey(nil, id)) {
-			w.remove(tMetadata, first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum)))
+		if !hasItems[*Machine](w.txn, tMachines, rowKey(nil, id)) {
+			r := first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum))
+			w.remove(tMetadata, r)
+			before = append(before, r)
 		}
 	}
+	for _, r := range w.metadata {
+		w.insert(tMetadata, r)
+		after = append(after, r)
+	}
+	writeMoves(w, tPairs, byPair, moves(byPair, postings(before), postings(after)))
 }
 
 func sumOf(pairs []Pair) uint64 {

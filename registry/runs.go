@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"encoding/binary"
 	"iter"
 	"slices"
 
@@ -10,127 +9,65 @@ import (
 )
 
 // An entry of a memdb index takes about 450 octets, most of them in channels
-// that tell of changes and that nobody here listens to. A machine is in four
-// orders, so machines are kept in runs: a row of the machines table is up to
-// maxRun neighbours in one order, and a machine takes about 12 octets in each.
+// that tell of changes and that nobody here listens to. Machines, which are in
+// four orders, and the pairs of their metadata are therefore kept in runs: a row
+// of their table is up to maxRun neighbours in one order, and one more takes
+// about 12 octets.
 
-// An order is one in which all machines are kept. It is the first octet of the
-// keys of its runs.
+// An order is one in which items are kept. It is the first octet of their keys.
 type order byte
 
-const (
-	byID      order = 'i' // id; gone ones: id, app, sum
-	byAddress order = 'a' // address, if not gone
-	byNetwork order = 'n' // network, id, if not gone
-	byPlace   order = 'p' // app, metadata row, region, id
-)
+// An item is what runs are made of.
+type item interface {
+	// appendKey appends the item's key in an order, and reports whether the item
+	// is in that order. Keys are unique and more than the order.
+	appendKey(o order, b []byte) ([]byte, bool)
+}
 
-var orders = [...]order{byID, byAddress, byNetwork, byPlace}
-
-// maxRun is the most machines that a run holds. Every change of a machine copies
-// a run in each order, 8 octets a machine; half the machines would mean twice
-// the rows.
+// maxRun is the most items that a run holds. Every change of an item copies a
+// run in each order, 8 octets for a machine; half the items would mean twice the
+// rows.
 const maxRun = 64
-
-// A run is a row of the machines table. It is not changed once written.
-type run struct {
-	// last is the key of the run. No machine in it has a higher one, and all
-	// machines of its order above that of the run before belong in it.
-	last     []byte
-	machines []*Machine
-}
-
-// end is the key of the last run of an order, above all keys of machines.
-func (o order) end() []byte { return []byte{byte(o) + 1} }
-
-// appendKey appends the key of m in an order, and reports whether m is in it.
-func (o order) appendKey(b []byte, m *Machine) ([]byte, bool) {
-	if m.Gone() && (o == byAddress || o == byNetwork) {
-		return b, false
-	}
-	switch o {
-	case byID:
-		if m.Gone() {
-			return goneKey(b, m.app, m.ID, m.sum), true
-		}
-		return machineKey(b, m.ID), true
-	case byAddress:
-		return addressKey(append(b, byte(o)), m.Address), true
-	case byNetwork:
-		return append(binary.BigEndian.AppendUint32(append(b, byte(o)), uint32(m.Network)), m.ID...), true
-	default:
-		return placeKey(b, m), true
-	}
-}
 
 // keyRoom is as long as nearly all keys. Those of gone machines may be longer.
 const keyRoom = 128
 
-// machineKey appends the key of the one machine of that id that is not gone.
-func machineKey(b []byte, id string) []byte {
-	return append(append(append(b, byte(byID)), id...), 0)
+// A run is a row of a table of items. It is not changed once written.
+type run[T item] struct {
+	// last is the key of the run. No item in it has a higher one, and all items
+	// of its order above that of the run before belong in it.
+	last  []byte
+	items []T
 }
 
-// goneKey appends the key of a gone machine. Its length tells where the id ends,
-// so it is no other's key whatever the id is made of.
-func goneKey(b []byte, app uint32, id string, sum uint64) []byte {
-	b = binary.BigEndian.AppendUint32(machineKey(b, id), app)
-	return binary.BigEndian.AppendUint64(b, sum)
-}
-
-// placeKey appends where a machine stands in its app. Gone machines, which have
-// no metadata row, stand in the region "".
-func placeKey(b []byte, m *Machine) []byte {
-	if m.Gone() {
-		return goneKey(regionKey(b, metadataID{m.app, 0}, ""), m.app, m.ID, m.sum)
+func (r *run[T]) order() order {
+	if len(r.last) == 1 { // the end of the order before
+		return order(r.last[0] - 1)
 	}
-	return append(regionKey(b, metadataID{m.app, m.sum}, m.Region), m.ID...)
+	return order(r.last[0])
 }
 
-// regionKey appends what the places of machines with that metadata in that
-// region begin with; rowKey, of those with that metadata; appPlaces, of those of
-// the app.
-func regionKey(b []byte, row metadataID, region string) []byte {
-	return append(append(rowKey(b, row), region...), 0)
-}
+// end is the key of the last run of an order, above all keys of items.
+func (o order) end() []byte { return []byte{byte(o) + 1} }
 
-func rowKey(b []byte, row metadataID) []byte {
-	return binary.BigEndian.AppendUint64(appPlaces(b, row.app), row.sum)
-}
-
-func appPlaces(b []byte, app uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(b, byte(byPlace)), app)
-}
-
-// search returns where the machine of that key is in the run, or belongs.
-func (r *run) search(machines []*Machine, key []byte) (int, bool) {
-	o := order(key[0])
-	var room [keyRoom]byte
-	low, high := 0, len(machines)
-	for low < high {
-		mid := (low + high) / 2
-		at, _ := o.appendKey(room[:0], machines[mid])
-		switch bytes.Compare(at, key) {
-		case -1:
-			low = mid + 1
-		case 1:
-			high = mid
-		default:
-			return mid, true
-		}
-	}
-	return low, false
+// search returns where in items the one of that key is, or belongs.
+func search[T item](items []T, key []byte) (int, bool) {
+	room := make([]byte, 0, keyRoom)
+	return slices.BinarySearchFunc(items, key, func(it T, key []byte) int {
+		at, _ := it.appendKey(order(key[0]), room)
+		return bytes.Compare(at, key)
+	})
 }
 
 // runs yields the runs of key's order from the one in which key belongs.
-func runs(txn *memdb.Txn, key []byte) iter.Seq[*run] {
-	return func(yield func(*run) bool) {
-		it, err := txn.LowerBound(tMachines, rowID, key)
+func runs[T item](txn *memdb.Txn, table string, key []byte) iter.Seq[*run[T]] {
+	return func(yield func(*run[T]) bool) {
+		it, err := txn.LowerBound(table, rowID, key)
 		if err != nil {
 			panic(err) // the schema has no such table
 		}
 		for raw := it.Next(); raw != nil; raw = it.Next() {
-			r := raw.(*run)
+			r := raw.(*run[T])
 			if r.order() != order(key[0]) || !yield(r) {
 				return
 			}
@@ -138,39 +75,31 @@ func runs(txn *memdb.Txn, key []byte) iter.Seq[*run] {
 	}
 }
 
-func (r *run) order() order {
-	if len(r.last) == 1 {
-		return order(r.last[0] - 1)
-	}
-	return order(r.last[0])
-}
-
-// machineAt returns the machine of that key, or nil.
-func machineAt(txn *memdb.Txn, key []byte) *Machine {
-	for r := range runs(txn, key) {
-		if i, ok := r.search(r.machines, key); ok {
-			return r.machines[i]
+// itemAt returns the item of that key.
+func itemAt[T item](txn *memdb.Txn, table string, key []byte) (it T, ok bool) {
+	for r := range runs[T](txn, table, key) {
+		if i, ok := search(r.items, key); ok {
+			return r.items[i], true
 		}
 		break
 	}
-	return nil
+	return it, false
 }
 
-// machines yields the machines whose keys begin with prefix, which is more than
-// the order, in the keys' order.
-func machines(txn *memdb.Txn, prefix []byte) iter.Seq[*Machine] {
-	return func(yield func(*Machine) bool) {
-		o := order(prefix[0])
-		var room [keyRoom]byte
+// items yields the items whose keys begin with prefix, which is more than the
+// order, in the keys' order.
+func items[T item](txn *memdb.Txn, table string, prefix []byte) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		room := make([]byte, 0, keyRoom)
 		start := -1
-		for r := range runs(txn, prefix) {
+		for r := range runs[T](txn, table, prefix) {
 			if start < 0 {
-				start, _ = r.search(r.machines, prefix)
+				start, _ = search(r.items, prefix)
 			} else {
 				start = 0
 			}
-			for _, m := range r.machines[start:] {
-				if key, _ := o.appendKey(room[:0], m); !bytes.HasPrefix(key, prefix) || !yield(m) {
+			for _, it := range r.items[start:] {
+				if key, _ := it.appendKey(order(prefix[0]), room); !bytes.HasPrefix(key, prefix) || !yield(it) {
 					return
 				}
 			}
@@ -178,127 +107,131 @@ func machines(txn *memdb.Txn, prefix []byte) iter.Seq[*Machine] {
 	}
 }
 
-// hasMachines reports whether the keys of any machines begin with prefix.
-func hasMachines(txn *memdb.Txn, prefix []byte) bool {
-	for range machines(txn, prefix) {
+// hasItems reports whether the keys of any items begin with prefix.
+func hasItems[T item](txn *memdb.Txn, table string, prefix []byte) bool {
+	for range items[T](txn, table, prefix) {
 		return true
 	}
 	return false
 }
 
-// A move is what becomes of one key: m stands there afterwards, or nobody.
-type move struct {
-	key []byte
-	m   *Machine
+// machineAt returns the machine of that key, or nil.
+func machineAt(txn *memdb.Txn, key []byte) *Machine {
+	m, _ := itemAt[*Machine](txn, tMachines, key)
+	return m
 }
 
-// moves returns what changes in one order, by key.
-func moves(o order, changes []Change[Machine]) []move {
-	list := make([]move, 0, len(changes))
+// machines yields the machines whose keys begin with prefix.
+func machines(txn *memdb.Txn, prefix []byte) iter.Seq[*Machine] {
+	return items[*Machine](txn, tMachines, prefix)
+}
+
+// A move is what becomes of one key.
+type move[T item] struct {
+	key  []byte
+	item T
+	put  bool // item stands there afterwards; else nothing
+}
+
+// moves returns what changes in one order, by key, when the items of before
+// leave and those of after come.
+func moves[T item](o order, before, after []T) []move[T] {
+	list := make([]move[T], 0, len(before)+len(after))
 	var room []byte // for keys, many at a time
-	key := func(m *Machine) ([]byte, bool) {
+	note := func(it T, put bool) {
 		if cap(room)-len(room) < keyRoom {
-			room = make([]byte, 0, max(keyRoom, min(len(changes)*keyRoom/4, 1<<16)))
+			room = make([]byte, 0, min((len(before)+len(after)-len(list))*keyRoom, 1<<16))
 		}
 		start := len(room)
-		b, ok := o.appendKey(room[start:start:cap(room)], m)
-		if start+len(b) <= cap(room) {
-			room = room[:start+len(b)]
+		key, ok := it.appendKey(o, room[start:start])
+		if start+len(key) <= cap(room) {
+			room = room[:start+len(key)]
 		}
-		return slices.Clip(b), ok
+		if ok {
+			list = append(list, move[T]{slices.Clip(key), it, put})
+		}
 	}
-	for _, ch := range changes {
-		var before []byte
-		var was bool
-		if ch.Before != nil {
-			before, was = key(ch.Before)
-		}
-		if ch.After != nil {
-			after, is := key(ch.After)
-			if is {
-				list = append(list, move{after, ch.After})
+	for _, it := range before {
+		note(it, false)
+	}
+	for _, it := range after {
+		note(it, true)
+	}
+	slices.SortFunc(list, func(a, b move[T]) int {
+		c := bytes.Compare(a.key, b.key)
+		if c == 0 && a.put != b.put {
+			c = 1 // of two at one key, the one that comes counts
+			if b.put {
+				c = -1
 			}
-			was = was && !(is && bytes.Equal(before, after))
 		}
-		if was {
-			list = append(list, move{before, nil})
+		return c
+	})
+	out := list[:0]
+	for i, mv := range list {
+		if i+1 == len(list) || !bytes.Equal(mv.key, list[i+1].key) {
+			out = append(out, mv)
 		}
 	}
-	// Of two at one key, the one that stands there is the last.
-	slices.SortFunc(list, func(a, b move) int {
-		if c := bytes.Compare(a.key, b.key); c != 0 || (a.m == nil) == (b.m == nil) {
-			return c
-		} else if a.m == nil {
-			return -1
-		}
-		return 1
-	})
-	return list
+	return out
 }
 
-// writeMachines moves machines in one order.
-func (w *writer) writeMachines(o order, list []move) {
+// writeMoves writes the moves in one order.
+func writeMoves[T item](w *writer, table string, o order, list []move[T]) {
 	for len(list) > 0 {
-		old := &run{last: o.end()} // unless there is one
-		for r := range runs(w.old.txn, list[0].key) {
+		old := &run[T]{last: o.end()} // unless there is one
+		for r := range runs[T](w.old.txn, table, list[0].key) {
 			old = r
 			break
 		}
-		n := len(list)
-		if len(old.last) > 1 {
-			n, _ = slices.BinarySearchFunc(list, old.last, func(m move, last []byte) int {
-				if bytes.Compare(m.key, last) <= 0 {
-					return -1
-				}
-				return 1
-			})
-		}
-		w.writeRun(o, old, merged(old, list[:n]))
+		n, _ := slices.BinarySearchFunc(list, old.last, func(mv move[T], last []byte) int {
+			if bytes.Compare(mv.key, last) <= 0 {
+				return -1
+			}
+			return 1
+		})
+		writeRun(w, table, o, old, merged(old.items, list[:n]))
 		list = list[n:]
 	}
 }
 
-// merged returns the machines of a run after the moves.
-func merged(r *run, list []move) []*Machine {
-	out := make([]*Machine, 0, len(r.machines)+len(list))
-	rest := r.machines
-	for i, mv := range list {
-		at, found := r.search(rest, mv.key)
+// merged returns the items of a run after the moves.
+func merged[T item](rest []T, list []move[T]) []T {
+	out := make([]T, 0, len(rest)+len(list))
+	for _, mv := range list {
+		at, found := search(rest, mv.key)
 		out = append(out, rest[:at]...)
 		rest = rest[at:]
 		if found {
 			rest = rest[1:]
 		}
-		if mv.m != nil && !(i+1 < len(list) && bytes.Equal(list[i+1].key, mv.key)) {
-			out = append(out, mv.m)
+		if mv.put {
+			out = append(out, mv.item)
 		}
 	}
 	return append(out, rest...)
 }
 
-// writeRun writes machines in the place of old, in as many runs as it takes. A
-// run that shrinks is not joined with its neighbours: it costs no more than
-// before.
-func (w *writer) writeRun(o order, old *run, machines []*Machine) {
-	if len(machines) == 0 {
-		if len(old.machines) > 0 {
-			w.remove(tMachines, old)
+// writeRun writes items in the place of old, in as many runs as it takes. A run
+// that shrinks is not joined with its neighbours: it costs no more than before.
+func writeRun[T item](w *writer, table string, o order, old *run[T], items []T) {
+	if len(items) == 0 {
+		if len(old.items) > 0 {
+			w.remove(table, old)
 		}
 		return
 	}
+	const fill = maxRun * 3 / 4 // with room to grow
 	n := 1
-	if len(machines) > maxRun {
-		n = (len(machines) + maxRun*3/4 - 1) / (maxRun * 3 / 4) // with room to grow
+	if len(items) > maxRun {
+		n = (len(items) + fill - 1) / fill
 	}
 	for i := range n {
-		part := machines[len(machines)*i/n : len(machines)*(i+1)/n]
-		r := &run{last: old.last, machines: slices.Clip(part)}
-		if n > 1 {
-			r.machines = slices.Clone(part)
-		}
+		part := slices.Clone(items[len(items)*i/n : len(items)*(i+1)/n])
+		r := &run[T]{old.last, slices.Clip(part)}
 		if i < n-1 {
-			r.last, _ = o.appendKey(nil, part[len(part)-1])
+			r.last, _ = part[len(part)-1].appendKey(o, nil)
 		}
-		w.insert(tMachines, r)
+		w.insert(table, r)
 	}
 }

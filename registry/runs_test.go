@@ -11,17 +11,17 @@ import (
 func checkRuns(t testing.TB, s *Snapshot) (rows int) {
 	t.Helper()
 	before := []byte{}
-	for r := range all[run](s.txn, tMachines, rowID, nil) {
+	for r := range all[run[*Machine]](s.txn, tMachines, rowID, nil) {
 		rows++
-		if len(r.machines) == 0 || len(r.machines) > maxRun {
-			t.Errorf("run %x has %d machines", r.last, len(r.machines))
+		if len(r.items) == 0 || len(r.items) > maxRun {
+			t.Errorf("run %x has %d items", r.last, len(r.items))
 		}
 		if bytes.Compare(before, r.last) >= 0 {
 			t.Errorf("run %x comes after %x", r.last, before)
 		}
 		at := before
-		for _, m := range r.machines {
-			key, ok := r.order().appendKey(nil, m)
+		for _, m := range r.items {
+			key, ok := m.appendKey(r.order(), nil)
 			if !ok || bytes.Compare(key, at) <= 0 || bytes.Compare(key, r.last) > 0 {
 				t.Errorf("%v at %x does not belong after %x in run %x", m, key, at, r.last)
 			}

@@ -18,10 +18,10 @@ const (
 	tRegions  = "regions"
 	tRTTs     = "rtts"
 	tMetadata = "metadata"
+	tPairs    = "pairs"
 
 	rowID      = "id" // memdb's name for the primary key
 	rowAddress = "address"
-	rowPair    = "pair"
 	rowApp     = "app"
 	rowName    = "name"
 )
@@ -39,12 +39,10 @@ func (n *network) known() bool { return n.objects > 0 || n.Name != "" }
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		tMachines: table(tMachines, index(rowID, func(r *run) []byte { return r.last })),
-		tMetadata: table(tMetadata,
-			index(rowID, func(r *metadata) []byte { return metadataKey(r.app, r.sum) }),
-			&memdb.IndexSchema{Name: rowPair, Unique: true, AllowMissing: true, Indexer: pairsIndexer{}},
-		),
-		tApps: table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
+		tMachines: table(tMachines, index(rowID, func(r *run[*Machine]) []byte { return r.last })),
+		tMetadata: table(tMetadata, index(rowID, func(r *metadata) []byte { return metadataKey(r.app, r.sum) })),
+		tPairs:    table(tPairs, index(rowID, func(r *run[posting]) []byte { return r.last })),
+		tApps:     table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
 		tPeers: table(tPeers,
 			index(rowID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
 			index(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) }),

@@ -34,7 +34,7 @@ type Stats struct {
 const numStates = len(States)
 
 // Total returns the number of machines in all states, gone ones included.
-func (s *Stats) Total() int {
+func (s Stats) Total() int {
 	n := 0
 	for _, m := range s.Machines {
 		n += m
@@ -97,7 +97,7 @@ func (s *Snapshot) App(n Network, name string) *App {
 // Machines yields the machines of a, gone ones included, by id.
 func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		machines(s.txn, appPlaces(nil, a.number))(add)
+		machines(s.txn, placesOf(nil, a.number))(add)
 	})
 }
 
@@ -136,7 +136,7 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 			return
 		}
 		for _, key := range groupKeys {
-			for r := range all[metadata](s.txn, tMetadata, rowPair, pairKey(a.number, key, group)) {
+			for r := range s.with(a.number, key, group) {
 				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
 					machines(s.txn, rowKey(nil, r.metadataID))(add)
 				}
@@ -149,10 +149,8 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 // in lower case, and are not gone, by id.
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		for r := range all[metadata](s.txn, tMetadata, rowPair, pairKey(a.number, key, value)) {
-			if r.has(Pair{key, value}) {
-				machines(s.txn, rowKey(nil, r.metadataID))(add)
-			}
+		for r := range s.with(a.number, key, value) {
+			machines(s.txn, rowKey(nil, r.metadataID))(add)
 		}
 	})
 }

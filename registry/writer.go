@@ -37,17 +37,23 @@ func (w *writer) write(c *Changes) {
 			w.stats.Apps++
 		}
 	}
+	before, after := make([]*Machine, 0, len(c.Machines)), make([]*Machine, 0, len(c.Machines))
 	for _, ch := range c.Machines {
+		if ch.Before != nil {
+			before = append(before, ch.Before)
+		}
 		if m := ch.After; m != nil {
+			after = append(after, m)
 			if !m.Gone() {
 				w.share(m, ch.Before)
 			}
 			w.stats.Machines[stateIndex(m.State)]++
 		}
 	}
-	for _, o := range orders {
-		w.writeMachines(o, moves(o, c.Machines))
+	for _, o := range machineOrders {
+		writeMoves(w, tMachines, o, moves(o, before, after))
 	}
+	w.writeMetadata()
 	for _, ch := range c.Peers {
 		if ch.After != nil {
 			w.insert(tPeers, ch.After)
@@ -62,7 +68,6 @@ func (w *writer) write(c *Changes) {
 			w.stats.Flycast++
 		}
 	}
-	w.dropMetadata()
 	w.writeNetworks(c)
 }
 
