@@ -4,12 +4,10 @@ package netns
 
 import (
 	"bufio"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -92,26 +90,6 @@ func TestWhoAsks(t *testing.T) {
 	}
 }
 
-// reach returns when datagrams to an address that was just added reach it: the
-// system puts it among its local routes some moments later.
-func reach(t testing.TB, addr string) {
-	t.Helper()
-	lc := net.ListenConfig{Control: freebind}
-	conn, err := lc.ListenPacket(t.Context(), "udp", net.JoinHostPort(addr, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for range 500 {
-		conn.WriteTo([]byte{0}, conn.LocalAddr()) // or there is no route yet
-		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		if _, _, err := conn.ReadFrom(make([]byte, 1)); err == nil {
-			return
-		}
-	}
-	t.Fatalf("nothing reaches %s", addr)
-}
-
 // A server may start before its address is there.
 func TestAnAddressMayArriveLater(t *testing.T) {
 	late := []string{"2001:db8::53", "192.0.2.53"}
@@ -121,7 +99,9 @@ func TestAnAddressMayArriveLater(t *testing.T) {
 		if err := ip("addr add " + prefix.String() + " dev lo"); err != nil {
 			t.Fatal(err)
 		}
-		reach(t, addr)
+		if err := reach(addr); err != nil {
+			t.Fatal(err)
+		}
 		for _, network := range []string{"udp", "tcp"} {
 			if got := outcome(exchange(t, dial(t, network, addr, addr), dns.TypeAAAA, "web.internal")); got != "REFUSED" {
 				t.Errorf("at %s over %s: %s, want REFUSED, from a client without a network", addr, network, got)

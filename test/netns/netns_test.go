@@ -89,16 +89,22 @@ const (
 // furnish makes the namespace one in which every 6PN address is here, fdaa::3
 // is on an interface, and fdaa::3 is the one to ask for names.
 func furnish() error {
+	if err := ip("link set lo up"); err != nil {
+		return err
+	}
+	for _, addr := range []string{server, machine, laptop} {
+		if err := ip("-6 addr add " + addr + "/128 dev lo nodad"); err != nil {
+			return err
+		}
+		if err := reach(addr); err != nil {
+			return err
+		}
+	}
 	for _, args := range []string{
-		"link set lo up",
-		"-6 addr add " + server + "/128 dev lo nodad", // without, it is of use only some moments later
-		"-6 addr add " + machine + "/128 dev lo nodad",
-		"-6 addr add " + laptop + "/128 dev lo nodad",
-		"-6 route add local fdaa::/16 dev lo src " + machine,
-		// The system would ask itself from the address asked.
-		"-6 route del local " + server + " dev lo table local",
+		"add local fdaa::/16 dev lo src " + machine,
+		"del local " + server + " dev lo table local", // with it, the system would ask itself from fdaa::3
 	} {
-		if err := ip(args); err != nil {
+		if err := ip("-6 route " + args); err != nil {
 			return err
 		}
 	}
@@ -121,6 +127,25 @@ func ip(args string) error {
 		return fmt.Errorf("ip %s: %w: %s", args, err, out)
 	}
 	return nil
+}
+
+// reach returns when datagrams to an address that was just added reach it: the
+// system puts it among its local routes some moments later.
+func reach(addr string) error {
+	lc := net.ListenConfig{Control: freebind}
+	conn, err := lc.ListenPacket(context.Background(), "udp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for range 500 {
+		conn.WriteTo([]byte{0}, conn.LocalAddr()) // or there is no route yet
+		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, _, err := conn.ReadFrom(make([]byte, 1)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing reaches %s", addr)
 }
 
 // replace lets the file at path have other text, for this process and those it
