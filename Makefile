@@ -7,7 +7,7 @@ STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test check lint soak fuzz netns bench bench-peers
+.PHONY: help build run test check lint soak fuzz netns bench bench-peers bench-scale bench-report
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,19 @@ soak: ## what takes too long for CI; write the result down in docs/soak.md
 	@$(call step,$(GO) test -timeout 0 -count 1 -run Random ./resolver -packets $(PACKETS))
 	@$(call step,$(GO) test -timeout 0 -count $(ROUNDS) -race -shuffle on ./registry/... ./zone/... ./resolver/...)
 	@$(MAKE) --no-print-directory fuzz
+
+bench: ## the benchmarks beside the code
+	$(GO) test -run '^$$' -bench . $(PKGS)
+
+bench-peers: ## other DNS servers side by side; writes bench/RESULTS.md
+	@command -v knotd nsd named pdns_server >/dev/null || echo "missing servers come with: apt-get install knot nsd bind9 pdns-server pdns-backend-bind"
+	$(GO) run ./bench/cmd/peers --install-coredns
+
+bench-scale: ## a million machines: memory, updates, what updates cost queries
+	$(GO) run ./bench/cmd/scale
+
+bench-report: ## bench/RESULTS.md and its chart again, from the saved figures
+	$(GO) run ./bench/cmd/peers report bench/results/*.json
 
 # step shows a command, runs it, and says how long it took.
 step = printf '\n$$ %s\n' "$(subst ",\",$(1))"; begun=$$(date +%s); $(1) && echo "took $$(($$(date +%s) - begun)) s"
