@@ -5,9 +5,10 @@
 //	load       the generator: sends queries, checks and times the responses
 //	echo       a server that does nothing but move datagrams: the limit
 //	peers      servers side by side, and the report of what each one costs
+//	scale      a large registry: memory, updates, and what queries feel of them
 //	mapdns     a server as one writes it in an afternoon: the other mark
 //	dnsload    load as a command
-//	cmd/…      thin commands over these: dataset, dnsload, peers
+//	cmd/…      thin commands over these: dataset, dnsload, peers, scale
 //
 // Nothing outside bench imports anything below it, but that internaldns bench is
 // the command of dnsload.

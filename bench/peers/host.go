@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describeHost returns what the kernel says of the machine.
-func describeHost() Host {
+// DescribeHost returns what the kernel says of the machine.
+func DescribeHost() Host {
 	h := Host{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Memory: kilobytes("/proc/meminfo", "MemTotal:") << 10, Go: runtime.Version()}
 	if model := lineOf("/proc/cpuinfo", "model name", ":"); model != "" {
 		h.CPU = model

@@ -43,7 +43,7 @@ func (r *Runner) Run(ctx context.Context) (*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 
-	rec := &Record{Date: r.began, Plan: r.Plan, Host: describeHost()}
+	rec := &Record{Date: r.began, Plan: r.Plan, Host: DescribeHost()}
 	if r.Tools.Echo == "" && r.Tools.EchoErr != nil {
 		rec.Notes = append(rec.Notes, fmt.Sprintf("The echo is the one in Go: %v.", r.Tools.EchoErr))
 	}

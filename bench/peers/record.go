@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/internaldns/internaldns/bench/load"
+	"github.com/internaldns/internaldns/bench/scale"
 )
 
 // Record is what a run saves: raw figures, from which every table is made.
@@ -24,6 +26,8 @@ type Record struct {
 	Series  []Series      `json:"series"`
 	// Overload has an entry for each server, way of overloading it, and round.
 	Overload []Overload `json:"overload,omitempty"`
+	// Scale is what cmd/scale saved, which measures nothing else.
+	Scale *scale.Record `json:"scale,omitempty"`
 	// Notes are what a reader must know to judge the figures.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -140,9 +144,18 @@ func (all *Record) merge(r *Record) {
 	if r.Host != all.Host {
 		all.Notes = append(all.Notes, fmt.Sprintf("Runs of different machines are mixed here: %+v and %+v.", all.Host, r.Host))
 	}
+	if r.Scale != nil {
+		all.Scale = r.Scale
+	}
+	if len(r.Servers) == 0 {
+		return // of cmd/scale, whose section says its own date and commit
+	}
+	if len(all.Servers) == 0 {
+		all.Took, all.Command = 0, ""
+	}
 	all.Date, all.Commit, all.Host, all.Plan = r.Date, r.Commit, r.Host, r.Plan
 	all.Took += r.Took
-	all.Command += "\n" + r.Command
+	all.Command = strings.TrimPrefix(all.Command+"\n"+r.Command, "\n")
 	all.Notes = append(all.Notes, r.Notes...)
 	all.Servers = replace(all.Servers, r.Servers, func(s Server) string { return s.Name })
 	all.Series = replace(all.Series, r.Series, func(s Series) string { return s.Key })

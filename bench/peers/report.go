@@ -21,6 +21,11 @@ func (r *Record) WriteReport(w io.Writer) error {
 	}
 	p.costs(r)
 	p.overload(r)
+	if r.Scale != nil {
+		if err := r.Scale.WriteMarkdown(p); err != nil {
+			return err
+		}
+	}
 	p.servers(r)
 	p.notes(r)
 	_, err := io.WriteString(w, p.String())

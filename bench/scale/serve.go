@@ -1,0 +1,222 @@
+//go:build linux
+
+package scale
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"time"
+
+	"github.com/internaldns/internaldns/bench/dataset"
+	"github.com/internaldns/internaldns/bench/load"
+	"github.com/internaldns/internaldns/registry"
+)
+
+// Questions are what the server is asked, at a constant rate. They are made
+// from a seed, so that another process can make them.
+type Questions struct {
+	Server   netip.AddrPort `json:"server"`
+	Seed     uint64         `json:"seed"`
+	Shape    dataset.Shape  `json:"shape"`
+	Count    int            `json:"count"` // before they repeat
+	Rate     float64        `json:"rate"`
+	Duration time.Duration  `json:"duration_ns"`
+}
+
+// warmup comes before each measured time.
+const warmup = 200 * time.Millisecond
+
+// queries returns the questions as queries that know the right answer.
+func (q *Questions) queries() ([]dataset.Query, error) {
+	d, err := dataset.New(q.Seed, q.Shape)
+	if err != nil {
+		return nil, err
+	}
+	return d.Queries(dataset.DefaultTraffic(q.Count))
+}
+
+// A Generator asks the same questions again and again, and remembers them.
+type Generator struct {
+	made    Questions
+	queries []dataset.Query
+}
+
+// Ask asks from this process.
+func (g *Generator) Ask(ctx context.Context, q Questions) (load.Result, error) {
+	if key := (Questions{Seed: q.Seed, Shape: q.Shape, Count: q.Count}); g.queries == nil || key != g.made {
+		var err error
+		if g.queries, err = q.queries(); err != nil {
+			return load.Result{}, err
+		}
+		g.made = key
+	}
+	return load.Run(ctx, load.Options{Server: q.Server, Queries: g.queries, Rate: q.Rate, Warmup: warmup, Duration: q.Duration})
+}
+
+// Round is the server asked once, of an idle registry or a changing one.
+type Round struct {
+	Setting  Setting     `json:"setting"`
+	Round    int         `json:"round"`
+	Updating *Updating   `json:"updating,omitempty"` // nil if idle
+	Queries  load.Result `json:"queries"`
+	GC       Collected   `json:"gc"`
+	// Memory is as the round ended.
+	Memory Memory `json:"memory"`
+}
+
+// Updating is what became of updates that fell due at a constant rate.
+type Updating struct {
+	Updates int `json:"updates"`
+	Commits int `json:"commits"`
+	// Late counts the updates that were due and not applied when the round ended.
+	Late int `json:"late"`
+	// Latency is from when an update was due until it was seen.
+	Latency Latency       `json:"latency"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// serveRounds asks an idle registry and a changing one in turn, with each
+// setting of the collector. picks must be of apps that are not asked for.
+func (r *Runner) serveRounds(ctx context.Context, w *world, picks []pick, q Questions) (rounds []Round, err error) {
+	addr, stop, err := w.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if e := stop(); err == nil {
+			err = e
+		}
+	}()
+	q.Server = addr
+	for _, s := range r.Plan.Settings {
+		restore := s.apply()
+		for n := range r.Plan.Rounds {
+			for _, updating := range []bool{false, true} {
+				round, err := r.serveOnce(ctx, w, picks, q, updating)
+				if err != nil {
+					restore()
+					return rounds, err
+				}
+				round.Setting, round.Round = s, n
+				rounds = append(rounds, round)
+				r.say("  GOGC %v, round %d, %s", s, n+1, round.String())
+			}
+		}
+		restore()
+	}
+	return rounds, nil
+}
+
+// apply sets the collector so, after a collection, until restore is called.
+func (s Setting) apply() (restore func()) {
+	settled()
+	limit := int64(-1) // leaves it
+	if s.Limit > 0 {
+		limit = int64(s.Limit * float64(inUse()))
+	}
+	oldPercent, oldLimit := debug.SetGCPercent(s.Percent), debug.SetMemoryLimit(limit)
+	return func() {
+		debug.SetGCPercent(oldPercent)
+		debug.SetMemoryLimit(oldLimit)
+	}
+}
+
+// inUse returns what GOMEMLIMIT limits, in octets.
+func inUse() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64() - s[1].Value.Uint64()
+}
+
+func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questions, updating bool) (Round, error) {
+	resetPeak()
+	collected := readCollector()
+	done, stop := make(chan error, 1), make(chan struct{})
+	var round Round
+	if updating {
+		round.Updating = new(Updating)
+		go func() { done <- w.updateAtRate(stop, picks, r.Plan.Rate, round.Updating) }()
+	} else {
+		done <- nil
+	}
+	var err error
+	round.Queries, err = r.Ask(ctx, q)
+	close(stop)
+	if e := <-done; err == nil {
+		err = e
+	}
+	if err != nil {
+		return round, err
+	}
+	round.GC, round.Memory = readCollector().since(collected), memory()
+	if res := &round.Queries; res.Wrong > 0 || res.Answered == 0 {
+		return round, fmt.Errorf("%d of %d responses were wrong:\n%s", res.Wrong, res.Answered, strings.Join(res.Wrongs, "\n"))
+	}
+	if updating {
+		err = allShown(w.publisher, picks)
+	}
+	return round, err
+}
+
+func (r *Round) String() string {
+	text := fmt.Sprintf("idle: p99 %s", short(r.Queries.Latency.P99))
+	if u := r.Updating; u != nil {
+		text = fmt.Sprintf("updating: p99 %s; %s updates in %s commits, p99 %s", short(r.Queries.Latency.P99),
+			thousands(u.Updates), thousands(u.Commits), short(u.Latency.P99))
+	}
+	return fmt.Sprintf("%s; %d collections", text, r.GC.Cycles)
+}
+
+// mostAtOnce bounds the updates in one commit: a source that has fallen behind
+// takes that many at a time.
+const mostAtOnce = 1000
+
+// updateAtRate flips machines' states as they fall due, at a constant rate,
+// until stop is closed: each as soon as it is due, and those that fell due while
+// others were applied together.
+func (w *world) updateAtRate(stop <-chan struct{}, picks []pick, rate float64, u *Updating) error {
+	var (
+		k      = newAsker()
+		took   []time.Duration
+		events []registry.Event
+		begun  = time.Now()
+		most   = min(mostAtOnce, len(picks))
+	)
+	dueAt := func(i int) time.Duration { return time.Duration(float64(i) / rate * float64(time.Second)) }
+	for {
+		now := time.Since(begun)
+		due := int(now.Seconds()*rate) + 1 - u.Updates
+		select {
+		case <-stop:
+			u.Late, u.Latency, u.Elapsed = max(0, due), latency(took), now
+			return nil
+		default:
+		}
+		if due <= 0 {
+			time.Sleep(dueAt(u.Updates) - now)
+			continue
+		}
+		events = events[:0]
+		var last *pick
+		for i := range min(due, most) {
+			last = &picks[(u.Updates+i)%len(picks)]
+			events = append(events, last.update(FlipState))
+		}
+		if _, err := w.store.Apply(events); err != nil {
+			return err
+		}
+		if err := last.shown(k.ask(w.publisher, last.query)); err != nil {
+			return err
+		}
+		now = time.Since(begun)
+		for i := range events {
+			took = append(took, now-dueAt(u.Updates+i))
+		}
+		u.Updates += len(events)
+		u.Commits++
+	}
+}
