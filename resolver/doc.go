@@ -25,7 +25,7 @@
 // are answered, the kernel drops them at the full socket buffer: nothing queues
 // here.
 //
-// On systems without recvmmsg a batch is one datagram (udp_other.go).
+// On systems without recvmmsg a batch is one datagram (batch_other.go).
 //
 // # One TCP connection
 //

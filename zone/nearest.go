@@ -35,7 +35,7 @@ type ranked struct {
 // decimal, from 1, without a leading zero. As many digits as fit a label are
 // allowed; N stops growing where it is more than any app has machines.
 func topCount(label []byte) int {
-	const plenty = 1 << 40
+	const plenty = 1 << 27 // times 10 is an int32 still
 	if len(label) < 4 || string(label[:3]) != "top" || label[3] == '0' {
 		return 0
 	}
