@@ -102,8 +102,8 @@ func DefaultPlan() Plan {
 		AppUpdates: 10_000,
 		Rate:       5_000,
 		QueryRate:  20_000,
-		Duration:   2 * time.Second,
-		Rounds:     5,
+		Duration:   time.Second,
+		Rounds:     7,
 		Settings:   []Setting{{Percent: 100}, {Percent: 50}, {Percent: 25}, {Percent: -1, Limit: 1.3}},
 		Seed:       1,
 	}
@@ -184,7 +184,7 @@ func (p *Plan) Estimate() Estimate {
 	for _, n := range p.Smaller {
 		machines += n
 	}
-	rounds := time.Duration(2 * p.Rounds * len(p.Settings))
+	rounds := time.Duration(p.Rounds * (1 + 2*len(p.Settings)))
 	t := time.Duration(machines)*loadPerMachine + time.Duration(p.Machines)*deletePerMachine +
 		time.Duration(2*p.Updates*(1+len(p.Smaller))+2*p.AppUpdates*len(p.BigApps))*onePerUpdate +
 		time.Duration(len(p.Batches))*p.Duration + rounds*(p.Duration+warmup+200*time.Millisecond)

@@ -15,7 +15,7 @@ type Record struct {
 	Loads   []Load    `json:"loads"`
 	Updates []Updates `json:"updates"`
 	Rates   []Rate    `json:"rates"`
-	// Rounds are in pairs: idle, then updating.
+	// Rounds are in turn: idle, changing, and collecting if it is measured.
 	Rounds    []Round    `json:"rounds"`
 	Apps      []AppRun   `json:"apps"`
 	Deletions []Deletion `json:"deletions"`

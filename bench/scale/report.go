@@ -181,11 +181,14 @@ func (r *Record) rateTable() table {
 // Serving is what updates and a setting of the collector did to queries.
 type Serving struct {
 	Setting Setting
+	State   State
 	Rounds  int
-	// Idle and Updating are medians of the rounds' p99.
-	Idle, Updating time.Duration
-	// Ratio is the median of the ratios of each round's pair; Worst the greatest.
-	Ratio, Worst float64
+	// Idle and Changing are medians of the rounds' p99.
+	Idle, Changing time.Duration
+	// Ratio is the median of the ratios of each round to the idle one before
+	// it. Quiet is that of the best round to the best idle one: of what is left
+	// where other programs disturb most rounds.
+	Ratio, Quiet float64
 	Seen         time.Duration // median of the updates' p99
 	PerCommit    float64
 	PerSecond    float64
@@ -195,55 +198,61 @@ type Serving struct {
 	Peak         uint64 // the most that was resident
 }
 
-// serving returns the rounds of each setting as one row, in the plan's order.
+// serving returns the rounds of each setting and state as one row, in the
+// plan's order.
 func (r *Record) serving() (rows []Serving) {
 	for _, s := range r.Plan.Settings {
-		row := Serving{Setting: s}
-		var idle, updating, seen, ratios []float64
-		var before float64
-		updates, commits := 0, 0
-		var pauses []float64
-		for i := range r.Rounds {
-			x := &r.Rounds[i]
-			if x.Setting != s {
-				continue
-			}
-			p99 := float64(x.Queries.Latency.P99)
-			row.Lost += x.Queries.Lost
-			row.Peak = max(row.Peak, x.Memory.Peak)
-			if x.Updating == nil {
-				before = p99
-				idle = append(idle, p99)
-				continue
-			}
-			row.Rounds++
-			updating = append(updating, p99)
-			ratios = append(ratios, p99/before)
-			seen = append(seen, float64(x.Updating.Latency.P99))
-			updates += x.Updating.Updates
-			commits += x.Updating.Commits
-			row.Elapsed += x.Updating.Elapsed
-			row.GC.Cycles += x.GC.Cycles
-			row.GC.Pauses += x.GC.Pauses
-			row.GC.CPU += x.GC.CPU
-			row.GC.Max = max(row.GC.Max, x.GC.Max)
-			if x.GC.Pauses > 0 {
-				pauses = append(pauses, float64(x.GC.P50))
+		for _, state := range []State{Changing, Collecting} {
+			if row := r.servingRow(s, state); row.Rounds > 0 {
+				rows = append(rows, row)
 			}
 		}
-		if row.Rounds == 0 {
-			continue
-		}
-		row.Idle, row.Updating, row.Seen = time.Duration(median(idle)), time.Duration(median(updating)), time.Duration(median(seen))
-		row.Ratio, row.Worst = median(ratios), slices.Max(ratios)
-		row.PerCommit = float64(updates) / float64(max(1, commits))
-		row.PerSecond = float64(updates) / row.Elapsed.Seconds()
-		if len(pauses) > 0 {
-			row.GC.P50 = time.Duration(median(pauses))
-		}
-		rows = append(rows, row)
 	}
 	return rows
+}
+
+func (r *Record) servingRow(s Setting, state State) Serving {
+	row := Serving{Setting: s, State: state}
+	var idle, changing, seen, ratios, pauses []float64
+	updates, commits := 0, 0
+	for i := range r.Rounds {
+		x := &r.Rounds[i]
+		if x.Setting != s {
+			continue
+		}
+		p99 := float64(x.Queries.Latency.P99)
+		if x.State == Idle {
+			idle = append(idle, p99)
+		}
+		if x.State != state {
+			continue
+		}
+		row.Rounds++
+		row.Lost += x.Queries.Lost
+		row.Peak = max(row.Peak, x.Memory.Peak)
+		changing = append(changing, p99)
+		ratios = append(ratios, p99/idle[len(idle)-1])
+		seen = append(seen, float64(x.Updating.Latency.P99))
+		updates += x.Updating.Updates
+		commits += x.Updating.Commits
+		row.Elapsed += x.Updating.Elapsed
+		row.GC.Cycles += x.GC.Cycles
+		row.GC.Pauses += x.GC.Pauses
+		row.GC.CPU += x.GC.CPU
+		row.GC.Max = max(row.GC.Max, x.GC.Max)
+		if x.GC.Pauses > 0 {
+			pauses = append(pauses, float64(x.GC.P50))
+		}
+	}
+	if row.Rounds == 0 {
+		return row
+	}
+	row.Idle, row.Changing, row.Seen = time.Duration(median(idle)), time.Duration(median(changing)), time.Duration(median(seen))
+	row.Ratio, row.Quiet = median(ratios), slices.Min(changing)/slices.Min(idle)
+	row.PerCommit = float64(updates) / float64(max(1, commits))
+	row.PerSecond = float64(updates) / row.Elapsed.Seconds()
+	row.GC.P50 = time.Duration(median(pauses))
+	return row
 }
 
 func median(all []float64) float64 {
@@ -259,14 +268,19 @@ func (r *Record) roundTable() table {
 	t := table{
 		title: "Queries while facts change",
 		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
-			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading). Medians of the rounds; updates are seen\n"+
-			"from when they were due; collections and their CPU are of all changing rounds together.",
+			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *collecting* has one collection after\n"+
+			"another. Medians of the rounds; *quietest* compares the best round with the best idle one. Updates are seen from when they were due.\n"+
+			"Collections and their CPU are of all such rounds together.",
 			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration)),
-		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "worst", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "their CPU", "peak"},
+		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "their CPU", "peak"},
 	}
 	for _, x := range r.serving() {
+		setting := x.Setting.String()
+		if x.State == Collecting {
+			setting += ", collecting"
+		}
 		t.rows = append(t.rows, []string{
-			x.Setting.String(), short(x.Idle), short(x.Updating), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Worst),
+			setting, short(x.Idle), short(x.Changing), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Quiet),
 			thousands(int(x.PerSecond)), fmt.Sprintf("%.1f", x.PerCommit), short(x.Seen), fmt.Sprint(x.Lost),
 			fmt.Sprint(x.GC.Cycles), short(x.GC.P50), short(x.GC.Max), fmt.Sprintf("%.0f %%", 100*x.GC.CPU.Seconds()/x.Elapsed.Seconds()), octets(x.Peak),
 		})

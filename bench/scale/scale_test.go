@@ -50,14 +50,18 @@ func TestARunMeasuresEverythingAndGivesItsMemoryBack(t *testing.T) {
 			t.Errorf("updates in batches of %d: %+v", batch, x)
 		}
 	}
-	if len(rec.Rounds) != 4 {
-		t.Fatalf("got %d rounds, want an idle and a changing one for 2 settings", len(rec.Rounds))
+	states := []State{Idle, Changing, Collecting, Idle, Changing}
+	if len(rec.Rounds) != len(states) {
+		t.Fatalf("got %d rounds, want %v for 2 settings", len(rec.Rounds), states)
 	}
 	for i, x := range rec.Rounds {
-		if changing := i%2 == 1; changing != (x.Updating != nil) || x.Queries.Answered == 0 || x.Queries.Wrong > 0 {
-			t.Errorf("round %d: %+v", i, x)
-		} else if changing && (x.Updating.Updates == 0 || x.Updating.Latency.P50 <= 0) {
-			t.Errorf("nothing was updated in round %d: %+v", i, x.Updating)
+		if x.State != states[i] || x.Queries.Answered == 0 || x.Queries.Wrong > 0 {
+			t.Errorf("round %d, to be %s: %+v", i, states[i], x)
+		} else if changing := x.State != Idle; changing != (x.Updating != nil) || changing && (x.Updating.Updates == 0 || x.Updating.Latency.P50 <= 0) {
+			t.Errorf("round %d, %s: updates %+v", i, x.State, x.Updating)
+		}
+		if x.State == Collecting && x.GC.Cycles == 0 {
+			t.Errorf("round %d was to be one of collections, and has none", i)
 		}
 	}
 	if len(rec.Apps) != 2 || rec.Apps[0].Updates != 300 || rec.Apps[1].Updates != 100 {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/internaldns/internaldns/bench/dataset"
@@ -57,10 +59,24 @@ func (g *Generator) Ask(ctx context.Context, q Questions) (load.Result, error) {
 	return load.Run(ctx, load.Options{Server: q.Server, Queries: g.queries, Rate: q.Rate, Warmup: warmup, Duration: q.Duration})
 }
 
-// Round is the server asked once, of an idle registry or a changing one.
+// A State is what goes on in the process while the server is asked.
+type State string
+
+const (
+	// Idle is a registry that does not change.
+	Idle State = "idle"
+	// Changing has updates fall due at a constant rate.
+	Changing State = "changing"
+	// Collecting is Changing with one collection after another, whatever the
+	// setting: what is felt of each, however rare they are.
+	Collecting State = "collecting"
+)
+
+// Round is the server asked once.
 type Round struct {
 	Setting  Setting     `json:"setting"`
 	Round    int         `json:"round"`
+	State    State       `json:"state"`
 	Updating *Updating   `json:"updating,omitempty"` // nil if idle
 	Queries  load.Result `json:"queries"`
 	GC       Collected   `json:"gc"`
@@ -80,7 +96,8 @@ type Updating struct {
 }
 
 // serveRounds asks an idle registry and a changing one in turn, with each
-// setting of the collector. picks must be of apps that are not asked for.
+// setting of the collector, and with the first also one that is collected all
+// the time. picks must be of apps that are not asked for.
 func (r *Runner) serveRounds(ctx context.Context, w *world, picks []pick, q Questions) (rounds []Round, err error) {
 	addr, stop, err := w.serve(ctx)
 	if err != nil {
@@ -92,11 +109,15 @@ func (r *Runner) serveRounds(ctx context.Context, w *world, picks []pick, q Ques
 		}
 	}()
 	q.Server = addr
-	for _, s := range r.Plan.Settings {
+	for i, s := range r.Plan.Settings {
+		states := []State{Idle, Changing, Collecting}
+		if i > 0 {
+			states = states[:2]
+		}
 		restore := s.apply()
 		for n := range r.Plan.Rounds {
-			for _, updating := range []bool{false, true} {
-				round, err := r.serveOnce(ctx, w, picks, q, updating)
+			for _, state := range states {
+				round, err := r.serveOnce(ctx, w, picks, q, state)
 				if err != nil {
 					restore()
 					return rounds, err
@@ -132,22 +153,28 @@ func inUse() uint64 {
 	return s[0].Value.Uint64() - s[1].Value.Uint64()
 }
 
-func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questions, updating bool) (Round, error) {
+func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questions, state State) (Round, error) {
 	resetPeak()
 	collected := readCollector()
-	done, stop := make(chan error, 1), make(chan struct{})
-	var round Round
-	if updating {
+	var (
+		round  = Round{State: state}
+		stop   = make(chan struct{})
+		wg     sync.WaitGroup
+		failed error // of the updates; read after wg.Wait
+	)
+	if state != Idle {
 		round.Updating = new(Updating)
-		go func() { done <- w.updateAtRate(stop, picks, r.Plan.Rate, round.Updating) }()
-	} else {
-		done <- nil
+		wg.Go(func() { failed = w.updateAtRate(stop, picks, r.Plan.Rate, round.Updating) })
+	}
+	if state == Collecting {
+		wg.Go(func() { collectUntil(stop) })
 	}
 	var err error
 	round.Queries, err = r.Ask(ctx, q)
 	close(stop)
-	if e := <-done; err == nil {
-		err = e
+	wg.Wait()
+	if err == nil {
+		err = failed
 	}
 	if err != nil {
 		return round, err
@@ -156,17 +183,28 @@ func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questi
 	if res := &round.Queries; res.Wrong > 0 || res.Answered == 0 {
 		return round, fmt.Errorf("%d of %d responses were wrong:\n%s", res.Wrong, res.Answered, strings.Join(res.Wrongs, "\n"))
 	}
-	if updating {
+	if state != Idle {
 		err = allShown(w.publisher, picks)
 	}
 	return round, err
 }
 
+// collectUntil has one collection follow another until stop is closed.
+func collectUntil(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			runtime.GC()
+		}
+	}
+}
+
 func (r *Round) String() string {
-	text := fmt.Sprintf("idle: p99 %s", short(r.Queries.Latency.P99))
+	text := fmt.Sprintf("%s: p99 %s", r.State, short(r.Queries.Latency.P99))
 	if u := r.Updating; u != nil {
-		text = fmt.Sprintf("updating: p99 %s; %s updates in %s commits, p99 %s", short(r.Queries.Latency.P99),
-			thousands(u.Updates), thousands(u.Commits), short(u.Latency.P99))
+		text += fmt.Sprintf("; %s updates in %s commits, p99 %s", thousands(u.Updates), thousands(u.Commits), short(u.Latency.P99))
 	}
 	return fmt.Sprintf("%s; %d collections", text, r.GC.Cycles)
 }
