@@ -9,8 +9,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -124,5 +126,44 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 		if !documented {
 			t.Errorf("%s has no doc comment", p.ImportPath)
 		}
+	}
+}
+
+// Whoever follows a document's links and types its make commands, finds what
+// they name.
+func TestDocumentsNameWhatThereIs(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	target := regexp.MustCompile("(?m)(?:`|\\$ |or: |^)make ([a-z-]+)")
+	seen := 0
+	for _, pattern := range []string{"*.md", "docs/*.md", "bench/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range link.FindAllSubmatch(text, -1) {
+				seen++
+				if _, err := os.Stat(filepath.Join(filepath.Dir(file), string(m[1]))); err != nil {
+					t.Errorf("%s has a link to %s: %v", file, m[1], err)
+				}
+			}
+			for _, m := range target.FindAllSubmatch(text, -1) {
+				seen++
+				if !bytes.Contains(makefile, []byte("\n"+string(m[1])+":")) {
+					t.Errorf("%s says make %s, and the Makefile has no such target", file, m[1])
+				}
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("found %d links and make commands; does this test still find them?", seen)
 	}
 }
