@@ -21,6 +21,9 @@ type Memory struct {
 	// Heap is what objects take, without those that nobody refers to any more
 	// if a collection was just made.
 	Heap uint64 `json:"heap_octets"`
+	// Gaps are the room between objects: in size classes that are too large
+	// for them, and where others were before.
+	Gaps uint64 `json:"gaps_octets"`
 	// Resident is what the kernel has given the process, and Peak the most
 	// that it had since resetPeak.
 	Resident uint64 `json:"resident_octets"`
@@ -37,7 +40,7 @@ func settled() Memory {
 
 // memory returns the memory as it is.
 func memory() Memory {
-	return Memory{Heap: read(heapOctets), Resident: status("VmRSS:"), Peak: status("VmHWM:")}
+	return Memory{Heap: read(heapOctets), Gaps: read(gapOctets), Resident: status("VmRSS:"), Peak: status("VmHWM:")}
 }
 
 // resetPeak has Memory.Peak begin at what is resident now (proc_pid_clear_refs(5)).
@@ -76,11 +79,11 @@ func kibibytes(path, field string) uint64 {
 // Samples of package runtime/metrics.
 const (
 	heapOctets       = "/memory/classes/heap/objects:bytes"
+	gapOctets        = "/memory/classes/heap/unused:bytes"
 	allocatedOctets  = "/gc/heap/allocs:bytes"
 	allocatedObjects = "/gc/heap/allocs:objects"
 	gcCycles         = "/gc/cycles/total:gc-cycles"
 	gcPauses         = "/sched/pauses/total/gc:seconds"
-	gcCPU            = "/cpu/classes/gc/total:cpu-seconds"
 )
 
 func read(name string) uint64 {
@@ -97,26 +100,23 @@ type Collected struct {
 	Pauses uint64        `json:"pauses"`
 	P50    time.Duration `json:"pause_p50_ns"`
 	Max    time.Duration `json:"pause_max_ns"`
-	// CPU is what finished cycles took of all processors.
-	CPU time.Duration `json:"cpu_ns"`
 }
 
 // A collector is the state of the garbage collector at one time.
 type collector struct {
 	cycles uint64
-	cpu    float64
 	pauses metrics.Float64Histogram
 }
 
 func readCollector() collector {
-	s := []metrics.Sample{{Name: gcCycles}, {Name: gcCPU}, {Name: gcPauses}}
+	s := []metrics.Sample{{Name: gcCycles}, {Name: gcPauses}}
 	metrics.Read(s)
-	return collector{cycles: s[0].Value.Uint64(), cpu: s[1].Value.Float64(), pauses: *s[2].Value.Float64Histogram()}
+	return collector{cycles: s[0].Value.Uint64(), pauses: *s[1].Value.Float64Histogram()}
 }
 
 // since returns what was done from before until c.
 func (c collector) since(before collector) Collected {
-	out := Collected{Cycles: c.cycles - before.cycles, CPU: seconds(c.cpu - before.cpu)}
+	out := Collected{Cycles: c.cycles - before.cycles}
 	for i := range c.pauses.Counts {
 		out.Pauses += c.pauses.Counts[i] - before.pauses.Counts[i]
 	}

@@ -101,7 +101,7 @@ func DefaultPlan() Plan {
 		Batches:    []int{1, 10, 100, 1_000},
 		AppUpdates: 10_000,
 		Rate:       5_000,
-		QueryRate:  20_000,
+		QueryRate:  10_000,
 		Duration:   time.Second,
 		Rounds:     7,
 		Settings:   []Setting{{Percent: 100}, {Percent: 50}, {Percent: 25}, {Percent: -1, Limit: 1.3}},

@@ -135,14 +135,14 @@ func (r *Record) loadTable() table {
 	t := table{
 		title: "Loading",
 		text: "From a registry file to answers. *Heap* and *resident* are what a machine adds to an empty registry once memory has settled;\n" +
-			"*peak* is the most that was resident meanwhile.",
-		head: []string{"machines", "apps", "file", "read", "difference", "apply", "compile", "all", "heap/machine", "resident/machine", "resident", "peak"},
+			"*gaps* are between its objects; *peak* is the most that was resident meanwhile.",
+		head: []string{"machines", "apps", "file", "read", "difference", "apply", "compile", "all", "CPU", "heap/machine", "resident/machine", "resident", "of it gaps", "peak"},
 	}
 	for i := range r.Loads {
 		l := &r.Loads[i]
 		t.rows = append(t.rows, []string{
-			thousands(l.Machines), thousands(l.Apps), octets(l.File), short(l.Parse), short(l.Diff), short(l.Apply), short(l.Compile), short(l.Total()),
-			fmt.Sprintf("%.0f B", l.PerMachine()), fmt.Sprintf("%.0f B", l.ResidentPerMachine()), octets(l.After.Resident), octets(l.After.Peak),
+			thousands(l.Machines), thousands(l.Apps), octets(l.File), short(l.Parse), short(l.Diff), short(l.Apply), short(l.Compile), short(l.Total()), short(l.CPU),
+			fmt.Sprintf("%.0f B", l.PerMachine()), fmt.Sprintf("%.0f B", l.ResidentPerMachine()), octets(l.After.Resident), octets(l.After.Gaps), octets(l.After.Peak),
 		})
 	}
 	return t
@@ -192,7 +192,8 @@ type Serving struct {
 	Seen         time.Duration // median of the updates' p99
 	PerCommit    float64
 	PerSecond    float64
-	Lost         uint64
+	Sent, Lost   uint64
+	CPU          time.Duration
 	GC           Collected // of all changing rounds together
 	Elapsed      time.Duration
 	Peak         uint64 // the most that was resident
@@ -220,7 +221,7 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 		if x.Setting != s {
 			continue
 		}
-		p99 := float64(x.Queries.Latency.P99)
+		p99 := float64(x.P99())
 		if x.State == Idle {
 			idle = append(idle, p99)
 		}
@@ -235,10 +236,11 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 		seen = append(seen, float64(x.Updating.Latency.P99))
 		updates += x.Updating.Updates
 		commits += x.Updating.Commits
-		row.Elapsed += x.Updating.Elapsed
+		row.Elapsed += x.Elapsed
+		row.CPU += x.CPU
+		row.Sent += x.Queries.Sent
 		row.GC.Cycles += x.GC.Cycles
 		row.GC.Pauses += x.GC.Pauses
-		row.GC.CPU += x.GC.CPU
 		row.GC.Max = max(row.GC.Max, x.GC.Max)
 		if x.GC.Pauses > 0 {
 			pauses = append(pauses, float64(x.GC.P50))
@@ -253,6 +255,14 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 	row.PerSecond = float64(updates) / row.Elapsed.Seconds()
 	row.GC.P50 = time.Duration(median(pauses))
 	return row
+}
+
+// timeout returns how long was waited for a response.
+func (r *Record) timeout() time.Duration {
+	if len(r.Rounds) == 0 {
+		return 0
+	}
+	return r.Rounds[0].Queries.Timeout
 }
 
 func median(all []float64) float64 {
@@ -270,9 +280,9 @@ func (r *Record) roundTable() table {
 		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
 			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *collecting* has one collection after\n"+
 			"another. Medians of the rounds; *quietest* compares the best round with the best idle one. Updates are seen from when they were due.\n"+
-			"Collections and their CPU are of all such rounds together.",
-			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration)),
-		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "their CPU", "peak"},
+			"A lost query counts as one that took as long as was waited for it, %s. CPU is the process's, of one, without what asks.",
+			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), short(r.timeout())),
+		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "CPU", "peak"},
 	}
 	for _, x := range r.serving() {
 		setting := x.Setting.String()
@@ -281,8 +291,8 @@ func (r *Record) roundTable() table {
 		}
 		t.rows = append(t.rows, []string{
 			setting, short(x.Idle), short(x.Changing), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Quiet),
-			thousands(int(x.PerSecond)), fmt.Sprintf("%.1f", x.PerCommit), short(x.Seen), fmt.Sprint(x.Lost),
-			fmt.Sprint(x.GC.Cycles), short(x.GC.P50), short(x.GC.Max), fmt.Sprintf("%.0f %%", 100*x.GC.CPU.Seconds()/x.Elapsed.Seconds()), octets(x.Peak),
+			thousands(int(x.PerSecond)), fmt.Sprintf("%.1f", x.PerCommit), short(x.Seen), fmt.Sprintf("%.2f %%", 100*float64(x.Lost)/float64(max(1, x.Sent))),
+			fmt.Sprint(x.GC.Cycles), short(x.GC.P50), short(x.GC.Max), fmt.Sprintf("%.0f %%", 100*x.CPU.Seconds()/x.Elapsed.Seconds()), octets(x.Peak),
 		})
 	}
 	return t

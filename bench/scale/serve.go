@@ -80,6 +80,10 @@ type Round struct {
 	Updating *Updating   `json:"updating,omitempty"` // nil if idle
 	Queries  load.Result `json:"queries"`
 	GC       Collected   `json:"gc"`
+	// CPU is what this process took in Elapsed, without the one that asks if
+	// that is another.
+	CPU     time.Duration `json:"cpu_ns"`
+	Elapsed time.Duration `json:"elapsed_ns"`
 	// Memory is as the round ended.
 	Memory Memory `json:"memory"`
 }
@@ -91,8 +95,16 @@ type Updating struct {
 	// Late counts the updates that were due and not applied when the round ended.
 	Late int `json:"late"`
 	// Latency is from when an update was due until it was seen.
-	Latency Latency       `json:"latency"`
-	Elapsed time.Duration `json:"elapsed_ns"`
+	Latency Latency `json:"latency"`
+}
+
+// P99 returns the 99th percentile of the latency of all queries that were sent,
+// where one that was lost took as long as the generator waited for it.
+func (r *Round) P99() time.Duration {
+	if q := &r.Queries; q.Lost*100 >= q.Sent {
+		return q.Timeout
+	}
+	return r.Queries.Latency.P99
 }
 
 // serveRounds asks an idle registry and a changing one in turn, with each
@@ -155,7 +167,7 @@ func inUse() uint64 {
 
 func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questions, state State) (Round, error) {
 	resetPeak()
-	collected := readCollector()
+	begun, cpu, collected := time.Now(), cpuTime(), readCollector()
 	var (
 		round  = Round{State: state}
 		stop   = make(chan struct{})
@@ -179,8 +191,9 @@ func (r *Runner) serveOnce(ctx context.Context, w *world, picks []pick, q Questi
 	if err != nil {
 		return round, err
 	}
+	round.CPU, round.Elapsed = cpuTime()-cpu, time.Since(begun)
 	round.GC, round.Memory = readCollector().since(collected), memory()
-	if res := &round.Queries; res.Wrong > 0 || res.Answered == 0 {
+	if res := &round.Queries; res.Wrong > 0 {
 		return round, fmt.Errorf("%d of %d responses were wrong:\n%s", res.Wrong, res.Answered, strings.Join(res.Wrongs, "\n"))
 	}
 	if state != Idle {
@@ -202,7 +215,7 @@ func collectUntil(stop <-chan struct{}) {
 }
 
 func (r *Round) String() string {
-	text := fmt.Sprintf("%s: p99 %s", r.State, short(r.Queries.Latency.P99))
+	text := fmt.Sprintf("%s: p99 %s", r.State, short(r.P99()))
 	if u := r.Updating; u != nil {
 		text += fmt.Sprintf("; %s updates in %s commits, p99 %s", thousands(u.Updates), thousands(u.Commits), short(u.Latency.P99))
 	}
@@ -230,7 +243,7 @@ func (w *world) updateAtRate(stop <-chan struct{}, picks []pick, rate float64, u
 		due := int(now.Seconds()*rate) + 1 - u.Updates
 		select {
 		case <-stop:
-			u.Late, u.Latency, u.Elapsed = max(0, due), latency(took), now
+			u.Late, u.Latency = max(0, due), latency(took)
 			return nil
 		default:
 		}

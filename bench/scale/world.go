@@ -66,6 +66,8 @@ type Load struct {
 	Diff    time.Duration `json:"diff_ns"`
 	Apply   time.Duration `json:"apply_ns"` // without Compile
 	Compile time.Duration `json:"compile_ns"`
+	// CPU is what all of it took, collections included.
+	CPU time.Duration `json:"cpu_ns"`
 
 	// Before is the memory of the empty registry, and After that of the full
 	// one, with the peak while it was loaded.
@@ -106,7 +108,7 @@ func (w *world) load(ctx context.Context, path string, progress func(string, ...
 	}
 	l := Load{File: uint64(info.Size()), Before: settled()}
 	resetPeak()
-	begun := time.Now()
+	begun, cpu := time.Now(), cpuTime()
 	lap := func(d *time.Duration) { *d = time.Since(begun); begun = time.Now() }
 
 	facts, err := parse(path, progress)
@@ -128,6 +130,7 @@ func (w *world) load(ctx context.Context, path string, progress func(string, ...
 	lap(&l.Apply)
 	l.Compile = w.compiling - compiled
 	l.Apply -= l.Compile
+	l.CPU = cpuTime() - cpu
 	facts, events = nil, nil
 	peak := memory().Peak
 	l.After = settled()
