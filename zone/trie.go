@@ -25,10 +25,12 @@ type member interface {
 	is(key []byte) bool
 }
 
+// A node stands in its parent's slice, so that a level of the trie costs a
+// reader one cache line: node is as large as one.
 type node[V member] struct {
-	edit   *edit // the commit that made the node and may change it in place
+	edit   *edit // the commit that made the node's slices and may change them in place
 	bitmap uint16
-	kids   []*node[V] // one for each bit that is set; nil in a leaf
+	kids   []node[V]  // one for each bit that is set; nil in a leaf
 	leaf   []entry[V] // in a leaf, by bits
 }
 
@@ -61,7 +63,7 @@ func (t trie[V]) get(hash uint64, key []byte) V {
 		if n.bitmap>>digit&1 == 0 {
 			break
 		}
-		n = n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+		n = &n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
 	}
 	var none V
 	return none
@@ -83,7 +85,7 @@ func (t trie[V]) hasPrefix(prefix uint64, count int) bool {
 		if n.bitmap>>digit&1 == 0 {
 			return false
 		}
-		n = n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+		n = &n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
 	}
 	return false
 }
@@ -91,29 +93,48 @@ func (t trie[V]) hasPrefix(prefix uint64, count int) bool {
 // put returns t with val under hash, in the place of the value that key names
 // if there is one.
 func (t trie[V]) put(e *edit, hash uint64, key []byte, val V) trie[V] {
-	if t.root == nil {
-		t.root = &node[V]{edit: e}
-	}
-	return trie[V]{t.root.put(e, 60, hash, key, val)}
+	root := t.own(e)
+	root.put(e, 60, hash, key, val)
+	return trie[V]{root}
 }
 
-func (n *node[V]) put(e *edit, shift int, hash uint64, key []byte, val V) *node[V] {
-	n = n.own(e)
+// own returns t's root for e to change.
+func (t trie[V]) own(e *edit) *node[V] {
+	if t.root == nil {
+		return &node[V]{edit: e}
+	}
+	if t.root.edit == e {
+		return t.root
+	}
+	root := *t.root
+	root.own(e)
+	return &root
+}
+
+// own makes the slices of n, which e may change already, ones that e may change.
+func (n *node[V]) own(e *edit) {
+	if n.edit != e {
+		n.edit, n.kids, n.leaf = e, slices.Clone(n.kids), slices.Clone(n.leaf)
+	}
+}
+
+func (n *node[V]) put(e *edit, shift int, hash uint64, key []byte, val V) {
+	n.own(e)
 	if n.kids != nil {
 		digit := hash >> shift & 0xF
 		i := bits.OnesCount16(n.bitmap & (1<<digit - 1))
 		if n.bitmap>>digit&1 == 0 {
 			n.bitmap |= 1 << digit
-			n.kids = slices.Insert(n.kids, i, &node[V]{edit: e})
+			n.kids = slices.Insert(n.kids, i, node[V]{edit: e})
 		}
-		n.kids[i] = n.kids[i].put(e, shift-4, hash, key, val)
-		return n
+		n.kids[i].put(e, shift-4, hash, key, val)
+		return
 	}
 	at := len(n.leaf)
 	for i := range n.leaf {
 		if n.leaf[i].bits == hash && n.leaf[i].val.is(key) {
 			n.leaf[i].val = val
-			return n
+			return
 		}
 		if n.leaf[i].bits > hash {
 			at = min(at, i)
@@ -123,7 +144,6 @@ func (n *node[V]) put(e *edit, shift int, hash uint64, key []byte, val V) *node[
 	if len(n.leaf) > leafMax && shift >= 0 {
 		n.split(e, shift)
 	}
-	return n
 }
 
 // split makes an inner node of a leaf.
@@ -136,7 +156,7 @@ func (n *node[V]) split(e *edit, shift int) {
 		for end < len(leaf) && leaf[end].bits>>shift&0xF == digit {
 			end++
 		}
-		kid := &node[V]{edit: e, leaf: slices.Clone(leaf[start:end])}
+		kid := node[V]{edit: e, leaf: slices.Clone(leaf[start:end])}
 		if len(kid.leaf) > leafMax && shift >= 4 {
 			kid.split(e, shift-4)
 		}
@@ -152,55 +172,46 @@ func (t trie[V]) drop(e *edit, hash uint64, key []byte) trie[V] {
 	if t.get(hash, key) == none {
 		return t
 	}
-	return trie[V]{t.root.drop(e, 60, hash, key)}
+	root := t.own(e)
+	if root.drop(e, 60, hash, key); root.empty() {
+		return trie[V]{}
+	}
+	return trie[V]{root}
 }
 
-// drop removes a value that is there. It returns nil for a node that is empty
-// then, and a leaf for one that is small enough.
-func (n *node[V]) drop(e *edit, shift int, hash uint64, key []byte) *node[V] {
-	n = n.own(e)
+// empty reports whether n holds nothing and is to be removed from its parent.
+func (n *node[V]) empty() bool { return len(n.kids) == 0 && len(n.leaf) == 0 }
+
+// drop removes a value that is there.
+func (n *node[V]) drop(e *edit, shift int, hash uint64, key []byte) {
+	n.own(e)
 	if n.kids == nil {
 		n.leaf = slices.DeleteFunc(n.leaf, func(x entry[V]) bool { return x.bits == hash && x.val.is(key) })
-		if len(n.leaf) == 0 {
-			return nil
-		}
-		return n
+		return
 	}
 	digit := hash >> shift & 0xF
 	i := bits.OnesCount16(n.bitmap & (1<<digit - 1))
-	n.kids[i] = n.kids[i].drop(e, shift-4, hash, key)
-	if n.kids[i] == nil {
+	if n.kids[i].drop(e, shift-4, hash, key); n.kids[i].empty() {
 		n.bitmap &^= 1 << digit
 		n.kids = slices.Delete(n.kids, i, i+1)
 	}
-	return n.shrink()
+	n.shrink()
 }
 
 // shrink makes a leaf of an inner node whose kids are leaves with little in
 // them, well below leafMax so that the next put does not split it again.
-func (n *node[V]) shrink() *node[V] {
+func (n *node[V]) shrink() {
 	total := 0
-	for _, k := range n.kids {
-		if total += len(k.leaf); k.kids != nil || total > leafMax/2 {
-			return n
+	for i := range n.kids {
+		if total += len(n.kids[i].leaf); n.kids[i].kids != nil || total > leafMax/2 {
+			return
 		}
 	}
-	if total == 0 {
-		return nil
-	}
 	leaf := make([]entry[V], 0, total)
-	for _, k := range n.kids {
-		leaf = append(leaf, k.leaf...)
+	for i := range n.kids {
+		leaf = append(leaf, n.kids[i].leaf...)
 	}
-	return &node[V]{edit: n.edit, leaf: leaf}
-}
-
-// own returns n if e may change it, else a copy that e may change.
-func (n *node[V]) own(e *edit) *node[V] {
-	if n.edit == e {
-		return n
-	}
-	return &node[V]{edit: e, bitmap: n.bitmap, kids: slices.Clone(n.kids), leaf: slices.Clone(n.leaf)}
+	n.bitmap, n.kids, n.leaf = 0, nil, leaf
 }
 
 // all yields the values, in the order of their bits.
@@ -217,8 +228,8 @@ func (n *node[V]) all(yield func(V) bool) bool {
 			return false
 		}
 	}
-	for _, k := range n.kids {
-		if !k.all(yield) {
+	for i := range n.kids {
+		if !n.kids[i].all(yield) {
 			return false
 		}
 	}

@@ -148,7 +148,7 @@ func (v *viewEdit) app(name string) *appEdit {
 	}
 	a := v.view.apps.get(hashOfString(name), []byte(name))
 	if a == nil {
-		a = &app{name: name}
+		a = newApp(name)
 		v.appList = new(atomic.Pointer[[]byte])
 	}
 	own := a.begin(v.edit, v.codes)
