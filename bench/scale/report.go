@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -109,9 +110,12 @@ func (r *Record) goals() table {
 		best := slices.MaxFunc(r.Rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
 		add("updates a second, at the most", "≥ "+thousands(leastUpdates), thousands(int(best.PerSecond())), best.PerSecond() >= leastUpdates)
 	}
-	if rows := r.serving(); len(rows) > 0 {
-		add(fmt.Sprintf("p99 of queries at %s updates a second, to that of an idle registry", thousands(int(r.Plan.Rate))),
-			fmt.Sprintf("≤ %.1f", mostSlower), fmt.Sprintf("%.2f", rows[0].Ratio), rows[0].Ratio <= mostSlower)
+	for _, row := range r.serving() {
+		// Where other programs disturb the rounds, the median says more of them
+		// than of us: the quietest rounds must keep it too.
+		got := max(row.Ratio, row.Quiet)
+		add(fmt.Sprintf("p99 of queries at %s updates a second, to that of an idle registry, GOGC %s", thousands(int(r.Plan.Rate)), row.name()),
+			fmt.Sprintf("≤ %.1f", mostSlower), fmt.Sprintf("%.2f, quietest %.2f", row.Ratio, row.Quiet), got <= mostSlower)
 	}
 	return t
 }
@@ -186,8 +190,8 @@ type Serving struct {
 	// Idle and Changing are medians of the rounds' p99.
 	Idle, Changing time.Duration
 	// Ratio is the median of the ratios of each round to the idle one before
-	// it. Quiet is that of the best round to the best idle one: of what is left
-	// where other programs disturb most rounds.
+	// it. Quiet is that of the best round to the best idle one of any setting:
+	// what is left where other programs disturb most rounds.
 	Ratio, Quiet float64
 	Seen         time.Duration // median of the updates' p99
 	PerCommit    float64
@@ -197,6 +201,14 @@ type Serving struct {
 	GC           Collected // of all changing rounds together
 	Elapsed      time.Duration
 	Peak         uint64 // the most that was resident
+}
+
+// name returns what the row is called.
+func (s *Serving) name() string {
+	if s.State == Collecting {
+		return s.Setting.String() + ", collecting"
+	}
+	return s.Setting.String()
 }
 
 // serving returns the rounds of each setting and state as one row, in the
@@ -216,8 +228,12 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 	row := Serving{Setting: s, State: state}
 	var idle, changing, seen, ratios, pauses []float64
 	updates, commits := 0, 0
+	quiet := math.Inf(1)
 	for i := range r.Rounds {
 		x := &r.Rounds[i]
+		if x.State == Idle {
+			quiet = min(quiet, float64(x.P99()))
+		}
 		if x.Setting != s {
 			continue
 		}
@@ -250,7 +266,7 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 		return row
 	}
 	row.Idle, row.Changing, row.Seen = time.Duration(median(idle)), time.Duration(median(changing)), time.Duration(median(seen))
-	row.Ratio, row.Quiet = median(ratios), slices.Min(changing)/slices.Min(idle)
+	row.Ratio, row.Quiet = median(ratios), slices.Min(changing)/quiet
 	row.PerCommit = float64(updates) / float64(max(1, commits))
 	row.PerSecond = float64(updates) / row.Elapsed.Seconds()
 	row.GC.P50 = time.Duration(median(pauses))
@@ -279,18 +295,14 @@ func (r *Record) roundTable() table {
 		title: "Queries while facts change",
 		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
 			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *collecting* has one collection after\n"+
-			"another. Medians of the rounds; *quietest* compares the best round with the best idle one. Updates are seen from when they were due.\n"+
+			"another. Medians of the rounds; *quietest* compares the best round with the best idle one of all. Updates are seen from when they were due.\n"+
 			"A lost query counts as one that took as long as was waited for it, %s. CPU is the process's, of one, without what asks.",
 			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), short(r.timeout())),
 		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "CPU", "peak"},
 	}
 	for _, x := range r.serving() {
-		setting := x.Setting.String()
-		if x.State == Collecting {
-			setting += ", collecting"
-		}
 		t.rows = append(t.rows, []string{
-			setting, short(x.Idle), short(x.Changing), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Quiet),
+			x.name(), short(x.Idle), short(x.Changing), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Quiet),
 			thousands(int(x.PerSecond)), fmt.Sprintf("%.1f", x.PerCommit), short(x.Seen), fmt.Sprintf("%.2f %%", 100*float64(x.Lost)/float64(max(1, x.Sent))),
 			fmt.Sprint(x.GC.Cycles), short(x.GC.P50), short(x.GC.Max), fmt.Sprintf("%.0f %%", 100*x.CPU.Seconds()/x.Elapsed.Seconds()), octets(x.Peak),
 		})

@@ -131,12 +131,13 @@ func (f *flags) run(cmd *cobra.Command) error {
 		defer a.stop()
 		r.Ask = a.ask
 	}
+	at := commit(cmd.Context()) // which may not be the one when the run has ended
 	rec, runErr := r.Run(cmd.Context())
 	if rec == nil {
 		return runErr
 	}
 	rec.Command = "scale " + strings.Join(withoutPaths(os.Args[1:]), " ")
-	rec.Commit = commit(cmd.Context())
+	rec.Commit = at
 	rec.Notes = f.notes
 	if runErr != nil {
 		rec.Notes = append(rec.Notes, fmt.Sprintf("The run was cut short: %v.", runErr))
