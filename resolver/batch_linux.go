@@ -234,14 +234,7 @@ func (b *batch) datagram(i int) datagram {
 		msg: b.queries[i][:h.len],
 		cut: h.hdr.Flags&unix.MSG_TRUNC != 0,
 	}
-	port := name.Port>>8 | name.Port<<8
-	if name.Family == unix.AF_INET {
-		// A sockaddr_in: the address stands where IPv6 has its flow label.
-		v4 := *(*[4]byte)(unsafe.Pointer(&name.Flowinfo))
-		d.src = netip.AddrPortFrom(netip.AddrFrom4(v4), port)
-	} else {
-		d.src = netip.AddrPortFrom(netip.AddrFrom16(name.Addr), port)
-	}
+	d.src = netip.AddrPortFrom(addrOf(name), name.Port>>8|name.Port<<8)
 	if b.wildcard {
 		d.dst = asked(b.controls[i][:h.hdr.Controllen])
 	}

@@ -29,8 +29,22 @@
 //
 // # One TCP connection
 //
-// A connection is served by one goroutine, which reads what is there, answers
-// every whole query in it through the same respond, and writes the responses
-// together. It holds buffers from a small stock, and ends when the client is
-// idle, old or does not take its answers.
+// All listen addresses together have a few workers, and each connection is that
+// worker's which accepts it:
+//
+//	(*tcpWorker).turn       until stop, and a little longer
+//	 1. wait                for news of listeners and connections, in one system call
+//	 2. accept, read        what is there, at once, into the worker's buffer
+//	 3. answerAll           every whole query in it, through the same respond
+//	 4. flush               the responses, in one write of whole messages
+//	 5. linger, expire      see who has gone, or is idle or old
+//	 6. shard.Flush         this worker's counters
+//
+// A client that asks once and hangs up costs accept, read, write, read and close:
+// it has mostly gone by the next turn, and then the worker never has the kernel
+// watch for it. A connection holds memory only for half a query, or for responses
+// that wait for its client to take them; until it does, nothing more is read of
+// it.
+//
+// Elsewhere than on Linux, each connection has a goroutine (tcp_spawner.go).
 package resolver

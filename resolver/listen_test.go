@@ -165,9 +165,7 @@ func TestRunReturnsWhatKeptItFromServing(t *testing.T) {
 		if network == "UDP" {
 			r.workers[0].batch.close()
 		} else {
-			// accept takes a closed listener for the order to stop, so it gets
-			// one that is due to wake, and nobody ordered that.
-			r.tcp.listeners[0].SetDeadline(past)
+			r.breakTCP()
 		}
 		err := r.Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "serve "+network+" at "+r.Addrs()[0].String()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,9 @@ import (
 // patience is how long a test waits for what must come. It is reached only if
 // the server is at fault.
 const patience = 10 * time.Second
+
+// TestTCPWithoutEpoll sets it.
+var spawn = flag.Bool("resolver.spawn", false, "serve TCP as on systems without epoll")
 
 var (
 	acme    = mustNetwork("fdaa:0:18::/48") // the network that loopback is placed in
@@ -126,6 +130,7 @@ func listen(t testing.TB, c Config) *running {
 		c.Zone = acmePublisher()
 	}
 	c.Metrics, c.Log = new(metrics.DNS), zap.NewNop()
+	c.spawn = c.spawn || *spawn
 	s, err := Listen(c)
 	if err != nil {
 		t.Fatal(err)

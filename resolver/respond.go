@@ -83,7 +83,7 @@ func (s *Server) newUDPResponder() responder {
 	}
 }
 
-// newTCPResponder returns the responder of a TCP connection, but for its shard.
+// newTCPResponder returns the responder of TCP connections, but for its shard.
 func (s *Server) newTCPResponder() responder {
 	return responder{
 		zone:   s.config.Zone,

@@ -35,6 +35,10 @@ type Config struct {
 	// address. Default: the processors that the program may use.
 	UDPWorkers int
 
+	// TCPWorkers is the number of goroutines that serve TCP connections, of all
+	// listen addresses together, on Linux; elsewhere each connection has one.
+	// Default: the processors that the program may use.
+	TCPWorkers int
 	// TCPConns is the number of TCP connections that may be open at all listen
 	// addresses together. Default 1000.
 	TCPConns int
@@ -43,6 +47,10 @@ type Config struct {
 	TCPIdle time.Duration
 	// TCPTotal is how long a connection may last. Default 5m.
 	TCPTotal time.Duration
+
+	// spawn has TCP served as on systems without epoll: so tests can reach that
+	// everywhere.
+	spawn bool
 }
 
 // DefaultMaxUDPSize is the largest UDP response unless configured, in octets. On
@@ -64,6 +72,7 @@ func (c *Config) setDefaults() {
 	}
 	set(&c.MaxUDPSize, DefaultMaxUDPSize)
 	set(&c.UDPWorkers, runtime.GOMAXPROCS(0))
+	set(&c.TCPWorkers, runtime.GOMAXPROCS(0))
 	set(&c.TCPConns, 1000)
 	c.MaxUDPSize = min(max(c.MaxUDPSize, wire.MinUDPSize), maxDatagram)
 	if c.TCPIdle == 0 {
@@ -78,7 +87,7 @@ func (c *Config) setDefaults() {
 type Server struct {
 	config  Config
 	workers []*udpWorker
-	tcp     *tcpServer
+	tcp     tcpServer
 	addrs   []netip.AddrPort
 }
 
@@ -86,7 +95,10 @@ type Server struct {
 func Listen(c Config) (*Server, error) {
 	c.setDefaults()
 	s := &Server{config: c}
-	s.tcp = newTCPServer(s)
+	var err error
+	if s.tcp, err = newTCPServer(s); err != nil {
+		return nil, err
+	}
 	var errs []error
 	for _, addr := range c.Listen {
 		if err := s.bind(addr); err != nil {
@@ -105,14 +117,15 @@ func Listen(c Config) (*Server, error) {
 func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
 
 // Waiting returns how many of the server's goroutines wait in system calls that
-// the runtime knows nothing of: one for each UDP socket. Each holds one of the
-// GOMAXPROCS there meanwhile, for up to 10 ms, so a program should have that
-// many more of them than it has processors.
+// the runtime knows nothing of: one for each UDP socket and one for each TCP
+// worker. Each holds one of the GOMAXPROCS there meanwhile, for up to 10 ms, so a
+// program should have that many more of them than it has processors.
 func (s *Server) Waiting() int {
-	if !batchWaits {
-		return 0
+	n := s.tcp.waiting()
+	if batchWaits {
+		n += len(s.workers)
 	}
-	return len(s.workers)
+	return n
 }
 
 // bind binds TCP first: its port cannot be shared, so that a second server at
@@ -132,7 +145,10 @@ func (s *Server) bind(addr string) error {
 		got = netip.AddrPortFrom(want.Addr(), got.Port())
 		workers, err := s.bindUDP(got)
 		if err == nil {
-			s.tcp.listeners = append(s.tcp.listeners, ln)
+			if err := s.tcp.add(ln, got); err != nil {
+				closeAll(workers)
+				return err
+			}
 			s.workers = append(s.workers, workers...)
 			s.addrs = append(s.addrs, got)
 			return nil
@@ -149,9 +165,7 @@ func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	for range s.config.UDPWorkers {
 		w, err := newUDPWorker(addr, s.newUDPResponder())
 		if err != nil {
-			for _, w := range workers {
-				w.batch.close()
-			}
+			closeAll(workers)
 			return nil, err
 		}
 		workers = append(workers, w)
@@ -161,11 +175,13 @@ func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 
 // Close releases the sockets of a Server that will not run.
 func (s *Server) Close() {
-	for _, w := range s.workers {
+	closeAll(s.workers)
+	s.tcp.close()
+}
+
+func closeAll(workers []*udpWorker) {
+	for _, w := range workers {
 		w.batch.close()
-	}
-	for _, ln := range s.tcp.listeners {
-		ln.Close()
 	}
 }
 
@@ -191,20 +207,13 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, ln := range s.tcp.listeners {
-		wg.Go(func() {
-			if err := s.tcp.accept(ln); err != nil {
-				fail(fmt.Errorf("serve TCP at %v: %w", ln.Addr(), err))
-			}
-		})
-	}
+	wg.Go(func() { s.tcp.serve(fail) })
 	<-ctx.Done()
 	for _, w := range s.workers {
 		w.batch.stop()
 	}
 	s.tcp.stop()
 	wg.Wait()
-	s.tcp.wait()
 	s.Close()
 	return failure
 }

@@ -1,8 +1,10 @@
 package resolver
 
 import (
+	"net/netip"
 	"os"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,4 +34,13 @@ func setFreebind(fd int, network string) error {
 		return os.NewSyscallError("setsockopt IPV6_FREEBIND", unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1))
 	}
 	return os.NewSyscallError("setsockopt IP_FREEBIND", unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1))
+}
+
+// addrOf returns the address in a sockaddr of either family.
+func addrOf(name *unix.RawSockaddrInet6) netip.Addr {
+	if name.Family == unix.AF_INET {
+		// A sockaddr_in: the address stands where IPv6 has its flow label.
+		return netip.AddrFrom4(*(*[4]byte)(unsafe.Pointer(&name.Flowinfo)))
+	}
+	return netip.AddrFrom16(name.Addr)
 }

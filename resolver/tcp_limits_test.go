@@ -116,21 +116,17 @@ func (r *running) admitted(t testing.TB) *stream {
 // perhaps the beginning of one: nothing comes after that.
 func TestAClientThatDoesNotReadIsLeft(t *testing.T) {
 	const asked = 300 // responses of 64 KB: more than the buffers of both sides hold
-	r := listen(t, Config{TCPIdle: 50 * time.Millisecond})
-	client, server := r.connect(t)
+	r := listen(t, Config{TCPIdle: 50 * time.Millisecond, TCPWorkers: 1})
+	client, serve := r.connect(t)
 	msg := framed(question(t, 1, dns.TypeAAAA, "most.internal"))
 	for range asked {
 		client.write(msg)
 	}
-	ended := make(chan metrics.Closing)
-	go func() {
-		why := r.tcp.serve(server)
-		server.Close()
-		ended <- why
-	}()
+	ended := make(chan string)
+	go func() { ended <- serve() }()
 	select {
 	case why := <-ended:
-		if why != metrics.ClosedWrite {
+		if why != metrics.ClosedWrite.String() {
 			t.Errorf("the connection ended because of %v, want %v", why, metrics.ClosedWrite)
 		}
 	case <-time.After(patience):
@@ -160,38 +156,10 @@ func TestAnIdleConnectionIsClosedWhenItIsOld(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total old": 1})
 }
 
-// Buffers that grew beyond what most connections need are not kept for ever.
-func TestLargeBuffersAreNotKept(t *testing.T) {
-	for _, tt := range []struct {
-		first, second string
-		kept          bool
-	}{
-		{"web.internal", "web.internal", true},
-		{"some.internal", "many.internal", true},
-		{"many.internal", "most.internal", false}, // together more than tcpKeep, in one write
-	} {
-		r := listen(t, Config{})
-		client, server := r.connect(t)
-		client.write(framed(question(t, 1, dns.TypeAAAA, tt.first)), framed(question(t, 2, dns.TypeAAAA, tt.second)))
-		client.conn.CloseWrite()
-		ended := make(chan metrics.Closing)
-		go func() { ended <- r.tcp.serve(server) }()
-		for id := range uint16(2) {
-			if m := unpack(t, client.receive()); m.Id != id+1 {
-				t.Errorf("response %d is %v", id, m.MsgHdr)
-			}
-		}
-		<-ended
-		if kept := len(r.tcp.stock) == 1; kept != tt.kept {
-			t.Errorf("after responses for %s and %s, buffers are kept: %v, want %v", tt.first, tt.second, kept, tt.kept)
-		}
-	}
-}
-
 // A client may ask for far more at once than a server should hold for it.
 func TestResponsesToPipelinedQueriesAreNotHeaped(t *testing.T) {
-	r := listen(t, Config{})
-	client, server := r.connect(t)
+	r := listen(t, Config{TCPWorkers: 1})
+	client, serve := r.connect(t)
 	// The first query makes room for all the others in the buffer for queries.
 	all := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 60_000)})))
 	n := 0
@@ -209,9 +177,8 @@ func TestResponsesToPipelinedQueriesAreNotHeaped(t *testing.T) {
 	}()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r.tcp.serve(server)
+	serve()
 	runtime.ReadMemStats(&after)
-	server.Close()
 	if octets := <-got; octets < int64(n)*65_000 {
 		t.Errorf("%d octets came, of %d responses", octets, n)
 	}

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -230,27 +233,26 @@ func TestKeepaliveIsAnsweredOverTCP(t *testing.T) {
 // Connections use the buffers of those before them. Nothing of one client may
 // reach the next: neither as a response, nor as part of a query.
 func TestAConnectionLeavesNothingToTheNext(t *testing.T) {
-	r := listen(t, Config{})
+	r := listen(t, Config{TCPWorkers: 1})
 	msg := question(t, 1, dns.TypeTXT, "vms.web.internal", edns(1232))
 	lone := framed(msg)
 	for n := range lone {
 		// Of one client, a query and some of another.
-		client, server := r.connect(t)
+		client, serve := r.connect(t)
 		client.write(lone, lone[:n])
 		client.conn.CloseWrite()
-		r.tcp.serve(server)
+		serve()
 		first := client.receive()
 
 		// The next one sends what would complete it, and then asks for itself.
-		client, server = r.connect(t)
-		if len(r.tcp.stock) != 1 {
-			t.Fatalf("%d connections are in stock, want 1", len(r.tcp.stock))
+		if got := r.stocked(); got != 1 {
+			t.Fatalf("%d connections are in stock, want 1", got)
 		}
+		client, serve = r.connect(t)
 		short := question(t, 2, dns.TypeAAAA, "nobody.internal")
 		client.write(framed(short))
 		client.conn.CloseWrite()
-		r.tcp.serve(server)
-		server.Close()
+		serve()
 		all, err := io.ReadAll(client.conn)
 		if err != nil {
 			t.Fatal(err)
@@ -264,24 +266,22 @@ func TestAConnectionLeavesNothingToTheNext(t *testing.T) {
 
 		// Half a query after a whole one, as long as that: the rest must come
 		// from nowhere.
-		client, server = r.connect(t)
+		client, serve = r.connect(t)
 		client.write(lone[:n])
 		client.conn.CloseWrite()
-		r.tcp.serve(server)
-		server.Close()
+		serve()
 		client.closed()
 	}
 }
 
-// connect returns both ends of a connection to the server's first address.
-func (r *running) connect(t testing.TB) (*stream, *net.TCPConn) {
-	t.Helper()
-	ln := r.tcp.listeners[0]
-	client := dialTCP(t, r.Addrs()[0])
-	server, err := ln.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
+// On Linux, all tests run with the other tcpServer too: in another process, as
+// nothing but a flag of it is different.
+func TestTCPWithoutEpoll(t *testing.T) {
+	if *spawn || runtime.GOOS != "linux" {
+		t.Skip("this is the other process, or the only one")
 	}
-	t.Cleanup(func() { server.Close() })
-	return client, server
+	out, err := exec.Command(os.Args[0], "-test.run", "TCP|Conn|Stop|Pipelined|Octet|LongQuery|HalfClosed|Undecodable|AnError|Keepalive|ReadsOnce|NotRead|RunReturns|Listen|AServer|ServingAllocs", "-test.short", "-resolver.spawn").CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("PASS")) {
+		t.Errorf("%v:\n%s", err, out)
+	}
 }

@@ -1,0 +1,330 @@
+package resolver
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
+)
+
+// connect returns a client that is connected to the server's first address, and
+// a function that serves its connection to the end and returns why that came.
+// The server must not run, and have one TCP worker.
+func (r *running) connect(t testing.TB) (client *stream, serve func() (why string)) {
+	t.Helper()
+	p, ok := r.tcp.(*tcpPoller)
+	if !ok {
+		return r.spawned(t)
+	}
+	w := p.workers[0]
+	if err := w.listen(); err != nil && !strings.Contains(err.Error(), unix.EEXIST.Error()) {
+		t.Fatal(err)
+	}
+	client = dialTCP(t, r.Addrs()[0])
+	return client, func() string {
+		const closed = "tcp_connections_closed_total "
+		before := counted(t, r.dns)
+		for w.turnOnce(t); p.open.Load() > 0; {
+			w.turnOnce(t)
+		}
+		for series, n := range counted(t, r.dns) {
+			if why, ok := strings.CutPrefix(series, closed); ok && n != before[series] {
+				return why
+			}
+		}
+		t.Error("no connection has ended")
+		return ""
+	}
+}
+
+func (w *tcpWorker) turnOnce(t testing.TB) {
+	if _, err := w.turn(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stocked returns how many connections may be used again.
+func (r *running) stocked() int {
+	if p, ok := r.tcp.(*tcpPoller); ok {
+		return len(p.workers[0].stock)
+	}
+	return len(r.tcp.(*tcpSpawner).stock)
+}
+
+// breakTCP puts in place of the first listener something that cannot accept.
+func (r *running) breakTCP() {
+	p, ok := r.tcp.(*tcpPoller)
+	if !ok {
+		// To close it would be the order to stop, so it becomes due to wake, and
+		// nobody ordered that.
+		r.tcp.(*tcpSpawner).listeners[0].SetDeadline(past)
+		return
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		err = unix.Dup3(fd, p.listeners[0].fd, unix.O_CLOEXEC)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// newPoller returns a server that does not run yet, with one TCP worker.
+func newPoller(t *testing.T, c Config) (*running, *tcpPoller, *tcpWorker) {
+	t.Helper()
+	if *spawn {
+		t.Skip("this is about the other tcpServer")
+	}
+	c.TCPWorkers = 1
+	r := listen(t, c)
+	p := r.tcp.(*tcpPoller)
+	return r, p, p.workers[0]
+}
+
+// While a connection lasts, it takes memory for what is unfinished only; and
+// what a large query or response took is not kept.
+func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
+	r, _, w := newPoller(t, Config{})
+	client, _ := r.connect(t)
+	long := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 65_000)})))
+	short := framed(question(t, 2, dns.TypeAAAA, "web.internal"))
+	for i, tt := range []struct {
+		sent     []byte
+		held     int
+		kept     int // buffers in stock
+		answered int
+	}{
+		{short, 0, 0, 1},
+		{short[:20], 20, 0, 0},
+		{short[20:], 0, 1, 1},
+		{append(bytes.Clone(short), short[:1]...), 1, 0, 1},
+		{append(bytes.Clone(short[1:]), long[:3]...), 3, 0, 1},
+		{long[3:], 0, 0, 1},
+	} {
+		client.write(tt.sent)
+		for n := 0; n < tt.answered; {
+			w.turnOnce(t)
+			n += len(client.take())
+		}
+		for len(w.fresh) > 0 || tt.answered == 0 && w.held() < tt.held {
+			w.turnOnce(t)
+		}
+		if got := w.held(); got != tt.held || len(w.spare) != tt.kept {
+			t.Errorf("after write %d, a connection holds %d octets and %d buffers are in stock, want %d and %d", i, got, len(w.spare), tt.held, tt.kept)
+		}
+	}
+}
+
+// held returns how many octets wait in connections.
+func (w *tcpWorker) held() (n int) {
+	for c := w.idle.first; c != nil; c = c.links[linkIdle].next {
+		n += len(c.in) + len(c.out)
+	}
+	return n
+}
+
+// take returns the messages that have arrived.
+func (s *stream) take() (msgs [][]byte) {
+	s.t.Helper()
+	for {
+		s.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		msg, err := readFrame(s.conn)
+		s.conn.SetReadDeadline(time.Now().Add(patience))
+		if err != nil {
+			return msgs
+		}
+		msgs = append(msgs, msg)
+	}
+}
+
+// A connection of one query, which its client closes, is never made known to the
+// epoll instance, and gives back everything that it took.
+func TestAConnectionOfOneQueryIsNotWatched(t *testing.T) {
+	r, p, w := newPoller(t, Config{})
+	client, _ := r.connect(t)
+	client.write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
+	w.turnOnce(t)
+	client.receive()
+	if c := w.idle.first; len(w.fresh) != 1 || c != w.fresh[0] || c.watched != 0 {
+		t.Fatalf("after its query, %d connections are fresh", len(w.fresh))
+	}
+	client.conn.Close()
+	w.turnOnce(t)
+	if p.open.Load() != 0 || len(w.fresh) != 0 || w.idle != (connList{links: linkIdle}) || w.aging != (connList{links: linkAging}) {
+		t.Error("the connection outlives the turn after its client closed it")
+	}
+}
+
+// Connections accept what listeners were told: without that, a response to the
+// second of two queries may wait for an acknowledgement of the first.
+func TestConnectionsDoNotDelaySegments(t *testing.T) {
+	r, _, w := newPoller(t, Config{})
+	client, _ := r.connect(t)
+	client.write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
+	w.turnOnce(t)
+	client.receive()
+	if got, err := unix.GetsockoptInt(w.idle.first.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); got == 0 || err != nil {
+		t.Errorf("TCP_NODELAY of a connection is %d, want 1; %v", got, err)
+	}
+}
+
+// The view depends on both addresses of a connection. A listener at one address
+// knows one of them.
+func TestBothAddressesOfAConnectionAreKnown(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:0": "127.0.0.1", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "::1",
+	} {
+		r, _, w := newPoller(t, Config{Listen: []string{listen}})
+		if err := w.listen(); err != nil {
+			t.Fatal(err)
+		}
+		dialTCP(t, netip.AddrPortFrom(netip.MustParseAddr(want), r.Addrs()[0].Port()))
+		w.turnOnce(t)
+		if c := w.idle.first; c.src.String() != want || c.dst.String() != want {
+			t.Errorf("at %s: a connection from %s to it is from %v to %v", listen, want, c.src, c.dst)
+		}
+	}
+}
+
+// Without descriptors, a server goes on with the connections it has, tells of it
+// now and then, and accepts again when there are some.
+func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
+	r, p, w := newPoller(t, Config{})
+	core, log := observer.New(zapcore.WarnLevel)
+	r.config.Log = zap.New(core)
+	first, _ := r.connect(t)
+	w.turnOnce(t)
+	next := dialTCP(t, r.Addrs()[0])
+	first.write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
+	next.write(framed(question(t, 2, dns.TypeAAAA, "web.internal")))
+
+	raise := noDescriptors(t)
+	began := w.now
+	for w.now.Sub(began) < 3*acceptPause {
+		w.turnOnce(t)
+	}
+	raise()
+	if n := log.Len(); n < 1 || n > 4 || log.All()[0].ContextMap()["error"] != "accept4: too many open files" {
+		t.Errorf("of %v without descriptors, it is said %d times: %v", w.now.Sub(began), n, log.All())
+	}
+	if m := unpack(t, first.receive()); m.Id != 1 {
+		t.Errorf("an open connection is answered with %v", m)
+	}
+	for p.open.Load() < 2 {
+		w.turnOnce(t)
+	}
+	if m := unpack(t, next.receive()); m.Id != 2 {
+		t.Errorf("the connection that waited is answered with %v", m)
+	}
+}
+
+// noDescriptors has the system refuse descriptors to this process until raise.
+func noDescriptors(t *testing.T) (raise func()) {
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: 0, Max: was.Max}
+	if err := unix.Prlimit(os.Getpid(), unix.RLIMIT_NOFILE, &none, nil); err != nil {
+		t.Fatal(err)
+	}
+	raise = func() { unix.Prlimit(os.Getpid(), unix.RLIMIT_NOFILE, &was, nil) }
+	t.Cleanup(raise)
+	return raise
+}
+
+// What waits to be accepted when the order to stop comes has come too.
+func TestStopAnswersConnectionsThatWait(t *testing.T) {
+	r, p, _ := newPoller(t, Config{})
+	var clients []*stream
+	for i := range uint16(3 * tcpAccepts) {
+		s := dialTCP(t, r.Addrs()[i%2])
+		s.write(framed(question(t, i, dns.TypeAAAA, "web.internal")))
+		clients = append(clients, s)
+	}
+	p.stop()
+	r.run()
+	for i, s := range clients {
+		if m := unpack(t, s.receive()); int(m.Id) != i || len(m.Answer) != 3 {
+			t.Errorf("connection %d is answered with %v", i, m)
+		}
+		s.conn.Close()
+	}
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": 3 * tcpAccepts, "dns_responses_total NOERROR": 3 * tcpAccepts})
+}
+
+// Many workers share the listeners, and each connection is one worker's.
+func TestWorkersShareConnections(t *testing.T) {
+	r := start(t, Config{TCPWorkers: 4})
+	ended := make(chan error)
+	const clients, each = 8, 50
+	for c := range clients {
+		go func() {
+			for i := range each {
+				s := dialTCP(t, r.Addrs()[c%2])
+				s.conn.Write(framed(question(t, uint16(i), dns.TypeAAAA, "web.internal")))
+				if _, err := readFrame(s.conn); err != nil {
+					ended <- err
+					return
+				}
+				s.conn.Close()
+			}
+			ended <- nil
+		}()
+	}
+	for range clients {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": clients * each, "dns_responses_total NOERROR": clients * each, "tcp_connections_open": 0})
+}
+
+// Connections come and go without a trace in the heap: their state is used
+// again.
+func TestAConnectionAllocs(t *testing.T) {
+	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}})
+	if err := w.listen(); err != nil {
+		t.Fatal(err)
+	}
+	server := &unix.SockaddrInet4{Port: int(r.Addrs()[0].Port()), Addr: [4]byte{127, 0, 0, 1}}
+	msg, buf := framed(question(t, 1, dns.TypeAAAA, "web.internal")), make([]byte, 1024)
+	try := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	once := func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		try(err)
+		try(unix.Connect(fd, server))
+		// Half of the query, so that something is kept until the rest comes.
+		for _, half := range [][]byte{msg[:20], msg[20:]} {
+			_, err = unix.Write(fd, half)
+			try(err)
+			w.turnOnce(t)
+		}
+		for n := 0; n < frameHead || n < need(buf[:n]); {
+			more, err := unix.Read(fd, buf[n:])
+			try(err)
+			n += more
+		}
+		try(unix.Close(fd))
+		for p.open.Load() > 0 {
+			w.turnOnce(t)
+		}
+	}
+	once()
+	if got := testing.AllocsPerRun(100, once); got > 0 {
+		t.Errorf("a connection of one query: %v allocs, want 0", got)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package resolver
+
+func newTCPServer(s *Server) (tcpServer, error) { return newTCPSpawner(s), nil }
