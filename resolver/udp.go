@@ -3,6 +3,7 @@ package resolver
 import (
 	"errors"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
@@ -23,6 +24,12 @@ const (
 	// have asked again or given up after 2 s, and answering queries that nobody
 	// waits for any more keeps a server from those that somebody does.
 	staleAfter = 2 * time.Second
+
+	// yieldAfter is how long a busy worker goes on before it calls the
+	// scheduler. After 10 ms without, the runtime interrupts it, and watches
+	// all threads closely for a while, which costs several per cent of a
+	// processor each time.
+	yieldAfter = 5 * time.Millisecond
 
 	// drainBatches bounds what is still answered after the order to stop: more
 	// than a socket buffer holds.
@@ -51,6 +58,7 @@ func newUDPWorker(addr netip.AddrPort, r responder) (*udpWorker, error) {
 // serve answers datagrams until stop, and then what the socket has already
 // received. It returns nil then, and otherwise the error that the socket met.
 func (w *udpWorker) serve() error {
+	yielded := time.Now()
 	for {
 		first, n, err := w.batch.recv()
 		if err == errStopped {
@@ -70,6 +78,10 @@ func (w *udpWorker) serve() error {
 			w.shard.Drop(metrics.DropStale)
 		}
 		w.shard.Flush(time.Since(w.batch.received))
+		if w.batch.received.Sub(yielded) >= yieldAfter {
+			yielded = w.batch.received
+			runtime.Gosched()
+		}
 	}
 }
 
