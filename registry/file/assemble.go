@@ -51,12 +51,18 @@ func (s *assembly) app(a *app, machines []decoded, cutShort bool) {
 		if excused {
 			s.silent = append(s.silent, registry.Fault{Object: object, Field: "network"})
 		}
+		s.machines(a, machines) // what else is wrong with them
 		return
 	}
 	s.facts.Apps = append(s.facts.Apps, registry.App{Network: a.network, Name: a.name})
 	for _, addr := range a.flycast {
 		s.facts.Flycast = append(s.facts.Flycast, registry.Flycast{Address: addr, App: a.name, Owner: a.network})
 	}
+	s.machines(a, machines)
+}
+
+// machines adds the machines of an app, but for those without an id.
+func (s *assembly) machines(a *app, machines []decoded) {
 	for _, d := range machines {
 		if d.machine.ID == "" && !d.machine.Gone() {
 			continue // said already, under its position
