@@ -8,7 +8,8 @@
 //
 // Every metric stands in metrics.go. Names are those that operators of CoreDNS
 // know, with the prefix internaldns_. Every label takes its values from a
-// closed set (labels.go): no name, app, network or client is ever a label.
+// closed set (labels.go) or from the settings (upstreams): no name, app, network
+// or client is ever a label.
 //
 // Package metrics logs nothing, starts no goroutines, and reads the clock at
 // scrape time only.

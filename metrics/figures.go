@@ -10,10 +10,11 @@ import (
 // Figures are what others count. Its functions are called at every scrape, by
 // any goroutine, and one that is nil reports nothing.
 type Figures struct {
-	Build  Build
-	States []string      // states that machines are known to have: the values of the label state
-	Facts  func() Facts  // what is in the registry
-	Source func() Source // where it came from
+	Build   Build
+	States  []string       // states that machines are known to have: the values of the label state
+	Facts   func() Facts   // what is in the registry
+	Source  func() Source  // where it came from
+	Forward func() Forward // what became of names that are not ours
 }
 
 // Build says which program runs.
@@ -58,6 +59,9 @@ func (f Figures) Describe(ch chan<- *prometheus.Desc) {
 			ch <- m.desc
 		}
 	}
+	if f.Forward != nil {
+		describeForward(ch)
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -68,6 +72,9 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	if f.Source != nil {
 		collectSource(ch, f.Source())
+	}
+	if f.Forward != nil {
+		f.Forward().collect(ch)
 	}
 }
 

@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 //
 //  1. Name it here, with a suffix for its unit (_seconds, _bytes; _total for
 //     whatever only rises) and help text that says what one more of it means.
-//  2. Give its labels closed sets of values, in labels.go.
+//  2. Give its labels closed sets of values, in labels.go or by who counts it.
 //  3. Count it: in a Shard if it happens once per query, in a DNS if it happens
 //     once per connection, in Figures if someone else counts it already.
 //  4. Send it in the Collect method of that type.
@@ -67,6 +67,69 @@ var (
 		"Times that the source of facts was read and applied, the first time included.")
 	sourceFailures = counter("source_reload_failures_total",
 		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
+)
+
+// Names that are not ours, and who is asked for them: Figures tell. The label to
+// is an upstream as it is set.
+var (
+	forwardRequests = counter("forward_requests_total",
+		"Queries sent to upstreams, probes included, by transport (udp, tcp, tls).",
+		"to", "proto")
+	forwardResponses = counter("forward_responses_total",
+		"Responses of upstreams that were believed, by RCODE.",
+		"to", "rcode")
+	forwardDuration = histogram("forward_request_duration_seconds",
+		"Time from sending a query to an upstream to its response.",
+		"to")
+	forwardMismatches = counter("forward_mismatches_total",
+		"Messages from the address of an upstream that were not the response to a query, by what was wrong: strays, or attempts at spoofing.",
+		"to", "reason")
+	forwardTimeouts = counter("forward_timeouts_total",
+		"Queries to upstreams that were not answered in their time.",
+		"to")
+	forwardErrors = counter("forward_errors_total",
+		"Queries to upstreams that could not be sent, or whose stream broke.",
+		"to")
+	forwardHedges = counter("forward_hedges_total",
+		"Queries sent to an upstream because another took long.",
+		"to")
+	forwardProbes = counter("forward_healthcheck_probes_total",
+		"Queries sent to an upstream in trouble to see whether it is back.",
+		"to")
+	forwardHealthy = gauge("forward_healthy",
+		"1 if the upstream answers, else 0.",
+		"to")
+	forwardRefused = counter("forward_refused_total",
+		"Queries for names that are not ours that were refused, by reason.",
+		"reason")
+	forwardHome = counter("forward_kept_home_total",
+		"Queries answered here because nobody upstream may be asked (localhost, reverse names of private addresses and the like).")
+	forwardJoined = counter("forward_joined_total",
+		"Cache misses whose question was already being asked.")
+	forwardFailed = counter("forward_failures_total",
+		"Questions that no upstream answered, so that clients got SERVFAIL or what the cache had.")
+	forwardTruncated = counter("forward_responses_truncated_total",
+		"Responses about names that are not ours that lack records for want of room.")
+	forwardWaiting = gauge("forward_queries_waiting",
+		"Queries that wait for upstreams now.")
+	forwardFlights = gauge("forward_questions_open",
+		"Questions that upstreams are being asked now.")
+
+	cacheHits = counter("cache_hits_total",
+		"Queries answered from the cache: with data (success), NODATA or NXDOMAIN (denial), or SERVFAIL because upstreams had just failed (failure).",
+		"type")
+	cacheMisses = counter("cache_misses_total",
+		"Queries that upstreams had to be asked for.")
+	cacheStale = counter("cache_served_stale_total",
+		"Queries answered with what was out of date, because upstreams took long or failed.")
+	cachePrefetches = counter("cache_prefetch_total",
+		"Answers fetched anew before they went out of date, because many asked for them.")
+	cacheEvictions = counter("cache_evictions_total",
+		"Answers dropped from the cache for want of room.")
+	cacheEntries = gauge("cache_entries",
+		"Answers in the cache.")
+	cacheSize = gauge("cache_size_bytes",
+		"Octets that the cache takes, overhead included.")
 )
 
 // The program.

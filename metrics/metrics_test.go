@@ -110,12 +110,108 @@ func TestTheAgeOfTheSourceIsThatOfItsLastGoodReading(t *testing.T) {
 	})
 }
 
+// One upstream's figures each have a series of their own, and the sums of its
+// histogram are right.
+func TestEachUpstreamHasItsFigures(t *testing.T) {
+	f := allFigures().Forward()
+	u := &f.Upstreams[0]
+	for i := range u.Responses {
+		u.Responses[i] = uint64(100 + i)
+	}
+	u.Timeouts, u.Errors, u.Hedges, u.Probes, u.Healthy = 11, 12, 13, 14, true
+	second := *u
+	second.Name, second.Healthy, second.Timeouts = "tls://192.0.2.54:853#dns.example", false, 99
+	f.Upstreams = append(f.Upstreams, second)
+	figures := Figures{Forward: func() Forward { return f }}
+	got := nonZero(t, figures)
+	const to = `{to="192.0.2.53:53"}`
+	for series, want := range map[string]float64{
+		`internaldns_forward_requests_total{proto="tcp",to="192.0.2.53:53"}`:                    2,
+		`internaldns_forward_requests_total{proto="tls",to="192.0.2.53:53"}`:                    3,
+		`internaldns_forward_responses_total{rcode="NOERROR",to="192.0.2.53:53"}`:               100,
+		`internaldns_forward_responses_total{rcode="NXDOMAIN",to="192.0.2.53:53"}`:              103,
+		`internaldns_forward_responses_total{rcode="NOTZONE",to="192.0.2.53:53"}`:               110,
+		`internaldns_forward_responses_total{rcode="other",to="192.0.2.53:53"}`:                 111,
+		`internaldns_forward_mismatches_total{reason="question",to="192.0.2.53:53"}`:            5,
+		`internaldns_forward_timeouts_total` + to:                                               11,
+		`internaldns_forward_errors_total` + to:                                                 12,
+		`internaldns_forward_hedges_total` + to:                                                 13,
+		`internaldns_forward_healthcheck_probes_total` + to:                                     14,
+		`internaldns_forward_healthy` + to:                                                      1,
+		`internaldns_forward_timeouts_total{to="tls://192.0.2.54:853#dns.example"}`:             99,
+		`internaldns_forward_healthy{to="tls://192.0.2.54:853#dns.example"}`:                    0,
+		`internaldns_forward_refused_total{reason="client"}`:                                    7,
+		`internaldns_forward_requests_total{proto="udp",to="tls://192.0.2.54:853#dns.example"}`: 1,
+	} {
+		if got[series] != want {
+			t.Errorf("%s is %v, want %v", series, got[series], want)
+		}
+	}
+	for _, family := range gather(t, figures) {
+		if family.GetName() != "internaldns_forward_request_duration_seconds" {
+			continue
+		}
+		h := family.GetMetric()[0].GetHistogram()
+		b := h.GetBucket()
+		if h.GetSampleCount() != 6 || h.GetSampleSum() != 0.015 || len(b) != 2 ||
+			b[0].GetUpperBound() != 0.001 || b[0].GetCumulativeCount() != 3 ||
+			b[1].GetUpperBound() != 0.002 || b[1].GetCumulativeCount() != 5 {
+			t.Errorf("the histogram of 3, 2 and 1 responses in 15 ms is %v", h)
+		}
+	}
+}
+
+// Whoever reads the cache's figures can tell what kinds of hits there were.
+func TestHitsOfTheCacheAreToldApart(t *testing.T) {
+	got := nonZero(t, Figures{Forward: func() Forward {
+		return Forward{
+			Hits: 1, Denials: 2, FailureHits: 3, Stale: 4, Home: 5, Misses: 6, Joined: 7, Failed: 8, Truncated: 9,
+			Prefetches: 10, Evictions: 11, Waiting: 12, Flights: 13, CacheEntries: 14, CacheOctets: 15,
+		}
+	}})
+	delete(got, "internaldns_build_info{goversion=\"\",revision=\"\",version=\"\"}")
+	want := map[string]float64{
+		`internaldns_cache_hits_total{type="success"}`:  1,
+		`internaldns_cache_hits_total{type="denial"}`:   2,
+		`internaldns_cache_hits_total{type="failure"}`:  3,
+		`internaldns_cache_served_stale_total`:          4,
+		`internaldns_forward_kept_home_total`:           5,
+		`internaldns_cache_misses_total`:                6,
+		`internaldns_forward_joined_total`:              7,
+		`internaldns_forward_failures_total`:            8,
+		`internaldns_forward_responses_truncated_total`: 9,
+		`internaldns_cache_prefetch_total`:              10,
+		`internaldns_cache_evictions_total`:             11,
+		`internaldns_forward_queries_waiting`:           12,
+		`internaldns_forward_questions_open`:            13,
+		`internaldns_cache_entries`:                     14,
+		`internaldns_cache_size_bytes`:                  15,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the figures are\n%v\nwant\n%v", got, want)
+	}
+}
+
 func allFigures() Figures {
 	return Figures{
 		Build:  Build{"v1.2.3", "0123456789ab", "go1.26"},
 		States: []string{"started", "stopped"},
 		Facts:  func() Facts { return Facts{} },
 		Source: func() Source { return Source{LastGood: time.Now()} },
+		Forward: func() Forward {
+			return Forward{
+				Upstreams: []Upstream{{
+					Name:         "192.0.2.53:53",
+					Requests:     []Count{{"udp", 1}, {"tcp", 2}, {"tls", 3}},
+					Responses:    make([]uint64, 12),
+					Mismatches:   []Count{{"id", 4}, {"question", 5}},
+					Latency:      []uint64{3, 2, 1},
+					LatencyBound: func(i int) time.Duration { return time.Millisecond << i },
+					LatencySum:   15 * time.Millisecond,
+				}},
+				Refused: []Count{{"rd", 6}, {"client", 7}},
+			}
+		},
 	}
 }
 
