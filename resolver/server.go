@@ -28,6 +28,10 @@ type Config struct {
 	Metrics *metrics.DNS
 	Log     *zap.Logger
 
+	// Forward resolves the names that are not ours. It must go on until Run has
+	// returned. If it is nil, forwarding is off, and those names are REFUSED.
+	Forward Forwarder
+
 	// MaxUDPSize is the most octets of a UDP response, also to clients that
 	// would take more. Default DefaultMaxUDPSize.
 	MaxUDPSize int

@@ -66,7 +66,7 @@ func (e *entry) answers(q *wire.Query) bool {
 // empty, and reports whether records were left out for want of room. A stale one
 // says that it is, and every TTL in it is staleTTL. appendTo allocates only if out
 // lacks room.
-func (e *entry) appendTo(out []byte, q *wire.Query, c *Client, now moment, stale bool) (_ []byte, cut bool) {
+func (e *entry) appendTo(out []byte, q *wire.Query, c *wire.Client, now moment, stale bool) (_ []byte, cut bool) {
 	o, flags := c.Options, uint16(wire.FlagRA)
 	if stale {
 		o.EDE = wire.EDEStale

@@ -66,7 +66,7 @@ func run(t testing.TB, f *Forwarder) {
 
 // A client asks a Forwarder as package resolver does.
 type client struct {
-	Client
+	wire.Client
 	rd      bool
 	opt     bool
 	do, cd  bool
@@ -75,7 +75,7 @@ type client struct {
 }
 
 // stub is a client like most: one that knows EDNS.
-var stub = client{Client: Client{Addr: local, Limit: 1232}, rd: true, opt: true, udpSize: 1232}
+var stub = client{Client: wire.Client{Addr: local, Limit: 1232}, rd: true, opt: true, udpSize: 1232}
 
 // query returns the message that asks "TYPE NAME".
 func (c client) query(t testing.TB, question string) []byte {

@@ -373,7 +373,7 @@ func (fl *flight) land(resp *response) {
 
 // answer ends the flight with e, which is fresh or cannot be cached.
 func (fl *flight) answer(e *entry) {
-	deliver(fl.f.flights.end(fl), func(out []byte, q *wire.Query, c *Client) []byte {
+	deliver(fl.f.flights.end(fl), func(out []byte, q *wire.Query, c *wire.Client) []byte {
 		return fl.f.appendEntry(out, e, q, c, fl.f.now(), false)
 	})
 }
@@ -395,7 +395,7 @@ func (fl *flight) fail() {
 
 // giveOut gives clients what is out of date, or SERVFAIL.
 func (fl *flight) giveOut(clients []asker, ede uint16) {
-	deliver(clients, func(out []byte, q *wire.Query, c *Client) []byte {
+	deliver(clients, func(out []byte, q *wire.Query, c *wire.Client) []byte {
 		return fl.f.appendFailure(out, fl.stale, q, c, ede)
 	})
 }

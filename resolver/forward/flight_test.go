@@ -558,12 +558,12 @@ func TestClientsDiffer(t *testing.T) {
 			c    client
 			want string
 		}{
-			{"one without EDNS gets 512 octets and TC", client{Client: Client{Addr: local, Limit: wire.MinUDPSize}, rd: true}, "30 TC"},
+			{"one without EDNS gets 512 octets and TC", client{Client: wire.Client{Addr: local, Limit: wire.MinUDPSize}, rd: true}, "30 TC"},
 			{"one that takes 1232 octets gets those and TC", stub, "74 TC"},
-			{"one that takes 4096 octets gets all", client{Client: Client{Addr: local, Limit: 4096}, rd: true, opt: true, udpSize: 4096}, "100"},
-			{"one over TCP gets all", client{Client: Client{Addr: local, Limit: 65535, Stream: true}, rd: true}, "100"},
-			{"one that says AD learns that it was validated", client{Client: Client{Addr: local, Limit: 4096}, rd: true, ad: true}, "100 AD"},
-			{"one that says DO learns that it was validated", client{Client: Client{Addr: local, Limit: 4096}, rd: true, opt: true, do: true, udpSize: 4096}, "100 AD"},
+			{"one that takes 4096 octets gets all", client{Client: wire.Client{Addr: local, Limit: 4096}, rd: true, opt: true, udpSize: 4096}, "100"},
+			{"one over TCP gets all", client{Client: wire.Client{Addr: local, Limit: 65535, Stream: true}, rd: true}, "100"},
+			{"one that says AD learns that it was validated", client{Client: wire.Client{Addr: local, Limit: 4096}, rd: true, ad: true}, "100 AD"},
+			{"one that says DO learns that it was validated", client{Client: wire.Client{Addr: local, Limit: 4096}, rd: true, opt: true, do: true, udpSize: 4096}, "100 AD"},
 		} {
 			for _, from := range []string{"upstream", "the cache"} {
 				m, _ := tt.c.ask(t, f, "A many.example.")

@@ -23,7 +23,7 @@ type flights struct {
 
 // An asker is a client who waits.
 type asker struct {
-	client Client
+	client wire.Client
 	query  []byte // as much of the query as the response depends on
 	reply  func(msg []byte)
 }
@@ -57,7 +57,7 @@ func (s *flights) goWith(fn func()) bool {
 
 // join makes the client of q wait for the flight of its question, which begins if
 // need be. It reports why it cannot.
-func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c Client, reply func([]byte)) (_ Refusal, ok bool) {
+func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (_ Refusal, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running || s.waiting >= s.maxWaiting {
@@ -168,7 +168,7 @@ func copyQuery(q *wire.Query) []byte {
 }
 
 // deliver gives each of the clients the response that respond appends.
-func deliver(clients []asker, respond func(out []byte, q *wire.Query, c *Client) []byte) {
+func deliver(clients []asker, respond func(out []byte, q *wire.Query, c *wire.Client) []byte) {
 	if len(clients) == 0 {
 		return
 	}

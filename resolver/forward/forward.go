@@ -34,14 +34,6 @@ type Forwarder struct {
 	ctx context.Context // of Run; set before flights begin
 }
 
-// A Client is what a response depends on beside the query.
-type Client struct {
-	Addr    netip.Addr
-	Limit   int          // most octets that the response may have; over UDP, never more than Query.UDPSize
-	Stream  bool         // asks over TCP: there is no larger room to come back for
-	Options wire.Options // of the response's OPT; the Forwarder fills in EDE
-}
-
 // New returns a Forwarder, or everything that is wrong with c. It opens no
 // sockets and starts nothing.
 func New(c Config) (*Forwarder, error) {
@@ -164,12 +156,12 @@ func (f *Forwarder) now() moment { return moment(time.Since(f.epoch)) }
 // must be empty, and returns it. It is empty if there is none: then q must be
 // submitted. now must come from time.Now and may be some milliseconds old.
 // Cached allocates only if out lacks room.
-func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) []byte {
+func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
 	stats := f.stats.at(q.ID)
 	switch {
 	case !q.RD():
 		stats.refused[RefusedRD].Add(1)
-		return refuse(out, q, &c, wire.FlagRA, edeNotAuthoritative)
+		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	case !f.allowed(c.Addr):
 		stats.refused[RefusedClient].Add(1)
 		return refuse(out, q, &c, 0, wire.EDEProhibited)
@@ -192,7 +184,7 @@ func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) [
 	}
 	if g == nil {
 		stats.refused[RefusedRoute].Add(1)
-		return refuse(out, q, &c, wire.FlagRA, edeNotAuthoritative)
+		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	}
 	if failed := f.failed(key, q, at); failed != nil {
 		if !f.servable(e, at) {
@@ -204,12 +196,8 @@ func (f *Forwarder) Cached(q *wire.Query, c Client, now time.Time, out []byte) [
 	return out[:0]
 }
 
-// edeNotAuthoritative is the extended error of who is asked for a foreign name and
-// does not resolve it (RFC 8914, Section 4.21).
-const edeNotAuthoritative = 20
-
 // refuse appends the response that refuses q by policy, for the reason ede.
-func refuse(out []byte, q *wire.Query, c *Client, flags, ede uint16) []byte {
+func refuse(out []byte, q *wire.Query, c *wire.Client, flags, ede uint16) []byte {
 	o := c.Options
 	o.EDE = ede
 	return wire.AppendError(out, q, wire.RefusedR, flags, o)
@@ -255,7 +243,7 @@ func (f *Forwarder) servable(e *entry, now moment) bool {
 }
 
 // appendEntry appends the response to q from e.
-func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *Client, now moment, stale bool) []byte {
+func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *wire.Client, now moment, stale bool) []byte {
 	out, cut := e.appendTo(out, q, c, now, stale)
 	if cut {
 		f.stats.at(q.ID).truncated.Add(1)
@@ -264,7 +252,7 @@ func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *Client, 
 }
 
 // appendFailure appends the response to q from stale, or SERVFAIL if that is nil.
-func (f *Forwarder) appendFailure(out []byte, stale *entry, q *wire.Query, c *Client, ede uint16) []byte {
+func (f *Forwarder) appendFailure(out []byte, stale *entry, q *wire.Query, c *wire.Client, ede uint16) []byte {
 	if stale != nil {
 		f.stats.at(q.ID).stale.Add(1)
 		return f.appendEntry(out, stale, q, c, 0, true)
@@ -279,7 +267,7 @@ func (f *Forwarder) appendFailure(out []byte, stale *entry, q *wire.Query, c *Cl
 // q may be reused after. reply is called once at most, from another goroutine,
 // with a message that is good until it returns; it must not block. It is not
 // called when there is nothing to tell because Run has ended.
-func (f *Forwarder) Submit(q *wire.Query, c Client, reply func(msg []byte)) bool {
+func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
 	g, _ := f.routes.Load().find(q)
 	if g == nil || f.config.Local(q.Name()) {
 		f.stats.at(q.ID).refused[RefusedRoute].Add(1)

@@ -112,7 +112,7 @@ const homeMailbox = "\x06nobody\x07invalid\x00"
 
 // appendTo appends the response to q, whose name is in h, to out, which must be
 // empty. It fits any client.
-func (h home) appendTo(out []byte, q *wire.Query, c *Client) []byte {
+func (h home) appendTo(out []byte, q *wire.Query, c *wire.Client) []byte {
 	apex := q.Labels() == h.labels
 	rcode := wire.NoError
 	if h.kind == nowhere || h.kind == emptyZone && !apex {

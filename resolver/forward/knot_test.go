@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )
 
@@ -129,7 +130,7 @@ func TestKnotUpstream(t *testing.T) {
 	}
 	up := startKnot(t, z.String())
 	f := start(t, Config{Upstreams: []Upstream{up}})
-	overTCP := client{Client: Client{Addr: local, Limit: 65535, Stream: true}, rd: true}
+	overTCP := client{Client: wire.Client{Addr: local, Limit: 65535, Stream: true}, rd: true}
 	compare := func(name string, qtype uint16) {
 		t.Helper()
 		want, err := askDirectly(up, name, qtype)

@@ -120,12 +120,13 @@ const (
 
 // Extended errors (RFC 8914, Section 5.2) that we send.
 const (
-	EDENone       = 0 // "other"; as our own value it means that there is none
-	EDEStale      = 3
-	EDENotReady   = 14
-	EDEProhibited = 18
-	EDENoReach    = 22
-	EDENetwork    = 23
+	EDENone             = 0 // "other"; as our own value it means that there is none
+	EDEStale            = 3
+	EDENotReady         = 14
+	EDEProhibited       = 18
+	EDENotAuthoritative = 20 // to who asks for a foreign name that is not resolved here
+	EDENoReach          = 22
+	EDENetwork          = 23
 )
 
 // optLen is the length of an OPT record without options (RFC 6891, Section
