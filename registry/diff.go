@@ -1,6 +1,9 @@
 package registry
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Diff returns the events that turn the registry of s into f; none if they are
 // the same. f must be valid. The machines in the events are those of f.
@@ -12,7 +15,7 @@ func (s *Snapshot) Diff(f *Facts) []Event {
 	apps := make(map[AppKey]bool, len(f.Apps))
 	for _, a := range f.Apps {
 		apps[AppKey{a.Network, a.Name}] = true
-		if s.App(a.Network, a.Name) == nil {
+		if o := s.App(a.Network, a.Name); o == nil || a.Modified != 0 && a.Modified != o.Modified {
 			put(PutApp{a})
 		}
 	}
@@ -118,7 +121,7 @@ func (s *Snapshot) diffPeers(f *Facts, put func(Event)) {
 	want := make(map[AppKey]bool, len(f.Peers))
 	for _, p := range f.Peers {
 		want[AppKey{p.Network(), p.Name}] = true
-		if o := s.Peer(p.Network(), p.Name); o == nil || *o != p {
+		if o := s.Peer(p.Network(), p.Name); o == nil || !p.equal(o) {
 			put(PutPeer{p})
 		}
 	}
@@ -178,4 +181,25 @@ func (s *Snapshot) diffGeography(f *Facts, put func(Event)) {
 			put(PutRTT{r})
 		}
 	}
+}
+
+// Facts returns all that s holds. The machines are those of s, which nobody may
+// change.
+func (s *Snapshot) Facts() *Facts {
+	f := &Facts{
+		Apps:    collect(s.Apps()),
+		Peers:   collect(s.Peers()),
+		Flycast: collect(s.Flycast()),
+		Regions: collect(s.Regions()),
+		RTTs:    collect(s.RTTs()),
+	}
+	for n := range s.Networks() {
+		if n.Name != "" {
+			f.Networks = append(f.Networks, n)
+		}
+	}
+	for i := range f.Apps {
+		f.Machines = slices.AppendSeq(f.Machines, s.Machines(&f.Apps[i]))
+	}
+	return f
 }

@@ -40,6 +40,9 @@ func sameFacts(t testing.TB, s *Snapshot, f *Facts) {
 	for r := range s.RTTs() {
 		got.rtts[[2]string{r.From, r.To}] = r.MS
 	}
+	if changes := s.Diff(s.Facts()); len(changes) > 0 {
+		t.Errorf("the facts of the registry are not what it holds: %v", changes)
+	}
 	if got, want := got.contents(), tw.contents(); got != want {
 		t.Errorf("the registry is\n%s\n\nwant\n%s", got, want)
 	}

@@ -7,6 +7,10 @@
 // sees the change. Readers take a Snapshot, which never changes and needs no
 // lock.
 //
+// Sources that keep facts for longer than a process lives (see Keeper) put a
+// step between deciding and showing: a Tx makes commits that nobody sees, so that
+// they can be written down first.
+//
 // The objects handed out (Machine, App, Peer, …) are shared between all
 // readers: nobody may change them.
 //
@@ -48,5 +52,6 @@
 //	 └ plan.check     all faults at once; nothing has been written yet
 //	 └ plan.changes   what is different afterwards; nothing: no commit
 //	 └ writer.write   one memdb transaction, which cannot fail
-//	 └ the commit hook
+//	 └ Tx.Commit      the snapshot becomes the current one, and
+//	    └ the commit hook
 package registry

@@ -90,6 +90,9 @@ type Changes struct {
 	Flycast  []Change[Flycast]
 	Names    []Change[NetworkName]
 
+	Regions []Change[Region]
+	RTTs    []Change[RTT]
+
 	// Geography tells that a region or a round trip changed, which can change
 	// the order of nearest machines in all networks.
 	Geography bool

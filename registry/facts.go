@@ -9,6 +9,8 @@ import (
 type App struct {
 	Network Network
 	Name    string
+	// Modified is the index of the commit that added the app.
+	Modified uint64
 
 	number uint32 // the store's short name for it, never used twice
 }
@@ -31,6 +33,10 @@ type Machine struct {
 	Skip bool
 	// Raw is the object as it came, for those who ask for it back.
 	Raw Raw
+	// Modified is the index of the commit that made the machine as it is. Put
+	// with 0, which is the rule, a machine gets it from its commit, unless it is
+	// as it was; a source that keeps indexes puts machines with those.
+	Modified uint64
 
 	// sum is the name of the machine's metadata row; if it is gone, it tells the
 	// machine from others of its app and id.
@@ -102,8 +108,9 @@ func (m *Machine) Lookup(key string) string {
 	return ""
 }
 
+// equal reports whether m, put in the place of o, would change anything.
 func (m *Machine) equal(o *Machine) bool {
-	return m.ID == o.ID && m.App == o.App && m.Network == o.Network && m.State == o.State &&
+	return (m.Modified == 0 || m.Modified == o.Modified) && m.ID == o.ID && m.App == o.App && m.Network == o.Network && m.State == o.State &&
 		m.Region == o.Region && m.Address == o.Address && m.Skip == o.Skip &&
 		slices.Equal(m.Metadata, o.Metadata) && slices.Equal(m.Raw, o.Raw)
 }
@@ -113,6 +120,17 @@ type Peer struct {
 	Name    string // lower case
 	Address netip.Addr
 	Region  string // lower case; "" if unknown
+	// Modified is the index of the commit that made the peer as it is, as with
+	// machines.
+	Modified uint64
+}
+
+// equal reports whether p, put in the place of o, would change anything.
+func (p Peer) equal(o *Peer) bool {
+	if p.Modified == 0 {
+		p.Modified = o.Modified
+	}
+	return p == *o
 }
 
 // Network returns the network of the peer.

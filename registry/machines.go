@@ -112,7 +112,7 @@ func (e *machineEdits) changed() []Change[Machine] {
 }
 
 func same(c Change[Machine]) bool {
-	return c.Before == c.After || c.Before != nil && c.After != nil && c.Before.equal(c.After)
+	return c.Before == c.After || c.Before != nil && c.After != nil && c.After.equal(c.Before)
 }
 
 // joined pairs removals with additions, in their order. The last of changes, if

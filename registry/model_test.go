@@ -152,13 +152,13 @@ func checkChanges(t testing.TB, before, after *twin, c *Changes) {
 	})
 	peers := func(tw *twin) (out []string) {
 		for _, p := range tw.peers {
-			out = append(out, fmt.Sprint(p))
+			out = append(out, showPeer(&p))
 		}
 		return out
 	}
 	sides("peer", peers(before), peers(after), func(yield func(b, a string)) {
 		for _, ch := range c.Peers {
-			yield(opt(ch.Before, func(p *Peer) string { return fmt.Sprint(*p) }), opt(ch.After, func(p *Peer) string { return fmt.Sprint(*p) }))
+			yield(opt(ch.Before, showPeer), opt(ch.After, showPeer))
 		}
 	})
 	showFlycast := func(f *Flycast) string { return fmt.Sprint(f.Address, f.App, f.Owner) }
@@ -270,9 +270,9 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 		equal(t, "AppsIn", list(s.AppsIn(n), showApp), lines(keep(wantApps, func(a App) bool { return a.Network == n }), func(a App) string { return showApp(&a) }))
 		equalMachines(t, fmt.Sprint("MachinesIn ", n), s.MachinesIn(n), tw.machines, func(m *Machine) bool { return !m.Gone() && m.Network == n })
 		peersIn := sortedBy(keep(tw.peers, func(p Peer) bool { return p.Network() == n }), func(p Peer) string { return p.Name })
-		equal(t, "PeersIn", list(s.PeersIn(n), func(p *Peer) string { return fmt.Sprint(*p) }), lines(peersIn, func(p Peer) string { return fmt.Sprint(p) }))
+		equal(t, "PeersIn", list(s.PeersIn(n), showPeer), lines(peersIn, func(p Peer) string { return showPeer(&p) }))
 		for _, p := range peersIn {
-			equal(t, "Peer", fmt.Sprint(*s.Peer(n, p.Name)), fmt.Sprint(p))
+			equal(t, "Peer", showPeer(s.Peer(n, p.Name)), showPeer(&p))
 		}
 		equal(t, "Peer", s.Peer(n, "nobody"), nil)
 		in := keep(tw.flycast, func(f Flycast) bool { return f.Network() == n })
@@ -283,7 +283,7 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 	}
 	equalFlycast(t, "Flycast", s.Flycast(), tw.flycast)
 	peers := sortedBy(sortedBy(tw.peers, func(p Peer) string { return p.Name }), func(p Peer) Network { return p.Network() })
-	equal(t, "Peers", list(s.Peers(), func(p *Peer) string { return fmt.Sprint(*p) }), lines(peers, func(p Peer) string { return fmt.Sprint(p) }))
+	equal(t, "Peers", list(s.Peers(), showPeer), lines(peers, func(p Peer) string { return showPeer(&p) }))
 
 	words := []string{"", "app", "APP", "b", "b\x00c", "c"}
 	for a := range s.Apps() {
@@ -410,7 +410,7 @@ func dump(s *Snapshot) string {
 			fmt.Fprintln(&b, list(s.MachinesInGroup(a, w), show), list(s.MachinesInRegion(a, w), show), list(s.MachinesWith(a, "role", w), show))
 		}
 	}
-	fmt.Fprintln(&b, list(s.Peers(), func(p *Peer) string { return fmt.Sprint(*p) }))
+	fmt.Fprintln(&b, list(s.Peers(), showPeer))
 	fmt.Fprintln(&b, list(s.Flycast(), func(f *Flycast) string { return fmt.Sprint(*f) }))
 	fmt.Fprintln(&b, list(s.Regions(), func(r *Region) string { return fmt.Sprint(*r) }))
 	fmt.Fprintln(&b, list(s.RTTs(), func(r *RTT) string { return fmt.Sprint(*r) }))

@@ -120,7 +120,7 @@ func (p *plan) readPut(e Event) {
 	case PutMachine:
 		p.putMachine(e.Machine)
 	case PutPeer:
-		p.peer(e.Network(), e.Name).After = &e.Peer
+		p.putPeer(&e.Peer)
 	case PutFlycast:
 		p.flycastAt(e.Address).After = &e.Flycast
 	case PutRegion:
@@ -141,6 +141,14 @@ func (p *plan) name(n Network) *Change[NetworkName] {
 
 func (p *plan) peer(n Network, name string) *Change[Peer] {
 	return p.peers.edit(AppKey{n, name}, func() *Peer { return p.old.Peer(n, name) })
+}
+
+func (p *plan) putPeer(peer *Peer) {
+	c := p.peer(peer.Network(), peer.Name)
+	c.After = peer
+	if c.Before != nil && peer.equal(c.Before) {
+		c.After = c.Before
+	}
 }
 
 func (p *plan) flycastAt(addr netip.Addr) *Change[Flycast] {
@@ -179,8 +187,11 @@ func (p *plan) deleteApp(e DeleteApp) {
 func (p *plan) putApp(a App) {
 	c := p.apps.edit(AppKey{a.Network, a.Name}, func() *App { return p.old.App(a.Network, a.Name) })
 	switch {
-	case c.Before != nil:
+	case c.Before != nil && (a.Modified == 0 || a.Modified == c.Before.Modified):
 		c.After = c.Before
+	case c.Before != nil:
+		a.number = c.Before.number
+		c.After = &a
 	case c.After == nil:
 		p.lastApp++
 		a.number = p.lastApp
@@ -308,7 +319,8 @@ func (p *plan) addressFault(addr netip.Addr, object fmt.Stringer, field string, 
 	p.faults.addf(object.String(), field, "%v is already the address of %v", addr, holder)
 }
 
-// changes returns what a batch without faults changes.
+// changes returns what a batch without faults changes in the commit of that
+// index.
 func (p *plan) changes(index uint64) *Changes {
 	c := &Changes{
 		Index:    index,
@@ -318,8 +330,23 @@ func (p *plan) changes(index uint64) *Changes {
 		Flycast:  changed(&p.flycast),
 		Names:    changed(&p.names),
 	}
-	p.regions.list, p.rtts.list = changed(&p.regions), changed(&p.rtts)
-	c.Geography = len(p.regions.list)+len(p.rtts.list) > 0
+	c.Regions, c.RTTs = changed(&p.regions), changed(&p.rtts)
+	c.Geography = len(c.Regions)+len(c.RTTs) > 0
+	for _, ch := range c.Apps {
+		if ch.After != nil && ch.After.Modified == 0 {
+			ch.After.Modified = index
+		}
+	}
+	for _, ch := range c.Machines {
+		if ch.After != nil && ch.After.Modified == 0 {
+			ch.After.Modified = index
+		}
+	}
+	for _, ch := range c.Peers {
+		if ch.After != nil && ch.After.Modified == 0 {
+			ch.After.Modified = index
+		}
+	}
 	c.Networks = c.networks()
 	return c
 }

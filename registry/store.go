@@ -20,8 +20,8 @@ type Store struct {
 }
 
 // NewStore returns an empty store. onCommit, unless nil, is called for every
-// commit that changed something, one at a time and in order, before Apply
-// returns. It must not call Apply.
+// commit, one at a time and in order, before Apply or Tx.Commit returns. It must
+// not write to the store.
 func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 	db, err := memdb.NewMemDB(schema())
 	if err != nil {
@@ -53,37 +53,106 @@ func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
 // Events that change nothing make no commit, and the Changes returned are empty
 // and carry the index of the last one.
 func (s *Store) Apply(events []Event) (*Changes, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	tx := s.Begin()
+	changes, err := tx.Apply(events)
+	if err != nil {
+		tx.Abort()
+		return nil, err
+	}
+	tx.Commit()
+	return changes, nil
+}
 
-	old := s.current.Load()
-	p := newPlan(old, s.lastApp)
+// A Tx is a row of commits that become visible together, or not at all, so that
+// they can be made durable in between. It belongs to one goroutine, and other
+// writers wait until it is committed or aborted; readers do not.
+type Tx struct {
+	store   *Store
+	db      *memdb.MemDB
+	lastApp uint32
+	last    *Snapshot
+	commits []commit
+}
+
+type commit struct {
+	snap    *Snapshot
+	changes *Changes
+}
+
+// Begin starts a transaction. It must be ended by Commit or Abort.
+func (s *Store) Begin() *Tx {
+	s.mu.Lock()
+	return &Tx{store: s, db: s.db.Snapshot(), lastApp: s.lastApp, last: s.current.Load()}
+}
+
+// Snapshot returns the registry as the transaction has left it so far.
+func (tx *Tx) Snapshot() *Snapshot { return tx.last }
+
+// Apply is Store.Apply within the transaction. When it fails, what the
+// transaction did before stays as it is.
+func (tx *Tx) Apply(events []Event) (*Changes, error) {
+	changes, err := tx.apply(tx.last.Index+1, events)
+	if err == nil && changes.Empty() {
+		changes.Index = tx.last.Index
+	}
+	return changes, err
+}
+
+// ApplyAt is Apply for a source that numbers its changes itself. The commit gets
+// the given index, which must be above the last one, even if it changes nothing.
+func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
+	if index <= tx.last.Index {
+		panic(fmt.Sprintf("registry: commit %d after %d", index, tx.last.Index))
+	}
+	changes, err := tx.apply(index, events)
+	if err == nil && changes.Empty() {
+		next := *tx.last
+		next.Index = index
+		tx.commits, tx.last = append(tx.commits, commit{&next, changes}), &next
+	}
+	return changes, err
+}
+
+// apply makes a commit unless nothing changes.
+func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
+	p := newPlan(tx.last, tx.lastApp)
 	p.read(events)
 	p.check()
 	if err := p.faults.Err(); err != nil {
 		return nil, err
 	}
-	changes := p.changes(old.Index + 1)
+	changes := p.changes(index)
 	if changes.Empty() {
-		changes.Index = old.Index
 		return changes, nil
 	}
-	w := newWriter(s.db.Txn(true), old)
+	w := newWriter(tx.db.Txn(true), tx.last)
 	defer w.txn.Abort()
 	w.write(changes)
-	writeAll(w, tRegions, p.regions.list)
-	writeAll(w, tRTTs, p.rtts.list)
 	w.txn.Commit()
-	s.lastApp = p.lastApp
+	tx.lastApp = p.lastApp
 
-	next := &Snapshot{Index: changes.Index, txn: s.db.Txn(false), geo: old.geo, stats: w.stats}
+	next := &Snapshot{Index: index, txn: tx.db.Txn(false), geo: tx.last.geo, stats: w.stats}
 	if changes.Geography {
 		next.geo = newGeography(collect(next.Regions()), collect(next.RTTs()))
 	}
-	s.current.Store(next)
-	s.onCommit(next, changes)
+	tx.commits, tx.last = append(tx.commits, commit{next, changes}), next
 	return changes, nil
 }
+
+// Commit makes the transaction's commits visible, one after the other, and ends
+// it.
+func (tx *Tx) Commit() {
+	s := tx.store
+	defer s.mu.Unlock()
+	s.db, s.lastApp = tx.db, tx.lastApp
+	for _, c := range tx.commits {
+		s.current.Store(c.snap)
+		s.onCommit(c.snap, c.changes)
+	}
+}
+
+// Abort ends the transaction without a trace.
+func (tx *Tx) Abort() { tx.store.mu.Unlock() }
 
 func collect[T any](seq func(func(*T) bool)) []T {
 	var out []T

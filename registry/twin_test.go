@@ -291,7 +291,7 @@ func (t *twin) visible(n Network) string {
 	}
 	for _, p := range t.peers {
 		if p.Network() == n {
-			lines = append(lines, fmt.Sprintf("peer %v", p))
+			lines = append(lines, "peer "+showPeer(&p))
 		}
 	}
 	for _, f := range t.flycast {
@@ -316,7 +316,7 @@ func (t *twin) contents() string {
 		lines = append(lines, show(m))
 	}
 	for _, p := range t.peers {
-		lines = append(lines, fmt.Sprintf("peer %v", p))
+		lines = append(lines, "peer "+showPeer(&p))
 	}
 	for _, f := range t.flycast {
 		lines = append(lines, fmt.Sprintf("flycast %v %v %s", f.Address, f.Owner, f.App))
@@ -361,3 +361,5 @@ func sortedBy[T any, K cmp.Ordered](list []T, key func(T) K) []T {
 	slices.SortStableFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
 	return list
 }
+
+func showPeer(p *Peer) string { return fmt.Sprintf("%s %v %s", p.Name, p.Address, p.Region) }

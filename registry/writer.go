@@ -69,6 +69,8 @@ func (w *writer) write(c *Changes) {
 		}
 	}
 	w.writeNetworks(c)
+	writeAll(w, tRegions, c.Regions)
+	writeAll(w, tRTTs, c.RTTs)
 }
 
 func (w *writer) leave(c *Changes) {

@@ -17,6 +17,14 @@ type decoded struct {
 	faults  registry.Faults // Object is empty
 }
 
+// ParseMachine decodes a machine object, which must be well-formed JSON, and
+// keeps nothing of it. What is wrong with the object by itself is in faults, each
+// with its field and without an object. App and Network are left to the caller.
+func ParseMachine(object []byte) (m *registry.Machine, faults registry.Faults) {
+	d := newMachineDecoder().decode(object)
+	return d.machine, d.faults
+}
+
 // A machineDecoder decodes machine objects one after another. It remembers
 // strings that come again and again. Each worker of a pool has its own.
 type machineDecoder struct {

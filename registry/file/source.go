@@ -175,7 +175,7 @@ func (s *Source) apply(ctx context.Context, facts *registry.Facts, content sum, 
 	start := time.Now()
 	before := s.store.Snapshot()
 	events := before.Diff(facts)
-	if lost := halved(before, events); len(lost) > 0 {
+	if lost := before.Halved(events); len(lost) > 0 {
 		s.warn("the registry file takes away more than half of a network's machines; it is read again", lost)
 		if err := sleep(ctx, secondLook); err != nil {
 			return err
@@ -240,12 +240,12 @@ func (s *Source) report(err error, force bool) {
 // maxLogged bounds the lines that one bad file writes to the log.
 const maxLogged = 100
 
-func (s *Source) warn(message string, lost []loss) {
+func (s *Source) warn(message string, lost []registry.Loss) {
 	for i, l := range lost {
 		if i == maxLogged {
 			s.log.Warn("more networks lose machines", zap.Int("networks", len(lost)-i))
 			return
 		}
-		s.log.Warn(message, zap.Stringer("network", l.network), zap.Int("lost", l.lost), zap.Int("of", l.of))
+		s.log.Warn(message, zap.Stringer("network", l.Network), zap.Int("lost", l.Lost), zap.Int("of", l.Of))
 	}
 }

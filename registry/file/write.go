@@ -100,10 +100,7 @@ func (p *printer) machines(machines []*registry.Machine) {
 	}
 	objects := make([]object, 0, len(machines))
 	for _, m := range machines {
-		octets, err := m.Raw.JSON()
-		if err == nil && octets == nil {
-			octets, err = machineObject(m)
-		}
+		octets, err := MachineObject(m)
 		if err != nil {
 			p.fail(fmt.Errorf("%v: %w", m, err))
 			return
@@ -121,8 +118,12 @@ func (p *printer) machines(machines []*registry.Machine) {
 	p.raw("]")
 }
 
-// machineObject makes an object of a machine that was not read from one.
-func machineObject(m *registry.Machine) ([]byte, error) {
+// MachineObject returns the JSON object of m: the one it was read from, octet for
+// octet, or, if there is none, one of its fields.
+func MachineObject(m *registry.Machine) ([]byte, error) {
+	if octets, err := m.Raw.JSON(); err != nil || octets != nil {
+		return octets, err
+	}
 	var b bytes.Buffer
 	p := printer{w: bufio.NewWriter(&b)}
 	field := func(name, value string) {

@@ -1,36 +1,35 @@
-package file
+package registry
 
 import (
 	"cmp"
 	"slices"
-
-	"github.com/internaldns/internaldns/registry"
 )
 
-// A loss is what a network loses of its machines that are not gone.
-type loss struct {
-	network  registry.Network
-	lost, of int
+// A Loss is what a network loses of its machines that are not gone.
+type Loss struct {
+	Network  Network
+	Lost, Of int // machines
 }
 
-// halved returns the networks that would lose more than half of their machines
+// Halved returns the networks that would lose more than half of their machines
 // by events, in ascending order. A machine that stays in its network under
 // another app is not lost, and neither is one that becomes gone: that is said
-// of it, not left out.
-func halved(s *registry.Snapshot, events []registry.Event) (halved []loss) {
+// of it, not left out. Whoever replaces a whole registry should ask twice before
+// that.
+func (s *Snapshot) Halved(events []Event) (halved []Loss) {
 	type machine struct {
-		network registry.Network
+		network Network
 		id      string
 	}
 	lost := make(map[machine]bool)
 	for _, e := range events {
 		switch e := e.(type) {
-		case registry.DeleteMachine:
+		case DeleteMachine:
 			// The id may be a gone machine's as well as one's that is not.
 			if m := s.Machine(e.ID); m != nil && m.Network == e.Network && m.App == e.App {
 				lost[machine{m.Network, m.ID}] = true
 			}
-		case registry.DeleteApp:
+		case DeleteApp:
 			for m := range s.Machines(s.App(e.Network, e.Name)) {
 				if !m.Gone() {
 					lost[machine{m.Network, m.ID}] = true
@@ -42,11 +41,11 @@ func halved(s *registry.Snapshot, events []registry.Event) (halved []loss) {
 		return nil
 	}
 	for _, e := range events {
-		if e, ok := e.(registry.PutMachine); ok {
+		if e, ok := e.(PutMachine); ok {
 			delete(lost, machine{e.Network, e.ID})
 		}
 	}
-	count := make(map[registry.Network]int)
+	count := make(map[Network]int)
 	for m := range lost {
 		count[m.network]++
 	}
@@ -56,9 +55,9 @@ func halved(s *registry.Snapshot, events []registry.Event) (halved []loss) {
 			of++
 		}
 		if 2*n > of {
-			halved = append(halved, loss{network, n, of})
+			halved = append(halved, Loss{network, n, of})
 		}
 	}
-	slices.SortFunc(halved, func(a, b loss) int { return cmp.Compare(a.network, b.network) })
+	slices.SortFunc(halved, func(a, b Loss) int { return cmp.Compare(a.Network, b.Network) })
 	return halved
 }

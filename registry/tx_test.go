@@ -1,0 +1,135 @@
+package registry
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+// A transaction does what the same batches applied one by one do, or, aborted,
+// nothing at all; and objects know the commit that made them as they are.
+func TestTransactionsDoWhatTheirObviousTwinDoes(t *testing.T) {
+	for seed := range uint64(6 * *soak) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			d := newDraw(seed)
+			tw := newTwin()
+			var hooked []uint64
+			s := NewStore(func(_ *Snapshot, c *Changes) { hooked = append(hooked, c.Index) })
+			modified := make(map[string]uint64)
+			for range 40 {
+				before, beforeTwin, beforeModified := s.Snapshot(), tw, maps.Clone(modified)
+				hooked = nil
+				tx := s.Begin()
+				var made []uint64
+				for range 1 + d.IntN(4) {
+					events := d.batch(tw, 6)
+					next, faults := tw.apply(events)
+					changes, err := tx.Apply(events)
+					if got, want := faultLines(err), faultLines(faults.Err()); got != want {
+						t.Fatalf("the events\n%s\nhave the faults\n%s\nwant\n%s", eventLines(events), got, want)
+					}
+					if err != nil {
+						continue
+					}
+					if next.index != tw.index {
+						made = append(made, changes.Index)
+						noteModified(t, modified, tx.Snapshot())
+					}
+					tw = next
+					checkSnapshot(t, tw, tx.Snapshot())
+				}
+				if s.Snapshot() != before || hooked != nil {
+					t.Fatal("a transaction showed before it was committed")
+				}
+				if d.one(3) {
+					tx.Abort()
+					tw, modified = beforeTwin, beforeModified
+					made = nil
+				} else {
+					tx.Commit()
+				}
+				if !slices.Equal(hooked, made) {
+					t.Fatalf("the hook was called for the commits %d, want %d", hooked, made)
+				}
+				checkSnapshot(t, tw, s.Snapshot())
+				if t.Failed() {
+					t.FailNow()
+				}
+			}
+		})
+	}
+}
+
+// noteModified compares the indexes that objects carry with what the objects
+// were like at the commit before.
+func noteModified(t testing.TB, at map[string]uint64, s *Snapshot) {
+	t.Helper()
+	now := make(map[string]uint64)
+	note := func(said string, modified uint64) {
+		want, ok := at[said]
+		if !ok {
+			want = s.Index
+		}
+		if modified != want {
+			t.Errorf("in commit %d, %s is of commit %d, want %d", s.Index, said, modified, want)
+		}
+		now[said] = modified
+	}
+	for a := range s.Apps() {
+		note(fmt.Sprint("app ", a.Network, a.Name), a.Modified)
+		for m := range s.Machines(a) {
+			if !m.Gone() {
+				note("machine "+show(m), m.Modified)
+			}
+		}
+	}
+	for p := range s.Peers() {
+		note("peer "+showPeer(p), p.Modified)
+	}
+	clear(at)
+	maps.Copy(at, now)
+}
+
+func TestASourceNumbersItsOwnChanges(t *testing.T) {
+	var indexes []uint64
+	s := NewStore(func(_ *Snapshot, c *Changes) { indexes = append(indexes, c.Index) })
+	at := func(index uint64, events ...Event) {
+		t.Helper()
+		tx := s.Begin()
+		c, err := tx.ApplyAt(index, events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Index != index {
+			t.Errorf("the changes are of commit %d, want %d", c.Index, index)
+		}
+		tx.Commit()
+	}
+	machine := func(modified uint64, state string) Event {
+		return PutMachine{&Machine{Network: 1, App: "web", ID: "m1", State: state, Region: "ams", Address: netip.MustParseAddr("fdaa:0:1::1"), Modified: modified}}
+	}
+	at(7, PutApp{App{Network: 1, Name: "web", Modified: 3}}, machine(5, "started"))
+	if m := s.Snapshot().Machine("m1"); m.Modified != 5 || s.Snapshot().App(1, "web").Modified != 3 {
+		t.Errorf("the machine is of %d and the app of %d, want 5 and 3", m.Modified, s.Snapshot().App(1, "web").Modified)
+	}
+	at(9)
+	if got := s.Snapshot(); got.Index != 9 || got.NetworkIndex(1) != 7 {
+		t.Errorf("after an empty commit 9 the registry is at %d and its network at %d, want 9 and 7", got.Index, got.NetworkIndex(1))
+	}
+	at(12, machine(11, "started"))
+	if m := s.Snapshot().Machine("m1"); m.Modified != 11 {
+		t.Errorf("put again as it was by write 11, the machine is of %d", m.Modified)
+	}
+	if _, err := s.Apply([]Event{machine(0, "started")}); err != nil || s.Snapshot().Index != 12 {
+		t.Errorf("put again without an index, the machine made commit %d, err %v", s.Snapshot().Index, err)
+	}
+	if c, err := s.Apply([]Event{machine(0, "stopped")}); err != nil || c.Index != 13 || s.Snapshot().Machine("m1").Modified != 13 {
+		t.Errorf("stopped, the machine is of %d in commit %v, err %v", s.Snapshot().Machine("m1").Modified, c, err)
+	}
+	if want := []uint64{7, 9, 12, 13}; !slices.Equal(indexes, want) {
+		t.Errorf("the hook was called for %d, want %d", indexes, want)
+	}
+}
