@@ -1,0 +1,45 @@
+package zone
+
+import (
+	"testing"
+
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// What Lookup answers is ours, and nothing else: a name that only one of the two
+// took for ours would be asked of strangers, or believed from them.
+func TestOursIsWhatLookupAnswers(t *testing.T) {
+	for name, want := range map[string]bool{
+		"internal.": true, "web.internal.": true, "a.b.c.d.e.internal.": true, "_apps.internal.": true,
+		"flycast.": true, "web.flycast.": true,
+		"fly-local-6pn.": true, "x.fly-local-6pn.": true,
+		"a.a.d.f.ip6.arpa.":     true,
+		"8.a.a.d.f.ip6.arpa.":   true,
+		"d.f.ip6.arpa.":         false,
+		"b.a.d.f.ip6.arpa.":     false,
+		"a.a.d.f.ip6.arpa.com.": false,
+		".":                     false, "com.": false, "internal.com.": false, "xinternal.": false,
+		`a\.internal.`: false, `\008internal.`: false, "local-6pn.": false, "arpa.": false, "ip6.arpa.": false,
+	} {
+		var buf [wire.MaxNameLen]byte
+		n, err := dns.PackDomainName(name, buf[:], 0, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Ours(buf[:n]); got != want {
+			t.Errorf("Ours(%s) is %v, want %v", name, got, want)
+		}
+		msg, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var q wire.Query
+		if q.Parse(msg) != wire.Answer {
+			t.Fatalf("%s: not a query", name)
+		}
+		if got := zoneOf(&q) != foreign; got != want {
+			t.Errorf("Lookup takes %s for ours: %v, want %v", name, got, want)
+		}
+	}
+}
