@@ -6,6 +6,7 @@
 //	echo       a server that does nothing but move datagrams: the limit
 //	peers      servers side by side, and the report of what each one costs
 //	scale      a large registry: memory, updates, and what queries feel of them
+//	upstream   what forwarders are measured in front of
 //	mapdns     a server as one writes it in an afternoon: the other mark
 //	dnsload    load as a command
 //	cmd/…      thin commands over these: dataset, dnsload, peers, scale

@@ -27,7 +27,7 @@ func (g *generator) arrived(f *flights, msg []byte) {
 		t.Late++
 		return
 	}
-	q := &g.Queries[fl.query]
+	q := g.query(fl.query)
 	if g.Echo {
 		if !bytes.HasPrefix(msg[2:], q.Message[2:]) {
 			t.WrongQuestion++

@@ -1,9 +1,10 @@
 // Package load sends queries to a DNS server as fast as one CPU can, or at a
 // constant rate, and checks and times the responses.
 //
-// One Run is one goroutine on one thread. It allocates nothing for a query, and
-// moves UDP datagrams by sendmmsg and recvmmsg, so that what it measures is the
-// server and not itself.
+// One Run is one goroutine on one thread, which can do other work in its turns
+// (Options.Beside). It allocates nothing for a query, whether queries are given or
+// made as they go (Options.Ask), and moves UDP datagrams by sendmmsg and recvmmsg,
+// so that what it measures is the server and not itself.
 //
 // # Loops
 //

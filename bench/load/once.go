@@ -107,7 +107,7 @@ func (c *onceCarrier) send(n int) (int, error) {
 		query := c.g.take()
 		due := c.g.pace.when(k, c.g.now)
 		call.due = due
-		msg := c.g.Queries[query].Message
+		msg := c.g.query(query).Message
 		binary.BigEndian.PutUint16(call.out[:], uint16(len(msg)))
 		copy(call.out[2:], msg)
 		binary.BigEndian.PutUint16(call.out[2:], call.flights.start(query, due))

@@ -22,8 +22,8 @@ const (
 	TCPOnce Transport = "tcp-once"
 )
 
-// Options says what a run does. The zero value of each field but Server and
-// Queries stands for its default.
+// Options says what a run does. The zero value of each field but Server, and
+// Queries or Ask, stands for its default.
 type Options struct {
 	// Server is asked.
 	Server netip.AddrPort
@@ -31,6 +31,11 @@ type Options struct {
 	Transport Transport
 	// Queries are sent in order, again and again.
 	Queries []dataset.Query
+	// Ask, if set, makes the queries instead: it fills in number n, the same
+	// each time that it is asked for it. The run begins with 0, and comes to
+	// that again after 2³² queries. It is called on the generator's thread, twice
+	// for a query, and should reuse the memory of q.
+	Ask func(n uint32, q *dataset.Query)
 
 	// Sockets is the number of UDP sockets or TCP connections; with TCPOnce
 	// Window is. Default 16: enough that SO_REUSEPORT spreads them over the
@@ -68,6 +73,11 @@ type Options struct {
 	// charged for that.
 	Pin bool
 	CPU int
+
+	// Beside, if set, is called in every turn of the loop, by the generator
+	// itself, and reports whether it had anything to do: other work on its CPU
+	// that must not wait for another thread's turn. Its error ends the run.
+	Beside func() (bool, error)
 
 	// Begin and End, if set, are called as the measured time begins and ends,
 	// by the generator itself: it sends nothing meanwhile.
@@ -110,8 +120,8 @@ func (o Options) Validate() error {
 	default:
 		fault("transport: must be udp, tcp or tcp-once, got %q", o.Transport)
 	}
-	if len(o.Queries) == 0 {
-		fault("queries: there are none")
+	if (len(o.Queries) == 0) == (o.Ask == nil) {
+		fault("queries: there are none, or there is ask beside them")
 	}
 	for i := range o.Queries {
 		if n := len(o.Queries[i].Message); n > maxQuery || n < 12+o.Queries[i].Question {

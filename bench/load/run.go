@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/bench/dataset"
 	"github.com/internaldns/internaldns/bench/internal/affinity"
 )
 
@@ -36,7 +37,8 @@ type generator struct {
 	tally
 
 	carrier     carrier
-	next        uint32 // the query to send next
+	next        uint32        // the query to send next
+	made        dataset.Query // by Ask, the last one
 	untilSample int
 	examples    []example
 
@@ -177,12 +179,17 @@ func (g *generator) turn(sending bool) (bool, error) {
 		}
 	}
 	g.carrier.expire(g.now - int64(g.Timeout))
+	if g.Beside != nil {
+		worked, err := g.Beside()
+		return busy || worked, err
+	}
 	return busy, nil
 }
 
 func (g *generator) tick() { g.now = int64(time.Since(g.started)) }
 
-// take returns the query to send next, and goes on to the one after it.
+// take returns the number of the query to send next, and goes on to the one
+// after it.
 func (g *generator) take() uint32 {
 	n := g.next
 	g.next++
@@ -192,8 +199,22 @@ func (g *generator) take() uint32 {
 	return n
 }
 
+// query returns the query of that number. It is good until the next one is asked
+// for.
+func (g *generator) query(n uint32) *dataset.Query {
+	if g.Ask == nil {
+		return &g.Queries[n]
+	}
+	g.Ask(n, &g.made)
+	return &g.made
+}
+
 // untake goes back by n queries, which could not be sent.
 func (g *generator) untake(n int) {
+	if g.Ask != nil {
+		g.next -= uint32(n)
+		return
+	}
 	g.next = uint32((int(g.next) - n%len(g.Queries) + len(g.Queries)) % len(g.Queries))
 }
 

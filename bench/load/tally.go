@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -90,14 +91,16 @@ const maxExamples = 5
 
 // example is a wrong response, kept to be shown.
 type example struct {
-	query *dataset.Query
+	query dataset.Query
 	msg   []byte
 }
 
 // keepExample keeps the first few wrong responses. It allocates, a few times.
 func (g *generator) keepExample(q *dataset.Query, msg []byte) {
 	if len(g.examples) < maxExamples {
-		g.examples = append(g.examples, example{q, append([]byte(nil), msg...)})
+		kept := *q
+		kept.Message = bytes.Clone(q.Message) // Ask writes the next one over it
+		g.examples = append(g.examples, example{kept, bytes.Clone(msg)})
 	}
 }
 

@@ -60,7 +60,7 @@ func newTCPCarrier(g *generator) (*tcpCarrier, error) {
 }
 
 func dial(g *generator) (int, error) {
-	fd, err := connect(g.Server, unix.SOCK_STREAM)
+	fd, err := connect(g.Server, unix.SOCK_STREAM, g.Timeout)
 	if err != nil {
 		return -1, err
 	}
@@ -134,7 +134,7 @@ func (c *tcpCarrier) send(n int) (int, error) {
 		}
 		query := c.g.take()
 		due := c.g.pace.when(sent, c.g.now)
-		msg := c.g.Queries[query].Message
+		msg := c.g.query(query).Message
 		id := s.flights.start(query, due)
 		s.out = binary.BigEndian.AppendUint16(s.out, uint16(len(msg)))
 		s.out = binary.BigEndian.AppendUint16(s.out, id)

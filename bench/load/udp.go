@@ -43,7 +43,7 @@ func newUDPCarrier(g *generator) (*udpCarrier, error) {
 		size = maxFlights
 	}
 	for range g.Sockets {
-		fd, err := connect(g.Server, unix.SOCK_DGRAM)
+		fd, err := connect(g.Server, unix.SOCK_DGRAM, g.Timeout)
 		if err != nil {
 			c.close()
 			return nil, err
@@ -57,8 +57,9 @@ func newUDPCarrier(g *generator) (*udpCarrier, error) {
 	return c, nil
 }
 
-// connect returns a non-blocking socket that is connected to the server.
-func connect(server netip.AddrPort, kind int) (int, error) {
+// connect returns a non-blocking socket that is connected to the server. It does
+// not wait longer than limit for a server that says nothing.
+func connect(server netip.AddrPort, kind int, limit time.Duration) (int, error) {
 	family := unix.AF_INET6
 	if server.Addr().Is4() {
 		family = unix.AF_INET
@@ -68,15 +69,34 @@ func connect(server netip.AddrPort, kind int) (int, error) {
 		return -1, err
 	}
 	unix.CloseOnExec(fd)
-	if err := unix.Connect(fd, sockaddr(server)); err != nil {
-		unix.Close(fd)
-		return -1, err
+	if err = unix.SetNonblock(fd, true); err == nil {
+		err = unix.Connect(fd, sockaddr(server))
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
+	if err == unix.EINPROGRESS {
+		err = connected(fd, limit)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// connected waits until a connection that is being made is there, or has failed.
+func connected(fd int, limit time.Duration) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for end := time.Now().Add(limit); fds[0].Revents == 0; {
+		left := time.Until(end)
+		if left <= 0 {
+			return unix.ETIMEDOUT
+		}
+		poll(fds, left)
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return err
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
@@ -129,7 +149,7 @@ func (c *udpCarrier) send(n int) (int, error) {
 		query := c.g.take()
 		due := c.g.pace.when(i, c.g.now)
 		buf := c.out.Buffer(i)
-		c.out.SetLen(i, copy(buf, c.g.Queries[query].Message))
+		c.out.SetLen(i, copy(buf, c.g.query(query).Message))
 		binary.BigEndian.PutUint16(buf, s.flights.start(query, due))
 	}
 	sent, err := c.out.Send(s.fd, 0, n)
