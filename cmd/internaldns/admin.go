@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
+
+	"github.com/internaldns/internaldns/resolver/forward"
 )
 
 // What one client of the admin listener can take. Requests are a line and some
@@ -27,15 +30,25 @@ const (
 	adminScrapes     = 4               // at one time
 )
 
-// An admin serves what operators ask over HTTP: /healthz, /readyz and /metrics.
+// adminPages are what the admin listener has to show.
+type adminPages struct {
+	ready  func() error // nil once queries are answered; else why they are not
+	scrape prometheus.Gatherer
+	status func() status
+	// flush drops a name from the cache, or all at or below it, and returns how
+	// many answers those were; nil if nothing is forwarded.
+	flush func(name forward.Suffix, below bool) int
+}
+
+// An admin serves what operators ask over HTTP: the pages that its first one
+// lists.
 type admin struct {
 	listener net.Listener
 	server   *http.Server
 }
 
-// listenAdmin binds the admin listener. ready returns nil once queries are
-// answered, and else says why they are not.
-func listenAdmin(addr string, ready func() error, scrape prometheus.Gatherer) (*admin, error) {
+// listenAdmin binds the admin listener.
+func listenAdmin(addr string, pages adminPages) (*admin, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -43,7 +56,7 @@ func listenAdmin(addr string, ready func() error, scrape prometheus.Gatherer) (*
 	return &admin{
 		listener: netutil.LimitListener(l, adminConns),
 		server: &http.Server{
-			Handler:           http.MaxBytesHandler(adminHandler(ready, scrape), adminBodyBytes),
+			Handler:           http.MaxBytesHandler(pages.handler(), adminBodyBytes),
 			ReadHeaderTimeout: adminReadTime,
 			ReadTimeout:       adminReadTime,
 			WriteTimeout:      adminWriteTime,
@@ -53,29 +66,33 @@ func listenAdmin(addr string, ready func() error, scrape prometheus.Gatherer) (*
 	}, nil
 }
 
-func adminHandler(ready func() error, scrape prometheus.Gatherer) http.Handler {
+func (p *adminPages) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, http.StatusOK, `internaldns
 
 /healthz   200 while the process is up
 /readyz    200 while queries are answered from facts, else 503 and why
-/metrics   for Prometheus`)
+/metrics   for Prometheus
+/status    how facts and upstreams are doing, in JSON
+/flush     with POST and ?name=NAME or ?suffix=SUFFIX: drops that from the cache`)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		if err := p.ready(); err != nil {
 			say(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
 		say(w, http.StatusOK, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(scrape, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.scrape, promhttp.HandlerOpts{
 		MaxRequestsInFlight: adminScrapes,
 		Timeout:             adminWriteTime / 2,
 	}))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { sayJSON(w, p.status()) })
+	mux.HandleFunc("POST /flush", p.serveFlush)
 	return mux
 }
 
@@ -84,6 +101,14 @@ func say(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	fmt.Fprintln(w, text)
+}
+
+func sayJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.Encode(v) // fails only if the client has gone
 }
 
 // addr returns HOST:PORT of the listener.

@@ -7,10 +7,18 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/internaldns/internaldns/resolver/forward"
 )
 
 func TestTheAdminListenerRefusesWhatNoOperatorSends(t *testing.T) {
-	a, err := listenAdmin("127.0.0.1:0", func() error { return nil }, prometheus.NewRegistry())
+	flushes := 0
+	a, err := listenAdmin("127.0.0.1:0", adminPages{
+		ready:  func() error { return nil },
+		scrape: prometheus.NewRegistry(),
+		status: func() status { return status{} },
+		flush:  func(forward.Suffix, bool) int { flushes++; return 1 },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +36,26 @@ func TestTheAdminListenerRefusesWhatNoOperatorSends(t *testing.T) {
 		{"a HEAD is answered", func(r *http.Request) { r.Method = http.MethodHead }, http.StatusOK},
 		{"a POST is not allowed", func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
 		{"there is nothing else", func(r *http.Request) { r.URL.Path = "/healthz/" }, http.StatusNotFound},
+		{"a POST to /flush is answered", flush("name=example.com"), http.StatusOK},
+		{"a suffix can be flushed", flush("suffix=."), http.StatusOK},
+		{"a GET of /flush is not allowed", func(r *http.Request) {
+			flush("name=example.com")(r)
+			r.Method = http.MethodGet
+		}, http.StatusMethodNotAllowed},
+		{"without a name there is nothing to flush", flush(""), http.StatusBadRequest},
+		{"nor with two", flush("name=a&name=b"), http.StatusBadRequest},
+		{"nor with a name and a suffix", flush("name=a&suffix=b"), http.StatusBadRequest},
+		{"nor with what is no name", flush("name=a..b"), http.StatusBadRequest},
+		{"nor with what is not known", flush("name=a&force=1"), http.StatusBadRequest},
+		{"a page elsewhere cannot have a browser flush", func(r *http.Request) {
+			flush("suffix=.")(r)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+		}, http.StatusForbidden},
+		{"nor a page that claims to be here, by DNS rebinding", func(r *http.Request) {
+			flush("suffix=.")(r)
+			r.Host = "evil.example"
+			r.Header.Set("Origin", "http://evil.example")
+		}, http.StatusForbidden},
 		{"headers have an end", func(r *http.Request) {
 			r.Header.Set("X-Long", strings.Repeat("x", 2*adminHeaderBytes))
 		}, http.StatusRequestHeaderFieldsTooLarge},
@@ -48,8 +76,18 @@ func TestTheAdminListenerRefusesWhatNoOperatorSends(t *testing.T) {
 			}
 		})
 	}
+	if flushes != 2 {
+		t.Errorf("%d requests flushed, want 2", flushes)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("an orderly stop returned %v", err)
+	}
+}
+
+// flush makes of a request one to flush something.
+func flush(query string) func(*http.Request) {
+	return func(r *http.Request) {
+		r.Method, r.URL.Path, r.URL.RawQuery = http.MethodPost, "/flush", query
 	}
 }

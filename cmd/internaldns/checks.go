@@ -41,17 +41,19 @@ func checkHostPort(s string) error {
 }
 
 func checkAdmin(s string) error {
-	if s == adminOff {
+	if s == off {
 		return nil
 	}
 	if err := checkHostPort(s); err != nil {
-		return fmt.Errorf("%w, or write %q", err, adminOff)
+		return fmt.Errorf("%w, or write %q", err, off)
 	}
 	return nil
 }
 
-// adminOff as the value of admin turns the admin listener off.
-const adminOff = "off"
+func checkAllow(s string) error {
+	_, err := parsePrefix(s)
+	return err
+}
 
 func checkNetwork(s string) error {
 	_, err := registry.ParseNetwork(s)

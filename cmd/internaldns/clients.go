@@ -44,7 +44,7 @@ func parseClient(s string) (zone.Client, error) {
 	network, region, hasRegion := strings.Cut(rest, ",")
 	var faults []error
 	var err error
-	if c.Prefix, err = parsePrefix(prefix); err != nil {
+	if c.Prefix, err = parsePlaced(prefix); err != nil {
 		faults = append(faults, err)
 	}
 	if c.Network, err = registry.ParseNetwork(network); err != nil {
@@ -59,6 +59,15 @@ func parseClient(s string) (zone.Client, error) {
 	return c, errors.Join(faults...)
 }
 
+// parsePlaced parses the prefix of clients that are placed in a network.
+func parsePlaced(s string) (netip.Prefix, error) {
+	p, err := parsePrefix(s)
+	if err == nil && sixPN.Overlaps(p) && p.Bits() >= sixPN.Bits() {
+		return p, fmt.Errorf("%v is part of %v, where an address itself says its network", p, sixPN)
+	}
+	return p, err
+}
+
 // parsePrefix parses the prefix of clients' addresses.
 func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
@@ -69,8 +78,6 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return p, fmt.Errorf("%v has bits beyond its length; did you mean %v?", p, p.Masked())
 	case p.Addr().Is4In6():
 		return p, fmt.Errorf("%v is an IPv4 prefix in disguise; write it as IPv4", p)
-	case sixPN.Overlaps(p) && p.Bits() >= sixPN.Bits():
-		return p, fmt.Errorf("%v is part of %v, where an address itself says its network", p, sixPN)
 	}
 	return p, nil
 }

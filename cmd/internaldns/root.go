@@ -30,7 +30,8 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(), p.benchCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(),
+		p.statusCommand(), p.flushCommand(), p.benchCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 		c.Flags().SortFlags = false

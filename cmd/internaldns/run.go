@@ -16,6 +16,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/file"
 	"github.com/internaldns/internaldns/resolver"
+	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
 )
 
@@ -30,6 +31,8 @@ type server struct {
 	store     *registry.Store
 	publisher *zone.Publisher
 	source    source
+	addrs     []netip.AddrPort   // where queries are answered, once sockets are bound
+	forwarder *forward.Forwarder // nil if nothing is forwarded
 
 	state atomic.Pointer[error] // why queries are not answered; nil if they are
 }
@@ -69,6 +72,7 @@ const loadGOGC = 25
 //
 //	sockets    DNS and admin are bound: where that fails, nothing starts
 //	admin      says that we live, and whether we are ready
+//	forwarder  asks upstreams, when the resolver has it asked
 //	resolver   answers; until there are facts, SERVFAIL
 //	load       reads the facts, all of them; then we are ready
 //	source     follows the facts
@@ -82,7 +86,6 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-
 	s.log.Info("listening", bound(resolver, admin)...)
 
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + resolver.Waiting()))
@@ -90,6 +93,9 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	defer running.stop()
 	if admin != nil {
 		running.start("admin", admin.run)
+	}
+	if s.forwarder != nil {
+		running.start("forwarder", s.forwarder.Run)
 	}
 	running.start("resolver", resolver.Run)
 	gogc := debug.SetGCPercent(loadGOGC)
@@ -100,7 +106,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	running.start("source", s.source.Run)
 	running.start("hangups", func(ctx context.Context) error { return s.follow(ctx, hangups) })
-	if err := s.ready(resolver.Addrs()); err != nil {
+	if err := s.ready(); err != nil {
 		return err
 	}
 
@@ -113,12 +119,19 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	return running.reason(nil)
 }
 
-// bind binds all sockets; if one of them fails, none. The admin listener is nil
-// if there shall be none.
+// bind binds all sockets, and makes the forwarder, which must not ask them; if
+// one of these fails, none is kept. The admin listener is nil if there shall be
+// none.
 func (s *server) bind() (*resolver.Server, *admin, error) {
-	resolver, fault := s.listen()
+	var late lateForwarder
+	resolver, fault := s.listen(&late)
 	admin, adminFault := s.listenAdmin()
-	if fault == nil && adminFault == nil {
+	err := s.cure(fault, adminFault)
+	if err == nil {
+		s.addrs = resolver.Addrs()
+		err = s.newForwarder(&late)
+	}
+	if err == nil {
 		return resolver, admin, nil
 	}
 	if resolver != nil {
@@ -127,19 +140,25 @@ func (s *server) bind() (*resolver.Server, *admin, error) {
 	if admin != nil {
 		admin.listener.Close()
 	}
-	var faults []error
+	return nil, nil, err
+}
+
+// cure joins faults, nil ones left out, with the line to type that avoids all of
+// them, if there is one.
+func (s *server) cure(faults ...*listenFault) error {
+	var errs []error
 	line, cured := s.retype, s.retype != ""
-	for _, f := range []*listenFault{fault, adminFault} {
+	for _, f := range faults {
 		if f != nil {
-			faults = append(faults, f)
+			errs = append(errs, f)
 			line += " " + f.remedy
 			cured = cured && f.remedy != ""
 		}
 	}
-	if cured {
-		faults = append(faults, errors.New("to start it all the same, type: "+line))
+	if cured && len(errs) > 0 {
+		errs = append(errs, errors.New("to start it all the same, type: "+line))
 	}
-	return nil, nil, errors.Join(faults...)
+	return errors.Join(errs...)
 }
 
 // bound says where sockets are.
@@ -151,8 +170,9 @@ func bound(resolver *resolver.Server, admin *admin) []zap.Field {
 	return fields
 }
 
-// listen binds the sockets that queries come to.
-func (s *server) listen() (*resolver.Server, *listenFault) {
+// listen binds the sockets that queries come to. What is not ours they will give
+// to late.
+func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
 	here := interfaceAddrs()
 	listen, skipped := s.config.listenOn(here)
 	for _, addr := range skipped {
@@ -161,9 +181,11 @@ func (s *server) listen() (*resolver.Server, *listenFault) {
 	for _, addr := range absent(listen, here) {
 		s.log.Warn("the address is on no interface; queries are answered once it is", zap.String("listen", addr))
 	}
-	srv, err := resolver.Listen(resolver.Config{
-		Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Log: s.log,
-	})
+	c := resolver.Config{Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Log: s.log}
+	if s.config.forwards() {
+		c.Forward = late
+	}
+	srv, err := resolver.Listen(c)
 	if err != nil {
 		return nil, newListenFault(err, "listen", listen...)
 	}
@@ -172,10 +194,14 @@ func (s *server) listen() (*resolver.Server, *listenFault) {
 
 // listenAdmin binds the admin listener; nil if there shall be none.
 func (s *server) listenAdmin() (*admin, *listenFault) {
-	if s.config.Admin == adminOff {
+	if s.config.Admin == off {
 		return nil, nil
 	}
-	a, err := listenAdmin(s.config.Admin, s.notReady, metrics.New(&s.dns, s.figures()))
+	pages := adminPages{ready: s.notReady, scrape: metrics.New(&s.dns, s.figures()), status: s.status}
+	if s.config.forwards() {
+		pages.flush = func(name forward.Suffix, below bool) int { return s.forwarder.Flush(name, below) }
+	}
+	a, err := listenAdmin(s.config.Admin, pages)
 	if err != nil {
 		return nil, newListenFault(err, "admin", s.config.Admin)
 	}
@@ -200,10 +226,10 @@ func (s *server) load(ctx context.Context) error {
 }
 
 // ready tells everyone that queries are answered now.
-func (s *server) ready(addrs []netip.AddrPort) error {
+func (s *server) ready() error {
 	s.state.Store(nil)
 	if s.banner != nil {
-		if err := writeBanner(s.banner, s.store.Snapshot(), addrs[len(addrs)-1], self()); err != nil {
+		if err := writeBanner(s.banner, s.store.Snapshot(), s.addrs[len(s.addrs)-1], self()); err != nil {
 			return err
 		}
 	}
@@ -230,31 +256,5 @@ func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 			s.log.Info("hangup: the facts are read again")
 			s.source.Reload()
 		}
-	}
-}
-
-// figures returns what the server knows beside its queries, for scrapes.
-func (s *server) figures() metrics.Figures {
-	return metrics.Figures{
-		Build:  build(),
-		States: registry.States[:],
-		Facts: func() metrics.Facts {
-			snap, stats := s.store.Snapshot(), s.store.Snapshot().Stats()
-			machines := make(map[string]int, len(registry.States)+1)
-			for i, state := range registry.States {
-				machines[state] = stats.Machines[i]
-			}
-			machines[""] = stats.Machines[len(registry.States)]
-			return metrics.Facts{
-				Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Peers: stats.Peers, Flycast: stats.Flycast,
-				Regions:  len(snap.Geography().Codes()),
-				Machines: machines,
-				Unformed: s.publisher.Table().Unnamed(),
-			}
-		},
-		Source: func() metrics.Source {
-			st := s.source.Status()
-			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
-		},
 	}
 }

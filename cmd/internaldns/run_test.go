@@ -37,6 +37,7 @@ func newFake(t testing.TB) (*server, *fakeSource, *observer.ObservedLogs) {
 	c := defaults()
 	c.Listen = []string{"127.0.0.1:0"}
 	c.Admin = "127.0.0.1:0"
+	c.Upstream = []string{off}
 	c.placeSample()
 	s := newServer(c, zap.New(core))
 	f := &fakeSource{

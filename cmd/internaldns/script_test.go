@@ -44,6 +44,8 @@ func TestMain(m *testing.M) {
 //	try PREFIX         run each line of serve.out that begins so, want an answer
 //	metric PATTERN     scrape $ADMIN until a line matches, or want none if negated
 //	dawdle             connect to $ADMIN, and ask nothing
+//	upstream NAME FILE start a server of the records in FILE; $NAME is its address
+//	asked NAME N       want it to have been asked N times so far
 //	exec get URL       print status and body of an HTTP response
 //
 // What the server writes is in serve.out and serve.err once it has ended.
@@ -65,12 +67,14 @@ func runScripts(t *testing.T, p testscript.Params) {
 	p.Cmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"serve":  scriptServe,
 		"log":    scriptLog,
-		"signal": scriptSignal,
-		"stop":   scriptStop,
-		"gone":   scriptGone,
-		"try":    scriptTry,
-		"metric": scriptMetric,
-		"dawdle": scriptDawdle,
+		"signal":   scriptSignal,
+		"stop":     scriptStop,
+		"gone":     scriptGone,
+		"try":      scriptTry,
+		"metric":   scriptMetric,
+		"dawdle":   scriptDawdle,
+		"upstream": scriptUpstream,
+		"asked":    scriptAsked,
 	}
 	testscript.Run(t, p)
 }

@@ -51,7 +51,9 @@ has arrived, and stop; a second one stops at once.`,
 			return p.serve(cmd.Context(), c)
 		},
 	}
-	addFlags(cmd.Flags(), "registry", "listen", "network", "client", "region", "ttl", "max_udp_size", "admin", "log_level", "config")
+	addFlags(cmd.Flags(), "registry", "listen", "network", "client", "region", "ttl", "max_udp_size",
+		"upstream", "resolv_conf", "forward", "allow", "cache_size", "stale_after", "stale_age", "max_in_flight", "max_per_source",
+		"admin", "log_level", "config")
 	return cmd
 }
 

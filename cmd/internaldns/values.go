@@ -46,6 +46,11 @@ func (s *setting) set(c *config, value any) error {
 func (s *setting) setList(to *[]string, value any) error {
 	var items []string
 	switch list := value.(type) {
+	case string:
+		if list == "" || list != s.alone {
+			return fmt.Errorf("want a list, got %s", show(value))
+		}
+		items = []string{list}
 	case []string:
 		items = list
 	case []any:
@@ -63,11 +68,15 @@ func (s *setting) setList(to *[]string, value any) error {
 	for i, item := range items {
 		if slices.Contains(items[:i], item) {
 			faults = append(faults, fmt.Errorf("%q is listed twice", item))
+		} else if item == s.alone && item != "" {
+			if len(items) > 1 {
+				faults = append(faults, fmt.Errorf("%q stands for the whole list, so nothing can be beside it", item))
+			}
 		} else if err := s.check(item); err != nil {
 			faults = append(faults, err)
 		}
 	}
-	if len(faults) == 0 && s.together != nil {
+	if len(faults) == 0 && s.together != nil && !slices.Contains(items, s.alone) {
 		faults = append(faults, s.together(items))
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -89,12 +98,15 @@ func (s *setting) setDuration(to *time.Duration, value any) error {
 	if d < time.Duration(s.min) || d > time.Duration(s.max) {
 		return fmt.Errorf("want %s to %s, got %s", plain(time.Duration(s.min)), plain(time.Duration(s.max)), text)
 	}
-	if d%time.Second != 0 {
-		return fmt.Errorf("want whole seconds, got %v", text)
+	if d%s.whole != 0 {
+		return fmt.Errorf("want whole %s, got %v", units[s.whole], text)
 	}
 	*to = d
 	return nil
 }
+
+// units are the words for what durations are multiples of.
+var units = map[time.Duration]string{time.Millisecond: "milliseconds", time.Second: "seconds"}
 
 // plain writes d without units that count nothing: 24h, not 24h0m0s.
 func plain(d time.Duration) string {

@@ -58,7 +58,7 @@ func bigAddr(i int) netip.Addr {
 // 127.9.0.0/16, which is in the other one of org.json.
 func serve(t testing.TB) netip.AddrPort {
 	t.Helper()
-	return program.Serve(t, "--registry", registryFile(t), "--listen", "127.0.0.1:0", "--admin", "off",
+	return program.Serve(t, "--registry", registryFile(t), "--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "off",
 		"--client", "127.0.0.0/8=fdaa:0:18::/48,ams", "--client", "127.9.0.0/16=fdaa:3:9018::/48").Addrs[0]
 }
 

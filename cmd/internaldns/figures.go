@@ -1,0 +1,76 @@
+package main
+
+import (
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/resolver/forward"
+)
+
+// figures returns what the server knows beside its queries, for scrapes.
+func (s *server) figures() metrics.Figures {
+	figures := metrics.Figures{
+		Build:  build(),
+		States: registry.States[:],
+		Facts: func() metrics.Facts {
+			snap, stats := s.store.Snapshot(), s.store.Snapshot().Stats()
+			machines := make(map[string]int, len(registry.States)+1)
+			for i, state := range registry.States {
+				machines[state] = stats.Machines[i]
+			}
+			machines[""] = stats.Machines[len(registry.States)]
+			return metrics.Facts{
+				Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Peers: stats.Peers, Flycast: stats.Flycast,
+				Regions:  len(snap.Geography().Codes()),
+				Machines: machines,
+				Unformed: s.publisher.Table().Unnamed(),
+			}
+		},
+		Source: func() metrics.Source {
+			st := s.source.Status()
+			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
+		},
+	}
+	if s.config.forwards() {
+		figures.Forward = func() metrics.Forward { return forwardFigures(s.forwarder) }
+	}
+	return figures
+}
+
+// forwardFigures returns what f has counted, for scrapes.
+func forwardFigures(f *forward.Forwarder) metrics.Forward {
+	s := f.Stats()
+	figures := metrics.Forward{
+		Hits: s.Hits, Denials: s.NegativeHits, FailureHits: s.FailureHits, Stale: s.StaleHits, Home: s.HomeHits,
+		Misses: s.Misses, Joined: s.Joined, Failed: s.Failed, Truncated: s.Truncated,
+		Prefetches: s.Prefetches, Evictions: s.Evictions,
+		Refused: counts(forward.Refusals[:], s.Refused[:]),
+		Waiting: s.InFlight, Flights: s.Flights, CacheEntries: s.CacheEntries, CacheOctets: s.CacheOctets,
+	}
+	for i := range s.Upstreams {
+		u := &s.Upstreams[i]
+		figures.Upstreams = append(figures.Upstreams, metrics.Upstream{
+			Name:         u.Upstream,
+			Requests:     counts(forward.Transports[:], u.Requests[:]),
+			Responses:    u.Responses[:],
+			Mismatches:   counts(forward.Mismatches[1:], u.Mismatches[1:]), // the first is none
+			Latency:      u.Latency[:],
+			LatencyBound: forward.LatencyBound,
+			LatencySum:   u.LatencySum,
+			Timeouts:     u.Timeouts,
+			Errors:       u.Errors,
+			Hedges:       u.Hedges,
+			Probes:       u.Probes,
+			Healthy:      u.Healthy,
+		})
+	}
+	return figures
+}
+
+// counts gives each of ns its label.
+func counts(labels []string, ns []uint64) []metrics.Count {
+	list := make([]metrics.Count, len(ns))
+	for i, n := range ns {
+		list[i] = metrics.Count{Label: labels[i], N: n}
+	}
+	return list
+}

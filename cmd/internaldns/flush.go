@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/resolver/forward"
+)
+
+func (p *program) flushCommand() *cobra.Command {
+	var suffix string
+	cmd := &cobra.Command{
+		Use:   "flush [flags] [NAME]",
+		Short: "Have a server forget what upstreams said of a name",
+		Long: `Has the server whose admin listener is at --admin drop what its cache holds of a
+name that is not ours, or with --suffix of all names at or below one. The next
+query for it asks upstreams anew. Names of our own are never cached.`,
+		Example: `  internaldns flush www.example.com
+  internaldns flush --suffix example.com
+  internaldns flush --suffix .`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := load(cmd.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			switch {
+			case len(args) == 1 && suffix == "":
+				query.Set("name", args[0])
+			case len(args) == 0 && suffix != "":
+				query.Set("suffix", suffix)
+			default:
+				return errors.New("want either a NAME or --suffix SUFFIX, such as: internaldns flush www.example.com")
+			}
+			return p.flush(cmd.Context(), &c, query)
+		},
+	}
+	cmd.Flags().StringVar(&suffix, "suffix", "", "drop all names at or below this `SUFFIX`; the root, ., is above all")
+	addFlags(cmd.Flags(), "admin", "config")
+	return cmd
+}
+
+// flushed is what the admin listener says to a flush.
+type flushed struct {
+	Entries int `json:"entries"` // dropped
+}
+
+func (p *program) flush(ctx context.Context, c *config, query url.Values) error {
+	var done flushed
+	body, err := askAdmin(ctx, c, http.MethodPost, "/flush?"+query.Encode())
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &done); err != nil {
+		return fmt.Errorf("the response of the admin listener: %w", err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "dropped %s\n", count(done.Entries, "answer"))
+	return err
+}
+
+// serveFlush serves POST /flush. There is no password, so that what a browser
+// sends must not count: any page that an operator looks at could have it send
+// this, and would need no answer. Browsers say in every POST where it is from.
+func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+		say(w, http.StatusForbidden, "browsers may not do this; use internaldns flush, or curl -X POST")
+		return
+	}
+	if p.flush == nil {
+		say(w, http.StatusNotFound, "forwarding is off, so nothing is cached")
+		return
+	}
+	query := r.URL.Query()
+	name, suffix := query["name"], query["suffix"]
+	if len(query) != 1 || len(name)+len(suffix) != 1 {
+		say(w, http.StatusBadRequest, "want ?name=NAME or ?suffix=SUFFIX")
+		return
+	}
+	n, err := forward.ParseSuffix(append(name, suffix...)[0])
+	if err != nil {
+		say(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	sayJSON(w, flushed{p.flush(n, len(suffix) == 1)})
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/resolver/forward"
+	"github.com/internaldns/internaldns/zone"
+)
+
+// off as the value of a setting turns off what it is about.
+const off = "off"
+
+// forwards reports whether c has any name forwarded.
+func (c *config) forwards() bool {
+	return !slices.Equal(c.Upstream, []string{off}) || len(c.Forward) > 0
+}
+
+// forwarding returns what c says about names that are not ours: everything but
+// Own.
+func (c *config) forwarding(log *zap.Logger) forward.Config {
+	f := forward.Config{
+		Local:        zone.Ours,
+		MaxInFlight:  c.MaxInFlight,
+		MaxPerSource: c.MaxPerSource,
+		CacheOctets:  c.CacheSize,
+		StaleAfter:   c.StaleAfter,
+		StaleAge:     c.StaleAge,
+		Log:          log,
+	}
+	if c.StaleAge == 0 {
+		f.StaleAge = -1 // never
+	}
+	switch {
+	case len(c.Upstream) == 0:
+		f.ResolvConf = c.ResolvConf
+	case c.Upstream[0] != off:
+		f.Upstreams = parsed(c.Upstream, forward.ParseUpstream)
+	}
+	f.Forwards = parsed(c.Forward, forward.ParseForward)
+	f.Allow = parsed(c.Allow, parsePrefix)
+	return f
+}
+
+// A lateForwarder is the Forwarder that the resolver is given before there is
+// one: it wants to know the resolver's addresses.
+type lateForwarder struct{ *forward.Forwarder }
+
+// newForwarder makes the forwarder that the settings ask for, if they do, and
+// gives it to late too. It must not ask s.addrs.
+func (s *server) newForwarder(late *lateForwarder) error {
+	if !s.config.forwards() {
+		return nil
+	}
+	c := s.config.forwarding(s.log)
+	c.Own = s.addrs
+	f, err := forward.New(c)
+	s.forwarder, late.Forwarder = f, f
+	return err
+}
+
+// parsed parses the items of a setting, which load has checked. It returns nil if
+// there are none.
+func parsed[T any](items []string, parse func(string) (T, error)) []T {
+	var list []T
+	for _, item := range items {
+		v, err := parse(item)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func checkUpstream(s string) error {
+	_, err := forward.ParseUpstream(s)
+	if err != nil {
+		return fmt.Errorf("%w; or write %q", err, off)
+	}
+	return nil
+}
+
+func checkForward(s string) error {
+	_, err := forward.ParseForward(s)
+	return err
+}
+
+// checkUpstreams wants upstreams that package forward takes.
+func checkUpstreams(items []string) error {
+	return checkForwarding(forward.Config{Upstreams: parsed(items, forward.ParseUpstream)}, "upstream: ")
+}
+
+// checkForwards wants suffixes and upstreams that package forward takes.
+func checkForwards(items []string) error {
+	return checkForwarding(forward.Config{Forwards: parsed(items, forward.ParseForward)}, "forward ")
+}
+
+// checkForwarding says what package forward has against f, without the prefix
+// that is clear where it is said.
+func checkForwarding(f forward.Config, prefix string) error {
+	f.Local, f.Log = zone.Ours, zap.NewNop()
+	if _, err := forward.New(f); err != nil {
+		return errors.Join(eachLine(err, func(line string) string { return strings.TrimPrefix(line, prefix) })...)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/resolver/forward"
+)
+
+// status is what /status says. Keys are only ever added.
+type status struct {
+	Version  string           `json:"version"`
+	Ready    bool             `json:"ready"`
+	Why      string           `json:"why,omitempty"` // if not ready
+	Listen   []netip.AddrPort `json:"listen"`
+	Registry registryStatus   `json:"registry"`
+	Source   sourceStatus     `json:"source"`
+	Forward  *forward.Status  `json:"forward"` // null if nothing is forwarded
+}
+
+// registryStatus is the size of the registry.
+type registryStatus struct {
+	Index    uint64 `json:"index"`
+	Networks int    `json:"networks"`
+	Apps     int    `json:"apps"`
+	Machines int    `json:"machines"`
+	Started  int    `json:"started"`
+	Peers    int    `json:"peers"`
+	Flycast  int    `json:"flycast"`
+}
+
+// sourceStatus is how the source of facts is doing.
+type sourceStatus struct {
+	File      string    `json:"file,omitempty"` // none: the sample
+	LoadedAt  time.Time `json:"loaded_at,omitzero"`
+	CheckedAt time.Time `json:"checked_at,omitzero"` // when it was last seen to say what is in effect
+	Loads     uint64    `json:"loads"`
+	Failures  uint64    `json:"failures"`
+	LastError string    `json:"last_error,omitempty"` // what is wrong with it now
+}
+
+// status returns how the server is doing.
+func (s *server) status() status {
+	snap := s.store.Snapshot()
+	stats, source := snap.Stats(), s.source.Status()
+	st := status{
+		Version: build().Version,
+		Ready:   true,
+		Listen:  s.addrs,
+		Registry: registryStatus{
+			Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Machines: stats.Total(),
+			Started: stats.Machines[slices.Index(registry.States[:], registry.StateStarted)], Peers: stats.Peers, Flycast: stats.Flycast,
+		},
+		Source: sourceStatus{
+			File: s.config.Registry, LoadedAt: source.LoadedAt, CheckedAt: source.CheckedAt,
+			Loads: source.Loads, Failures: source.Failures, LastError: source.LastError,
+		},
+	}
+	if why := s.notReady(); why != nil {
+		st.Ready, st.Why = false, why.Error()
+	}
+	if s.forwarder != nil {
+		f := s.forwarder.Status()
+		st.Forward = &f
+	}
+	return st
+}
+
+func (p *program) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [flags]",
+		Short: "Say how a server is doing",
+		Long: `Says how the server whose admin listener is at --admin is doing: whether it
+answers, where its facts are from, and how those fare whom it forwards to. The
+exit status is 0 if it answers. Programs had better read /status of the listener.`,
+		Example: `  internaldns status
+  internaldns status --admin 127.0.0.1:9153`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := load(cmd.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			body, err := askAdmin(cmd.Context(), &c, http.MethodGet, "/status")
+			if err != nil {
+				return err
+			}
+			var st status
+			if err := json.Unmarshal(body, &st); err != nil {
+				return fmt.Errorf("the response of the admin listener: %w", err)
+			}
+			if err := st.write(p.stdout, time.Now()); err != nil {
+				return err
+			}
+			if !st.Ready {
+				return errReported
+			}
+			return nil
+		},
+	}
+	addFlags(cmd.Flags(), "admin", "config")
+	return cmd
+}
+
+// write tells a person what st says, at the moment now.
+func (st *status) write(w io.Writer, now time.Time) error {
+	b := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	state := "answers queries"
+	if !st.Ready {
+		state = "does not answer queries: " + st.Why
+	}
+	fmt.Fprintf(b, "server\t%s, version %s\n", state, st.Version)
+	var listen []string
+	for _, a := range st.Listen {
+		listen = append(listen, a.String())
+	}
+	fmt.Fprintf(b, "listens\t%s\n", strings.Join(listen, " "))
+	r := &st.Registry
+	fmt.Fprintf(b, "registry\t%s, %s, %s (%d started), %s\n",
+		count(r.Networks, "network"), count(r.Apps, "app"), count(r.Machines, "machine"), r.Started, count(r.Peers, "peer"))
+	st.Source.write(b, now)
+	if f := st.Forward; f == nil {
+		fmt.Fprintf(b, "forwards\tnothing\n")
+	} else {
+		writeForward(b, f)
+	}
+	return b.Flush()
+}
+
+func (s *sourceStatus) write(w io.Writer, now time.Time) {
+	name := s.File
+	if name == "" {
+		name = "the built-in sample"
+	}
+	fmt.Fprintf(w, "facts\tfrom %s", name)
+	if !s.LoadedAt.IsZero() {
+		fmt.Fprintf(w, ", applied %v ago", ago(now.Sub(s.LoadedAt)))
+	}
+	fmt.Fprintln(w)
+	for line := range strings.Lines(s.LastError) {
+		fmt.Fprintf(w, "\twrong now: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func writeForward(w io.Writer, f *forward.Status) {
+	if len(f.Upstreams) == 0 {
+		fmt.Fprintf(w, "forwards\tnothing: no upstream is known\n")
+	}
+	for _, u := range f.Upstreams {
+		name := u.Suffix
+		if name == "." {
+			name = "everything else"
+		}
+		fmt.Fprintf(w, "forwards\t%s to %s: %s, %s", name, u.Upstream, u.State, count(int(u.Requests), "request"))
+		if u.MedianMS > 0 {
+			fmt.Fprintf(w, ", median %g ms", u.MedianMS)
+		}
+		if lost := u.Timeouts + u.Errors; lost > 0 {
+			fmt.Fprintf(w, ", %d without response", lost)
+		}
+		fmt.Fprintln(w)
+	}
+	c := &f.Cache
+	fmt.Fprintf(w, "cache\t%s in %d of %d octets; %s, %s\n",
+		count(c.Entries, "answer"), c.Octets, c.MaxOctets, count(int(c.Hits), "hit"), counted(c.Misses, "miss", "misses"))
+}
+
+func counted(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// ago rounds d to what matters of it.
+func ago(d time.Duration) string {
+	switch {
+	case d > 48*time.Hour:
+		return count(int(d/(24*time.Hour)), "day")
+	case d > time.Hour:
+		return plain(d.Truncate(time.Minute))
+	}
+	return plain(max(d.Truncate(time.Second), 0))
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// An upstream is a server of some records, as a script wrote them.
+type upstream struct {
+	records []dns.RR
+	asked   atomic.Int64
+}
+
+// upstreams are those that scripts started, by script and name.
+var upstreams sync.Map
+
+type upstreamKey struct {
+	script *testscript.TestScript
+	name   string
+}
+
+// scriptUpstream starts a server that scripts can forward to, at a free port of
+// loopback, or at the address given.
+func scriptUpstream(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: upstream NAME FILE [HOST:PORT]")
+	}
+	addr := "127.0.0.1:0"
+	if len(args) == 3 {
+		addr = args[2]
+	}
+	u := new(upstream)
+	for zone := dns.NewZoneParser(strings.NewReader(ts.ReadFile(args[1])), ".", args[1]); ; {
+		rr, ok := zone.Next()
+		if !ok {
+			ts.Check(zone.Err())
+			break
+		}
+		u.records = append(u.records, rr)
+	}
+	var tcp net.Listener
+	var udp net.PacketConn
+	for try := 0; udp == nil; try++ { // until the port that TCP got is free for UDP
+		var err error
+		tcp, err = net.Listen("tcp", addr)
+		ts.Check(err)
+		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err != nil {
+			tcp.Close()
+			if try == 20 {
+				ts.Check(err)
+			}
+		}
+	}
+	for _, server := range []*dns.Server{{Listener: tcp, Handler: u}, {PacketConn: udp, Handler: u}} {
+		started, ended := make(chan struct{}), make(chan struct{})
+		server.NotifyStartedFunc = func() { close(started) }
+		go func() {
+			defer close(ended)
+			server.ActivateAndServe()
+		}()
+		<-started
+		ts.Defer(func() {
+			server.Shutdown()
+			<-ended
+		})
+	}
+	upstreams.Store(upstreamKey{ts, args[0]}, u)
+	ts.Setenv(args[0], tcp.Addr().String())
+}
+
+// ServeDNS answers from u's records, and says that it can recurse.
+func (u *upstream) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	u.asked.Add(1)
+	m := new(dns.Msg).SetReply(q)
+	m.RecursionAvailable = true
+	m.Rcode = dns.RcodeNameError
+	name, qtype := strings.ToLower(q.Question[0].Name), q.Question[0].Qtype
+	for i := 0; i < len(u.records); i++ {
+		switch h := u.records[i].Header(); {
+		case h.Rrtype == dns.TypeSOA && dns.IsSubDomain(h.Name, name) && len(m.Answer) == 0 && len(m.Ns) == 0:
+			m.Ns = append(m.Ns, u.records[i])
+		case h.Name != name:
+		case h.Rrtype == dns.TypeCNAME && qtype != h.Rrtype:
+			m.Answer = append(m.Answer, u.records[i])
+			name, i = u.records[i].(*dns.CNAME).Target, -1 // from the start, with the target
+		default:
+			m.Rcode = dns.RcodeSuccess
+			if h.Rrtype == qtype {
+				m.Answer = append(m.Answer, u.records[i])
+			}
+		}
+	}
+	if len(m.Answer) > 0 {
+		m.Ns = nil
+	}
+	if w.LocalAddr().Network() == "udp" {
+		size := dns.MinMsgSize
+		if opt := q.IsEdns0(); opt != nil {
+			size = int(opt.UDPSize())
+			m.SetEdns0(1232, false)
+		}
+		m.Truncate(size)
+	}
+	for i := range m.Question {
+		m.Question[i] = q.Question[i] // in the letter case it came in
+	}
+	w.WriteMsg(m)
+}
+
+// scriptAsked wants an upstream to have been asked so many times.
+func scriptAsked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: asked NAME N")
+	}
+	want, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	u, ok := upstreams.Load(upstreamKey{ts, args[0]})
+	if !ok {
+		ts.Fatalf("there is no upstream %s", args[0])
+	}
+	if got := u.(*upstream).asked.Load(); got != want {
+		ts.Fatalf("%s was asked %d times, want %d", args[0], got, want)
+	}
+}
