@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -79,10 +78,7 @@ func parsed[T any](items []string, parse func(string) (T, error)) []T {
 
 func checkUpstream(s string) error {
 	_, err := forward.ParseUpstream(s)
-	if err != nil {
-		return fmt.Errorf("%w; or write %q", err, off)
-	}
-	return nil
+	return err
 }
 
 func checkForward(s string) error {

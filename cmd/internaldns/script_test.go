@@ -44,8 +44,9 @@ func TestMain(m *testing.M) {
 //	try PREFIX         run each line of serve.out that begins so, want an answer
 //	metric PATTERN     scrape $ADMIN until a line matches, or want none if negated
 //	dawdle             connect to $ADMIN, and ask nothing
-//	upstream NAME FILE start a server of the records in FILE; $NAME is its address
-//	asked NAME N       want it to have been asked N times so far
+//	upstream NAME FILE [HOST:PORT]
+//	                   start a server of the records in FILE; $NAME is its address
+//	heard NAME PATTERN want it to have been asked "TYPE name." that matches, or none
 //	exec get URL       print status and body of an HTTP response
 //
 // What the server writes is in serve.out and serve.err once it has ended.
@@ -65,8 +66,8 @@ func runScripts(t *testing.T, p testscript.Params) {
 		return os.WriteFile(filepath.Join(env.WorkDir, "org.json"), sampleJSON, 0o644)
 	}
 	p.Cmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"serve":  scriptServe,
-		"log":    scriptLog,
+		"serve":    scriptServe,
+		"log":      scriptLog,
 		"signal":   scriptSignal,
 		"stop":     scriptStop,
 		"gone":     scriptGone,
@@ -74,7 +75,7 @@ func runScripts(t *testing.T, p testscript.Params) {
 		"metric":   scriptMetric,
 		"dawdle":   scriptDawdle,
 		"upstream": scriptUpstream,
-		"asked":    scriptAsked,
+		"heard":    scriptHeard,
 	}
 	testscript.Run(t, p)
 }
