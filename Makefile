@@ -56,7 +56,8 @@ bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . $(PKGS)
 
 bench-peers: ## other DNS servers side by side; writes bench/RESULTS.md
-	@command -v knotd nsd named pdns_server >/dev/null || echo "missing servers come with: apt-get install knot nsd bind9 pdns-server pdns-backend-bind"
+	@for server in knotd nsd named pdns_server unbound dnsdist dnsmasq; do command -v $$server >/dev/null || missing=1; done; \
+		test -z "$$missing" || echo "missing servers come with: apt-get install knot nsd bind9 pdns-server pdns-backend-bind unbound dnsdist dnsmasq-base"
 	$(GO) run ./bench/cmd/peers --install-coredns
 
 bench-scale: ## a million machines: memory, updates, what updates cost queries

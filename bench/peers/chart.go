@@ -31,9 +31,29 @@ var (
 	paper         = color.RGBA{0xff, 0xff, 0xff, 0xff}
 )
 
-// ErrNoRatios says that a record has nothing to draw: no series over UDP had an
-// echo.
+// ErrNoRatios says that a record has nothing to draw: no series of the chart had
+// an echo.
 var ErrNoRatios = errors.New("no ratios to an echo to draw")
+
+// Chart is one drawing: a bar for each server and each of some series.
+type Chart struct {
+	File  string // its usual name
+	title string
+	of    func(*Series) (name string, ok bool) // the series that are drawn, by what the legend calls them
+}
+
+// Charts are all charts.
+var Charts = []Chart{
+	{"results.svg", "CPU time of an answered query (echo = 1, lower is better)", func(s *Series) (string, bool) {
+		return thousands(s.Machines) + " machines", strings.HasPrefix(s.Key, "udp-")
+	}},
+	{"forward.svg", "CPU time of a forwarded name (echo = 1, lower is better)", func(s *Series) (string, bool) {
+		if s.Key == keyHits {
+			return "from the cache", true
+		}
+		return "from upstream", s.Key == keyMisses
+	}},
+}
 
 // chartBar is one bar: a server and one of its sets.
 type chartBar struct {
@@ -42,13 +62,14 @@ type chartBar struct {
 	ratio  Spread
 }
 
-// bars returns the titles of the sets over UDP, and the bars of each server,
+// bars returns the names of the chart's sets, and the bars of each server,
 // cheapest server first.
-func (r *Record) bars() (sets []string, servers []string, bars []chartBar) {
+func (r *Record) bars(c *Chart) (sets []string, servers []string, bars []chartBar) {
 	best := map[string]float64{}
 	for i := range r.Series {
 		s := &r.Series[i]
-		if !strings.HasPrefix(s.Key, "udp-") {
+		name, ok := c.of(s)
+		if !ok {
 			continue
 		}
 		drawn := false
@@ -64,7 +85,7 @@ func (r *Record) bars() (sets []string, servers []string, bars []chartBar) {
 			}
 		}
 		if drawn {
-			sets = append(sets, thousands(s.Machines)+" machines")
+			sets = append(sets, name)
 		}
 	}
 	slices.SortStableFunc(servers, func(a, b string) int {
@@ -80,14 +101,14 @@ func (r *Record) bars() (sets []string, servers []string, bars []chartBar) {
 }
 
 // WriteChart draws the ratios as an SVG: a bar for each server and set.
-func (r *Record) WriteChart(w io.Writer) error {
-	sets, servers, bars := r.bars()
+func (r *Record) WriteChart(w io.Writer, c *Chart) error {
+	sets, servers, bars := r.bars(c)
 	if len(bars) == 0 {
 		return ErrNoRatios
 	}
 	p := plot.New()
 	p.BackgroundColor = paper
-	p.Title.Text = "CPU time of an answered query (echo = 1, lower is better)"
+	p.Title.Text = c.title
 	p.Title.TextStyle.Font.Size = 15
 	p.Title.TextStyle.Font.Variant = "Sans"
 	p.Title.TextStyle.Color = ink
@@ -189,7 +210,7 @@ func grid() *plotter.Grid {
 
 func colourOf(b chartBar, sets int) color.Color {
 	colours := othersColours
-	if b.server == nameOurs {
+	if b.server == nameOurs || b.server == nameForward {
 		colours = oursColours
 	}
 	if sets == 1 {

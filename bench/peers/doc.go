@@ -17,6 +17,7 @@
 //	peer.go servers.go ours.go   the servers: version, configuration, command
 //	process.go account.go        one server running: started, accounted, stopped
 //	measure.go    a series: rounds over servers
+//	forward.go forwarders.go     names of others, and the servers that forward them
 //	overload.go quota.go         more queries than a server can answer
 //	record.go     what a run saves, as JSON
 //	figures.go    medians and ratios of what was saved

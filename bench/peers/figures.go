@@ -17,6 +17,15 @@ func (m *Measurement) CPUPerQuery() float64 {
 	return float64(m.CPU) / float64(m.Peak.Received)
 }
 
+// PerAnswer returns the queries that the upstream heard for each answered one at
+// the peak; NaN if none was answered.
+func (m *Measurement) PerAnswer() float64 {
+	if m.Peak.Received == 0 {
+		return math.NaN()
+	}
+	return float64(m.Upstream) / float64(m.Peak.Received)
+}
+
 // Busy returns the share of its one CPU that the server took at its peak. Well
 // below 1, the generator or the network was the limit and not the server.
 func (m *Measurement) Busy() float64 {
@@ -58,6 +67,7 @@ type Row struct {
 	CPUPerQuery Spread // ns
 	QPS         Spread // at the peak, on one CPU
 	Busy        float64
+	Upstream    float64       // queries that reached the upstream, for each answer
 	P50, P99    time.Duration // at half of the peak, medians
 	HalfLoss    float64
 	PeakLoss    float64
@@ -92,7 +102,7 @@ func (s *Series) rows() []Row {
 func (s *Series) row(st Started, echo map[int]float64) Row {
 	row := Row{Peer: st.Peer, Loaded: st.Loaded, Memory: st.Memory}
 	var ratios, cpu, qps, busy, p50, p99 []float64
-	var sent, lost, halfSent, halfLost uint64
+	var sent, lost, halfSent, halfLost, received, upstream uint64
 	for i := range s.Rounds {
 		m := &s.Rounds[i]
 		if m.Peer != st.Peer {
@@ -109,6 +119,7 @@ func (s *Series) row(st Started, echo map[int]float64) Row {
 		cpu = append(cpu, m.CPUPerQuery())
 		qps = append(qps, m.Peak.QPS())
 		busy = append(busy, m.Busy())
+		received, upstream = received+m.Peak.Received, upstream+m.Upstream
 		p50 = append(p50, float64(m.Half.Latency.P50))
 		p99 = append(p99, float64(m.Half.Latency.P99))
 		sent, lost = sent+m.Peak.Sent, lost+m.Peak.Lost
@@ -123,6 +134,7 @@ func (s *Series) row(st Started, echo map[int]float64) Row {
 	}
 	row.Ratio, row.CPUPerQuery, row.QPS = spread(ratios), spread(cpu), spread(qps)
 	row.Busy = spread(busy).Median
+	row.Upstream = share(upstream, received)
 	if row.Rounds > 0 {
 		row.P50, row.P99 = time.Duration(spread(p50).Median), time.Duration(spread(p99).Median)
 	}

@@ -48,6 +48,9 @@ func (r *Record) goals() []goal {
 	for _, key := range []string{"tcp", "tcp-once"} {
 		all = append(all, r.ahead(key)...)
 	}
+	ratio("forwarding: hits", keyHits, nameForward, 1.30)
+	ratio("the same, goal", keyHits, nameForward, 1.20)
+	all = append(all, r.level(keyMisses)...)
 	for _, kind := range []string{kindFlood, kindQuota} {
 		for _, row := range r.overloadRows(kind) {
 			if row.Error != "" || row.Peer != nameOurs && row.Peer != nameMetrics {
@@ -61,6 +64,30 @@ func (r *Record) goals() []goal {
 		}
 	}
 	return all
+}
+
+// level compares CPU per query with the cheapest of the other forwarders.
+func (r *Record) level(key string) []goal {
+	s := r.find(key)
+	ours := s.row1(nameForward)
+	if ours == nil {
+		return nil
+	}
+	var best *Row
+	for _, row := range s.rows() {
+		if row.Peer != nameForward && row.Peer != nameEcho && row.Rounds > 0 && (best == nil || row.CPUPerQuery.Median < best.CPUPerQuery.Median) {
+			best = &row
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return []goal{{
+		what:   "forwarding: misses, CPU/query, against " + best.Peer,
+		wanted: "≤ " + microseconds(best.CPUPerQuery.Median),
+		got:    microseconds(ours.CPUPerQuery.Median),
+		kept:   ours.CPUPerQuery.Median <= best.CPUPerQuery.Median,
+	}}
 }
 
 // ahead compares CPU per query over TCP with each other server of the series.

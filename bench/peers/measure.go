@@ -62,10 +62,10 @@ func (r *Runner) say(format string, args ...any) {
 	}
 }
 
-// present notes every server of the plan, and returns those that are there.
+// present notes every server that the plan asks, and returns those that are there.
 func (r *Runner) present(ctx context.Context, rec *Record) []Peer {
 	var there []Peer
-	for _, p := range choose(Known(r.Tools), r.Plan.Peers...) {
+	for _, p := range choose(Known(r.Tools), r.Plan.asked()...) {
 		s := Server{Name: p.Name}
 		version, err := p.Version(ctx)
 		if err != nil {
@@ -93,19 +93,41 @@ func (r *Runner) allSeries(ctx context.Context, rec *Record, present []Peer) err
 }
 
 // series starts all servers, measures them in rounds, and stops them.
-func (r *Runner) series(ctx context.Context, s *Series, peers []Peer) error {
+func (r *Runner) series(ctx context.Context, s *Series, peers []Peer) (err error) {
 	r.say("%s: making the facts", s.Title)
 	site, queries, err := r.facts(s.Machines, s.UDPSize, peers)
 	if err != nil {
 		return err
 	}
-	running, started := r.start(ctx, site, peers, s.Machines, probe(queries))
+	w := &work{transport: s.Transport, udpSize: s.UDPSize, queries: queries}
+	first := probe(queries)
+	if s.forwards() {
+		up, stop, err := startUpstream(ctx)
+		if err != nil {
+			return fmt.Errorf("start the upstream: %w", err)
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		site.Upstream, w.upstream = up.Addr(), up
+		w.queries = names(r.Plan.Names, s.UDPSize)
+		first = &w.queries[0]
+	}
+	running, started := r.start(ctx, site, peers, s.Machines, first)
 	defer func() {
 		for _, pr := range running {
 			pr.stop()
 		}
 	}()
 	s.Started = started
+	switch s.Key {
+	case keyHits:
+		for _, pr := range running {
+			if err := r.warm(ctx, pr, w); err != nil {
+				return err
+			}
+		}
+	case keyMisses:
+		w.queries = nil
+	}
 	for round := range r.Plan.Rounds {
 		// Each round begins with another server: none always follows the same.
 		first := round % max(1, len(running))
@@ -113,7 +135,7 @@ func (r *Runner) series(ctx context.Context, s *Series, peers []Peer) error {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			m := r.one(ctx, pr, s.Transport, queries)
+			m := r.one(ctx, pr, w)
 			m.Round = round
 			s.Rounds = append(s.Rounds, m)
 			r.say("%s, round %d of %d: %s", s.Title, round+1, r.Plan.Rounds, m.line())
@@ -148,7 +170,7 @@ func (r *Runner) facts(machines int, udpSize uint16, peers []Peer) (Site, []data
 	if slices.ContainsFunc(peers, func(p Peer) bool { return p.Registry }) {
 		err = writeOnce(site.Registry, func(f *os.File) error { return d.WriteRegistry(f) })
 	}
-	if err == nil && slices.ContainsFunc(peers, func(p Peer) bool { return !p.Registry && !p.Echo }) {
+	if err == nil && slices.ContainsFunc(peers, func(p Peer) bool { return !p.Registry && !p.Echo && !p.Forwards }) {
 		err = writeOnce(site.Master, func(f *os.File) error { return d.WriteMaster(f, traffic.Network) })
 	}
 	return site, queries, err
@@ -204,41 +226,49 @@ func (r *Runner) start(ctx context.Context, site Site, peers []Peer, machines in
 }
 
 // options returns what all runs of the generator have in common.
-func (r *Runner) options(pr *process, queries []dataset.Query) load.Options {
-	return load.Options{
-		Server:  pr.addr,
-		Queries: queries,
-		Sockets: r.Plan.Sockets,
-		Window:  r.Plan.Window,
-		Warmup:  r.Plan.Warmup,
-		Timeout: responseTimeout,
-		Echo:    pr.peer.Echo,
-		Pin:     r.Plan.LoadCPU >= 0,
-		CPU:     max(0, r.Plan.LoadCPU),
+func (r *Runner) options(pr *process, w *work) load.Options {
+	o := load.Options{
+		Server:    pr.addr,
+		Transport: w.transport,
+		Queries:   w.queries,
+		Sockets:   r.Plan.Sockets,
+		Window:    r.Plan.Window,
+		Warmup:    r.Plan.Warmup,
+		Timeout:   responseTimeout,
+		Echo:      pr.peer.Echo,
+		Pin:       r.Plan.LoadCPU >= 0,
+		CPU:       max(0, r.Plan.LoadCPU),
 	}
+	if w.transport == load.TCPOnce {
+		o.Window = onceWindow
+	}
+	if w.queries == nil {
+		o.Ask = w.ask(pr)
+	}
+	return o
 }
 
 // one measures one server once.
-func (r *Runner) one(ctx context.Context, pr *process, transport load.Transport, queries []dataset.Query) Measurement {
+func (r *Runner) one(ctx context.Context, pr *process, w *work) Measurement {
 	m := Measurement{Peer: pr.peer.Name}
 	pids := pr.pids()
-	o := r.options(pr, queries)
-	o.Transport = transport
-	if transport == load.TCPOnce {
-		o.Window = onceWindow
+	upstream := func() uint64 { return 0 }
+	if w.upstream != nil {
+		upstream = func() uint64 { return w.upstream.Counts().Queries } // which the generator holds
 	}
+	o := r.options(pr, w)
 	o.Duration = r.Plan.Measure
-	o.Begin = func() { m.CPU = -cpuTime(pids) }
-	o.End = func() { m.CPU += cpuTime(pids) }
+	o.Begin = func() { m.CPU, m.Upstream = -cpuTime(pids), -upstream() }
+	o.End = func() { m.CPU, m.Upstream = m.CPU+cpuTime(pids), m.Upstream+upstream() }
 	var err error
-	if m.Peak, err = load.Run(ctx, o); err != nil {
+	if m.Peak, err = w.run(ctx, o); err != nil {
 		m.Error = err.Error()
 		return m
 	}
-	o.Begin, o.End = nil, nil
+	o = r.options(pr, w)
 	o.Duration = r.Plan.Half
 	o.Rate = max(1, m.Peak.QPS()/2)
-	if m.Half, err = load.Run(ctx, o); err != nil {
+	if m.Half, err = w.run(ctx, o); err != nil {
 		m.Error = err.Error()
 	}
 	m.Memory = memory(pids)
@@ -252,6 +282,9 @@ func (m *Measurement) line() string {
 	}
 	s := fmt.Sprintf("%s: %.0f queries/s, %.2f µs of CPU each, CPU %.0f %% busy, p50 %v and p99 %v at half",
 		m.Peer, m.Peak.QPS(), m.CPUPerQuery()/1e3, 100*m.Busy(), m.Half.Latency.P50, m.Half.Latency.P99)
+	if m.Upstream > 0 {
+		s += fmt.Sprintf(", %.3f upstream each", m.PerAnswer())
+	}
 	if wrong := m.Peak.Wrong + m.Half.Wrong; wrong > 0 {
 		s += fmt.Sprintf(", %d WRONG", wrong)
 	}

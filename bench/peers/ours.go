@@ -10,7 +10,8 @@ import (
 )
 
 // ours returns internaldns: by name, on one address and without its admin
-// listener, as the others are; on all addresses; or with metrics to be read.
+// listener, as the others are; on all addresses; with metrics to be read; or
+// forwarding what is not its own, and otherwise as the first.
 func ours(t Tools, name string) Peer {
 	p := Peer{
 		Name:     name,
@@ -18,6 +19,7 @@ func ours(t Tools, name string) Peer {
 		Wildcard: name == nameWildcard,
 		Admin:    name == nameMetrics,
 		Registry: true,
+		Forwards: name == nameForward,
 	}
 	p.Version = func(ctx context.Context) (string, error) {
 		if !exists(t.InternalDNS) {
@@ -38,10 +40,14 @@ func ours(t Tools, name string) Peer {
 			admin = s.Admin.String()
 		}
 		client := "=" + s.Network.String() + ",ams"
-		return []string{
+		argv := []string{
 			t.InternalDNS, "serve", "--registry", s.Registry, "--listen", listen,
 			"--client", "127.0.0.0/8" + client, "--client", "::1/128" + client, "--admin", admin,
-		}, nil
+		}
+		if p.Forwards {
+			argv = append(argv, "--upstream", s.Upstream.String())
+		}
+		return argv, nil
 	}
 	return p
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/internaldns/internaldns/bench/dataset"
 	"github.com/internaldns/internaldns/bench/load"
 )
 
@@ -47,7 +46,7 @@ func (r *Runner) overload(ctx context.Context, rec *Record, present []Peer) erro
 				rec.Overload = append(rec.Overload, Overload{Peer: p.Name, Kind: kind, Error: started[0].Error})
 				continue
 			}
-			for _, o := range r.overloadRounds(ctx, running[0], kind, queries) {
+			for _, o := range r.overloadRounds(ctx, running[0], kind, &work{transport: load.UDP, queries: queries}) {
 				rec.Overload = append(rec.Overload, o)
 				r.say("%s", o.line())
 			}
@@ -58,7 +57,7 @@ func (r *Runner) overload(ctx context.Context, rec *Record, present []Peer) erro
 }
 
 // overloadRounds overloads one server several times, until it fails.
-func (r *Runner) overloadRounds(ctx context.Context, pr *process, kind string, queries []dataset.Query) []Overload {
+func (r *Runner) overloadRounds(ctx context.Context, pr *process, kind string, w *work) []Overload {
 	if kind == kindQuota {
 		q, err := newQuota()
 		if err == nil {
@@ -72,7 +71,7 @@ func (r *Runner) overloadRounds(ctx context.Context, pr *process, kind string, q
 	var all []Overload
 	for round := range overloadRounds {
 		o := Overload{Peer: pr.peer.Name, Kind: kind, Round: round}
-		if err := r.overloadOnce(ctx, pr, &o, queries); err != nil {
+		if err := r.overloadOnce(ctx, pr, &o, w); err != nil {
 			o.Error = err.Error()
 		}
 		all = append(all, o)
@@ -83,8 +82,8 @@ func (r *Runner) overloadRounds(ctx context.Context, pr *process, kind string, q
 	return all
 }
 
-func (r *Runner) overloadOnce(ctx context.Context, pr *process, out *Overload, queries []dataset.Query) error {
-	o := r.options(pr, queries)
+func (r *Runner) overloadOnce(ctx context.Context, pr *process, out *Overload, w *work) error {
+	o := r.options(pr, w)
 	o.Duration = capacityTime
 	var err error
 	if out.Capacity, err = load.Run(ctx, o); err != nil {

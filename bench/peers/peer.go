@@ -29,6 +29,7 @@ type Site struct {
 	Registry string         // registry file
 	Master   string         // master file of the same names
 	Network  netip.Prefix   // the network of clients on loopback
+	Upstream netip.AddrPort // what forwarders forward to
 }
 
 // Peer is one server: how to recognise, configure and start it.
@@ -51,6 +52,8 @@ type Peer struct {
 	Admin bool
 	// Registry says that it reads the registry file, not the master file.
 	Registry bool
+	// Forwards says that it forwards, to the site's upstream.
+	Forwards bool
 }
 
 //go:embed templates
@@ -128,6 +131,7 @@ const (
 	nameMetrics  = "internaldns-admin"
 	nameKnot     = "knot"
 	nameCoreDNS  = "coredns"
+	nameForward  = "internaldns-forward"
 )
 
 // Known returns every server, in the order in which they are shown.
@@ -135,7 +139,19 @@ func Known(t Tools) []Peer {
 	return []Peer{
 		echoPeer(t, 0), ours(t, nameOurs), knot, nsd, powerdns, bind, mapPeer(t), coredns(t),
 		echoPeer(t, sizedOctets), ours(t, nameWildcard), ours(t, nameMetrics),
+		ours(t, nameForward), unbound, dnsdist, dnsmasq, corednsForward(t),
 	}
+}
+
+// forwarders returns the names of those known that forward.
+func forwarders() []string {
+	var names []string
+	for _, p := range Known(Tools{}) {
+		if p.Forwards {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // Names returns the names of Known.

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		case SelfMap:
 			os.Exit(serveMap(os.Args[2], os.Args[3]))
+		case selfForward, selfForget:
+			fmt.Fprintln(os.Stderr, serveForward(os.Args[2], os.Args[3], os.Args[1] == selfForward))
+			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
@@ -76,7 +79,7 @@ func golden(t *testing.T, name string, got []byte) {
 // The configurations that servers are measured with are shown whole, so that
 // nobody must guess from templates.
 func TestConfigurations(t *testing.T) {
-	site := Site{Dir: "/site", Listen: netip.MustParseAddrPort("127.0.0.1:5300"), Master: "/facts/internal.zone"}
+	site := Site{Dir: "/site", Listen: netip.MustParseAddrPort("127.0.0.1:5300"), Master: "/facts/internal.zone", Upstream: netip.MustParseAddrPort("127.0.0.1:5301")}
 	entries, err := templates.ReadDir("templates")
 	if err != nil {
 		t.Fatal(err)
@@ -104,12 +107,13 @@ func TestOursListensAsItIsNamed(t *testing.T) {
 	}
 	site := Site{
 		Listen: netip.MustParseAddrPort("127.0.0.1:5300"), Admin: netip.MustParseAddrPort("127.0.0.1:5301"),
-		Registry: "registry.json", Network: netip.MustParsePrefix("fdaa:0:18::/48"),
+		Registry: "registry.json", Network: netip.MustParsePrefix("fdaa:0:18::/48"), Upstream: netip.MustParseAddrPort("127.0.0.1:5302"),
 	}
 	for _, tt := range []struct{ name, listen, admin string }{
 		{nameOurs, "127.0.0.1:5300", "off"},
 		{nameWildcard, "[::]:5300", "off"},
 		{nameMetrics, "127.0.0.1:5300", "127.0.0.1:5301"},
+		{nameForward, "127.0.0.1:5300", "off --upstream 127.0.0.1:5302"},
 	} {
 		argv, err := ours(Tools{InternalDNS: self}, tt.name).Command(&site)
 		if err != nil {
@@ -188,6 +192,18 @@ func sample() *Record {
 	tcp.Rounds = []Measurement{measured(nameOurs, 0, 3000), measured(nameKnot, 0, 2500)}
 	tcp.Rounds[0].Peak.Wrong, tcp.Rounds[0].Peak.Wrongs = 1, []string{"web.internal. AAAA: wanted NOERROR"}
 	r.Series = append(r.Series, costs, tcp)
+	for _, s := range []Series{{Key: keyHits, Title: "Forwarding: 10,000 names in the cache"}, {Key: keyMisses, Title: "Forwarding: every name is new"}} {
+		for i, peer := range []string{nameEcho, nameForward, unbound.Name, dnsdist.Name} {
+			s.Started = append(s.Started, Started{Peer: peer})
+			m := measured(peer, 0, 1000+float64(i)*250)
+			if s.Key == keyMisses && i > 0 {
+				m = measured(peer, 0, 5000-float64(i)*1000)
+				m.Upstream = m.Peak.Received + 1
+			}
+			s.Rounds = append(s.Rounds, m)
+		}
+		r.Series = append(r.Series, s)
+	}
 	r.Overload = []Overload{{
 		Peer: nameMetrics, Kind: kindFlood, Memory: [2]uint64{50 << 20, 51 << 20}, Goroutines: [2]int{12, 12},
 		Capacity: load.Result{Elapsed: time.Second, Counts: load.Counts{Received: 100_000}},
@@ -232,8 +248,21 @@ func TestReportOfASample(t *testing.T) {
 }
 
 func TestChartShowsEveryServerOnce(t *testing.T) {
+	for i, wants := range [][]string{
+		{nameEcho, nameOurs, nameKnot, "1.10", "1.20", "100,000 machines"},
+		{nameEcho, nameForward, unbound.Name, dnsdist.Name, "1.25", "4.00", "from the cache", "from upstream"},
+	} {
+		checkChart(t, &Charts[i], wants)
+	}
+	if err := new(Record).WriteChart(io.Discard, &Charts[0]); err != ErrNoRatios {
+		t.Errorf("a record without figures: %v", err)
+	}
+}
+
+func checkChart(t *testing.T, c *Chart, wants []string) {
+	t.Helper()
 	var b bytes.Buffer
-	if err := sample().WriteChart(&b); err != nil {
+	if err := sample().WriteChart(&b, c); err != nil {
 		t.Fatal(err)
 	}
 	var texts []string
@@ -250,7 +279,7 @@ func TestChartShowsEveryServerOnce(t *testing.T) {
 			texts = append(texts, strings.TrimSpace(string(c)))
 		}
 	}
-	for _, want := range []string{nameEcho, nameOurs, nameKnot, "1.10", "1.20", "100,000 machines"} {
+	for _, want := range wants {
 		n := 0
 		for _, s := range texts {
 			if s == want {
@@ -258,11 +287,8 @@ func TestChartShowsEveryServerOnce(t *testing.T) {
 			}
 		}
 		if n != 1 {
-			t.Errorf("%q stands %d times in the chart", want, n)
+			t.Errorf("%q stands %d times in %s", want, n, c.File)
 		}
-	}
-	if err := new(Record).WriteChart(io.Discard); err != ErrNoRatios {
-		t.Errorf("a record without figures: %v", err)
 	}
 }
 
@@ -275,6 +301,7 @@ func TestRecordsSurviveTheirFileAndAreMerged(t *testing.T) {
 	}
 	second := sample()
 	second.Date = second.Date.Add(time.Hour)
+	second.Commit = "def5678"
 	second.Series = second.Series[:1]
 	second.Series[0].Title = "measured again"
 	second.Series = append(second.Series, Series{Key: "udp-1000000", Title: "new"})
@@ -290,9 +317,12 @@ func TestRecordsSurviveTheirFileAndAreMerged(t *testing.T) {
 	for _, s := range got.Series {
 		titles = append(titles, s.Title)
 	}
-	want := []string{"measured again", "UDP, 100,000 machines", "What features cost", "TCP, pipelined", "new"}
+	want := []string{"measured again", "UDP, 100,000 machines", "What features cost", "TCP, pipelined", "Forwarding: 10,000 names in the cache", "Forwarding: every name is new", "new"}
 	if strings.Join(titles, ", ") != strings.Join(want, ", ") {
 		t.Errorf("merged series are %q, want %q", titles, want)
+	}
+	if got.Commit != "abc1234, def5678" {
+		t.Errorf("merged commits are %q", got.Commit)
 	}
 	if len(got.Servers) != 4 || len(got.Overload) != 2 {
 		t.Errorf("%d servers, %d overloads", len(got.Servers), len(got.Overload))
@@ -305,7 +335,7 @@ func TestPlanFaultsAreAllNamed(t *testing.T) {
 	if err == nil {
 		t.Fatal("no fault found")
 	}
-	for _, field := range []string{"peers:", "parts:", "sets:", "rounds,", "warmup,", "server-cpu,"} {
+	for _, field := range []string{"peers:", "parts:", "sets:", "rounds,", "names:", "warmup,", "server-cpu,"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("faults do not name %s\n%v", field, err)
 		}

@@ -35,6 +35,7 @@ type Plan struct {
 	Window  int    `json:"window"`
 	Sockets int    `json:"sockets"`
 	Queries int    `json:"queries"` // before they repeat
+	Names   int    `json:"names"`   // that forwarders have in their caches
 	Seed    uint64 `json:"seed"`
 
 	// ServerCPU and LoadCPU are the CPUs of servers and generator; negative
@@ -48,11 +49,12 @@ const (
 	PartSets     = "sets"     // UDP, every server, each number of machines
 	PartCosts    = "costs"    // UDP, what single features of internaldns cost
 	PartTCP      = "tcp"      // TCP, pipelined and a connection for each query
+	PartForward  = "forward"  // UDP, names of others: from a cache, and new ones
 	PartOverload = "overload" // more queries than a server can answer
 )
 
 // Parts returns all parts of a run, in their order.
-func Parts() []string { return []string{PartSets, PartCosts, PartTCP, PartOverload} }
+func Parts() []string { return []string{PartSets, PartCosts, PartTCP, PartForward, PartOverload} }
 
 // DefaultPlan returns the plan of the published figures.
 func DefaultPlan() Plan {
@@ -68,6 +70,7 @@ func DefaultPlan() Plan {
 		Window:    128,
 		Sockets:   16,
 		Queries:   200_000,
+		Names:     10_000,
 		Seed:      1,
 		ServerCPU: 0,
 		LoadCPU:   1,
@@ -99,6 +102,9 @@ func (p *Plan) Validate() error {
 	if p.Rounds < 1 || p.Window < 1 || p.Sockets < 1 || p.Queries < 1 {
 		fault("rounds, window, sockets, queries: must be positive, got %d, %d, %d and %d", p.Rounds, p.Window, p.Sockets, p.Queries)
 	}
+	if p.Names < 1 || p.Names > mostNames {
+		fault("names: must be from 1 to %d, or caches would not hold them, got %d", mostNames, p.Names)
+	}
 	if p.Warmup < 0 || p.Measure < 10*time.Millisecond || p.Half < 10*time.Millisecond {
 		fault("warmup, measure, half: must be 10ms or longer (warmup 0), got %v, %v and %v", p.Warmup, p.Measure, p.Half)
 	}
@@ -117,7 +123,9 @@ func (p *Plan) series() (all []Series, servers [][]string) {
 			all, servers = append(all, s), append(servers, names)
 		}
 	}
-	everybody := slices.DeleteFunc(Names(), func(n string) bool { return n == nameSized || n == nameWildcard || n == nameMetrics })
+	everybody := slices.DeleteFunc(Names(), func(n string) bool {
+		return n == nameSized || n == nameWildcard || n == nameMetrics || slices.Contains(forwarders(), n)
+	})
 	if slices.Contains(p.Parts, PartSets) {
 		for _, machines := range p.Sets {
 			names := slices.Clone(everybody)
@@ -137,7 +145,22 @@ func (p *Plan) series() (all []Series, servers [][]string) {
 		add(Series{Key: "tcp", Title: "TCP, pipelined", Machines: p.Sets[0], Transport: load.TCP, UDPSize: 1232}, nameOurs, nameKnot, nameCoreDNS)
 		add(Series{Key: "tcp-once", Title: "TCP, a connection for each query", Machines: p.Sets[0], Transport: load.TCPOnce, UDPSize: 1232}, nameOurs, nameKnot, nameCoreDNS)
 	}
+	if slices.Contains(p.Parts, PartForward) {
+		names := append([]string{nameEcho}, forwarders()...)
+		add(Series{Key: keyHits, Title: "Forwarding: " + thousands(p.Names) + " names in the cache", Machines: p.Sets[0], Transport: load.UDP, UDPSize: 1232}, slices.Clone(names)...)
+		add(Series{Key: keyMisses, Title: "Forwarding: every name is new", Machines: p.Sets[0], Transport: load.UDP, UDPSize: 1232}, names...)
+	}
 	return all, servers
+}
+
+// asked returns the names of the servers that some part of the plan asks.
+func (p *Plan) asked() []string {
+	asked := p.overloaded()
+	_, series := p.series()
+	for _, names := range series {
+		asked = append(asked, names...)
+	}
+	return asked
 }
 
 // overloaded returns the names of the servers that are sent more than they can
@@ -147,7 +170,7 @@ func (p *Plan) overloaded() []string {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(p.Peers), func(n string) bool {
-		return n == nameSized || n == nameWildcard || n == nameOurs && slices.Contains(p.Peers, nameMetrics)
+		return n == nameSized || n == nameWildcard || slices.Contains(forwarders(), n) || n == nameOurs && slices.Contains(p.Peers, nameMetrics)
 	})
 }
 
@@ -193,6 +216,10 @@ func (p *Plan) Estimate() (likely, limit time.Duration) {
 		rounds := n * time.Duration(p.Rounds) * one
 		likely += n*startTime(s.Machines) + rounds
 		limit += n*(startLimit(s.Machines)+patience) + rounds + n*time.Duration(2*p.Rounds)*responseTimeout
+		if s.Key == keyHits {
+			likely += n * 2 * p.warmTime()
+			limit += n * warmLimit * (p.warmTime() + responseTimeout)
+		}
 	}
 	for range p.overloaded() {
 		likely += 2 * (startTime(p.Sets[0]) + overloadRounds*(2*p.Warmup+capacityTime+overloadTime+responseTimeout))

@@ -31,6 +31,7 @@ type process struct {
 	exited chan struct{} // closed when the process has ended
 	loaded time.Duration // from its start to the first right answer
 	log    string
+	asked  uint32 // new names so far
 }
 
 // start starts the server on that CPU and waits until it answers the probe

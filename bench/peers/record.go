@@ -81,6 +81,9 @@ type Measurement struct {
 	// Peak is the closed loop, in whose measured time the server took CPU.
 	Peak load.Result   `json:"peak"`
 	CPU  time.Duration `json:"cpu_ns"`
+	// Upstream counts the queries that came to a forwarder's upstream in the
+	// same time.
+	Upstream uint64 `json:"upstream,omitempty"`
 	// Half is the open loop at half of the peak's rate.
 	Half   load.Result `json:"half"`
 	Memory uint64      `json:"memory_octets"`
@@ -152,6 +155,9 @@ func (all *Record) merge(r *Record) {
 	}
 	if len(all.Servers) == 0 {
 		all.Took, all.Command = 0, ""
+	}
+	if len(all.Servers) > 0 && all.Commit != r.Commit {
+		r.Commit = strings.TrimPrefix(all.Commit+", "+r.Commit, ", ")
 	}
 	all.Date, all.Commit, all.Host, all.Plan = r.Date, r.Commit, r.Host, r.Plan
 	all.Took += r.Took

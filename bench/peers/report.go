@@ -82,9 +82,15 @@ func (p *page) series(s *Series) {
 	for _, row := range rows {
 		hasEcho = hasEcho || row.Peer == nameEcho
 	}
+	if s.forwards() {
+		p.forwarding(s, hasEcho)
+	}
 	head := []string{"server"}
 	if hasEcho {
 		head = append(head, "CPU, echo = 1")
+	}
+	if s.forwards() {
+		head = append(head, "upstream")
 	}
 	head = append(head, "CPU/query", "queries/s", "busy", "p50 at half", "p99 at half", "lost at peak", "memory", "loaded in", "wrong/compared")
 	var cells [][]string
@@ -92,6 +98,9 @@ func (p *page) series(s *Series) {
 		c := []string{row.Peer}
 		if hasEcho {
 			c = append(c, ratioCell(row.Ratio))
+		}
+		if s.forwards() {
+			c = append(c, upstreamCell(&row))
 		}
 		c = append(c,
 			microseconds(row.CPUPerQuery.Median), count(row.QPS.Median), percent(row.Busy, 0), short(row.P50), short(row.P99),
@@ -108,6 +117,30 @@ func (p *page) series(s *Series) {
 			p.say("A wrong response of %s:\n\n```\n%s\n```\n\n", row.Peer, row.Wrongs[0])
 		}
 	}
+}
+
+// forwarding says what the forwarders of the series were asked.
+func (p *page) forwarding(s *Series, drawn bool) {
+	if s.Key == keyHits {
+		if drawn {
+			p.say("![CPU time of a forwarded name, as a multiple of an echo's](forward.svg)\n\n")
+		}
+		p.say("Every forwarder was asked for all names before, until none of them reached the upstream any more.\n")
+	} else {
+		p.say("No name is asked for twice. The upstream is part of the generator, which answers in the turns of its own loop: forwarders\npay for what they send and receive, and for waking nobody.\n")
+	}
+	p.say("*Upstream* is how many queries came to it for each answer, in the measured time of all rounds.\n\n")
+}
+
+// upstreamCell tells none from few.
+func upstreamCell(row *Row) string {
+	switch {
+	case row.Peer == nameEcho:
+		return "–"
+	case row.Upstream == 0:
+		return "0"
+	}
+	return fmt.Sprintf("%.3f", row.Upstream)
 }
 
 // unstarted names the servers that the series is without.
@@ -211,7 +244,7 @@ func (p *page) servers(r *Record) {
 		}
 		p.say("| %s | %s | %s |\n", s.Name, version, commands[s.Name])
 	}
-	p.say("\nConfigurations are `bench/peers/templates/`. All servers but internaldns answer from a master file of the same names.\n\n")
+	p.say("\nConfigurations are `bench/peers/templates/`. All servers but internaldns and forwarders answer from a master file of the same names.\n\n")
 }
 
 func (p *page) notes(r *Record) {

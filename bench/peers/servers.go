@@ -55,19 +55,27 @@ var powerdns = Peer{
 // CoreDNSVersion is what the command installs, if asked to.
 const CoreDNSVersion = "v1.15.0"
 
-func coredns(t Tools) Peer {
+func coredns(t Tools) Peer { return corednsWith(t, nameCoreDNS, "Corefile") }
+
+func corednsForward(t Tools) Peer {
+	p := corednsWith(t, nameCoreDNS+"-forward", "Corefile.forward")
+	p.Forwards = true
+	return p
+}
+
+func corednsWith(t Tools, name, config string) Peer {
 	program := t.CoreDNS
 	if program == "" {
 		program = "coredns"
 	}
 	return Peer{
-		Name: nameCoreDNS,
+		Name: name,
 		Get:  "go install github.com/coredns/coredns@" + CoreDNSVersion + ", or --install-coredns",
 		Version: func(ctx context.Context) (string, error) {
 			return ask(ctx, "CoreDNS", program, "-version")
 		},
 		Command: func(s *Site) ([]string, error) {
-			return command(program, []string{"-conf", filepath.Join(s.Dir, "Corefile")}, s, "Corefile")
+			return command(program, []string{"-conf", filepath.Join(s.Dir, config)}, s, config)
 		},
 	}
 }

@@ -51,13 +51,14 @@ func command() *cobra.Command {
 		Short: "Measure DNS servers side by side",
 		Long: "peers starts internaldns and other DNS servers, each held to one CPU, asks them the same\n" +
 			"questions in interleaved rounds, and writes what an answered query costs each of them to\n" +
-			"results/*.json, RESULTS.md and results.svg. Servers that are not installed are named as missing.\n\n" +
+			"results/*.json, RESULTS.md, results.svg and forward.svg. Servers that are not installed are named as missing.\n\n" +
 			"Servers: " + strings.Join(peers.Names(), ", ") + "\nParts:   " + strings.Join(peers.Parts(), ", "),
 		Example: "  peers --install-coredns                                 # everything, as published\n" +
 			"  peers --parts sets --sets 2000 --peers echo,internaldns,knot --rounds 3\n" +
 			"  peers --parts overload --peers internaldns-admin --no-report\n" +
 			"  peers --estimate                                        # how long that would take\n" +
-			"  peers report results/*.json                             # the page and the chart again, without measuring",
+			"  peers --parts forward --coredns ./coredns               # caches, and what passes them by\n" +
+			"  peers report results/*.json                             # the page and the charts again, without measuring",
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE:         func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -74,13 +75,14 @@ func command() *cobra.Command {
 	fl.IntVar(&f.plan.Window, "window", f.plan.Window, "queries outstanding at the peak")
 	fl.IntVar(&f.plan.Sockets, "sockets", f.plan.Sockets, "sockets or connections of the generator")
 	fl.IntVar(&f.plan.Queries, "queries", f.plan.Queries, "queries before they repeat")
+	fl.IntVar(&f.plan.Names, "names", f.plan.Names, "names in the caches of forwarders")
 	fl.Uint64Var(&f.plan.Seed, "seed", f.plan.Seed, "seed of facts and queries")
 	fl.IntVar(&f.plan.ServerCPU, "server-cpu", f.plan.ServerCPU, "CPU of the servers, -1 for any")
 	fl.IntVar(&f.plan.LoadCPU, "load-cpu", f.plan.LoadCPU, "CPU of the generator, -1 for any")
 	fl.StringVar(&f.internaldns, "internaldns", "", "internaldns to measure (default: built from this checkout)")
 	fl.StringVar(&f.coredns, "coredns", "", "CoreDNS to measure (default: the one in PATH)")
 	fl.BoolVar(&f.installCoreDNS, "install-coredns", false, "build CoreDNS "+peers.CoreDNSVersion+" with go install, into a cache directory")
-	fl.BoolVar(&f.noReport, "no-report", false, "save the figures, but leave RESULTS.md and results.svg as they are")
+	fl.BoolVar(&f.noReport, "no-report", false, "save the figures, but leave RESULTS.md and the charts as they are")
 	fl.BoolVar(&f.estimate, "estimate", false, "only say how long it would take")
 	fl.StringArrayVar(&f.notes, "note", nil, "something a reader of the figures must know; may be repeated")
 	cmd.PersistentFlags().StringVar(&f.bench, "out", "", "directory of results (default: bench/ of this checkout)")
@@ -91,8 +93,8 @@ func command() *cobra.Command {
 func reportCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "report FILE...",
-		Short: "Write RESULTS.md and results.svg from saved figures",
-		Long:  "report writes the page and the chart from saved figures. Of several files, later ones take\nthe place of earlier ones where they measured the same.",
+		Short: "Write RESULTS.md and its charts from saved figures",
+		Long:  "report writes the page and the charts from saved figures. Of several files, later ones take\nthe place of earlier ones where they measured the same.",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rec, err := peers.Open(args...)
@@ -185,7 +187,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 	return errors.Join(runErr, err)
 }
 
-// report writes the page and the chart.
+// report writes the page and the charts.
 func (f *flags) report(cmd *cobra.Command, rec *peers.Record) error {
 	page, err := os.Create(filepath.Join(f.bench, "RESULTS.md"))
 	if err != nil {
@@ -194,14 +196,24 @@ func (f *flags) report(cmd *cobra.Command, rec *peers.Record) error {
 	if err := errors.Join(rec.WriteReport(page), page.Close()); err != nil {
 		return err
 	}
-	chart, err := os.Create(filepath.Join(f.bench, "results.svg"))
+	for i := range peers.Charts {
+		if err := f.chart(cmd, rec, &peers.Charts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chart writes one chart, unless there is nothing to draw.
+func (f *flags) chart(cmd *cobra.Command, rec *peers.Record, c *peers.Chart) error {
+	file, err := os.Create(filepath.Join(f.bench, c.File))
 	if err != nil {
 		return err
 	}
-	err = errors.Join(rec.WriteChart(chart), chart.Close())
+	err = errors.Join(rec.WriteChart(file, c), file.Close())
 	if errors.Is(err, peers.ErrNoRatios) {
-		fmt.Fprintln(cmd.ErrOrStderr(), err)
-		return os.Remove(chart.Name())
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", c.File, err)
+		return os.Remove(file.Name())
 	}
 	return err
 }
