@@ -17,19 +17,21 @@
 // # Tables and keys
 //
 // Facts live in go-memdb tables. Each entry of an index takes about 450 octets
-// in its radix tree, so there are few, and keys are short and binary: networks
-// are 4 octets, an app is a number of 4 octets that the store gives it,
-// addresses go without their leading fdaa. Machines, and the pairs of their
-// metadata, stand in runs of up to 64 neighbours (runs.go); a machine that is in
-// four orders takes about 50 octets there, where entries of its own would take
-// 1,900.
+// in its radix tree, and a change of one copies 3 kB of it, so there are few, and
+// keys are short and binary: networks are 4 octets, an app is a number of 4
+// octets that the store gives it, addresses go without their leading fdaa.
 //
-//	machines  by id        id                             unique in the registry; gone ones: id, app, sum
-//	          by address   address                        not gone; unique with peers and Flycast
-//	          by network   network, machine id            not gone
-//	          by place     app, metadata row, region, id  by app, app and region, metadata row
-//	metadata  id           app, sum                       a row for all machines of the app that have it
-//	pairs     by pair      app, sum of a pair, row        by metadata pair, and by process group
+// Machines are too many for that. All of them are one row, the fleet (fleet.go),
+// which holds persistent trees (tree.go): the machines by their numbers, and for
+// each order the numbers by a key of 8 octets. So a machine that stops or starts
+// is written in one tree, and a place in an order takes 20 octets.
+//
+//	machines  by id        hash of the id                        unique in the registry; gone ones: of app and id
+//	          by address   hash of the /112, rest of the address not gone; unique with peers and Flycast
+//	          by network   network, id                           not gone
+//	          by app       app, metadata row, region             by app, app and region, metadata row
+//	          metadata     app, sum                              a row for all machines of the app that have it
+//	          pairs        sum of a pair, metadata row           by metadata pair, and by process group
 //	apps      id           network, name
 //	peers     id           network, name
 //	          address      address
@@ -42,8 +44,7 @@
 //
 // The machines of an app mostly have the same few metadata, release by release.
 // So metadata is a table of its own, in which each is kept and indexed once, and
-// a machine that stops or starts costs its four places, however much is known
-// about it.
+// a machine that stops or starts costs the same, however much is known about it.
 //
 // # A commit
 //

@@ -31,6 +31,7 @@ type Machine struct {
 	Metadata []Pair
 	// Skip is config.dns.skip_registration: the machine gives rise to no name.
 	Skip bool
+	app  uint32 // App's number, for keys; stands here for want of room elsewhere
 	// Raw is the object as it came, for those who ask for it back.
 	Raw Raw
 	// Modified is the index of the commit that made the machine as it is. Put
@@ -40,8 +41,8 @@ type Machine struct {
 
 	// sum is the name of the machine's metadata row; if it is gone, it tells the
 	// machine from others of its app and id.
-	sum uint64
-	app uint32 // App's number, for keys
+	sum    uint64
+	number uint64 // the store's short name for the machine, never used twice
 }
 
 // A Pair is one entry of a machine's metadata.

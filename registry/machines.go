@@ -153,7 +153,7 @@ func (p *plan) putMachine(given *Machine) {
 	m := new(Machine)
 	*m = *given
 	m.App, m.State, m.Region = a.Name, knownState(m.State), unique.Make(m.Region).Value() // all share these
-	m.app, m.sum = a.number, 0
+	m.app, m.sum, m.number = a.number, 0, 0
 	me := e.edit(p.old, a, m.ID)
 	if m.Gone() {
 		m.Metadata = slices.Clone(m.Metadata)

@@ -1,7 +1,7 @@
 package registry
 
 import (
-	"encoding/binary"
+	"cmp"
 	"hash/maphash"
 	"iter"
 	"slices"
@@ -22,10 +22,12 @@ type metadataID struct {
 	sum uint64
 }
 
-func metadataKey(app uint32, sum uint64) []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 12), app)
-	return binary.BigEndian.AppendUint64(b, sum)
+// compare orders rows by app and sum.
+func (id metadataID) compare(o metadataID) int {
+	return cmp.Or(cmp.Compare(id.app, o.app), cmp.Compare(id.sum, o.sum))
 }
+
+func compareRows(a, b *metadata) int { return a.compare(b.metadataID) }
 
 // A posting says that a metadata row has a pair. It holds a sum of the pair,
 // which is shorter than most pairs, so what is found by it must be looked at
@@ -35,16 +37,8 @@ type posting struct {
 	row  *metadata
 }
 
-func (p posting) appendKey(_ order, b []byte) ([]byte, bool) {
-	b = append(pairKey(b, p.row.app, p.pair), 0, 0, 0, 0, 0, 0, 0, 0)
-	binary.BigEndian.PutUint64(b[len(b)-8:], p.row.sum)
-	return b, true
-}
-
-// pairKey appends what the keys of an app's rows that have a pair begin with.
-func pairKey(b []byte, app uint32, pair uint64) []byte {
-	b = binary.BigEndian.AppendUint32(append(b, byte(byPair)), app)
-	return binary.BigEndian.AppendUint64(b, pair)
+func (p posting) compare(o posting) int {
+	return cmp.Or(cmp.Compare(p.pair, o.pair), compareRows(p.row, o.row))
 }
 
 // pairSum returns the sum of a pair, whatever case it is written in.
@@ -57,23 +51,44 @@ func pairSum(key, value string) uint64 {
 	return h.Sum64()
 }
 
-// postings returns those of rows.
-func postings(rows []*metadata) []posting {
-	var list []posting
+// postings returns what becomes of the postings of rows, in order.
+func postings(rows []move[*metadata]) []move[posting] {
+	var list []move[posting]
 	for _, r := range rows {
-		for _, p := range r.pairs {
-			list = append(list, posting{pairSum(p.Key, p.Value), r})
+		for _, p := range r.entry.pairs {
+			list = append(list, move[posting]{posting{pairSum(p.Key, p.Value), r.entry}, r.remove})
 		}
 	}
-	return list
+	slices.SortFunc(list, func(a, b move[posting]) int { return a.entry.compare(b.entry) })
+	return slices.Compact(list) // a row may have one pair twice but for letter case
+}
+
+// row returns the metadata row of that name, or nil.
+func (f *fleet) row(id metadataID) *metadata {
+	r, _ := f.metadata.find(func(r *metadata) int { return r.compare(id) })
+	return r
+}
+
+// rowsOf yields the metadata rows of an app.
+func (f *fleet) rowsOf(app uint32) iter.Seq[*metadata] {
+	return func(yield func(*metadata) bool) {
+		for r := range f.metadata.from(func(r *metadata) bool { return r.app < app }) {
+			if r.app != app || !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // with yields the metadata rows of an app that have a pair, compared in lower
 // case.
-func (s *Snapshot) with(app uint32, key, value string) iter.Seq[*metadata] {
+func (f *fleet) with(app uint32, key, value string) iter.Seq[*metadata] {
 	return func(yield func(*metadata) bool) {
-		want := Pair{key, value}
-		for p := range items[posting](s.txn, tPairs, pairKey(nil, app, pairSum(key, value))) {
+		want, sum := Pair{key, value}, pairSum(key, value)
+		for p := range f.pairs.from(func(p posting) bool { return p.pair < sum || p.pair == sum && p.row.app < app }) {
+			if p.pair != sum || p.row.app != app {
+				return
+			}
 			has := slices.ContainsFunc(p.row.pairs, func(p Pair) bool { return samePair(p, want) })
 			if has && !yield(p.row) {
 				return
@@ -107,7 +122,7 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 		}
 		r := w.metadata[id]
 		if r == nil {
-			r = first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum))
+			r = w.old.fleet.row(id)
 		}
 		if r == nil {
 			break
@@ -125,22 +140,21 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 	return r
 }
 
-// writeMetadata writes the rows made, and removes those, of the ones that
-// machines have left, that no machine has any more. Machines are written.
-func (w *writer) writeMetadata() {
-	var before, after []*metadata
+// writeMetadata puts the rows made into f, and removes those, of the ones that
+// machines have left, that no machine in f has any more.
+func (w *writer) writeMetadata(f *fleet) {
+	var rows []move[*metadata]
 	for id := range w.left {
-		if !hasItems[*Machine](w.txn, tMachines, rowKey(nil, id)) {
-			r := first[metadata](w.old.txn, tMetadata, rowID, metadataKey(id.app, id.sum))
-			w.remove(tMetadata, r)
-			before = append(before, r)
+		if !some(f.having(id)) {
+			rows = append(rows, move[*metadata]{f.row(id), true})
 		}
 	}
 	for _, r := range w.metadata {
-		w.insert(tMetadata, r)
-		after = append(after, r)
+		rows = append(rows, move[*metadata]{r, false})
 	}
-	writeMoves(w, tPairs, byPair, moves(byPair, postings(before), postings(after)))
+	slices.SortFunc(rows, func(a, b move[*metadata]) int { return compareRows(a.entry, b.entry) })
+	f.metadata = f.metadata.apply(rows, compareRows)
+	f.pairs = f.pairs.apply(postings(rows), posting.compare)
 }
 
 func sumOf(pairs []Pair) uint64 {

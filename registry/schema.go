@@ -17,14 +17,15 @@ const (
 	tNetworks = "networks"
 	tRegions  = "regions"
 	tRTTs     = "rtts"
-	tMetadata = "metadata"
-	tPairs    = "pairs"
 
 	rowID      = "id" // memdb's name for the primary key
 	rowAddress = "address"
 	rowApp     = "app"
 	rowName    = "name"
 )
+
+// theFleet is the key of the only row of machines.
+var theFleet = []byte{0}
 
 // A network row holds what the store keeps of each network it has ever known:
 // the serial must stand when the last fact is gone.
@@ -39,9 +40,7 @@ func (n *network) known() bool { return n.objects > 0 || n.Name != "" }
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		tMachines: table(tMachines, index(rowID, func(r *run[*Machine]) []byte { return r.last })),
-		tMetadata: table(tMetadata, index(rowID, func(r *metadata) []byte { return metadataKey(r.app, r.sum) })),
-		tPairs:    table(tPairs, index(rowID, func(r *run[posting]) []byte { return r.last })),
+		tMachines: table(tMachines, index(rowID, func(*fleet) []byte { return theFleet })),
 		tApps:     table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
 		tPeers: table(tPeers,
 			index(rowID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),

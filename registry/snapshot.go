@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/binary"
 	"iter"
 	"net/netip"
 	"slices"
@@ -18,8 +17,18 @@ type Snapshot struct {
 	Index uint64
 
 	txn   *memdb.Txn
+	fleet *fleet // the one row of its table in txn
 	geo   *Geography
 	stats Stats
+}
+
+// newSnapshot returns s of what txn reads.
+func newSnapshot(txn *memdb.Txn, s Snapshot) *Snapshot {
+	s.txn = txn
+	if s.fleet = first[fleet](txn, tMachines, rowID, theFleet); s.fleet == nil {
+		s.fleet = new(fleet)
+	}
+	return &s
 }
 
 // Stats counts what a registry holds. Networks are those that have facts or a
@@ -97,32 +106,30 @@ func (s *Snapshot) App(n Network, name string) *App {
 // Machines yields the machines of a, gone ones included, by id.
 func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		machines(s.txn, placesOf(nil, a.number))(add)
+		key := appPlace(metadataID{app: a.number}, "") >> 32 << 32
+		s.fleet.between(byApp, key, key|0xFFFFFFFF)(add)
 	})
 }
 
 // goneMachines yields the gone machines of a of that id.
 func (s *Snapshot) goneMachines(a *App, id string) iter.Seq[*Machine] {
-	key := goneKey(nil, a.number, id, 0)
-	return where(machines(s.txn, key[:len(key)-8]),
+	return where(s.fleet.at(byID, goneKey(a.number, id)),
 		func(m *Machine) bool { return m.Gone() && m.app == a.number && m.ID == id })
 }
 
 // MachinesIn yields the machines of one network that are not gone, by id.
 func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
-	return machines(s.txn, binary.BigEndian.AppendUint32([]byte{byte(byNetwork)}, uint32(n)))
+	key := networkPlace(n, "")
+	return s.fleet.between(byNetwork, key, key|0xFFFFFFFF)
 }
 
 // MachinesInRegion yields the machines of a in one region that are not gone, by
 // id.
 func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		if checkRegion(region) != nil {
-			return
-		}
-		machines(s.txn, regionKey(nil, metadataID{a.number, 0}, region))(add)
-		for r := range all[metadata](s.txn, tMetadata, rowID, appKey(a.number)) {
-			machines(s.txn, regionKey(nil, r.metadataID, region))(add)
+		s.fleet.inRegion(metadataID{app: a.number}, region)(add)
+		for r := range s.fleet.rowsOf(a.number) {
+			s.fleet.inRegion(r.metadataID, region)(add)
 		}
 	})
 }
@@ -136,9 +143,9 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 			return
 		}
 		for _, key := range groupKeys {
-			for r := range s.with(a.number, key, group) {
+			for r := range s.fleet.with(a.number, key, group) {
 				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
-					machines(s.txn, rowKey(nil, r.metadataID))(add)
+					s.fleet.having(r.metadataID)(add)
 				}
 			}
 		}
@@ -149,8 +156,8 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 // in lower case, and are not gone, by id.
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		for r := range s.with(a.number, key, value) {
-			machines(s.txn, rowKey(nil, r.metadataID))(add)
+		for r := range s.fleet.with(a.number, key, value) {
+			s.fleet.having(r.metadataID)(add)
 		}
 	})
 }
@@ -174,11 +181,12 @@ func byIDs(collect func(add func(*Machine) bool)) iter.Seq[*Machine] {
 
 // Machine returns the machine of that id that is not gone, or nil.
 func (s *Snapshot) Machine(id string) *Machine {
-	m := machineAt(s.txn, machineKey(nil, id))
-	if m == nil || m.ID != id {
-		return nil // or the key of a gone machine whose id is a beginning of this one
+	for m := range s.fleet.at(byID, idKey(id)) {
+		if m.ID == id && !m.Gone() {
+			return m
+		}
 	}
-	return m
+	return nil
 }
 
 // MachineAt returns the machine at that address that is not gone, or nil.
@@ -186,7 +194,12 @@ func (s *Snapshot) MachineAt(addr netip.Addr) *Machine {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return machineAt(s.txn, addressKey([]byte{byte(byAddress)}, addr))
+	for m := range s.fleet.at(byAddress, addressPlace(addr)) {
+		if m.Address == addr.WithZone("") {
+			return m
+		}
+	}
+	return nil
 }
 
 // MachinesBeside yields the machines that are not gone in the /112 around addr,
@@ -195,7 +208,9 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 	if _, ok := NetworkOf(addr); !ok {
 		return func(func(*Machine) bool) {}
 	}
-	return machines(s.txn, addressKey([]byte{byte(byAddress)}, addr)[:1+12])
+	beside, _ := addr.WithZone("").Prefix(112)
+	key := addressPlace(addr) &^ 0xFFFF
+	return where(s.fleet.between(byAddress, key, key|0xFFFF), func(m *Machine) bool { return beside.Contains(m.Address) })
 }
 
 // Peers yields the peers of all networks, by network, then name.
@@ -272,6 +287,14 @@ func all[T any](txn *memdb.Txn, table, index string, prefix []byte) iter.Seq[*T]
 			}
 		}
 	}
+}
+
+// some reports whether seq yields anything.
+func some[T any](seq iter.Seq[T]) bool {
+	for range seq {
+		return true
+	}
+	return false
 }
 
 func where[T any](seq iter.Seq[*T], keep func(*T) bool) iter.Seq[*T] {

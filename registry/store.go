@@ -34,7 +34,7 @@ func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 	// one that does not track them.
 	db = db.Snapshot()
 	s := &Store{db: db, onCommit: onCommit}
-	s.current.Store(&Snapshot{txn: db.Txn(false), geo: newGeography(nil, nil)})
+	s.current.Store(newSnapshot(db.Txn(false), Snapshot{geo: newGeography(nil, nil)}))
 	return s
 }
 
@@ -131,7 +131,7 @@ func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
 	w.txn.Commit()
 	tx.lastApp = p.lastApp
 
-	next := &Snapshot{Index: index, txn: tx.db.Txn(false), geo: tx.last.geo, stats: w.stats}
+	next := newSnapshot(tx.db.Txn(false), Snapshot{Index: index, geo: tx.last.geo, stats: w.stats})
 	if changes.Geography {
 		next.geo = newGeography(collect(next.Regions()), collect(next.RTTs()))
 	}

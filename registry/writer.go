@@ -37,23 +37,9 @@ func (w *writer) write(c *Changes) {
 			w.stats.Apps++
 		}
 	}
-	before, after := make([]*Machine, 0, len(c.Machines)), make([]*Machine, 0, len(c.Machines))
-	for _, ch := range c.Machines {
-		if ch.Before != nil {
-			before = append(before, ch.Before)
-		}
-		if m := ch.After; m != nil {
-			after = append(after, m)
-			if !m.Gone() {
-				w.share(m, ch.Before)
-			}
-			w.stats.Machines[stateIndex(m.State)]++
-		}
+	if len(c.Machines) > 0 {
+		w.writeMachines(c.Machines)
 	}
-	for _, o := range machineOrders {
-		writeMoves(w, tMachines, o, moves(o, before, after))
-	}
-	w.writeMetadata()
 	for _, ch := range c.Peers {
 		if ch.After != nil {
 			w.insert(tPeers, ch.After)
@@ -71,6 +57,21 @@ func (w *writer) write(c *Changes) {
 	w.writeNetworks(c)
 	writeAll(w, tRegions, c.Regions)
 	writeAll(w, tRTTs, c.RTTs)
+}
+
+func (w *writer) writeMachines(changes []Change[Machine]) {
+	for _, ch := range changes {
+		if m := ch.After; m != nil {
+			if !m.Gone() {
+				w.share(m, ch.Before)
+			}
+			w.stats.Machines[stateIndex(m.State)]++
+		}
+	}
+	f := *w.old.fleet
+	f.move(changes)
+	w.writeMetadata(&f)
+	w.insert(tMachines, &f)
 }
 
 func (w *writer) leave(c *Changes) {
