@@ -268,6 +268,44 @@ func asked(control []byte) netip.Addr {
 	return netip.Addr{}
 }
 
+// An origin is where a datagram came from, and which address it asked, as the
+// kernel is told to send there from that.
+type origin struct {
+	name    unix.RawSockaddrInet6 // of either family
+	control [controlRoom]byte
+	vector  unix.Iovec
+	hdr     unix.Msghdr
+}
+
+// keep makes o the origin of the i-th datagram that recv took. It must have been
+// asked for with datagram before, and o must stay where it is.
+func (b *batch) keep(i int, o *origin) {
+	in := &b.in[i].hdr
+	o.name = b.names[i]
+	o.hdr.Name, o.hdr.Namelen = (*byte)(unsafe.Pointer(&o.name)), in.Namelen
+	if in.Controllen != 0 {
+		o.control = b.controls[i]
+		o.hdr.Control, o.hdr.Controllen = &o.control[0], in.Controllen
+	}
+	o.hdr.Iov = &o.vector
+	o.hdr.SetIovlen(1)
+}
+
+// sendLate sends msg to o at once and reports whether the system took it. Other
+// than the rest of batch it may be called from any goroutine, but only one at a
+// time, and not after close.
+func (b *batch) sendLate(o *origin, msg []byte) bool {
+	o.vector.Base = &msg[0]
+	o.vector.SetLen(len(msg))
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(b.fd), uintptr(unsafe.Pointer(&o.hdr)), unix.MSG_DONTWAIT)
+		if errno != unix.EINTR {
+			o.vector.Base = nil // msg is the caller's
+			return errno == 0
+		}
+	}
+}
+
 // out returns the empty buffer for the next response. It has room for the
 // limit's octets.
 func (b *batch) out() []byte { return b.buf[b.used : b.used : b.used+b.limit] }

@@ -23,6 +23,10 @@ type batch struct {
 	pending  []byte
 }
 
+// lateWait is how long a response that comes late waits for room in the socket's
+// buffer. On most systems it finds room, or an error, at once.
+const lateWait = 10 * time.Millisecond
+
 // batchWaits says that recv waits in a system call and not in the poller.
 const batchWaits = false
 
@@ -57,6 +61,21 @@ func (b *batch) datagram(int) datagram {
 func (b *batch) out() []byte { return b.buf }
 
 func (b *batch) reply(_ int, msg []byte) { b.pending = msg }
+
+// An origin is where a datagram came from.
+type origin struct{ src netip.AddrPort }
+
+func (b *batch) keep(_ int, o *origin) { o.src = b.src }
+
+// sendLate sends msg to o and reports whether the system took it. Other than the
+// rest of batch it may be called from any goroutine, but only one at a time, and
+// not after close. It waits up to lateWait while the socket's buffer is full.
+func (b *batch) sendLate(o *origin, msg []byte) bool {
+	b.conn.SetWriteDeadline(time.Now().Add(lateWait)) // for send too
+	defer b.conn.SetWriteDeadline(time.Time{})
+	_, err := b.conn.WriteToUDPAddrPort(msg, o.src)
+	return err == nil
+}
 
 func (b *batch) send() (lost int) {
 	if b.pending == nil {

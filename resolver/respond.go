@@ -13,19 +13,25 @@ import (
 // goroutine.
 type responder struct {
 	zone   *zone.Publisher
+	debts  *debts // nil: forwarding is off
 	shard  *metrics.Shard
 	frame  zone.Frame // of UDP: Limit is the most octets that any client gets
 	stream bool       // over TCP
+	now    time.Time  // when the batch of queries was read
 
-	q    wire.Query
-	a    zone.Answer
-	view zone.View // of the last client
+	q      wire.Query
+	a      zone.Answer
+	view   zone.View   // of the last client
+	client wire.Client // of the last query that was not ours
+	missed bool        // q must be handed over
 }
 
 // respond appends the response to msg, which came from src to dst, to out, and
-// returns it; empty if none is owed. out must be empty and have room for
+// returns it; empty if none is owed, or if it must be waited for: then it sets
+// r.missed, and the caller must call handOver. out must be empty and have room for
 // r.frame.Limit octets, or respond allocates. msg is not kept.
 func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
+	r.missed = false
 	verdict := r.q.Parse(msg)
 	if r.stream && r.q.Keepalive == wire.KeepaliveBroken && verdict == wire.Answer {
 		verdict = wire.FormErr // RFC 7828, Section 3.2.1: only a server sends a timeout
@@ -50,6 +56,9 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 		r.view = table.For(src, dst)
 	}
 	r.view.Lookup(&r.q, frame.Limit, &r.a)
+	if r.a.Finding == zone.NotOurs {
+		return r.foreign(src, frame.Limit, msg, out)
+	}
 	out, cut := r.a.AppendTo(out, &r.q, frame)
 	if cut {
 		r.shard.Truncated()
@@ -59,8 +68,11 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 }
 
 func (r *responder) note(src netip.Addr, rcode wire.RCode, msg, out []byte) {
-	r.shard.Note(r.q.Type, src.Is6() && !src.Is4In6(), uint16(rcode), len(msg), len(out))
+	r.shard.Note(r.q.Type, is6(src), uint16(rcode), len(msg), len(out))
 }
+
+// is6 reports whether a client at src asks over IPv6.
+func is6(src netip.Addr) bool { return src.Is6() && !src.Is4In6() }
 
 // rest forgets the last client: its view would keep an old Table from being
 // freed while no queries come.
@@ -78,8 +90,9 @@ func dropReason(msg []byte) metrics.Reason {
 func (s *Server) newUDPResponder() responder {
 	return responder{
 		zone:  s.config.Zone,
+		debts: s.debts,
 		shard: s.config.Metrics.NewShard(metrics.UDP),
-		frame: zone.Frame{Limit: s.config.MaxUDPSize, Truncate: true},
+		frame: zone.Frame{Limit: s.config.MaxUDPSize, Truncate: true, Flags: s.flags()},
 	}
 }
 
@@ -87,10 +100,20 @@ func (s *Server) newUDPResponder() responder {
 func (s *Server) newTCPResponder() responder {
 	return responder{
 		zone:   s.config.Zone,
+		debts:  s.debts,
 		stream: true,
 		frame: zone.Frame{
 			Limit:   wire.MaxMessageLen,
+			Flags:   s.flags(),
 			Options: wire.Options{Keepalive: uint16(min(s.config.TCPIdle/(100*time.Millisecond), 0xFFFF))},
 		},
 	}
+}
+
+// flags returns the header flags of every response.
+func (s *Server) flags() uint16 {
+	if s.debts == nil {
+		return 0
+	}
+	return wire.FlagRA
 }

@@ -90,6 +90,7 @@ func (c *Config) setDefaults() {
 // A Server answers DNS queries at its listen addresses.
 type Server struct {
 	config  Config
+	debts   *debts // nil: forwarding is off
 	workers []*udpWorker
 	tcp     tcpServer
 	addrs   []netip.AddrPort
@@ -99,6 +100,9 @@ type Server struct {
 func Listen(c Config) (*Server, error) {
 	c.setDefaults()
 	s := &Server{config: c}
+	if c.Forward != nil {
+		s.debts = newDebts(c.Forward, c.Metrics)
+	}
 	var err error
 	if s.tcp, err = newTCPServer(s); err != nil {
 		return nil, err
@@ -167,7 +171,11 @@ func (s *Server) bind(addr string) error {
 func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	var workers []*udpWorker
 	for range s.config.UDPWorkers {
-		w, err := newUDPWorker(addr, s.newUDPResponder())
+		var late *metrics.Shard
+		if s.debts != nil {
+			late = s.config.Metrics.NewShard(metrics.UDP)
+		}
+		w, err := newUDPWorker(addr, s.newUDPResponder(), late)
 		if err != nil {
 			closeAll(workers)
 			return nil, err
@@ -185,13 +193,15 @@ func (s *Server) Close() {
 
 func closeAll(workers []*udpWorker) {
 	for _, w := range workers {
-		w.batch.close()
+		w.close()
 	}
 }
 
-// Run serves until ctx is done. Then it answers what has already come, closes
-// all sockets and waits for every goroutine. It returns nil after an orderly
-// stop, and otherwise the first error that made it stop. A Server runs once.
+// Run serves until ctx is done. Then it submits nothing more to the forwarder,
+// waits up to settleLimit for what that still owes, answering as before meanwhile,
+// answers what has already come, closes all sockets and waits for every goroutine.
+// It returns nil after an orderly stop, and otherwise the first error that made it
+// stop. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -213,6 +223,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { s.tcp.serve(fail) })
 	<-ctx.Done()
+	if s.debts != nil {
+		s.debts.settle()
+	}
 	for _, w := range s.workers {
 		w.batch.stop()
 	}

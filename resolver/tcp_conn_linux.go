@@ -16,14 +16,18 @@ import (
 //
 // A connection either reads or writes: while responses wait for its client, no
 // more queries are read. So in and out are bounded by what one turn reads and
-// answers.
+// answers, and by what the forwarder still has of it.
 type tcpConn struct {
 	fd       int
+	number   uint64 // no other connection of the worker ever has it
 	src, dst netip.Addr
 	in       []byte // read and not yet answered; nil if nothing is
 	out      []byte // responses that the client has not taken; nil if none are
 	watched  uint32 // the events that the epoll instance reports; 0 if it knows nothing of fd
 	fresh    bool   // in w.fresh
+	eager    bool   // in w.eager
+	ended    bool   // the client has closed its half
+	flying   int    // queries that the forwarder has
 	due, old time.Time
 	links    [2]connLinks
 }
@@ -36,7 +40,8 @@ func (w *tcpWorker) begin(fd int, src, dst netip.Addr) {
 	} else {
 		c = new(tcpConn)
 	}
-	c.fd, c.src, c.dst = fd, src, dst
+	w.last++
+	c.fd, c.number, c.src, c.dst = fd, w.last, src, dst
 	for fd >= len(w.conns) {
 		w.conns = append(w.conns, nil)
 	}
@@ -80,31 +85,45 @@ func (c *tcpConn) late(otherwise metrics.Closing) metrics.Closing {
 // reported goes on with a connection of which the epoll instance had news. It
 // may have news of one that is closed, under a number that is free or another's
 // now: while this process forks, its child holds that open.
-func (w *tcpWorker) reported(c *tcpConn) {
-	if c == nil || c.watched == 0 {
-		return
-	}
-	if c.out == nil {
-		w.read(c)
-		return
-	}
-	n, errno := transfer(unix.SYS_WRITE, c.fd, c.out)
+func (w *tcpWorker) reported(c *tcpConn, events uint32) {
 	switch {
-	case errno == unix.EAGAIN:
-	case errno != 0:
-		w.close(c, metrics.ClosedWrite)
-	default:
-		w.keep(&c.out, c.out[n:])
-		if c.out == nil {
-			w.renew(c)
-			w.answerAll(c, c.in)
-		}
+	case c == nil || c.watched == 0:
+	case c.reads():
+		w.read(c)
+	case c.out != nil:
+		w.write(c)
+	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		w.close(c, metrics.ClosedRead) // nobody is there to wait for the forwarder
 	}
 }
 
+// reads reports whether more queries are read of the connection.
+func (c *tcpConn) reads() bool { return c.out == nil && !c.ended && c.flying < tcpFlying }
+
+// write writes what the client has not taken, and goes on with its queries once
+// it has taken all.
+func (w *tcpWorker) write(c *tcpConn) {
+	if c.out != nil {
+		n, errno := transfer(unix.SYS_WRITE, c.fd, c.out)
+		switch {
+		case errno == 0:
+			w.keep(&c.out, c.out[n:])
+		case errno != unix.EAGAIN:
+			w.close(c, metrics.ClosedWrite)
+			return
+		}
+	}
+	if c.out != nil {
+		w.watchConn(c)
+		return
+	}
+	w.renew(c)
+	w.answerAll(c, c.in)
+}
+
 // read reads what is there, up to tcpRead, and answers the whole queries in it.
-// What was read is answered before an end of the client's side counts: it may
-// have closed only its half.
+// What was read is answered before an end of the client's side counts, and what
+// the forwarder has of it too: it may have closed only its half.
 func (w *tcpWorker) read(c *tcpConn) {
 	n, errno := transfer(unix.SYS_READ, c.fd, w.in[:])
 	switch {
@@ -113,10 +132,9 @@ func (w *tcpWorker) read(c *tcpConn) {
 		w.watchConn(c)
 	case errno != 0:
 		w.close(c, metrics.ClosedRead)
-	case n == 0 && c.in == nil:
-		w.close(c, metrics.ClosedByClient)
 	case n == 0:
-		w.close(c, metrics.ClosedFrame)
+		c.ended = true
+		w.watchConn(c)
 	case c.in == nil:
 		w.answerAll(c, w.in[:n])
 	default:
@@ -131,7 +149,7 @@ func (w *tcpWorker) read(c *tcpConn) {
 // cannot be written.
 func (w *tcpWorker) answerAll(c *tcpConn, in []byte) {
 	answered, decodable := false, true
-	for c.out == nil && whole(in) {
+	for c.out == nil && c.flying < tcpFlying && whole(in) {
 		msg := in[frameHead:need(in)]
 		if decodable = len(msg) >= wire.HeaderLen; !decodable {
 			break
@@ -162,6 +180,12 @@ func (w *tcpWorker) answer(c *tcpConn, msg []byte) {
 	w.out = append(w.out, 0, 0)
 	room := w.out[at+frameHead : at+frameHead : at+frameHead+wire.MaxMessageLen]
 	out := w.respond(c.src, c.dst, msg, room)
+	if w.missed {
+		out = w.handOver(c.src, msg, room, w.mailbox.later(&w.responder, c.number, c.fd, msg))
+		if len(out) == 0 {
+			c.flying++
+		}
+	}
 	if len(out) == 0 {
 		w.out = w.out[:at]
 		return
@@ -196,11 +220,20 @@ func (w *tcpWorker) renew(c *tcpConn) {
 }
 
 // watchConn has the epoll instance report what the connection waits for, unless
-// linger is going to look.
+// linger is going to look; or closes it, if that is nothing.
 func (w *tcpWorker) watchConn(c *tcpConn) {
 	want, op := uint32(unix.EPOLLIN), unix.EPOLL_CTL_MOD
-	if c.out != nil {
+	switch {
+	case c.out != nil:
 		want, c.fresh = unix.EPOLLOUT, false
+	case c.ended && c.flying == 0 && c.in == nil:
+		w.close(c, metrics.ClosedByClient)
+		return
+	case c.ended && c.flying == 0:
+		w.close(c, metrics.ClosedFrame)
+		return
+	case !c.reads():
+		want, c.fresh = unix.EPOLLERR, false // is reported in any case
 	}
 	if c.fresh || c.watched == want {
 		return
@@ -215,12 +248,17 @@ func (w *tcpWorker) watchConn(c *tcpConn) {
 	c.watched = want
 }
 
+// lend gives *b a spare buffer if it has none.
+func (w *tcpWorker) lend(b *[]byte) {
+	if *b == nil && len(w.spare) > 0 {
+		*b, w.spare = w.spare[len(w.spare)-1], w.spare[:len(w.spare)-1]
+	}
+}
+
 // keep makes *b hold rest, which may be part of it; nil if there is none.
 func (w *tcpWorker) keep(b *[]byte, rest []byte) {
 	if len(rest) > 0 {
-		if *b == nil && len(w.spare) > 0 {
-			*b, w.spare = w.spare[len(w.spare)-1], w.spare[:len(w.spare)-1]
-		}
+		w.lend(b)
 		*b = append((*b)[:0], rest...)
 		return
 	}

@@ -96,8 +96,13 @@ func (t *tcpPoller) serve(fail func(error)) {
 
 func (t *tcpPoller) stop() {
 	t.stopped.Store(true)
+	ring(t.wake)
+}
+
+// ring adds to the number in an eventfd.
+func ring(fd int) {
 	one := [8]byte{7: 1} // in either order of octets a number that is not 0
-	unix.Write(t.wake, one[:])
+	unix.Write(fd, one[:])
 }
 
 func (t *tcpPoller) close() {
@@ -112,6 +117,7 @@ func (t *tcpPoller) close() {
 	}
 	for _, w := range t.workers {
 		closeFD(&w.poll)
+		closeFD(&w.bell)
 	}
 	closeFD(&t.wake)
 }

@@ -1,18 +1,14 @@
 package resolver
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
-	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 )
 
@@ -31,6 +27,7 @@ type tcpSpawner struct {
 	mu       sync.Mutex
 	open     map[*net.TCPConn]struct{} // guarded by mu
 	stopping bool                      // guarded by mu
+	end      time.Time                 // guarded by mu; while stopping, no deadline is later
 }
 
 func newTCPSpawner(s *Server) *tcpSpawner {
@@ -120,194 +117,37 @@ func (t *tcpSpawner) stop() {
 	t.close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stopping = true
+	t.stopping, t.end = true, time.Now().Add(tcpGrace)
 	for conn := range t.open {
-		conn.SetDeadline(time.Now().Add(tcpGrace))
+		conn.SetDeadline(t.end)
 	}
 }
 
 // mayRead gives conn until deadline to bring a query, and mayWrite gives it
-// until deadline to take responses, unless the server stops: then what stop gave
-// it stays.
+// until deadline to take responses, but not longer than stop does. mayRead
+// returns until when.
 
-func (t *tcpSpawner) mayRead(conn *net.TCPConn, deadline time.Time) {
+func (t *tcpSpawner) mayRead(conn *net.TCPConn, deadline time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.stopping {
-		conn.SetReadDeadline(deadline)
+	if t.stopping && t.end.Before(deadline) {
+		deadline = t.end
 	}
+	conn.SetReadDeadline(deadline)
+	return deadline
 }
 
 func (t *tcpSpawner) mayWrite(conn *net.TCPConn, deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.stopping {
-		conn.SetWriteDeadline(deadline)
+	if t.stopping && t.end.Before(deadline) {
+		deadline = t.end
 	}
+	conn.SetWriteDeadline(deadline)
 }
 
 func (t *tcpSpawner) stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.stopping
-}
-
-// talk answers the queries of one connection and says why it ended.
-func (t *tcpSpawner) talk(conn *net.TCPConn) metrics.Closing {
-	var c *spawned
-	select {
-	case c = <-t.stock:
-	default:
-		c = &spawned{responder: t.server.newTCPResponder()}
-	}
-	c.begin(t, conn)
-	defer c.end()
-	return c.serve()
-}
-
-// A spawned is the state of one connection. It is used again for others.
-type spawned struct {
-	tcp      *tcpSpawner
-	conn     *net.TCPConn
-	src, dst netip.Addr
-	old      time.Time // when the connection has lasted long enough
-	in       []byte    // octets read and not yet answered
-	out      []byte    // responses not yet written
-	responder
-}
-
-func (c *spawned) begin(t *tcpSpawner, conn *net.TCPConn) {
-	c.tcp, c.conn = t, conn
-	c.src = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
-	c.dst = conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr()
-	c.old = time.Now().Add(t.server.config.TCPTotal)
-	c.shard = t.server.config.Metrics.NewShard(metrics.TCP)
-	if c.in == nil {
-		c.in, c.out = make([]byte, 0, tcpBuffer), make([]byte, 0, tcpBuffer)
-	}
-}
-
-// end puts what can be used again into stock.
-func (c *spawned) end() {
-	c.shard.Flush(0)
-	c.tcp.server.config.Metrics.Retire(c.shard)
-	c.in, c.out = c.in[:0], c.out[:0]
-	if cap(c.in) > tcpKeep || cap(c.out) > tcpKeep {
-		return
-	}
-	select {
-	case c.tcp.stock <- c:
-	default:
-	}
-}
-
-// serve reads, answers and writes until the connection ends. What was read is
-// answered before an end of the client's side counts: it may have closed only
-// its half.
-func (c *spawned) serve() metrics.Closing {
-	idle := c.tcp.server.config.TCPIdle
-	for {
-		now := time.Now()
-		if !now.Before(c.old) {
-			return metrics.ClosedOld
-		}
-		deadline := now.Add(idle)
-		if deadline.After(c.old) {
-			deadline = c.old
-		}
-		c.tcp.mayRead(c.conn, deadline)
-		if why, ok := c.fill(); !ok {
-			return why
-		}
-		began := time.Now()
-		why, ok := c.answerAll(idle)
-		c.shard.Flush(time.Since(began))
-		if !ok {
-			return why
-		}
-	}
-}
-
-// fill reads until at least one whole query is in c.in.
-func (c *spawned) fill() (why metrics.Closing, ok bool) {
-	for !whole(c.in) {
-		c.in = grow(c.in, max(need(c.in)-len(c.in), 1))
-		n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])
-		c.in = c.in[:len(c.in)+n]
-		if err == nil || n > 0 {
-			continue
-		}
-		switch {
-		case errors.Is(err, io.EOF) && len(c.in) == 0:
-			return metrics.ClosedByClient, false
-		case errors.Is(err, io.EOF):
-			return metrics.ClosedFrame, false
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.tcp.stopped():
-			return metrics.ClosedStop, false
-		case errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(c.old):
-			return metrics.ClosedOld, false
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return metrics.ClosedIdle, false
-		}
-		return metrics.ClosedRead, false
-	}
-	return 0, true
-}
-
-// grow returns b with room for n more octets at least.
-func grow(b []byte, n int) []byte {
-	if cap(b)-len(b) >= n {
-		return b
-	}
-	return append(make([]byte, 0, max(2*cap(b), len(b)+n)), b...)
-}
-
-// answerAll answers the whole queries in c.in and keeps the rest. If it reports
-// false, the connection must end: what follows cannot be a message, or a
-// response was not taken, perhaps not as a whole.
-func (c *spawned) answerAll(idle time.Duration) (why metrics.Closing, ok bool) {
-	in, decodable := c.in, true
-	for whole(in) {
-		msg := in[frameHead:need(in)]
-		if decodable = len(msg) >= wire.HeaderLen; !decodable {
-			c.shard.Drop(metrics.DropShort)
-			break
-		}
-		c.answer(msg)
-		in = in[need(in):]
-		if len(c.out) > tcpWrite && !c.flush(idle) {
-			return metrics.ClosedWrite, false
-		}
-	}
-	c.in = c.in[:copy(c.in, in)]
-	if !c.flush(idle) {
-		return metrics.ClosedWrite, false
-	}
-	return metrics.ClosedFrame, decodable
-}
-
-// answer appends the response to msg to c.out, its length before it.
-func (c *spawned) answer(msg []byte) {
-	at := len(c.out)
-	c.out = append(grow(c.out, tcpBuffer/2), 0, 0)
-	room := c.out[at+frameHead : at+frameHead : cap(c.out)]
-	out := c.respond(c.src, c.dst, msg, room)
-	if len(out) == 0 {
-		c.out = c.out[:at]
-		return
-	}
-	binary.BigEndian.PutUint16(c.out[at:], uint16(len(out)))
-	// If the room was enough, this copies the response onto itself.
-	c.out = append(c.out, out...)
-}
-
-// flush writes the responses. It reports false if the client did not take them.
-func (c *spawned) flush(idle time.Duration) bool {
-	if len(c.out) == 0 {
-		return true
-	}
-	c.tcp.mayWrite(c.conn, time.Now().Add(idle))
-	_, err := c.conn.Write(c.out)
-	c.out = c.out[:0]
-	return err == nil
 }

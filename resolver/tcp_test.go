@@ -208,7 +208,9 @@ func TestKeepaliveIsAnsweredOverTCP(t *testing.T) {
 			t.Fatalf("the response has no OPT: %v", m)
 		}
 		for _, o := range opt.Option {
-			units = append(units, o.(*dns.EDNS0_TCP_KEEPALIVE).Timeout)
+			if o, ok := o.(*dns.EDNS0_TCP_KEEPALIVE); ok {
+				units = append(units, o.Timeout)
+			}
 		}
 		return units
 	}

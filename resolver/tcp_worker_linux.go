@@ -33,6 +33,7 @@ const (
 //  1. wait      for events: new connections, queries, room for responses
 //  2. accept    and read at once what a new connection brings
 //  3. read      answer all whole queries in it, in tcp_conn_linux.go
+//     deliver   the responses that the forwarder has found meanwhile
 //  4. linger    try once more those that were new in the turn before: most have
 //     been closed by their clients and never need be waited for
 //  5. expire    close those that are idle or old
@@ -41,9 +42,10 @@ const (
 type tcpWorker struct {
 	tcp  *tcpPoller
 	poll int // the epoll instance
-	now  time.Time
+	bell int // an eventfd: written when the empty mailbox gets something
 
 	conns []*tcpConn // by descriptor
+	last  uint64     // number of the latest connection
 	fresh []*tcpConn // answered, and unknown to the epoll instance
 	idle  connList   // by when they must bring a query, or take their responses
 	aging connList   // by when they are old
@@ -52,6 +54,11 @@ type tcpWorker struct {
 
 	in  [tcpRead]byte
 	out []byte // responses to the connection at hand
+
+	mailbox mailbox
+	mail    []note // taken from it
+	octets  []byte
+	eager   []*tcpConn // with something to write
 
 	resume time.Time // when to accept again; zero while accepting
 	end    time.Time // when all connections are closed; zero until the order to stop
@@ -64,6 +71,7 @@ type tcpWorker struct {
 const (
 	kindConn = iota
 	kindStop
+	kindMail
 	kindListener
 )
 
@@ -80,8 +88,19 @@ func newTCPWorker(t *tcpPoller) (*tcpWorker, error) {
 	}
 	w.idle.links, w.aging.links = linkIdle, linkAging
 	w.shard = t.server.config.Metrics.NewShard(metrics.TCP)
-	if err := w.watch(unix.EPOLL_CTL_ADD, t.wake, unix.EPOLLIN, kindStop); err != nil {
+	if w.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(poll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	w.mailbox = mailbox{debts: t.server.debts, room: mailRoom, ring: func() { ring(w.bell) }}
+	err = w.watch(unix.EPOLL_CTL_ADD, t.wake, unix.EPOLLIN, kindStop)
+	if err == nil {
+		// Each write is an event: nobody needs to read the number.
+		err = w.watch(unix.EPOLL_CTL_ADD, w.bell, unix.EPOLLIN|unix.EPOLLET, kindMail)
+	}
+	if err != nil {
+		unix.Close(poll)
+		unix.Close(w.bell)
 		return nil, err
 	}
 	return w, nil
@@ -112,6 +131,7 @@ func (w *tcpWorker) serve() error {
 	for c := w.idle.first; c != nil; c = w.idle.first {
 		w.close(c, metrics.ClosedStop)
 	}
+	w.mailbox.close()
 	return err
 }
 
@@ -127,9 +147,11 @@ func (w *tcpWorker) turn() (more bool, err error) {
 	for i := range w.events[:max(n, 0)] {
 		switch ev := &w.events[i]; ev.Pad {
 		case kindConn:
-			w.reported(w.conns[ev.Fd])
+			w.reported(w.conns[ev.Fd], ev.Events)
 		case kindStop:
 			w.stop()
+		case kindMail:
+			w.deliver()
 		default:
 			if _, err := w.accept(w.tcp.listeners[ev.Pad-kindListener]); err != nil {
 				return false, err
@@ -217,8 +239,10 @@ func (w *tcpWorker) pause() {
 // turn before.
 func (w *tcpWorker) linger(n int) {
 	for _, c := range w.fresh[:n] {
-		c.fresh = false
-		w.read(c)
+		if c.fresh { // and not closed since
+			c.fresh = false
+			w.read(c)
+		}
 	}
 	w.fresh = append(w.fresh[:0], w.fresh[n:]...)
 }
@@ -237,6 +261,10 @@ func (w *tcpWorker) expire() error {
 	}
 	if w.end.IsZero() {
 		for c := w.idle.first; c != nil && !w.now.Before(c.due); c = w.idle.first {
+			if c.flying > 0 && c.out == nil {
+				w.renew(c) // it waits for us
+				continue
+			}
 			w.close(c, c.late(metrics.ClosedIdle))
 		}
 	} else if !w.now.Before(w.end) {

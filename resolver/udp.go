@@ -43,17 +43,20 @@ var errStopped = errors.New("stopped")
 
 // A udpWorker serves one UDP socket.
 type udpWorker struct {
-	addr  netip.AddrPort
-	batch *batch // of the platform
+	addr   netip.AddrPort
+	batch  *batch // of the platform
+	outbox outbox
 	responder
 }
 
-func newUDPWorker(addr netip.AddrPort, r responder) (*udpWorker, error) {
+// newUDPWorker binds a socket to addr. late counts the responses that come late;
+// it may be nil if forwarding is off.
+func newUDPWorker(addr netip.AddrPort, r responder, late *metrics.Shard) (*udpWorker, error) {
 	b, err := newBatch(addr, r.frame.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return &udpWorker{addr: addr, batch: b, responder: r}, nil
+	return &udpWorker{addr: addr, batch: b, outbox: outbox{shard: late}, responder: r}, nil
 }
 
 // serve answers datagrams until stop, and then what the socket has already
@@ -68,6 +71,7 @@ func (w *udpWorker) serve() error {
 		if err != nil {
 			return err
 		}
+		w.now = w.batch.received
 		for i := first; i < n; i++ {
 			w.answer(i)
 		}
@@ -95,7 +99,11 @@ func (w *udpWorker) answer(i int) {
 	case d.cut:
 		w.shard.Drop(metrics.DropCut)
 	default:
-		if out := w.respond(d.src.Addr(), d.dst, d.msg, w.batch.out()); len(out) > 0 {
+		out := w.respond(d.src.Addr(), d.dst, d.msg, w.batch.out())
+		if w.missed {
+			out = w.handOver(d.src.Addr(), d.msg, out, w.later(i, d))
+		}
+		if len(out) > 0 {
 			w.batch.reply(i, out)
 		}
 	}

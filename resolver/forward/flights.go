@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"sync"
 
@@ -75,7 +74,7 @@ func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, rep
 		}
 		fl = s.beginLocked(f, g, question{string(q.Name()), q.Type, bitsOf(q)}, false)
 	}
-	fl.clients = append(fl.clients, asker{c, copyQuery(q), reply})
+	fl.clients = append(fl.clients, asker{c, wire.AppendQuery(make([]byte, 0, wire.MaxCopyLen), q), reply})
 	s.waiting++
 	s.bySource[c.Addr]++
 	if fl.late {
@@ -139,32 +138,6 @@ func (s *flights) count() (waiting, open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.waiting, len(s.open)
-}
-
-// copyQuery returns a query that has the same response as q, and no part in its
-// memory.
-func copyQuery(q *wire.Query) []byte {
-	msg := make([]byte, 0, wire.HeaderLen+len(q.Question())+optSize+4)
-	msg = binary.BigEndian.AppendUint16(msg, q.ID)
-	msg = binary.BigEndian.AppendUint16(msg, q.Flags)
-	msg = append(msg, 0, 1, 0, 0, 0, 0, 0, 0)
-	msg = append(msg, q.Question()...)
-	if !q.OPT {
-		return msg
-	}
-	msg[11] = 1
-	do, rdlen := byte(0), byte(0)
-	if q.DO {
-		do = 0x80
-	}
-	if q.Keepalive == wire.KeepaliveAsked {
-		rdlen = 4
-	}
-	msg = append(msg, 0, 0, wire.TypeOPT, byte(q.UDPSize>>8), byte(q.UDPSize), 0, 0, do, 0, 0, rdlen)
-	if rdlen != 0 {
-		msg = append(msg, 0, 11, 0, 0) // edns-tcp-keepalive, empty (RFC 7828, Section 3.1)
-	}
-	return msg
 }
 
 // deliver gives each of the clients the response that respond appends.

@@ -91,6 +91,7 @@ func testParse(t *testing.T, msg, before []byte) {
 	testAgainstSlow(t, msg, v, &q)
 	testAgainstMiekg(t, msg, v, &q)
 	testResponse(t, v, &q)
+	testCopy(t, v, &q)
 	testReadsOnlyMsg(t, msg, want)
 
 	var used Query
@@ -280,6 +281,30 @@ func testResponse(t *testing.T, v Verdict, q *Query) {
 	}
 	if len(m.Question) > 1 || len(m.Answer) > 0 || len(m.Ns) > 0 || len(m.Extra) > 1 {
 		t.Errorf("the error has more than a question and an OPT: %v", &m)
+	}
+}
+
+// testCopy checks that a copy of a query gets the response that the query gets.
+func testCopy(t *testing.T, v Verdict, q *Query) {
+	t.Helper()
+	if v != Answer {
+		return
+	}
+	msg := AppendQuery(nil, q)
+	if len(msg) > MaxCopyLen {
+		t.Errorf("the copy has %d octets, MaxCopyLen is %d", len(msg), MaxCopyLen)
+	}
+	var again Query
+	if got := again.Parse(msg); got != Answer {
+		t.Fatalf("the copy is %s, want ANSWER: %x", verdictNames[got], msg)
+	}
+	if again.Type != q.Type || again.UDPSize != q.UDPSize || !bytes.Equal(again.Name(), q.Name()) {
+		t.Errorf("the copy asks %q %d for %d octets; the query %q %d for %d",
+			again.Name(), again.Type, again.UDPSize, q.Name(), q.Type, q.UDPSize)
+	}
+	o := Options{EDE: EDEProhibited, Keepalive: 100}
+	if got, want := AppendError(nil, &again, ServFail, FlagRA, o), AppendError(nil, q, ServFail, FlagRA, o); !bytes.Equal(got, want) {
+		t.Errorf("the copy gets\n%x, the query\n%x", got, want)
 	}
 }
 
