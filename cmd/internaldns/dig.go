@@ -115,8 +115,10 @@ func (q *digQuery) parse(args []string, from string, port uint16) error {
 		}
 	}
 	if q.reverse {
-		if q.name, err = dns.ReverseAddr(q.name); err != nil {
+		if name, err := dns.ReverseAddr(q.name); err != nil {
 			faults = append(faults, fmt.Errorf("with -x, want an IP address, got %q", q.name))
+		} else {
+			q.name = name
 		}
 		if q.qtype == dns.TypeNone {
 			q.qtype = dns.TypePTR

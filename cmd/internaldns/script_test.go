@@ -32,14 +32,14 @@ func TestMain(m *testing.M) {
 }
 
 // The scripts in testdata/script run the program as users do. Each has org.json,
-// the sample registry, in its directory. Beside testscript's own commands there
-// are:
+// the sample registry, in its directory, and forwarding off unless it says other.
+// Beside testscript's own commands there are:
 //
 //	serve ARGS…        start internaldns serve, wait until it serves; $DNS and
 //	                   $ADMIN are then its addresses
 //	log PATTERN        wait for a log line, later than the last one waited for
 //	signal NAME        send HUP, INT or TERM
-//	stop               send TERM, and want exit status 0
+//	halt               send TERM, and want exit status 0 (stop is testscript's own)
 //	gone STATUS        wait for the end, and want this exit status
 //	try PREFIX         run each line of serve.out that begins so, want an answer
 //	metric PATTERN     scrape $ADMIN until a line matches, or want none if negated
@@ -63,13 +63,15 @@ func runScripts(t *testing.T, p testscript.Params) {
 	p.Setup = func(env *testscript.Env) error {
 		// Built with the race detector, a program lingers for a second.
 		env.Setenv("GORACE", "atexit_sleep_ms=0")
+		// No test asks the nameservers of whoever runs it.
+		env.Setenv("INTERNALDNS_UPSTREAM", "off")
 		return os.WriteFile(filepath.Join(env.WorkDir, "org.json"), sampleJSON, 0o644)
 	}
 	p.Cmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"serve":    scriptServe,
 		"log":      scriptLog,
 		"signal":   scriptSignal,
-		"stop":     scriptStop,
+		"halt":     scriptHalt,
 		"gone":     scriptGone,
 		"try":      scriptTry,
 		"metric":   scriptMetric,
@@ -225,7 +227,7 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(servingOf(ts).cmd.Process.Signal(signals[args[0]]))
 }
 
-func scriptStop(ts *testscript.TestScript, _ bool, _ []string) {
+func scriptHalt(ts *testscript.TestScript, _ bool, _ []string) {
 	scriptSignal(ts, false, []string{"TERM"})
 	scriptGone(ts, false, []string{"0"})
 }
