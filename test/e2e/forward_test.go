@@ -1,0 +1,126 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/test/internal/program"
+)
+
+// forwarding starts the program with an upstream, which it returns a count of the
+// queries to.
+func forwarding(t *testing.T) (server netip.AddrPort, asked *atomic.Int64) {
+	t.Helper()
+	asked = new(atomic.Int64)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		asked.Add(1)
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable, m.Authoritative = true, true
+		n := 1
+		if strings.HasPrefix(strings.ToLower(q.Question[0].Name), "many.") {
+			n = 100
+		}
+		for i := range n {
+			m.Answer = append(m.Answer, &dns.A{
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300},
+				A:   net.IPv4(192, 0, 2, byte(i)),
+			})
+		}
+		if opt := q.IsEdns0(); opt != nil {
+			m.SetEdns0(1232, false)
+			if w.LocalAddr().Network() == "udp" {
+				m.Truncate(int(opt.UDPSize()))
+			}
+		}
+		w.WriteMsg(m)
+	})
+	for _, s := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		go s.ActivateAndServe()
+		<-started
+		t.Cleanup(func() { s.Shutdown() })
+	}
+	return program.Serve(t, "--registry", registryFile(t), "--listen", "127.0.0.1:0", "--admin", "off",
+		"--upstream", pc.LocalAddr().String(), "--network", "fdaa:0:18::/48").Addrs[0], asked
+}
+
+// What the header of a response says of forwarding.
+func TestWhatClientsAreToldOfForwarding(t *testing.T) {
+	server, asked := forwarding(t)
+	ask := func(network, name string, change func(*dns.Msg)) *dns.Msg {
+		t.Helper()
+		c := dns.Client{Net: network, Timeout: 20 * time.Second}
+		q := new(dns.Msg).SetQuestion(name, dns.TypeA)
+		change(q)
+		m, _, err := c.Exchange(q, server.String())
+		if err != nil {
+			t.Fatalf("%s over %s: %v", name, network, err)
+		}
+		return m
+	}
+	plain := func(*dns.Msg) {}
+	noRD := func(q *dns.Msg) { q.RecursionDesired = false }
+	edns := func(size uint16) func(*dns.Msg) {
+		return func(q *dns.Msg) { q.SetEdns0(size, false) }
+	}
+	for _, tt := range []struct {
+		does, network, name string
+		change              func(*dns.Msg)
+		want                string
+	}{
+		{"what nobody desires is not asked for", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"what was asked for elsewhere is not ours", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"the cache says the same", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"in any letter case", "udp", "WWW.Example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"over TCP too", "tcp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"who desires no recursion is not told what is in the cache", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"over TCP neither", "tcp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"of what is too large comes what fits", "udp", "many.example.com.", plain, "NOERROR qr tc rd ra, 29 records"},
+		{"more for those who take more", "udp", "many.example.com.", edns(1232), "NOERROR qr tc rd ra, 74 records"},
+		{"all for those who take so much", "udp", "many.example.com.", edns(4096), "NOERROR qr rd ra, 100 records"},
+		{"all over TCP", "tcp", "many.example.com.", plain, "NOERROR qr rd ra, 100 records"},
+		{"ours are ours", "udp", "web.internal.", plain, "NOERROR qr aa rd ra, 0 records"},
+		{"also for who desires no recursion", "udp", "nobody.internal.", noRD, "NXDOMAIN qr aa ra, 0 records"},
+	} {
+		before := asked.Load()
+		if got := header(ask(tt.network, tt.name, tt.change)); got != tt.want {
+			t.Errorf("%s: %s over %s\n got %s\nwant %s", tt.does, tt.name, tt.network, got, tt.want)
+		}
+		if strings.HasPrefix(tt.want, "REFUSED") && asked.Load() != before {
+			t.Errorf("%s: upstream was asked", tt.does)
+		}
+	}
+}
+
+// header writes what the header of m says, as dig does.
+func header(m *dns.Msg) string {
+	flags := ""
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{
+		{m.Response, "qr"}, {m.Authoritative, "aa"}, {m.Truncated, "tc"}, {m.RecursionDesired, "rd"},
+		{m.RecursionAvailable, "ra"}, {m.AuthenticatedData, "ad"}, {m.CheckingDisabled, "cd"},
+	} {
+		if f.set {
+			flags += " " + f.name
+		}
+	}
+	return fmt.Sprintf("%s%s, %d records", dns.RcodeToString[m.Rcode], flags, len(m.Answer))
+}

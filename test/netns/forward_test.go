@@ -1,0 +1,242 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/internaldns/internaldns/test/internal/program"
+)
+
+// The machine knows nobody but us. Whatever it looks up, in the world or at home,
+// it gets what it would get from whom we ask.
+func TestTheWorldIsAsUpstreamHasIt(t *testing.T) {
+	need(t, outside)
+	// getaddrinfo(3) asks for A only where there is an IPv4 address.
+	if err := ip("addr add 10.9.9.9/32 dev lo"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ip("addr del 10.9.9.9/32 dev lo") })
+	zone, questions := world()
+	serveWorld(t, zone)
+	program.Serve(t, "--registry", "../../zone/testdata/org.json", "--listen", "[fdaa::3]:53",
+		"--admin", "127.0.0.1:9153", "--upstream", upstream)
+
+	t.Run("dig", func(t *testing.T) { digWorld(t, questions) })
+	t.Run("getent", func(t *testing.T) { getentWorld(t, questions) })
+	t.Run("Go", func(t *testing.T) { goWorld(t, questions) })
+
+	var status struct {
+		Forward struct {
+			Upstreams []struct{ State string }
+			Cache     struct{ Hits, Misses uint64 }
+		}
+	}
+	resp, err := http.Get("http://127.0.0.1:9153/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
+		t.Fatal(err)
+	}
+	f := &status.Forward
+	if len(f.Upstreams) != 1 || f.Upstreams[0].State != "healthy" || f.Cache.Misses < worldNames || f.Cache.Hits < worldNames {
+		t.Errorf("after all that, the status of forwarding is %+v", *f)
+	}
+}
+
+// atHome are lookups of our own names, which must go on as ever.
+var atHome = []struct{ command, want string }{
+	{"dig +short web.internal AAAA", "fdaa:0:18:a7b:7d:f066:b83b:2\nfdaa:0:18:a7b:1d3:cb60:76c3:2\nfdaa:0:18:a7b:1d3:ea9b:7cc0:2\n"},
+	{"dig +short _apps.internal TXT", `"asleep,fly-builder-quiet-sun-7,pg,web"` + "\n"},
+	{"dig +short -x fdaa:0:18:a7b:7d:f066:b83b:2", "148e21dad76789.vm.web.internal.\n"},
+	{"getent hosts ams.web.internal", "fdaa:0:18:a7b:7d:f066:b83b:2 ams.web.internal\n"},
+	{"dig +short localhost A", "127.0.0.1\n"},
+}
+
+func testAtHome(t *testing.T) {
+	t.Helper()
+	for _, tt := range atHome {
+		if got := run(t, tt.command); got != tt.want {
+			t.Errorf("$ %s\n got %s\nwant %s", tt.command, got, tt.want)
+		}
+	}
+}
+
+// dig asks every question upstream, and twice of us: the second time the cache
+// knows.
+func digWorld(t *testing.T, questions []question) {
+	hasProgram(t, "dig")
+	batch := filepath.Join(t.TempDir(), "questions")
+	var lines strings.Builder
+	for _, q := range questions {
+		fmt.Fprintf(&lines, "%s %s\n", q.name, q.qtype)
+	}
+	if err := os.WriteFile(batch, []byte(lines.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(server string) []string {
+		t.Helper()
+		command := "dig " + server + " -f " + batch + " +noall +comments +question +answer +authority +nottlid"
+		out := run(t, command)
+		blocks := strings.Split(out, ";; Got answer:\n")[1:]
+		if len(blocks) != len(questions) {
+			t.Fatalf("$ %s\ngives %d answers to %d questions:\n%.2000s", command, len(blocks), len(questions), out)
+		}
+		return blocks
+	}
+	want := ask("@" + upstream)
+	for _, from := range []string{"upstream", "the cache"} {
+		got := ask("")
+		for i := range questions {
+			if g, w := digSays(got[i]), digSays(want[i]); g != w {
+				t.Errorf("%s %s, from %s\n got %.600s\nwant %.600s", questions[i].qtype, questions[i].name, from, g, w)
+			}
+			if !strings.Contains(got[i], ";; flags: qr rd ra;") {
+				t.Errorf("%s %s, from %s, has other flags than qr rd ra:\n%.300s", questions[i].qtype, questions[i].name, from, got[i])
+			}
+		}
+		testAtHome(t)
+	}
+}
+
+// digSays returns what counts of what dig printed of one response: status,
+// question, records; of the authority section only that of a negative response.
+func digSays(block string) string {
+	var status, section string
+	var question, answer, authority []string
+	for line := range strings.Lines(block) {
+		line = strings.TrimSuffix(line, "\n")
+		_, after, isHeader := strings.Cut(line, "status: ")
+		switch name, isSection := strings.CutSuffix(line, " SECTION:"); {
+		case isHeader:
+			status, _, _ = strings.Cut(after, ",")
+		case isSection:
+			section = strings.TrimPrefix(name, ";; ")
+		case line == "" || strings.HasPrefix(line, ";;") || strings.HasPrefix(line, "; "):
+		case section == "QUESTION":
+			question = append(question, line)
+		case section == "ANSWER":
+			answer = append(answer, line)
+		case section == "AUTHORITY":
+			authority = append(authority, line)
+		}
+	}
+	if len(answer) > 0 {
+		authority = nil
+	}
+	slices.Sort(answer)
+	return strings.Join(slices.Concat([]string{status}, question, answer, authority), "\n")
+}
+
+// getent looks up hosts as every program in C does.
+func getentWorld(t *testing.T, questions []question) {
+	hasProgram(t, "getent")
+	var names []string
+	for _, q := range questions {
+		if q.qtype == "A" || q.qtype == "AAAA" {
+			names = append(names, q.name)
+		}
+	}
+	for _, database := range []string{"ahosts", "hosts"} {
+		command := "getent " + database + " " + strings.Join(names, " ")
+		got := run(t, command)
+		want := ""
+		withResolvConf(t, "nameserver "+upstream+"\n", func() { want = run(t, command) })
+		if strings.Count(want, "\n") < worldNames/2 {
+			t.Fatalf("getent %s finds little: %.300s", database, want)
+		}
+		gots, wants := strings.Split(got, "\n"), strings.Split(want, "\n")
+		for i, line := range wants {
+			if i >= len(gots) || gots[i] != line {
+				t.Errorf("getent %s, line %d of %d:\n got %s\nwant %s", database, i, len(wants), strings.Join(gots[min(i, len(gots)):min(i+3, len(gots))], "\n"), line)
+				break
+			}
+		}
+	}
+	testAtHome(t)
+}
+
+// goWorld looks names up with Go's own resolver, which reads resolv.conf, and with
+// one that asks upstream.
+func goWorld(t *testing.T, questions []question) {
+	ours := &net.Resolver{PreferGo: true}
+	direct := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(upstream, "53"))
+	}}
+	ctx := context.Background()
+	for _, q := range questions {
+		look := func(r *net.Resolver) string {
+			var found any
+			var err error
+			switch q.qtype {
+			case "A", "AAAA":
+				var list []netip.Addr
+				list, err = r.LookupNetIP(ctx, "ip", q.name+".")
+				slices.SortFunc(list, netip.Addr.Compare) // A and AAAA come as they come
+				found = list
+			case "MX":
+				var list []*net.MX
+				list, err = r.LookupMX(ctx, q.name+".")
+				var texts []string
+				for _, mx := range list {
+					texts = append(texts, fmt.Sprint(*mx))
+				}
+				found = texts
+			case "TXT":
+				found, err = r.LookupTXT(ctx, q.name+".")
+			default:
+				found, err = r.LookupCNAME(ctx, q.name+".")
+			}
+			if dnsErr, ok := errors.AsType[*net.DNSError](err); ok {
+				err = fmt.Errorf("%s, not found: %v", dnsErr.Err, dnsErr.IsNotFound)
+			}
+			return fmt.Sprintf("%v, %v", found, err)
+		}
+		if got, want := look(ours), look(direct); got != want {
+			t.Errorf("%s %s\n got %.600s\nwant %.600s", q.qtype, q.name, got, want)
+		}
+	}
+	if ips, err := ours.LookupNetIP(ctx, "ip6", "ams.web.internal"); err != nil || fmt.Sprint(ips) != "["+machine+"]" {
+		t.Errorf("ams.web.internal is at %v, %v", ips, err)
+	}
+}
+
+func hasProgram(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", name, programs[name]))
+	}
+}
+
+// withResolvConf runs f while resolv.conf is another, for programs that begin
+// meanwhile. The file is the namespace's own.
+func withResolvConf(t testing.TB, text string, f func()) {
+	t.Helper()
+	const path = "/etc/resolv.conf"
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text []byte) {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write([]byte(text))
+	defer write(before)
+	f()
+}
