@@ -1,0 +1,82 @@
+package disk
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A lock keeps other processes out of a directory. It is of the directory
+// itself, so that it takes no file and works where nothing can be written.
+type lock struct{ dir *os.File }
+
+// acquire takes the lock of dir.
+func acquire(dir string) (*lock, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errInUse(dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return &lock{f}, nil
+}
+
+func (l *lock) release() error { return l.dir.Close() }
+
+// errInUse says that another process has locked a file or directory, and which
+// one if the system tells.
+func errInUse(path string) error {
+	who := "another process"
+	if pid := holder(path); pid != "" {
+		who = "process " + pid
+	}
+	return fmt.Errorf("%s is in use by %s", path, who)
+}
+
+// holder returns the process that holds the lock of path, or "".
+func holder(path string) string {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return ""
+	}
+	f, err := os.Open("/proc/locks")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// 1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
+		if w := strings.Fields(s.Text()); len(w) > 5 && w[1] == "FLOCK" && w[5] == inode && w[4] != "0" && w[4] != "-1" {
+			return w[4]
+		}
+	}
+	return ""
+}
+
+// makeDir makes a directory that only we can read, and those above it, unless
+// they are there.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
