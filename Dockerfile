@@ -17,6 +17,8 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}"
 
 FROM scratch
 COPY --from=build /internaldns /internaldns
+# Whom upstreams over TLS must have their certificates from.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 USER 65532:65532
 EXPOSE 53/udp 53/tcp 9153/tcp
 ENTRYPOINT ["/internaldns"]

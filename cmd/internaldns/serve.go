@@ -22,13 +22,16 @@ A client's own address says in which network it is (fdaa:NNNN:NNNN:…), or else
 the address it asks (fdaa:NNNN:NNNN::3). Others are placed by --network and
 --client, or refused.
 
+Whatever is not ours is forwarded to the nameservers in /etc/resolv.conf, or to
+each --upstream, for clients with private addresses (--allow).
+
 Every flag can be given as a variable of the environment too: --max-udp-size as
 INTERNALDNS_MAX_UDP_SIZE, lists separated by spaces. So it can in the YAML file
 that --config names, as max_udp_size. Flags win over the environment, and the
 environment wins over the file.
 
-SIGHUP has the registry file read again at once. SIGTERM and SIGINT answer what
-has arrived, and stop; a second one stops at once.`,
+SIGHUP has the registry file read again at once; resolv.conf is followed without.
+SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once.`,
 		Example: `  # The sample, on 127.0.0.1:5300:
   internaldns serve
 
@@ -37,6 +40,9 @@ has arrived, and stop; a second one stops at once.`,
 
   # Two networks, told apart by the clients' addresses:
   internaldns serve --registry org.json --client 10.1.0.0/16=fdaa:0:18::/48,ams --client 10.2.0.0/16=fdaa:3:9018::/48
+
+  # The rest of the world over TLS, and the office's names from its own server:
+  internaldns serve --upstream tls://9.9.9.9#dns.quad9.net --forward corp.example=10.0.0.53
 
   # On the address that machines know, before the network is up:
   internaldns serve --registry org.json --listen "[fdaa::3]:53"

@@ -4,9 +4,10 @@ package main
 var operatorSettings = []setting{
 	{
 		path: "admin", arg: "HOST:PORT", def: "127.0.0.1:9153",
-		help: `serve /healthz, /readyz and /metrics over HTTP here, or nowhere if "off"`,
-		why: `Where /healthz, /readyz and /metrics are served over HTTP. There is no
-password: whoever reaches it can read all three. "off" turns it off.`,
+		help: `serve /healthz, /readyz, /metrics, /status and /flush over HTTP here, or nowhere if "off"`,
+		why: `Where /healthz, /readyz, /metrics, /status and /flush are served over HTTP. There
+is no password: whoever reaches it can read them all, and have the cache flushed.
+"off" turns it off.`,
 		to:    func(c *config) any { return &c.Admin },
 		check: checkAdmin,
 	},

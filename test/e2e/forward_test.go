@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,6 +109,52 @@ func TestWhatClientsAreToldOfForwarding(t *testing.T) {
 		}
 		if strings.HasPrefix(tt.want, "REFUSED") && asked.Load() != before {
 			t.Errorf("%s: upstream was asked", tt.does)
+		}
+	}
+}
+
+// Over TLS an upstream must be who it shall be, by the authorities of the system.
+func TestUpstreamsOverTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1 and example.com
+	t.Cleanup(web.Close)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: web.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan struct{})
+	s := &dns.Server{
+		Listener: l, NotifyStartedFunc: func() { close(started) },
+		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			m.Answer = []dns.RR{&dns.A{
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300},
+				A:   net.IPv4(192, 0, 2, 1),
+			}}
+			w.WriteMsg(m)
+		}),
+	}
+	go s.ActivateAndServe()
+	<-started
+	t.Cleanup(func() { s.Shutdown() })
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+	if err := os.WriteFile(roots, block, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", roots)
+	for name, want := range map[string]string{
+		"":                 "NOERROR qr rd ra, 1 records",
+		"#example.com":     "NOERROR qr rd ra, 1 records",
+		"#someone.example": "SERVFAIL qr rd ra, 0 records",
+	} {
+		server := program.Serve(t, "--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "tls://"+l.Addr().String()+name).Addrs[0]
+		c := dns.Client{Timeout: 20 * time.Second}
+		m, _, err := c.Exchange(new(dns.Msg).SetQuestion("www.example.net.", dns.TypeA), server.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := header(m); got != want {
+			t.Errorf("of an upstream that shall be %q, a client gets %s, want %s", name, got, want)
 		}
 	}
 }
