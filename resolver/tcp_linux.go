@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -101,7 +102,8 @@ func (t *tcpPoller) stop() {
 
 // ring adds to the number in an eventfd.
 func ring(fd int) {
-	one := [8]byte{7: 1} // in either order of octets a number that is not 0
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1) // small: the sum has room for 2^64 rings
 	unix.Write(fd, one[:])
 }
 

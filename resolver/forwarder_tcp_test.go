@@ -1,0 +1,326 @@
+package resolver
+
+import (
+	"bytes"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
+)
+
+// RFC 7766, Section 7: responses may come in another order than queries, and
+// what is known at once does not wait for what is not.
+func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
+	d := newDesk()
+	r := start(t, Config{Forward: d})
+	s := dialTCP(t, r.Addrs()[0])
+	var queries [][]byte
+	for i := range uint16(10) {
+		queries = append(queries, question(t, i, dns.TypeTXT, "www.example.com"))
+		s.write(framed(queries[i]), framed(question(t, 100+i, dns.TypeAAAA, "web.internal")))
+	}
+	for i := range uint16(10) {
+		if m := unpack(t, s.receive()); m.Id != 100+i || len(m.Answer) != 3 {
+			t.Errorf("local query %d, amid foreign ones, gets %v", i, m)
+		}
+	}
+	tasks := make([]*task, len(queries))
+	for i := range tasks {
+		tasks[i] = d.next(t)
+	}
+	for i := len(tasks) - 1; i >= 0; i-- {
+		tasks[i].answer(100 * (i + 1))
+		wantForeign(t, s, queries[i], true, 100*(i+1))
+	}
+	if m := s.ask(question(t, 5, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
+		t.Errorf("after that, the connection answers %v", m)
+	}
+	wantCounts(t, r.counts(), map[string]float64{"dns_requests_total 1 tcp TXT": 10, "dns_requests_total 1 tcp AAAA": 11})
+}
+
+// Responses of all sizes come at once, in the same mailbox.
+func TestForeignResponsesOverTCPAreWholeMessages(t *testing.T) {
+	d := newDesk()
+	r := start(t, Config{Forward: d})
+	s := dialTCP(t, r.Addrs()[0])
+	const n = tcpFlying
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
+		if d.asked.Load() <= n {
+			return out
+		}
+		return appendForeign(out, q, c, 600*int(q.ID)) // what found no room is asked for again
+	}
+	queries := make(map[uint16][]byte)
+	for i := range uint16(n) {
+		queries[i] = question(t, i, dns.TypeTXT, "www.example.com")
+		s.write(framed(queries[i]))
+	}
+	var tasks []*task
+	for range n {
+		tasks = append(tasks, d.next(t))
+	}
+	go func() {
+		for _, k := range tasks {
+			k.answer(600 * int(k.query[1]))
+		}
+	}()
+	for range n {
+		got := s.receive()
+		id := uint16(got[0])<<8 | uint16(got[1])
+		if want := foreign(queries[id], true, 600*int(id)); !bytes.Equal(got, want) {
+			t.Errorf("query %d gets %d octets, want %d: %x", id, len(got), len(want), got[:min(len(got), 50)])
+		}
+		delete(queries, id)
+	}
+	if len(queries) > 0 {
+		t.Errorf("%d queries have no response", len(queries))
+	}
+}
+
+// A client that closes its half has asked all it wants to know, and is told all
+// of it.
+func TestAHalfClosedConnectionGetsItsForeignResponses(t *testing.T) {
+	for _, tt := range []struct {
+		does  string
+		after []byte // what the client sends after its queries
+		why   string
+	}{
+		{"whole queries", nil, "client"},
+		{"half a frame after them", []byte{0, 40, 1}, "frame"},
+	} {
+		d := newDesk()
+		r := start(t, Config{Forward: d})
+		s := dialTCP(t, r.Addrs()[0])
+		queries := [][]byte{question(t, 1, dns.TypeTXT, "one.example"), question(t, 2, dns.TypeTXT, "two.example")}
+		s.write(framed(queries[0]), framed(queries[1]), tt.after)
+		s.conn.CloseWrite()
+		first, second := d.next(t), d.next(t)
+		second.answer(40_000)
+		wantForeign(t, s, queries[1], true, 40_000)
+		first.answer(0)
+		wantForeign(t, s, queries[0], true, 0)
+		s.closed()
+		wantCounts(t, r.counts(), map[string]float64{
+			"tcp_connections_closed_total " + tt.why: 1,
+			"dns_responses_total NOERROR":            2,
+		})
+	}
+}
+
+// A connection that waits for us is not idle.
+func TestAConnectionIsNotIdleWhileTheForwarderHasItsQueries(t *testing.T) {
+	const idle = 50 * time.Millisecond
+	d := newDesk()
+	r := start(t, Config{Forward: d, TCPIdle: idle})
+	s, half := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[0])
+	msg := question(t, 1, dns.TypeTXT, "www.example.com")
+	s.put(msg)
+	first := d.next(t)
+	half.put(msg)
+	half.conn.CloseWrite()
+	second := d.next(t)
+	for range 3 { // three times as long as others may be idle
+		dialTCP(t, r.Addrs()[0]).closed()
+	}
+	first.answer(0)
+	wantForeign(t, s, msg, true, 0)
+	second.answer(0)
+	wantForeign(t, half, msg, true, 0)
+	half.closed()
+	s.closed() // now it is
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total idle": 4, "tcp_connections_closed_total client": 1})
+}
+
+// However many queries a client pipelines, the forwarder has some of them only;
+// the others wait in the kernel, and all are answered.
+func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
+	const n = 3*tcpFlying + 50
+	d := newDesk()
+	r := start(t, Config{Forward: d})
+	s := dialTCP(t, r.Addrs()[0])
+	go func() {
+		for i := range uint16(n) {
+			s.conn.Write(framed(question(t, i, dns.TypeTXT, "www.example.com")))
+		}
+		s.conn.CloseWrite()
+	}()
+	other := dialTCP(t, r.Addrs()[0])
+	pending, seen := []*task(nil), make(map[uint16]bool)
+	for len(seen) < n {
+		for len(pending) < tcpFlying && len(seen)+len(pending) < n {
+			pending = append(pending, d.next(t))
+		}
+		// Another connection's queries pass meanwhile.
+		if m := other.ask(question(t, 1, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
+			t.Fatalf("a local query on another connection gets %v", m)
+		}
+		d.none(t)
+		for range min(len(pending), 1+len(seen)) {
+			k := pending[0]
+			pending = pending[1:]
+			k.answer(0)
+			got := s.receive()
+			if want := foreign(k.query, true, 0); !bytes.Equal(got, want) {
+				t.Fatalf("got %x, want %x", got, want)
+			}
+			seen[uint16(got[0])<<8|uint16(got[1])] = true
+		}
+	}
+	s.closed()
+	wantCounts(t, r.counts(), map[string]float64{"dns_requests_total 1 tcp TXT": n, "tcp_connections_closed_total client": 1})
+}
+
+// A client that asks for much and takes nothing has the server hold a bounded
+// part of it; when it reads at last, it gets all.
+func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
+	const size = 60_000
+	d := newDesk()
+	var answered atomic.Bool
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
+		if !answered.Load() {
+			return out
+		}
+		return appendForeign(out, q, c, size)
+	}
+	r := start(t, Config{Forward: d, TCPWorkers: 1})
+	var streams []*stream
+	var tasks []*task
+	queries := make(map[uint16][]byte)
+	const conns, each = 10, tcpFlying
+	for range conns {
+		s := dialTCP(t, r.Addrs()[0])
+		streams = append(streams, s)
+		for i := range uint16(each) {
+			queries[i] = question(t, i, dns.TypeTXT, "www.example.com")
+			s.put(queries[i])
+		}
+		for range each {
+			tasks = append(tasks, d.next(t))
+		}
+	}
+	answered.Store(true)
+	whole := foreign(queries[1], true, size)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for _, k := range tasks {
+		// The same octets for all: what is allocated is the server's.
+		whole[0], whole[1] = k.query[0], k.query[1]
+		var q wire.Query
+		q.Parse(k.query)
+		k.reply(appendForeign(whole[:0], &q, k.client, size))
+	}
+	// A local query on another connection comes after all of that.
+	if m := dialTCP(t, r.Addrs()[0]).ask(question(t, 1, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
+		t.Errorf("a local query gets %v", m)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > conns*(3*tcpHold)+4<<20 {
+		t.Errorf("for %d responses of %d octets that nobody reads, the server holds %d octets", len(tasks), size, held)
+	}
+	for _, s := range streams {
+		seen := make(map[uint16]bool)
+		for range each {
+			got := s.receive()
+			id := uint16(got[0])<<8 | uint16(got[1])
+			if want := foreign(queries[id], true, size); seen[id] || !bytes.Equal(got, want) {
+				t.Fatalf("query %d, twice: %v, gets %d octets, want %d", id, seen[id], len(got), len(want))
+			}
+			seen[id] = true
+		}
+	}
+	d.none(t)
+}
+
+// A client that never takes its responses is left, whatever the forwarder still
+// has of it.
+func TestAClientThatDoesNotReadItsForeignResponsesIsLeft(t *testing.T) {
+	d := newDesk()
+	var known atomic.Bool
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
+		if !known.Load() {
+			return out
+		}
+		return appendForeign(out, q, c, 60_000)
+	}
+	r := start(t, Config{Forward: d, TCPIdle: 100 * time.Millisecond})
+	s := dialTCP(t, r.Addrs()[0])
+	for i := range uint16(300) { // more than the buffers of both sides hold
+		s.put(question(t, i, dns.TypeTXT, "www.example.com"))
+	}
+	var tasks []*task
+	for range tcpFlying {
+		tasks = append(tasks, d.next(t))
+	}
+	known.Store(true)
+	for _, k := range tasks[1:] {
+		k.answer(60_000)
+	}
+	for end := time.Now().Add(patience); r.closedBecause("write") == 0; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the connection stays open")
+		}
+	}
+	tasks[0].answer(60_000)
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_open": 0})
+}
+
+// closedBecause returns how many connections have ended for that reason.
+func (r *running) closedBecause(why string) float64 {
+	return counted(r.t, r.dns)["tcp_connections_closed_total "+why]
+}
+
+// Of a client that is gone, the next one on the same descriptor, and in the same
+// memory, hears nothing.
+func TestAForeignResponseNeverReachesAnotherConnection(t *testing.T) {
+	d := newDesk()
+	r := start(t, Config{Forward: d, TCPWorkers: 1, TCPConns: 1, Listen: []string{"127.0.0.1:0"}})
+	secret := question(t, 1, dns.TypeTXT, "secret.example")
+	for range 20 {
+		s := r.admitted(t)
+		s.put(secret)
+		k := d.next(t)
+		s.conn.SetLinger(0)
+		s.conn.Close() // a reset: half a close would be waited out
+
+		next := r.admitted(t) // only one can be open, so that one is closed
+		k.answer(1000)
+		// The mailbox is empty before this is answered.
+		for range 3 {
+			if m := next.ask(question(t, 1, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
+				t.Fatalf("the next client gets %v", m)
+			}
+		}
+		next.conn.CloseWrite()
+		next.closed()
+	}
+	if lost := r.counts()["dns_dropped_total tcp send"]; lost != 20 {
+		t.Errorf("%v responses are counted as lost, want 20", lost)
+	}
+}
+
+// A mailbox holds what it has room for, and of the rest that it came.
+func TestAMailboxIsBounded(t *testing.T) {
+	rings := 0
+	m := &mailbox{room: 1000, ring: func() { rings++ }}
+	for range 5 {
+		m.put(awaited{fd: 7}, make([]byte, 400))
+	}
+	mail, octets := m.take(nil, nil)
+	if rings != 1 || len(mail) != 5 || len(octets) != 800 {
+		t.Errorf("it rang %d times and holds %d notes and %d octets, want 1, 5 and 800", rings, len(mail), len(octets))
+	}
+	for i, n := range mail {
+		if held := n.to - n.from; (held == 400) != (i < 2) || n.fd != 7 {
+			t.Errorf("note %d is for %d octets of %d", i, held, n.fd)
+		}
+	}
+	m.put(awaited{}, make([]byte, 60_000)) // longer than all the room: one is always taken
+	if mail, octets = m.take(mail, octets); rings != 2 || len(mail) != 1 || len(octets) != 60_000 {
+		t.Errorf("it rang %d times and holds %d notes and %d octets, want 2, 1 and 60,000", rings, len(mail), len(octets))
+	}
+}
