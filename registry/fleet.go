@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// A fleet is all machines, with what finds them. It never changes.
+// A fleet is all machines, with what finds them, and what else changes with most
+// commits. It never changes.
 //
 // Orders hold the machines' numbers and not the machines, so one that stops or
 // starts is changed in one tree, and the other four, which have no pointers, are
@@ -20,6 +21,7 @@ type fleet struct {
 	orders   [numOrders]*tree[place]
 	metadata *tree[*metadata] // by app and sum
 	pairs    *tree[posting]
+	indexes  *tree[networkIndex]
 
 	last uint64 // the last number given
 }
@@ -28,6 +30,13 @@ type fleet struct {
 type slot struct {
 	number  uint64
 	machine *Machine
+}
+
+// A networkIndex is the index of the last commit that changed an answer of a
+// network. It stands when the network's last fact is gone.
+type networkIndex struct {
+	network Network
+	index   uint64
 }
 
 // A place is where a machine stands in an order. Keys are of 64 bits, and not
@@ -197,6 +206,15 @@ func (f *fleet) moveIn(o order, changes []Change[Machine], old *tree[slot]) *tre
 	return f.orders[o].apply(moves, func(a, b place) int {
 		return comparePlaces(o, a, b, func() int { return strings.Compare(idOf(a.number), idOf(b.number)) })
 	})
+}
+
+// mark notes the commit that changed answers of networks, which are in order.
+func (f *fleet) mark(networks []Network, index uint64) {
+	moves := make([]move[networkIndex], len(networks))
+	for i, n := range networks {
+		moves[i].entry = networkIndex{n, index}
+	}
+	f.indexes = f.indexes.apply(moves, func(a, b networkIndex) int { return cmp.Compare(a.network, b.network) })
 }
 
 // comparePlaces compares places of an order; ids compares the ids of the

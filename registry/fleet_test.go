@@ -170,8 +170,30 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 		if most < 50 {
 			t.Errorf("the most leaves there were is %d: the test does not test splitting", most)
 		}
-		if f := *s.Snapshot().fleet; f != (fleet{last: f.last}) {
+		if f := *s.Snapshot().fleet; f != (fleet{last: f.last, indexes: f.indexes}) {
 			t.Errorf("of an empty registry is left: %v", f)
 		}
+	}
+}
+
+// A machine that stops or starts stays where it is in every order, and the
+// network's row is not written either.
+func TestAChangeOfStateLeavesOrdersAlone(t *testing.T) {
+	s, machines := loaded(t, 500)
+	before := s.Snapshot()
+	m := *machines[123]
+	m.State = "stopped"
+	mustApply(t, s, PutMachine{&m})
+	after := s.Snapshot()
+	if got := after.Machine(m.ID); got.State != "stopped" {
+		t.Fatalf("%v is %s", got, got.State)
+	}
+	want := *before.fleet
+	want.machines, want.indexes = after.fleet.machines, after.fleet.indexes
+	if *after.fleet != want {
+		t.Errorf("of %+v\nbecame %+v", *before.fleet, *after.fleet)
+	}
+	if n := m.Network; after.network(n) != before.network(n) {
+		t.Error("the network was written")
 	}
 }

@@ -27,16 +27,11 @@ const (
 // theFleet is the key of the only row of machines.
 var theFleet = []byte{0}
 
-// A network row holds what the store keeps of each network it has ever known:
-// the serial must stand when the last fact is gone.
+// A network row is a network that has facts or a name.
 type network struct {
-	NetworkName        // Name is "" without one
-	index       uint64 // of the last commit that changed an answer; 0: never
-	objects     int    // apps, peers and Flycast addresses in it
+	NetworkName     // Name is "" without one
+	objects     int // apps, peers and Flycast addresses in it
 }
-
-// known reports whether the network has facts or a name.
-func (n *network) known() bool { return n.objects > 0 || n.Name != "" }
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{

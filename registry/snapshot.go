@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"iter"
 	"net/netip"
 	"slices"
@@ -61,10 +62,8 @@ func (s *Snapshot) Geography() *Geography { return s.geo }
 // which an answer depends; 0 if none did. Regions and round trips are facts of
 // no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	if row := s.network(n); row != nil {
-		return row.index
-	}
-	return 0
+	changed, _ := s.fleet.indexes.find(func(i networkIndex) int { return cmp.Compare(i.network, n) })
+	return changed.index
 }
 
 func (s *Snapshot) network(n Network) *network {
@@ -75,7 +74,7 @@ func (s *Snapshot) network(n Network) *network {
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
 		for row := range all[network](s.txn, tNetworks, rowID, nil) {
-			if row.known() && !yield(row.NetworkName) {
+			if !yield(row.NetworkName) {
 				return
 			}
 		}

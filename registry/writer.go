@@ -37,8 +37,8 @@ func (w *writer) write(c *Changes) {
 			w.stats.Apps++
 		}
 	}
-	if len(c.Machines) > 0 {
-		w.writeMachines(c.Machines)
+	if len(c.Machines)+len(c.Networks) > 0 {
+		w.writeFleet(c)
 	}
 	for _, ch := range c.Peers {
 		if ch.After != nil {
@@ -59,8 +59,8 @@ func (w *writer) write(c *Changes) {
 	writeAll(w, tRTTs, c.RTTs)
 }
 
-func (w *writer) writeMachines(changes []Change[Machine]) {
-	for _, ch := range changes {
+func (w *writer) writeFleet(c *Changes) {
+	for _, ch := range c.Machines {
 		if m := ch.After; m != nil {
 			if !m.Gone() {
 				w.share(m, ch.Before)
@@ -69,8 +69,11 @@ func (w *writer) writeMachines(changes []Change[Machine]) {
 		}
 	}
 	f := *w.old.fleet
-	f.move(changes)
-	w.writeMetadata(&f)
+	if len(c.Machines) > 0 {
+		f.move(c.Machines)
+		w.writeMetadata(&f)
+	}
+	f.mark(c.Networks, c.Index)
 	w.insert(tMachines, &f)
 }
 
@@ -124,30 +127,21 @@ func (w *writer) network(n Network) *network {
 func (w *writer) count(n Network, delta int) { w.network(n).objects += delta }
 
 func (w *writer) writeNetworks(c *Changes) {
-	for _, n := range c.Networks {
-		w.network(n).index = c.Index
-	}
 	for _, ch := range c.Names {
 		w.network(either(ch).Network).Name = ""
 		if ch.After != nil {
 			w.network(ch.After.Network).Name = ch.After.Name
 		}
 	}
-	for n, row := range w.networks {
-		old := w.old.network(n)
-		if old == nil {
-			continue
-		}
-		if old.known() {
-			w.stats.Networks--
-		}
-		if old.Name != row.Name {
+	for n := range w.networks {
+		if old := w.old.network(n); old != nil {
 			w.remove(tNetworks, old) // two may exchange their names
+			w.stats.Networks--
 		}
 	}
 	for _, row := range w.networks {
-		w.insert(tNetworks, row)
-		if row.known() {
+		if row.objects > 0 || row.Name != "" {
+			w.insert(tNetworks, row)
 			w.stats.Networks++
 		}
 	}
