@@ -121,40 +121,37 @@ func idOrder(id []byte) func(vm) int {
 // An appEdit is an app while a commit changes it.
 type appEdit struct {
 	*app
-	e     *edit
-	codes codes
-	old   []owner // scratch
-	new   []owner
+	c *commit
 }
 
 // add puts a deployed machine in.
 func (a *appEdit) add(m *registry.Machine) {
 	id := []byte(m.ID)
-	a.deployed = a.deployed.insert(a.e, vm{idHead(id), m}, idOrder(id))
+	a.deployed = a.deployed.insert(a.c.edit, vm{idHead(id), m}, idOrder(id))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
-		a.started = a.started.insert(a.e, addr, addressOrder(addr))
+		a.started = a.started.insert(a.c.edit, addr, addressOrder(addr))
 	}
 
 	i, found := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
 	if !found {
-		a.regions = slices.Insert(a.regions, i, region{code: m.Region, number: a.codes.number(m.Region)})
+		a.regions = slices.Insert(a.regions, i, region{code: m.Region, number: a.c.codes.number(m.Region)})
 	}
 	r := &a.regions[i]
 	r.deployed++
 	if started {
-		r.started = r.started.insert(a.e, addr, addressOrder(addr))
+		r.started = r.started.insert(a.c.edit, addr, addressOrder(addr))
 	}
 
 	var unnamed int
-	a.new, unnamed = ownersOf(a.new[:0], m)
+	a.c.owners, unnamed = ownersOf(a.c.owners[:0], m)
 	a.unnamed += unnamed
-	for _, o := range a.new {
+	for _, o := range a.c.owners {
 		n := a.named(o.labels)
 		n.refs++
 		if started && !o.inner {
-			n.started = n.started.insert(a.e, addr, addressOrder(addr))
+			n.started = n.started.insert(a.c.edit, addr, addressOrder(addr))
 		}
 	}
 }
@@ -162,11 +159,11 @@ func (a *appEdit) add(m *registry.Machine) {
 // remove takes a deployed machine out. A commit removes all that it replaces
 // before it adds anything, so that machines may exchange addresses.
 func (a *appEdit) remove(m *registry.Machine) {
-	a.deployed = a.deployed.remove(a.e, idOrder([]byte(m.ID)))
+	a.deployed = a.deployed.remove(a.c.edit, idOrder([]byte(m.ID)))
 	addr := m.Address.As16()
 	started := m.Started()
 	if started {
-		a.started = a.started.remove(a.e, addressOrder(addr))
+		a.started = a.started.remove(a.c.edit, addressOrder(addr))
 	}
 
 	i, _ := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
@@ -174,18 +171,18 @@ func (a *appEdit) remove(m *registry.Machine) {
 	if r.deployed--; r.deployed == 0 {
 		a.regions = slices.Delete(a.regions, i, i+1)
 	} else if started {
-		r.started = r.started.remove(a.e, addressOrder(addr))
+		r.started = r.started.remove(a.c.edit, addressOrder(addr))
 	}
 
 	var unnamed int
-	a.old, unnamed = ownersOf(a.old[:0], m)
+	a.c.owners, unnamed = ownersOf(a.c.owners[:0], m)
 	a.unnamed -= unnamed
-	for _, o := range a.old {
+	for _, o := range a.c.owners {
 		n := a.named(o.labels)
 		if n.refs--; n.refs == 0 {
-			a.names = a.names.drop(a.e, hashOfString(o.labels), []byte(o.labels))
+			a.names = a.names.drop(a.c.edit, hashOfString(o.labels), []byte(o.labels))
 		} else if started && !o.inner {
-			n.started = n.started.remove(a.e, addressOrder(addr))
+			n.started = n.started.remove(a.c.edit, addressOrder(addr))
 		}
 	}
 }
@@ -194,24 +191,24 @@ func (a *appEdit) remove(m *registry.Machine) {
 func (a *appEdit) named(labels string) *named {
 	hash, key := hashOfString(labels), []byte(labels)
 	n := a.names.get(hash, key)
-	if n != nil && n.edit == a.e {
+	if n != nil && n.edit == a.c.edit {
 		return n
 	}
-	own := &named{edit: a.e, labels: labels}
+	own := &named{edit: a.c.edit, labels: labels}
 	if n != nil {
 		*own = *n
-		own.edit = a.e
+		own.edit = a.c.edit
 	}
-	a.names = a.names.put(a.e, hash, key, own)
+	a.names = a.names.put(a.c.edit, hash, key, own)
 	return own
 }
 
-// begin returns a copy of a that e may change.
-func (a *app) begin(e *edit, c codes) *appEdit {
+// begin returns a copy of a that c may change.
+func (a *app) begin(c *commit) *appEdit {
 	own := *a
 	own.regions = slices.Clone(a.regions)
 	own.texts = new(appTexts)
-	return &appEdit{app: &own, e: e, codes: c}
+	return &appEdit{app: &own, c: c}
 }
 
 // renderVMs renders the list of vms or all.vms.

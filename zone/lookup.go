@@ -323,7 +323,7 @@ func (v *View) lookupReverse(q *wire.Query, a *Answer) {
 		return
 	}
 	if o, ok := v.view.hosts.get(hostBits(addr), nil).find(addressOrder(addr)); ok {
-		a.pointToOwner(q, o)
+		v.pointToOwner(q, a, o)
 	}
 }
 
@@ -353,14 +353,15 @@ func (v *View) anyAt(prefix address, digits int) bool {
 }
 
 // pointToOwner says that the name's PTR record points to the name of o.
-func (a *Answer) pointToOwner(q *wire.Query, o addressOwner) {
+func (v *View) pointToOwner(q *wire.Query, a *Answer, o addressOwner) {
 	switch {
-	case o.machine != nil:
-		a.pointTo(q, o.machine.ID, "\x02vm", o.machine.App, "\x08internal\x00")
 	case o.peer != nil:
 		a.pointTo(q, o.peer.Name, "\x05_peer\x08internal\x00")
-	default:
+	case o.flycast != nil:
 		a.pointTo(q, o.flycast.App, "\x07flycast\x00")
+	default:
+		m := v.machineAt(o.addr)
+		a.pointTo(q, m.ID, "\x02vm", m.App, "\x08internal\x00")
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 type Publisher struct {
 	current atomic.Pointer[Table]
 
-	mu    sync.Mutex // one change after the other: each builds on the table before
-	codes codes      // guarded by mu
+	mu     sync.Mutex // one change after the other: each builds on the table before
+	codes  codes      // guarded by mu
+	owners []owner    // scratch for commits, guarded by mu
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.
@@ -68,25 +69,29 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 		next.geo = newGeography(snap.Geography(), p.codes)
 	}
 	c := commit{
-		table: &next,
-		index: changes.Index,
-		edit:  new(edit),
-		codes: p.codes,
-		views: make(map[registry.Network]*viewEdit, len(changes.Networks)),
-		gone:  make(map[registry.AppKey]bool),
+		table:  &next,
+		index:  changes.Index,
+		edit:   new(edit),
+		codes:  p.codes,
+		owners: p.owners,
+		views:  make(map[registry.Network]*viewEdit, len(changes.Networks)),
+		gone:   make(map[registry.AppKey]bool),
 	}
 	c.run(changes)
+	clear(c.owners[:cap(c.owners)]) // of strings that may be the last of their machines
+	p.owners = c.owners
 	p.current.Store(&next)
 }
 
 // A commit is the making of one Table.
 type commit struct {
-	table *Table
-	index uint64
-	edit  *edit
-	codes codes
-	views map[registry.Network]*viewEdit
-	gone  map[registry.AppKey]bool // apps dropped whole
+	table  *Table
+	index  uint64
+	edit   *edit
+	codes  codes
+	owners []owner // scratch: those of one machine
+	views  map[registry.Network]*viewEdit
+	gone   map[registry.AppKey]bool // apps dropped whole
 }
 
 // run takes all that was there before away, then adds all that is there now:
@@ -103,7 +108,7 @@ func (c *commit) run(changes *registry.Changes) {
 	}
 	for _, ch := range changes.Machines {
 		if m := ch.Before; m != nil {
-			c.removeMachine(m)
+			c.removeMachine(m, keeps(ch))
 		}
 	}
 	for _, ch := range changes.Flycast {
@@ -124,7 +129,7 @@ func (c *commit) run(changes *registry.Changes) {
 	}
 	for _, ch := range changes.Machines {
 		if m := ch.After; m != nil {
-			c.addMachine(m)
+			c.addMachine(m, keeps(ch))
 		}
 	}
 	for _, ch := range changes.Flycast {
@@ -139,9 +144,14 @@ func (c *commit) run(changes *registry.Changes) {
 	}
 }
 
-func (c *commit) removeMachine(m *registry.Machine) {
+// removeMachine and addMachine leave the machine's address as it is if it is
+// kept.
+
+func (c *commit) removeMachine(m *registry.Machine, kept bool) {
 	v := c.view(m.Network)
-	v.removeMachine(m)
+	if !kept {
+		v.removeMachine(m)
+	}
 	if m.Deployed() && !c.gone[registry.AppKey{Network: m.Network, Name: m.App}] {
 		a := v.app(m.App)
 		c.table.unnamed -= a.unnamed
@@ -150,9 +160,11 @@ func (c *commit) removeMachine(m *registry.Machine) {
 	}
 }
 
-func (c *commit) addMachine(m *registry.Machine) {
+func (c *commit) addMachine(m *registry.Machine, kept bool) {
 	v := c.view(m.Network)
-	v.addMachine(m)
+	if !kept {
+		v.addMachine(m)
+	}
 	if m.Deployed() {
 		a := v.app(m.App)
 		c.table.unnamed -= a.unnamed
@@ -170,7 +182,7 @@ func (c *commit) view(n registry.Network) *viewEdit {
 	if v == nil {
 		v = &view{network: n, appList: new(atomic.Pointer[[]byte]), peerList: new(atomic.Pointer[[]byte])}
 	}
-	own := v.begin(c.edit, c.codes)
+	own := v.begin(c)
 	c.views[n] = own
 	c.table.views = c.table.views.put(c.edit, networkBits(n), nil, own.view)
 	return own

@@ -102,20 +102,25 @@ func (v *View) Network() registry.Network { return v.network }
 func (v *View) Region() string {
 	if n, ok := registry.NetworkOf(v.src); ok && n == v.network && v.view != nil {
 		src := v.src.As16()
-		switch o, _ := v.view.at(src); {
-		case o.machine != nil:
-			return o.machine.Region
+		switch o, ok := v.view.at(src); {
 		case o.peer != nil && o.peer.Region != "":
 			return o.peer.Region
+		case ok && o.kind() == 0:
+			return v.machineAt(src).Region
 		}
-		if m := v.view.only(src); m != nil {
-			return m.Region
+		if addr, ok := v.view.only(src); ok {
+			return v.machineAt(addr).Region
 		}
 	}
 	if v.client != nil && v.client.Region != "" {
 		return v.client.Region
 	}
 	return v.table.options.Region
+}
+
+// machineAt returns the machine at an address that is a machine's in v's view.
+func (v *View) machineAt(a address) *registry.Machine {
+	return v.table.snap.MachineAt(netip.AddrFrom16(a))
 }
 
 // nothing is the view of a network without facts.

@@ -59,32 +59,32 @@ type host struct {
 
 func (h *host) is([]byte) bool { return true } // stored under its own bits
 
-// An addressOwner has an address: exactly one of the pointers is set.
+// An addressOwner has an address: a machine, if there is neither peer nor
+// Flycast. Which machine, and what is known of it, the registry tells, so that
+// its changes are none here.
 type addressOwner struct {
-	machine *registry.Machine
+	addr    address
 	peer    *registry.Peer
 	flycast *registry.Flycast
 }
 
-func (o addressOwner) addr() address {
-	switch {
-	case o.machine != nil:
-		return o.machine.Address.As16()
-	case o.peer != nil:
-		return o.peer.Address.As16()
-	}
-	return o.flycast.Address.As16()
+func machineOwner(m *registry.Machine) addressOwner { return addressOwner{addr: m.Address.As16()} }
+
+func peerOwner(p *registry.Peer) addressOwner { return addressOwner{addr: p.Address.As16(), peer: p} }
+
+func flycastOwner(f *registry.Flycast) addressOwner {
+	return addressOwner{addr: f.Address.As16(), flycast: f}
 }
 
 // kind tells machines from peers from Flycast addresses.
 func (o addressOwner) kind() int {
 	switch {
-	case o.machine != nil:
-		return 0
 	case o.peer != nil:
 		return 1
+	case o.flycast != nil:
+		return 2
 	}
-	return 2
+	return 0
 }
 
 const ownerKinds = 3
@@ -95,7 +95,7 @@ func ownerOrder(kind int, match func(address) int) func(addressOwner) int {
 		if k := o.kind(); k != kind {
 			return cmp.Compare(k, kind)
 		}
-		return match(o.addr())
+		return match(o.addr)
 	}
 }
 
@@ -112,14 +112,6 @@ func (h *host) find(match func(address) int) (addressOwner, bool) {
 	return addressOwner{}, false
 }
 
-// visible reports whether the reverse zone shows o.
-func (o addressOwner) visible() bool {
-	if o.machine != nil {
-		return o.machine.Deployed()
-	}
-	return o.peer == nil || !hiddenPeer(o.peer.Name)
-}
-
 // hiddenPeer reports whether a peer is in no answer.
 func hiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-") }
 
@@ -129,16 +121,16 @@ func hostBits(a address) uint64 { return binary.BigEndian.Uint64(a[6:]) }
 // A viewEdit is a view while a commit changes it.
 type viewEdit struct {
 	*view
-	apps  map[string]*appEdit
-	codes codes
+	apps map[string]*appEdit
+	c    *commit
 }
 
-// begin returns a copy of v that e may change.
-func (v *view) begin(e *edit, c codes) *viewEdit {
+// begin returns a copy of v that c may change.
+func (v *view) begin(c *commit) *viewEdit {
 	own := *v
-	own.edit = e
+	own.edit = c.edit
 	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
-	return &viewEdit{view: &own, apps: make(map[string]*appEdit), codes: c}
+	return &viewEdit{view: &own, apps: make(map[string]*appEdit), c: c}
 }
 
 // app returns the app of that name for changing, made if need be.
@@ -151,7 +143,7 @@ func (v *viewEdit) app(name string) *appEdit {
 		a = newApp(name)
 		v.appList = new(atomic.Pointer[[]byte])
 	}
-	own := a.begin(v.edit, v.codes)
+	own := a.begin(v.c)
 	v.apps[name] = own
 	v.view.apps = v.view.apps.put(v.edit, hashOfString(name), []byte(name), own.app)
 	return own
@@ -171,25 +163,48 @@ func (v *viewEdit) dropApp(name string) (unnamed int) {
 
 func (v *viewEdit) removeMachine(m *registry.Machine) {
 	if !m.Gone() {
-		v.vacate(addressOwner{machine: m})
+		v.vacate(v.machines(m), machineOwner(m))
 	}
 }
 
 func (v *viewEdit) addMachine(m *registry.Machine) {
 	if !m.Gone() {
-		v.settle(addressOwner{machine: m})
+		v.settle(v.machines(m), machineOwner(m))
 	}
+}
+
+// machines returns where a machine's address stands: in hosts, if the reverse
+// zone shows it.
+func (v *viewEdit) machines(m *registry.Machine) *trie[*host] {
+	if m.Deployed() {
+		return &v.hosts
+	}
+	return &v.hidden
+}
+
+// keeps reports whether a change of a machine leaves its address as it is.
+func keeps(ch registry.Change[registry.Machine]) bool {
+	b, a := ch.Before, ch.After
+	return b != nil && a != nil && b.Address == a.Address && b.Gone() == a.Gone() && b.Deployed() == a.Deployed()
+}
+
+// peersOf returns where a peer's address stands.
+func (v *viewEdit) peersOf(p *registry.Peer) *trie[*host] {
+	if hiddenPeer(p.Name) {
+		return &v.hidden
+	}
+	return &v.hosts
 }
 
 func (v *viewEdit) removePeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
-	v.vacate(addressOwner{peer: p})
+	v.vacate(v.peersOf(p), peerOwner(p))
 	v.peers = v.peers.drop(v.edit, hashOfString(p.Name), []byte(p.Name))
 }
 
 func (v *viewEdit) addPeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
-	v.settle(addressOwner{peer: p})
+	v.settle(v.peersOf(p), peerOwner(p))
 	if !hiddenPeer(p.Name) {
 		shown := &peer{p.Name, p.Address.As16()}
 		v.peers = v.peers.put(v.edit, hashOfString(p.Name), []byte(p.Name), shown)
@@ -197,7 +212,7 @@ func (v *viewEdit) addPeer(p *registry.Peer) {
 }
 
 func (v *viewEdit) removeFlycast(f *registry.Flycast) {
-	v.vacate(addressOwner{flycast: f})
+	v.vacate(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
 	own.addrs = own.addrs.remove(v.edit, addressOrder(addr))
@@ -205,7 +220,7 @@ func (v *viewEdit) removeFlycast(f *registry.Flycast) {
 }
 
 func (v *viewEdit) addFlycast(f *registry.Flycast) {
-	v.settle(addressOwner{flycast: f})
+	v.settle(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
 	own.addrs = own.addrs.insert(v.edit, addr, addressOrder(addr))
@@ -230,39 +245,30 @@ func (v *viewEdit) putFlycast(f *flycastApp) {
 	v.flycast = v.flycast.put(v.edit, hash, key, f)
 }
 
-// settle gives o its address.
-func (v *viewEdit) settle(o addressOwner) {
-	t := v.table(o)
-	bits := hostBits(o.addr())
+// settle gives o its address in t, which is hosts or hidden.
+func (v *viewEdit) settle(t *trie[*host], o addressOwner) {
+	bits := hostBits(o.addr)
 	own := new(host)
 	if h := t.get(bits, nil); h != nil {
 		*own = *h
 	}
-	own.owners = own.owners.insert(v.edit, o, ownerOrder(o.kind(), addressOrder(o.addr())))
+	own.owners = own.owners.insert(v.edit, o, ownerOrder(o.kind(), addressOrder(o.addr)))
 	*t = t.put(v.edit, bits, nil, own)
 }
 
 // vacate takes o's address back.
-func (v *viewEdit) vacate(o addressOwner) {
-	t := v.table(o)
-	bits := hostBits(o.addr())
+func (v *viewEdit) vacate(t *trie[*host], o addressOwner) {
+	bits := hostBits(o.addr)
 	h := t.get(bits, nil)
 	if h == nil {
 		return
 	}
-	own := &host{h.owners.remove(v.edit, ownerOrder(o.kind(), addressOrder(o.addr())))}
+	own := &host{h.owners.remove(v.edit, ownerOrder(o.kind(), addressOrder(o.addr)))}
 	if own.owners.empty() {
 		*t = t.drop(v.edit, bits, nil)
 		return
 	}
 	*t = t.put(v.edit, bits, nil, own)
-}
-
-func (v *viewEdit) table(o addressOwner) *trie[*host] {
-	if o.visible() {
-		return &v.hosts
-	}
-	return &v.hidden
 }
 
 // at returns who has the address, in hosts or hidden.
@@ -273,10 +279,9 @@ func (v *view) at(a address) (o addressOwner, ok bool) {
 	return v.hidden.get(hostBits(a), nil).find(addressOrder(a))
 }
 
-// only returns the one machine in the /112 around a, or nil if there is none or
-// are several.
-func (v *view) only(a address) *registry.Machine {
-	var m *registry.Machine
+// only returns the address of the one machine in the /112 around a. It reports
+// false if there is none or are several.
+func (v *view) only(a address) (addr address, one bool) {
 	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
 		h := t.get(hostBits(a), nil)
 		if h == nil {
@@ -286,14 +291,14 @@ func (v *view) only(a address) *registry.Machine {
 		for chunk := range h.owners.chunks {
 			for _, o := range chunk {
 				switch {
-				case o.machine == nil:
+				case o.kind() != 0:
 					break owners // machines stand first
-				case m != nil:
-					return nil
+				case one:
+					return address{}, false
 				}
-				m = o.machine
+				addr, one = o.addr, true
 			}
 		}
 	}
-	return m
+	return addr, one
 }

@@ -1,0 +1,51 @@
+package zone
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// The reverse zone changes with a machine's address, and with whether names
+// follow from the machine; nothing else that becomes of it writes there.
+func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
+	p := NewPublisher(Options{})
+	s := registry.NewStore(p.Commit)
+	m := registry.Machine{
+		Network: 1, App: "web", ID: "a", State: "started", Region: "ams",
+		Address: netip.MustParseAddr("fdaa:0:1:a7b:1::2"),
+	}
+	apply := func(events ...registry.Event) *view {
+		if _, err := s.Apply(events); err != nil {
+			t.Fatal(err)
+		}
+		return p.Table().views.get(networkBits(1), nil)
+	}
+	before := apply(registry.PutApp{App: registry.App{Network: 1, Name: "web"}}, registry.PutMachine{Machine: &m})
+	for _, tt := range []struct {
+		does   string
+		to     func()
+		writes bool
+	}{
+		{"stops", func() { m.State = "stopped" }, false},
+		{"changes its metadata and region", func() { m.Region, m.Metadata = "iad", []registry.Pair{{Key: "role", Value: "primary"}} }, false},
+		{"moves", func() { m.Address = netip.MustParseAddr("fdaa:0:1:a7b:2::2") }, true},
+		{"is skipped", func() { m.Skip = true }, true},
+		{"starts, still skipped", func() { m.State = "started" }, false},
+		{"is skipped no more", func() { m.Skip = false }, true},
+		{"is destroyed", func() { m.State = "destroyed" }, true},
+	} {
+		tt.to()
+		after := apply(registry.PutMachine{Machine: &m})
+		if wrote := after.hosts != before.hosts || after.hidden != before.hidden; wrote != tt.writes {
+			t.Errorf("a machine that %s writes the reverse zone: %v, want %v", tt.does, wrote, tt.writes)
+		}
+		addr := m.Address.As16()
+		o, is := after.at(addr)
+		if is == m.Gone() || is && o.addr != addr {
+			t.Errorf("of a machine that %s, the address is found: %v, as %v", tt.does, is, o)
+		}
+		before = after
+	}
+}
