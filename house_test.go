@@ -28,6 +28,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"metrics":          {nil, []string{"github.com/prometheus/client_golang"}},
 	"registry":         {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":    {[]string{"registry"}, []string{"github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
+	"registry/api":     {[]string{"registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/disk":    {[]string{"registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
 	"zone":             {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
 	"resolver":         {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},

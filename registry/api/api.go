@@ -1,0 +1,177 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// Config is what an API works with.
+type Config struct {
+	// Store is read, and Keeper, which writes to it, is asked for changes.
+	Store  *registry.Store
+	Keeper registry.Keeper
+
+	// Feed must be told of every commit of Store, by its hook.
+	Feed *Feed
+
+	// Tokens say who may do what; nil if there are none.
+	Tokens *Tokens
+
+	// Local lets in, for all networks, who comes over loopback or a Unix socket
+	// without a token.
+	Local bool
+
+	// Region is where the server is; "" if that is not known. It is the region
+	// of machines that are created without one.
+	Region string
+
+	// MaxImport is the largest registry file that is imported, in octets.
+	// Default 1 GiB: a million machines.
+	MaxImport int64
+
+	Log *zap.Logger
+}
+
+// An API serves the registry over HTTP, as doc.go says. It is an http.Handler
+// for any number of requests at a time.
+type API struct {
+	Config
+	mux   *http.ServeMux
+	stats stats
+
+	importing sync.Mutex    // held by the one import that is read
+	watching  chan struct{} // holds a token for each stream and each wait
+	ended     chan struct{} // closed when nobody shall wait any more
+	endWaits  func()        // closes ended
+}
+
+const (
+	// maxImport is the default of Config.MaxImport. A machine takes some 600
+	// octets in a file.
+	maxImport = 1 << 30
+
+	// maxWaiting bounds how many requests wait for commits at one time, in
+	// streams and waits. Each takes a goroutine and a connection; there must be
+	// connections left for those that write.
+	maxWaiting = 128
+)
+
+// New returns an API. The error says what in c cannot work.
+func New(c Config) (*API, error) {
+	switch {
+	case c.Store == nil || c.Keeper == nil || c.Feed == nil:
+		return nil, errors.New("api: a store, its keeper and the feed of its commits are needed")
+	case c.Tokens == nil && !c.Local:
+		return nil, errors.New("api: nobody could use it: there are no tokens, and local clients need one")
+	}
+	if c.MaxImport == 0 {
+		c.MaxImport = maxImport
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	a := &API{Config: c, mux: http.NewServeMux(), watching: make(chan struct{}, maxWaiting), ended: make(chan struct{})}
+	a.endWaits = sync.OnceFunc(func() { close(a.ended) })
+	a.handle(routes)
+	return a, nil
+}
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// handle makes the mux of the routes.
+func (a *API) handle(routes []route) {
+	paths := make(map[string]*path)
+	for i := range routes {
+		r := &routes[i]
+		p := paths[r.pattern]
+		if p == nil {
+			p = &path{api: a, methods: make(map[string]*route)}
+			paths[r.pattern] = p
+			a.mux.Handle(r.pattern, p)
+		}
+		p.methods[r.method] = r
+	}
+	a.stats.init(routes)
+	a.mux.Handle("/", &path{api: a})
+}
+
+// A path answers requests for one pattern, whatever their method.
+type path struct {
+	api     *API
+	methods map[string]*route
+}
+
+// ServeHTTP decides who asks and what for, and answers errors; the route's
+// function answers everything else.
+func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	route := p.methods[r.Method]
+	if route == nil && r.Method == http.MethodHead {
+		route = p.methods[http.MethodGet]
+	}
+	seen := &recorder{ResponseWriter: w}
+	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot()}
+	done := p.api.stats.begin(route)
+	defer func() { done(seen.status, time.Since(start)) }()
+
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if err := p.serve(c); err != nil {
+		c.fail(err)
+	}
+}
+
+func (p *path) serve(c *call) error {
+	var err error
+	if c.who, err = p.api.admit(c.r); err != nil {
+		return err
+	}
+	if c.route == nil {
+		return p.refuse(c)
+	}
+	c.at(c.snap.Index)
+	if err := c.checkQuery(); err != nil {
+		return err
+	}
+	return c.route.serve(c)
+}
+
+// refuse says that there is nothing at a path, or not by that method.
+func (p *path) refuse(c *call) error {
+	if len(p.methods) == 0 {
+		return failf(http.StatusNotFound, "there is nothing at %s", quote(c.r.URL.Path))
+	}
+	c.w.Header().Set("Allow", allowed(p.methods))
+	return failf(http.StatusMethodNotAllowed, "%s takes %s", c.r.URL.Path, allowed(p.methods))
+}
+
+// A recorder remembers the status of a response.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0: nothing was sent yet
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

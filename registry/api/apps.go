@@ -1,0 +1,199 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// An appBody is an app as Fly's API shows it, and its network's prefix.
+type appBody struct {
+	ID            string   `json:"id"`
+	Name          string   `json:"name"`
+	Status        string   `json:"status"`
+	MachineCount  int      `json:"machine_count"`
+	VolumeCount   int      `json:"volume_count"`
+	Network       string   `json:"network"`
+	NetworkPrefix string   `json:"network_prefix"`
+	Organization  *orgBody `json:"organization,omitzero"`
+}
+
+// An orgBody stands for an app's network: there are no other organizations here.
+type orgBody struct {
+	Name string `json:"name"`
+	Slug string `json:"slug"`
+}
+
+// defaultNetwork is the name of the network of apps that are created without
+// one, as in Fly's API.
+const defaultNetwork = "default"
+
+// appID returns the id of an app: 16 digits that are always the same for one
+// name in one network.
+func appID(k registry.AppKey) string {
+	sum := sha256.Sum256([]byte(k.Network.String() + "/" + k.Name))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+}
+
+func (c *call) appBody(a *registry.App) appBody {
+	b := appBody{
+		ID: appID(registry.AppKey{Network: a.Network, Name: a.Name}), Name: a.Name, Status: "pending",
+		Network: c.networkLabel(a.Network), NetworkPrefix: a.Network.String(),
+	}
+	for m := range c.snap.Machines(a) {
+		if !m.Gone() {
+			b.MachineCount++
+		}
+	}
+	if b.MachineCount > 0 {
+		b.Status = "deployed"
+	}
+	return b
+}
+
+// listApps is GET /v1/apps.
+func (c *call) listApps() error {
+	apps := []appBody{}
+	for _, n := range c.networks() {
+		for a := range c.snap.AppsIn(n) {
+			apps = append(apps, c.appBody(a))
+		}
+	}
+	return c.answer(http.StatusOK, struct {
+		Total int       `json:"total_apps"`
+		Apps  []appBody `json:"apps"`
+	}{len(apps), apps})
+}
+
+// getApp is GET /v1/apps/{app}.
+func (c *call) getApp() error {
+	k, err := c.app()
+	if err != nil {
+		return err
+	}
+	a := c.snap.App(k.Network, k.Name)
+	b := c.appBody(a)
+	b.Organization = &orgBody{b.Network, b.Network}
+	c.etag(a.Modified)
+	return c.answer(http.StatusOK, b)
+}
+
+// createApp is POST /v1/apps.
+func (c *call) createApp() error {
+	f, err := c.readForm("app")
+	if err != nil {
+		return err
+	}
+	name := f.text("app_name")
+	if other := f.text("name"); name == "" {
+		name = other // as flyctl says it
+	}
+	network := f.text("network")
+	f.text("org_slug")
+	if name == "" && len(f.faults) == 0 {
+		f.faultf("app_name", "is missing")
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
+	key := registry.AppKey{Name: registry.Fold(name)}
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		c.snap = s
+		if key.Network, w.Events, err = c.networkForApp(network); err != nil {
+			return w, err
+		}
+		a := s.App(key.Network, key.Name)
+		if err := cond.check(a != nil, modifiedApp(a)); err != nil {
+			return w, err
+		}
+		if a != nil {
+			return w, nameTaken(key)
+		}
+		w.Events = append(w.Events, registry.PutApp{App: registry.App{Network: key.Network, Name: key.Name}})
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.snap = c.api.Store.Snapshot()
+	return c.answer(http.StatusCreated, struct {
+		ID            string `json:"id"`
+		CreatedAt     int64  `json:"created_at"` // milliseconds since 1970
+		Name          string `json:"name"`
+		Network       string `json:"network"`
+		NetworkPrefix string `json:"network_prefix"`
+	}{appID(key), time.Now().UnixMilli(), key.Name, c.networkLabel(key.Network), key.Network.String()})
+}
+
+func modifiedApp(a *registry.App) uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.Modified
+}
+
+func nameTaken(k registry.AppKey) error {
+	f := failf(http.StatusConflict, "Name has already been taken: %v has an app %s", k.Network, quote(k.Name))
+	f.body.Status = "name_taken" // by which Fly's clients know it
+	return f
+}
+
+// networkForApp returns the network in which an app is to be created, and the
+// events that make it, if it is a new one.
+func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event, error) {
+	if wanted == "" {
+		if len(c.who.networks) == 1 {
+			return c.who.networks[0], nil, nil
+		}
+		wanted = defaultNetwork
+	}
+	if n := c.networkNamed(wanted); n != 0 {
+		return n, nil, nil
+	}
+	if !c.who.all {
+		return 0, nil, failf(http.StatusForbidden, "the token is not for the network %s", quote(wanted))
+	}
+	if strings.Contains(wanted, "/") {
+		_, err := registry.ParseNetwork(wanted)
+		return 0, nil, registry.Faults{{Object: "app", Field: "network", Problem: err.Error()}}
+	}
+	n, err := newNetwork(c.snap)
+	name := registry.NetworkName{Network: n, Name: registry.Fold(wanted)}
+	return n, []registry.Event{registry.PutNetwork{NetworkName: name}}, err
+}
+
+// deleteApp is DELETE /v1/apps/{app}.
+func (c *call) deleteApp() error {
+	key, err := c.app()
+	if err != nil {
+		return err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		a := s.App(key.Network, key.Name)
+		if err := cond.check(a != nil, modifiedApp(a)); err != nil {
+			return w, err
+		}
+		if a == nil {
+			return w, noApp(key.Name)
+		}
+		w.Events = []registry.Event{registry.DeleteApp{Network: key.Network, Name: key.Name}}
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusAccepted)
+	return nil
+}

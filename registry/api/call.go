@@ -1,0 +1,149 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A call is one request on its way to be answered.
+type call struct {
+	api   *API
+	w     *recorder
+	r     *http.Request
+	route *route
+	query url.Values
+	who   *grant
+	// snap is the registry when the request came. What a write depends on is
+	// looked up again in what the keeper shows.
+	snap *registry.Snapshot
+	slow time.Time // when slowly last gave more time
+}
+
+// IndexHeader is the response header that says the registry's index: for a
+// write, that of the commit that made it; else, that of what is shown.
+const IndexHeader = "Internaldns-Index"
+
+// writeTime bounds how long a keeper may take for one write. Clients give up
+// after about that time; who repeats a write then is told what became of it.
+const writeTime = 10 * time.Second
+
+// at says in the response of which index it is.
+func (c *call) at(index uint64) { c.w.Header().Set(IndexHeader, strconv.FormatUint(index, 10)) }
+
+// answer sends v as JSON.
+func (c *call) answer(status int, v any) error {
+	body, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	c.send(status, append(body, '\n'))
+	return nil
+}
+
+// send sends octets of JSON.
+func (c *call) send(status int, body []byte) {
+	header := c.w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(status)
+	c.w.Write(body) // fails only if the client has gone
+}
+
+// okBody is what Fly answers where there is nothing to say.
+var okBody = struct {
+	OK bool `json:"ok"`
+}{true}
+
+// fail answers an error, unless an answer has begun already: then the connection
+// is cut, so that nobody takes half of an answer for all of it.
+func (c *call) fail(err error) {
+	if c.w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	f := failureOf(err)
+	if f.status >= http.StatusInternalServerError {
+		c.api.Log.Warn("request failed", zap.Int("status", f.status), zap.Error(err))
+	}
+	if f.challenge {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="internaldns"`)
+	}
+	c.answer(f.status, f.body)
+}
+
+// write has the keeper make the change that decide wants, and says its index in
+// the response. decide must be as registry.Keeper says, and may return a failure.
+func (c *call) write(decide func(*registry.Snapshot) (registry.Write, error)) error {
+	_, err := c.writeIndex(decide)
+	return err
+}
+
+// writeIndex is write, and returns the index.
+func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), writeTime)
+	defer cancel()
+	index, err := c.api.Keeper.Write(ctx, func(s *registry.Snapshot) (registry.Write, error) {
+		w, err := decide(s)
+		if err == nil {
+			err = c.who.mayWrite(s, w.Events)
+		}
+		return w, err
+	})
+	if err != nil {
+		c.at(c.api.Store.Snapshot().Index)
+		return 0, err
+	}
+	c.at(index)
+	return index, nil
+}
+
+// parseQuery parses the query of a URL. What cannot be parsed is refused.
+func parseQuery(raw string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, failf(http.StatusBadRequest, "the query is malformed: %v", err)
+	}
+	return query, nil
+}
+
+// flag returns a parameter that is true or false; false without it.
+func (c *call) flag(name string) (bool, error) {
+	v, given := c.query[name]
+	if !given {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(v[0])
+	if v[0] == "" {
+		b, err = true, nil
+	}
+	if err != nil {
+		return false, failf(http.StatusBadRequest, "%s must be true or false, got %s", name, quote(v[0]))
+	}
+	return b, nil
+}
+
+// quote quotes s for a message, shortened if it is long.
+func quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// logWriter logs what net/http has to say, which is mostly that clients break
+// off.
+type logWriter struct{ log *zap.Logger }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.log.Debug(strings.TrimSpace(string(line)))
+	return len(line), nil
+}

@@ -1,0 +1,21 @@
+//go:build unix
+
+package api
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// chmodSocket sets the mode of a socket that is not bound yet. Linux gives it to
+// the file that binding makes.
+func chmodSocket(raw syscall.RawConn, mode fs.FileMode) error {
+	var err error
+	if e := raw.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(mode.Perm())) }); e != nil {
+		return e
+	}
+	if err == syscall.EINVAL {
+		return nil // other systems do not do that
+	}
+	return err
+}

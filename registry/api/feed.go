@@ -1,0 +1,100 @@
+package api
+
+import (
+	"sync"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A Feed remembers the last commits of a store, for those who watch it. The zero
+// Feed is that of a store which is empty.
+//
+// It is bounded: whoever is so late that the feed has forgotten what comes next
+// has to list everything again.
+type Feed struct {
+	mu      sync.Mutex
+	commits []*registry.Changes // by index; those before start are forgotten
+	start   int
+	objects int           // in the commits that are remembered
+	floor   uint64        // every commit after that index is remembered
+	last    uint64        // the index of the last commit
+	wake    chan struct{} // closed by the next commit; nil if nobody waits for it
+}
+
+const (
+	// maxCommits and maxObjects bound what a feed remembers. A machine that is
+	// only in the feed any more takes about 650 octets, so that it is some 10 MB
+	// at most.
+	maxCommits = 4096
+	maxObjects = 16384
+)
+
+// Note tells the feed of a commit. It is for the store's commit hook: it never
+// waits for those who watch, and what it does for a commit does not depend on
+// how many they are or how large the commit is.
+func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = changes.Index
+	if !changes.Empty() {
+		f.commits = append(f.commits, changes)
+		f.objects += size(changes)
+	}
+	for len(f.commits)-f.start > maxCommits || f.objects > maxObjects {
+		oldest := f.commits[f.start]
+		f.commits[f.start] = nil
+		f.start++
+		f.objects -= size(oldest)
+		f.floor = oldest.Index
+	}
+	if f.start > maxCommits { // make room at the front, once for many commits
+		f.commits = append(make([]*registry.Changes, 0, 2*maxCommits), f.commits[f.start:]...)
+		f.start = 0
+	}
+	if f.wake != nil {
+		close(f.wake)
+		f.wake = nil
+	}
+}
+
+func size(c *registry.Changes) int {
+	return len(c.Apps) + len(c.Machines) + len(c.Peers) + len(c.Flycast) + len(c.Names) + len(c.Regions) + len(c.RTTs)
+}
+
+// next returns a channel that the next commit closes.
+func (f *Feed) next() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nextLocked()
+}
+
+func (f *Feed) nextLocked() <-chan struct{} {
+	if f.wake == nil {
+		f.wake = make(chan struct{})
+	}
+	return f.wake
+}
+
+// after returns the first commits after index, at most n, and the index up to
+// which there are no others. It reports false if some that come next are
+// forgotten, or index is none that was ever reached. If there are none, more is
+// closed by the next one.
+func (f *Feed) after(index uint64, n int) (commits []*registry.Changes, upTo uint64, more <-chan struct{}, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if index < f.floor || index > f.last {
+		return nil, f.last, nil, false
+	}
+	i := len(f.commits)
+	for i > f.start && f.commits[i-1].Index > index {
+		i--
+	}
+	commits = append(commits, f.commits[i:min(len(f.commits), i+n)]...)
+	if i+n < len(f.commits) {
+		return commits, commits[len(commits)-1].Index, nil, true
+	}
+	if len(commits) == 0 {
+		more = f.nextLocked()
+	}
+	return commits, f.last, more, true
+}

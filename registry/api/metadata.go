@@ -1,0 +1,125 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+// listMetadata is GET …/metadata.
+func (c *call) listMetadata() error {
+	m, err := c.liveMachine()
+	if err != nil {
+		return err
+	}
+	all := make(map[string]string, len(m.Metadata))
+	for _, p := range m.Metadata {
+		all[p.Key] = p.Value
+	}
+	c.etag(m.Modified)
+	return c.answer(http.StatusOK, all)
+}
+
+// liveMachine returns the machine of the path, which must be there.
+func (c *call) liveMachine() (*registry.Machine, error) {
+	k, err := c.machineKey()
+	if err != nil {
+		return nil, err
+	}
+	return existing(c.snap, k, precondition{})
+}
+
+type valueBody struct {
+	Value string `json:"value"`
+}
+
+// getMetadata is GET …/metadata/{key}.
+func (c *call) getMetadata() error {
+	m, err := c.liveMachine()
+	if err != nil {
+		return err
+	}
+	key := c.r.PathValue("key")
+	for _, p := range m.Metadata {
+		if p.Key == key {
+			c.etag(m.Modified)
+			return c.answer(http.StatusOK, valueBody{p.Value})
+		}
+	}
+	return failf(http.StatusNotFound, "machine %s has no metadata %s", quote(m.ID), quote(key))
+}
+
+// setMetadata is POST …/metadata/{key}.
+func (c *call) setMetadata() error {
+	f, err := c.readForm("metadata " + quote(c.r.PathValue("key")))
+	if err != nil {
+		return err
+	}
+	_, given := f.fields["value"]
+	value := f.text("value")
+	if !given {
+		f.faultf("value", "is missing")
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	return c.editMetadata(func(metadata []byte, key string) []byte {
+		return setField(metadata, key, quoted(value))
+	})
+}
+
+// deleteMetadata is DELETE …/metadata/{key}.
+func (c *call) deleteMetadata() error {
+	return c.editMetadata(dropField)
+}
+
+// editMetadata changes one key of the machine's metadata and answers 204.
+func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error {
+	k, err := c.machineKey()
+	if err != nil {
+		return err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
+	key, now := c.r.PathValue("key"), time.Now().UTC()
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := existing(s, k, cond)
+		if err != nil {
+			return w, err
+		}
+		before, err := file.MachineObject(old)
+		if err != nil {
+			return w, err
+		}
+		config := objectField(before, "config")
+		object := setField(before, "config", setField(config, "metadata", edit(objectField(config, "metadata"), key)))
+		m, err := parseMachine(k, object)
+		if err != nil {
+			return w, err
+		}
+		if slices.Equal(m.Metadata, old.Metadata) {
+			return w, nil
+		}
+		m.Raw = registry.NewRaw(touch(object, now))
+		w.Events = []registry.Event{registry.PutMachine{Machine: m}}
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// objectField returns a field that is an object, or an empty one.
+func objectField(object []byte, name string) []byte {
+	if v := field(object, name); v.Kind() == '{' {
+		return v
+	}
+	return []byte("{}")
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+type networkBody struct {
+	Name   string `json:"name,omitzero"`
+	Prefix string `json:"prefix"`
+	// Index is that of the last commit that changed an answer in the network.
+	Index uint64 `json:"index"`
+}
+
+func (c *call) networkBody(n registry.Network) networkBody {
+	return networkBody{c.snap.NetworkName(n), n.String(), c.snap.NetworkIndex(n)}
+}
+
+// listNetworks is GET /v1/networks.
+func (c *call) listNetworks() error {
+	networks := []networkBody{}
+	for _, n := range c.networks() {
+		networks = append(networks, c.networkBody(n))
+	}
+	return c.answer(http.StatusOK, struct {
+		Networks []networkBody `json:"networks"`
+	}{networks})
+}
+
+// network returns the network of the path, by name or prefix, that has a name or
+// facts.
+func (c *call) network() (registry.Network, error) {
+	text := c.r.PathValue("name")
+	n := c.networkNamed(text)
+	if n == 0 || !c.snap.Known(n) {
+		return 0, noNetwork(text)
+	}
+	return n, nil
+}
+
+func noNetwork(name string) error {
+	return failf(http.StatusNotFound, "network %s not found", quote(name))
+}
+
+// getNetwork is GET /v1/networks/{name}.
+func (c *call) getNetwork() error {
+	n, err := c.network()
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("ETag", nameTag(c.snap.NetworkName(n)))
+	return c.answer(http.StatusOK, c.networkBody(n))
+}
+
+// nameTag is the ETag of a network's name: the name, since no index is kept of
+// its changes.
+func nameTag(name string) string { return `"name:` + name + `"` }
+
+// checkName checks the precondition of a write to a network's name. Other than
+// with objects, an If-Match has to be exactly the tag.
+func (c *call) checkName(there bool, name string) error {
+	header := c.r.Header
+	if match, given := header["If-Match"]; given {
+		switch {
+		case len(match) != 1 || match[0] != "*" && (len(match[0]) < 2 || match[0][:1] != `"`):
+			return failf(http.StatusBadRequest, "If-Match must be the ETag of the network or *, got %s", quote(match[0]))
+		case !there:
+			return failf(http.StatusPreconditionFailed, "it does not exist, or not any more")
+		case match[0] != "*" && match[0] != nameTag(name):
+			return failf(http.StatusPreconditionFailed, "it was changed since: its name is %s", quote(name))
+		}
+	}
+	if _, given := header["If-None-Match"]; given && there {
+		return failf(http.StatusPreconditionFailed, "it exists already")
+	}
+	return nil
+}
+
+// putNetwork is PUT /v1/networks/{name}: it names the network of a prefix, or
+// allocates one. If-Match and If-None-Match are about the network that has the
+// name, or, if none has it, the one that gets it.
+func (c *call) putNetwork() error {
+	if err := c.who.needAll("naming a network"); err != nil {
+		return err
+	}
+	name := registry.NetworkName{Name: registry.Fold(c.r.PathValue("name"))}
+	f, err := c.readForm("network " + quote(name.Name))
+	if err != nil {
+		return err
+	}
+	if said := f.text("name"); said != "" && registry.Fold(said) != name.Name {
+		f.faultf("name", "%s is not the name of the path", quote(said))
+	}
+	if prefix := f.text("prefix"); prefix != "" {
+		if name.Network, err = registry.ParseNetwork(prefix); err != nil {
+			f.faultf("prefix", "%v", err)
+		}
+	}
+	f.take("index") // as GET shows it
+	f.none()
+	if err := f.err(); err != nil {
+		return err
+	}
+	wanted, created := name.Network, false
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		holder, is := s.NetworkByName(name.Name)
+		name.Network = wanted
+		switch {
+		case wanted == 0 && is:
+			name.Network = holder
+		case wanted == 0:
+			name.Network, err = newNetwork(s)
+		case is && holder != wanted:
+			return w, failf(http.StatusConflict, "%s is the name of %v: delete it there first", quote(name.Name), holder)
+		}
+		if err != nil {
+			return w, err
+		}
+		before := s.NetworkName(name.Network)
+		if err := c.checkName(before != "", before); err != nil {
+			return w, err
+		}
+		created = before == ""
+		w.Events = []registry.Event{registry.PutNetwork{NetworkName: name}}
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.snap = c.api.Store.Snapshot()
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return c.answer(status, networkBody{name.Name, name.Network.String(), c.snap.NetworkIndex(name.Network)})
+}
+
+// deleteNetwork is DELETE /v1/networks/{name}: it takes the name away. Apps stay.
+func (c *call) deleteNetwork() error {
+	if err := c.who.needAll("taking a network's name"); err != nil {
+		return err
+	}
+	n, err := c.network()
+	if err != nil {
+		return err
+	}
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		name := s.NetworkName(n)
+		if err := c.checkName(name != "", name); err != nil {
+			return w, err
+		}
+		if name == "" {
+			return w, noNetwork(c.r.PathValue("name"))
+		}
+		w.Events = []registry.Event{registry.DeleteNetwork{Network: n}}
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

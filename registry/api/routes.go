@@ -1,0 +1,103 @@
+package api
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A route is one thing that can be asked.
+//
+// To add one: a line in routes, a function, an entry in openapi.json, and a line
+// in doc.go; the tests fail until all are there.
+type route struct {
+	method, pattern string
+	serve           func(*call) error
+
+	// params are the query parameters that the route takes. Others are refused,
+	// unless fly is set: a misspelt parameter must not change what a request
+	// does, but Fly's clients send what only Fly's servers read.
+	params []string
+	fly    bool
+}
+
+const (
+	appPath     = "/v1/apps/{app}"
+	machinePath = appPath + "/machines/{id}"
+)
+
+var routes = []route{
+	{method: "GET", pattern: "/v1/apps", serve: (*call).listApps, fly: true},
+	{method: "POST", pattern: "/v1/apps", serve: (*call).createApp, fly: true},
+	{method: "GET", pattern: appPath, serve: (*call).getApp, fly: true},
+	{method: "DELETE", pattern: appPath, serve: (*call).deleteApp, fly: true},
+
+	{method: "GET", pattern: appPath + "/machines", serve: (*call).listMachines, fly: true},
+	{method: "POST", pattern: appPath + "/machines", serve: (*call).createMachine, fly: true},
+	{method: "GET", pattern: machinePath, serve: (*call).getMachine, fly: true},
+	{method: "POST", pattern: machinePath, serve: (*call).updateMachine, fly: true},
+	{method: "PUT", pattern: machinePath, serve: (*call).putMachine, params: []string{"network", "ttl"}},
+	{method: "DELETE", pattern: machinePath, serve: (*call).deleteMachine, fly: true},
+	{method: "POST", pattern: machinePath + "/start", serve: (*call).startMachine, fly: true},
+	{method: "POST", pattern: machinePath + "/stop", serve: (*call).stopMachine, fly: true},
+	{method: "POST", pattern: machinePath + "/suspend", serve: (*call).suspendMachine, fly: true},
+	{method: "GET", pattern: machinePath + "/wait", serve: (*call).waitMachine, fly: true},
+	{method: "GET", pattern: machinePath + "/metadata", serve: (*call).listMetadata, fly: true},
+	{method: "GET", pattern: machinePath + "/metadata/{key}", serve: (*call).getMetadata, fly: true},
+	{method: "POST", pattern: machinePath + "/metadata/{key}", serve: (*call).setMetadata, fly: true},
+	{method: "DELETE", pattern: machinePath + "/metadata/{key}", serve: (*call).deleteMetadata, fly: true},
+
+	{method: "GET", pattern: appPath + "/flycast", serve: (*call).listFlycast, params: []string{"network"}},
+	{method: "POST", pattern: appPath + "/flycast", serve: (*call).createFlycast, params: []string{"network"}},
+	{method: "GET", pattern: appPath + "/flycast/{address}", serve: (*call).getFlycast, params: []string{"network"}},
+	{method: "PUT", pattern: appPath + "/flycast/{address}", serve: (*call).putFlycast, params: []string{"network"}},
+	{method: "DELETE", pattern: appPath + "/flycast/{address}", serve: (*call).deleteFlycast, params: []string{"network"}},
+
+	{method: "GET", pattern: "/v1/peers", serve: (*call).listPeers, params: []string{"network"}},
+	{method: "GET", pattern: "/v1/peers/{name}", serve: (*call).getPeer, params: []string{"network"}},
+	{method: "PUT", pattern: "/v1/peers/{name}", serve: (*call).putPeer, params: []string{"network"}},
+	{method: "DELETE", pattern: "/v1/peers/{name}", serve: (*call).deletePeer, params: []string{"network"}},
+
+	{method: "GET", pattern: "/v1/networks", serve: (*call).listNetworks},
+	{method: "GET", pattern: "/v1/networks/{name}", serve: (*call).getNetwork},
+	{method: "PUT", pattern: "/v1/networks/{name}", serve: (*call).putNetwork},
+	{method: "DELETE", pattern: "/v1/networks/{name}", serve: (*call).deleteNetwork},
+
+	{method: "GET", pattern: "/v1/platform/regions", serve: (*call).listRegions, fly: true},
+	{method: "POST", pattern: "/v1/import", serve: (*call).importFacts, params: []string{"force", "dry_run"}},
+	{method: "GET", pattern: "/v1/export", serve: (*call).exportFacts},
+	{method: "GET", pattern: "/v1/watch", serve: (*call).watch, params: []string{"index"}},
+}
+
+// String names the route for metrics and messages, as ServeMux would.
+func (r *route) String() string { return r.method + " " + r.pattern }
+
+func allowed(methods map[string]*route) string {
+	return strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+}
+
+// checkQuery refuses parameters that the route does not take, and those that are
+// given twice.
+func (c *call) checkQuery() error {
+	query, err := parseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	c.query = query
+	if c.route.fly {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch {
+		case !slices.Contains(c.route.params, name) && len(c.route.params) == 0:
+			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes none", quote(name), c.route)
+		case !slices.Contains(c.route.params, name):
+			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes %s",
+				quote(name), c.route, strings.Join(c.route.params, ", "))
+		case len(query[name]) > 1:
+			return failf(http.StatusBadRequest, "the parameter %s is given twice", quote(name))
+		}
+	}
+	return nil
+}

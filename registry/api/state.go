@@ -1,0 +1,196 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+// stateDestroyed is the state of machines that were deleted.
+const stateDestroyed = "destroyed"
+
+// startMachine, stopMachine and suspendMachine are POST …/start, …/stop and
+// …/suspend. They set the state: nobody runs the machine here. Their bodies say
+// how a process is to be stopped, which is nothing to us.
+
+func (c *call) startMachine() error {
+	before, err := c.setState(registry.StateStarted)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, struct {
+		Previous string `json:"previous_state"`
+		Migrated bool   `json:"migrated"`
+		NewHost  string `json:"new_host"`
+	}{Previous: before})
+}
+
+func (c *call) stopMachine() error { return c.changeState("stopped") }
+
+func (c *call) suspendMachine() error { return c.changeState("suspended") }
+
+func (c *call) changeState(state string) error {
+	if _, err := c.setState(state); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, okBody)
+}
+
+// setState gives the machine of the path a state, in its object, too, and
+// returns the one before. A machine that has the state stays as it is.
+func (c *call) setState(state string) (before string, err error) {
+	k, err := c.machineKey()
+	if err != nil {
+		return "", err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.readForm(""); err != nil {
+		return "", err
+	}
+	now := time.Now().UTC()
+	return before, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := existing(s, k, cond)
+		if old == nil {
+			if m := lastOf(s, k); m != nil && !cond.exists {
+				err = failf(http.StatusPreconditionFailed, "the machine is %s, and cannot be %s", m.State, state)
+			}
+			return w, err
+		}
+		before = old.State
+		if before == state {
+			return w, nil
+		}
+		m, err := inState(old, state, now)
+		w.Events = []registry.Event{registry.PutMachine{Machine: m}}
+		return w, err
+	})
+}
+
+// inState returns a copy of m in another state.
+func inState(m *registry.Machine, state string, now time.Time) (*registry.Machine, error) {
+	object, err := file.MachineObject(m)
+	if err != nil {
+		return nil, err
+	}
+	object = touch(setField(object, "state", quoted(state)), now)
+	other := *m
+	other.State, other.Raw, other.Modified = state, registry.NewRaw(object), 0
+	return &other, nil
+}
+
+// deleteMachine is DELETE /v1/apps/{app}/machines/{id}. The machine is out of
+// all answers at once, and is kept, destroyed, among the last maxGone of its
+// app.
+func (c *call) deleteMachine() error {
+	k, err := c.machineKey()
+	if err != nil {
+		return err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := existing(s, k, cond)
+		if old == nil {
+			if lastOf(s, k) != nil && !cond.exists {
+				return w, nil // deleted before: who repeats a request is told that it was done
+			}
+			return w, err
+		}
+		m, err := inState(old, stateDestroyed, now)
+		if err != nil {
+			return w, err
+		}
+		w.Events = replace(s, s.App(k.App.Network, k.App.Name), m)
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, okBody)
+}
+
+var errStopping = failf(http.StatusServiceUnavailable, "the server is stopping")
+
+// maxWait is the longest wait and the default one, as Fly has it: what is
+// between client and server forgets quiet connections after about a minute.
+const maxWait = time.Minute
+
+// waitMachine is GET …/wait: it answers when the machine is in one of the given
+// states, or after a while with 408.
+func (c *call) waitMachine() error {
+	k, err := c.machineKey()
+	if err != nil {
+		return err
+	}
+	states := c.listParam("state")
+	if len(states) == 0 {
+		states = []string{registry.StateStarted}
+	}
+	timeout := maxWait
+	if v := c.query.Get("timeout"); v != "" {
+		seconds, err := strconv.Atoi(strings.TrimSuffix(v, "s"))
+		timeout = time.Duration(seconds) * time.Second
+		if err != nil || seconds < 1 || seconds > int(maxWait/time.Second) {
+			return failf(http.StatusBadRequest, "timeout must be from 1 to %d seconds, got %s", maxWait/time.Second, quote(v))
+		}
+	}
+	if lastOf(c.snap, k) == nil {
+		return noMachine(k.ID)
+	}
+	free, err := c.waits(timeout)
+	if err != nil {
+		return err
+	}
+	defer free()
+	return c.waitFor(k, states, time.After(timeout))
+}
+
+// waitFor answers when the machine of k, which was there, is in one of states. It
+// looks at every commit.
+func (c *call) waitFor(k registry.MachineKey, states []string, timeout <-chan time.Time) error {
+	for {
+		committed := c.api.Feed.next()
+		s := c.api.Store.Snapshot()
+		is := stateDestroyed // what is there no more, was
+		if m := lastOf(s, k); m != nil {
+			is = m.State
+		}
+		if slices.Contains(states, is) {
+			c.at(s.Index)
+			return c.answer(http.StatusOK, okBody)
+		}
+		select {
+		case <-committed:
+		case <-c.r.Context().Done():
+			return c.r.Context().Err()
+		case <-c.api.ended:
+			return errStopping
+		case <-timeout:
+			c.at(s.Index)
+			return failf(http.StatusRequestTimeout, "machine failed to reach desired state, %s, currently %s", strings.Join(states, " or "), is)
+		}
+	}
+}
+
+// waits takes a place among those who wait for commits, and lets the response
+// come as late as the wait may last. free gives the place back.
+func (c *call) waits(most time.Duration) (free func(), err error) {
+	select {
+	case c.api.watching <- struct{}{}:
+	default:
+		return nil, failf(http.StatusServiceUnavailable, "%d requests wait already, which is the most", maxWaiting)
+	}
+	c.writeBefore(most + writeStep)
+	return func() { <-c.api.watching }, nil
+}

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+// Import and export move a whole registry file, or, for those who have only some
+// networks, what belongs to these: the others' facts, the names of networks and
+// the regions are neither shown nor changed.
+
+// exportFacts is GET /v1/export.
+func (c *call) exportFacts() error {
+	facts := c.snap.Facts()
+	if !c.who.all {
+		facts = c.who.part(facts)
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	return file.Write(slowWriter{c}, facts)
+}
+
+// part returns the facts that belong to the grant's networks. A Flycast address
+// does if the app's network and the one it is seen in do.
+func (g *grant) part(f *registry.Facts) *registry.Facts {
+	return &registry.Facts{
+		Apps:     keep(f.Apps, func(a registry.App) bool { return g.sees(a.Network) }),
+		Machines: keep(f.Machines, func(m *registry.Machine) bool { return g.sees(m.Network) }),
+		Peers:    keep(f.Peers, func(p registry.Peer) bool { return g.sees(p.Network()) }),
+		Flycast:  keep(f.Flycast, func(a registry.Flycast) bool { return g.sees(a.Network()) && g.sees(a.Owner) }),
+	}
+}
+
+func keep[T any](list []T, is func(T) bool) (kept []T) {
+	for _, v := range list {
+		if is(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// An importBody says what an import has changed, or would.
+type importBody struct {
+	Index   uint64       `json:"index"`
+	DryRun  bool         `json:"dry_run"`
+	Changes int          `json:"changes"`
+	Losses  []lossBody   `json:"losses,omitempty"` // networks that lose more than half of their machines
+	Events  []importItem `json:"events,omitempty"` // the first maxItems changes
+}
+
+// maxItems bounds how many changes the answer to an import lists.
+const maxItems = 1000
+
+// importFacts is POST /v1/import: the registry becomes what the file says, in
+// one commit, or nothing changes.
+func (c *call) importFacts() error {
+	force, err := c.flag("force")
+	if err != nil {
+		return err
+	}
+	dry, err := c.flag("dry_run")
+	if err != nil {
+		return err
+	}
+	if !c.api.importing.TryLock() {
+		return failf(http.StatusServiceUnavailable, "another import is being read; try again when it is done")
+	}
+	defer c.api.importing.Unlock()
+	facts, err := c.readFacts()
+	if err != nil {
+		return err
+	}
+	var b importBody
+	decide := func(s *registry.Snapshot) (w registry.Write, err error) {
+		w.Events, err = c.who.difference(s, facts)
+		if err != nil {
+			return w, err
+		}
+		losses := s.Halved(w.Events)
+		b = importBody{DryRun: dry, Changes: len(w.Events), Events: itemsOf(w.Events), Losses: lossBodies(losses)}
+		if len(losses) > 0 && !force && !dry {
+			f := failf(http.StatusConflict, "the file takes away more than half of the machines of %v (%d of %d): import it with ?force=true if that is meant",
+				losses[0].Network, losses[0].Lost, losses[0].Of)
+			f.body.Losses = b.Losses
+			return w, f
+		}
+		return w, nil
+	}
+	if dry {
+		w, err := decide(c.snap)
+		if err == nil {
+			err = c.who.mayWrite(c.snap, w.Events)
+		}
+		if err != nil {
+			return err
+		}
+		b.Index = c.snap.Index
+		return c.answer(http.StatusOK, b)
+	}
+	c.writeBefore(writeTime + writeStep)
+	if b.Index, err = c.writeIndex(decide); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, b)
+}
+
+func lossBodies(losses []registry.Loss) (bodies []lossBody) {
+	for _, l := range losses[:min(len(losses), maxListed)] {
+		bodies = append(bodies, lossBody{l.Network.String(), l.Lost, l.Of})
+	}
+	return bodies
+}
+
+// readFacts reads a registry file from the body. For those who have only some
+// networks, facts outside of these are faults.
+func (c *call) readFacts() (*registry.Facts, error) {
+	if err := c.plainBody(); err != nil {
+		return nil, err
+	}
+	if err := c.mediaType("application/json", "application/yaml", "application/x-yaml", "text/yaml"); err != nil {
+		return nil, err
+	}
+	name := "import.yaml"
+	if c.mediaType("application/json") == nil {
+		name = "import.json"
+	}
+	body := &slowReader{c: c, from: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.api.MaxImport)}
+	facts, err := file.Parse(name, body, nil)
+	if body.err != nil && !errors.Is(body.err, io.EOF) {
+		return nil, bodyError(body.err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return facts, c.who.owns(facts)
+}
+
+// owns faults facts that are not in the grant.
+func (g *grant) owns(f *registry.Facts) error {
+	if g.all {
+		return nil
+	}
+	var faults registry.Faults
+	fault := func(object, field, problem string) {
+		faults = append(faults, registry.Fault{Object: object, Field: field, Problem: problem})
+	}
+	for _, a := range f.Apps {
+		if !g.sees(a.Network) {
+			fault("app "+quote(a.Name), "network", "the token is not for "+a.Network.String())
+		}
+	}
+	for i := range f.Peers {
+		if p := &f.Peers[i]; !g.sees(p.Network()) {
+			fault(p.String(), "address", "the token is not for "+p.Network().String())
+		}
+	}
+	for i := range f.Flycast {
+		if a := &f.Flycast[i]; !g.sees(a.Network()) {
+			fault(a.String(), "flycast", "the token is not for "+a.Network().String())
+		}
+	}
+	for _, part := range []struct {
+		name  string
+		there bool
+	}{{"networks", len(f.Networks) > 0}, {"regions", len(f.Regions) > 0}, {"rtt_ms", len(f.RTTs) > 0}} {
+		if part.there {
+			fault("", part.name, "takes a token for all networks")
+		}
+	}
+	return faults.Err()
+}
+
+// difference returns the events that make what is in the grant be as f says.
+func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) ([]registry.Event, error) {
+	events := s.Diff(f)
+	if g.all {
+		return events, nil
+	}
+	return keep(events, func(e registry.Event) bool {
+		if d, ok := e.(registry.DeleteFlycast); ok {
+			if f := s.FlycastAt(d.Address); f == nil || !g.sees(f.Owner) {
+				return false
+			}
+		}
+		for _, n := range networksOf(e) {
+			if !g.sees(n) {
+				return false
+			}
+		}
+		return true
+	}), nil
+}
+
+// A slowWriter writes a long response, which may take as long as it likes as
+// long as it goes on.
+type slowWriter struct{ c *call }
+
+func (w slowWriter) Write(b []byte) (int, error) {
+	w.c.slowly()
+	return w.c.w.Write(b)
+}
+
+// A slowReader reads a long body, which may take as long as it likes as long as
+// it goes on. It keeps the error that ended it.
+type slowReader struct {
+	c    *call
+	from io.Reader
+	err  error
+}
+
+func (r *slowReader) Read(b []byte) (int, error) {
+	http.NewResponseController(r.c.w).SetReadDeadline(time.Now().Add(readStep)) // fails for recorders of tests
+	n, err := r.from.Read(b)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}

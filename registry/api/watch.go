@@ -1,0 +1,258 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A stream has for every commit an event of server-sent events:
+//
+//	id: 43
+//	event: commit
+//	data: {"index":43,"changes":[{"kind":"machine","network":"fdaa:0:18::/48",…}]}
+//
+// or, where it cannot say what has changed since the index that was asked for,
+//
+//	id: 57
+//	event: reset
+//	data: {"index":57}
+//
+// upon which everything has to be listed again. Between commits, comments show
+// that the connection lives, and an id alone says that up to there nothing has
+// changed which the watcher may see.
+
+// A watchEvent is the data of an event.
+type watchEvent struct {
+	Index   uint64        `json:"index"`
+	Changes []watchChange `json:"changes,omitempty"`
+}
+
+// A watchChange is what became of one object: it was not there before if there
+// is no Before, and is not there any more if there is no After.
+type watchChange struct {
+	Kind    string      `json:"kind"` // app, machine, peer, flycast, network, region or rtt
+	Network string      `json:"network,omitzero"`
+	App     string      `json:"app,omitzero"`
+	Name    string      `json:"name"` // id, name, address or code
+	Before  *watchState `json:"before,omitzero"`
+	After   *watchState `json:"after,omitzero"`
+}
+
+// A watchState is what an object was or is.
+type watchState struct {
+	State   string `json:"state,omitzero"`
+	Region  string `json:"region,omitzero"`
+	Address string `json:"address,omitzero"`
+}
+
+const (
+	// heartbeat is how often something is sent if nothing changes. What stands
+	// between client and server forgets connections that are quiet for a minute.
+	heartbeat = 15 * time.Second
+
+	// burst is how many commits are sent at once, at most, to one watcher.
+	burst = 64
+)
+
+// watch is GET /v1/watch. It ends only with the client, the server, or the
+// client's token.
+func (c *call) watch() error {
+	index, err := c.watchFrom()
+	if err != nil {
+		return err
+	}
+	free, err := c.waits(heartbeat)
+	if err != nil {
+		return err
+	}
+	defer free()
+	c.w.Header().Set("Content-Type", "text/event-stream")
+	c.w.WriteHeader(http.StatusOK)
+	s := stream{call: c, index: index, told: index}
+	return s.run(c.r.Context())
+}
+
+// watchFrom returns the index after which the client wants to know everything:
+// that of its last event, or that of its request, or now.
+func (c *call) watchFrom() (uint64, error) {
+	text, name := c.query.Get("index"), "index"
+	if last := c.r.Header.Get("Last-Event-Id"); last != "" {
+		text, name = last, "Last-Event-ID"
+	}
+	if text == "" {
+		return c.snap.Index, nil
+	}
+	index, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, failf(http.StatusBadRequest, "%s must be an index, got %s", name, quote(text))
+	}
+	return index, nil
+}
+
+// A stream is the way from the feed to one watcher.
+type stream struct {
+	*call
+	index uint64 // up to which the watcher knows everything
+	told  uint64 // the last id that was sent
+	buf   bytes.Buffer
+}
+
+// run sends until ctx is done, the client reads no more, or its token is taken
+// out.
+func (s *stream) run(ctx context.Context) error {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	if err := s.flush(); err != nil {
+		return nil
+	}
+	for {
+		commits, upTo, more, ok := s.api.Feed.after(s.index, burst)
+		if !ok {
+			s.event("reset", watchEvent{Index: upTo})
+		}
+		for _, changes := range commits {
+			if visible := s.who.changes(changes); len(visible) > 0 {
+				s.event("commit", watchEvent{changes.Index, visible})
+			}
+		}
+		s.index = upTo
+		if s.buf.Len() > 0 {
+			if err := s.flush(); err != nil {
+				return nil
+			}
+		}
+		if more == nil {
+			continue
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil
+		case <-s.api.ended:
+			return nil
+		case <-beat.C:
+			if s.who.token != nil && !s.api.Tokens.holds(s.who) {
+				return nil
+			}
+			s.beat()
+			if err := s.flush(); err != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// event adds an event to what is to be sent.
+func (s *stream) event(name string, e watchEvent) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return // names and states are text that was JSON before
+	}
+	s.told = e.Index
+	s.buf.WriteString("id: " + strconv.FormatUint(e.Index, 10) + "\nevent: " + name + "\ndata: ")
+	s.buf.Write(data)
+	s.buf.WriteString("\n\n")
+}
+
+// beat adds a sign of life. The id saves a client that comes back later from
+// having to list everything, only because nothing happened that it may see.
+func (s *stream) beat() {
+	s.buf.WriteString(":\n")
+	if s.told != s.index {
+		s.told = s.index
+		s.buf.WriteString("id: " + strconv.FormatUint(s.index, 10) + "\n")
+	}
+	s.buf.WriteString("\n")
+}
+
+// flush sends what is to be sent. A client that does not take it in time is cut.
+func (s *stream) flush() error {
+	s.writeBefore(writeStep)
+	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
+		return err
+	}
+	s.buf.Reset()
+	return http.NewResponseController(s.w).Flush()
+}
+
+// changes returns what of a commit is in the grant.
+func (g *grant) changes(c *registry.Changes) (list []watchChange) {
+	add := func(n registry.Network, ch watchChange) {
+		if g.sees(n) {
+			if n != 0 {
+				ch.Network = n.String()
+			}
+			list = append(list, ch)
+		}
+	}
+	for _, ch := range c.Names {
+		n := either(ch)
+		add(n.Network, watchChange{Kind: "network", Name: n.Name, Before: there(ch.Before), After: there(ch.After)})
+	}
+	for _, ch := range c.Apps {
+		a := either(ch)
+		add(a.Network, watchChange{Kind: "app", Name: a.Name, Before: there(ch.Before), After: there(ch.After)})
+	}
+	for _, ch := range c.Machines {
+		m := either(ch)
+		add(m.Network, watchChange{Kind: "machine", App: m.App, Name: m.ID, Before: machineState(ch.Before), After: machineState(ch.After)})
+	}
+	for _, ch := range c.Peers {
+		p := either(ch)
+		add(p.Network(), watchChange{Kind: "peer", Name: p.Name, Before: peerState(ch.Before), After: peerState(ch.After)})
+	}
+	for _, ch := range c.Flycast {
+		f := either(ch)
+		add(f.Network(), watchChange{Kind: "flycast", App: f.App, Name: f.Address.String(), Before: there(ch.Before), After: there(ch.After)})
+	}
+	for _, ch := range c.Regions {
+		add(0, watchChange{Kind: "region", Name: either(ch).Code, Before: there(ch.Before), After: there(ch.After)})
+	}
+	for _, ch := range c.RTTs {
+		r := either(ch)
+		add(0, watchChange{Kind: "rtt", Name: r.From + "-" + r.To, Before: there(ch.Before), After: there(ch.After)})
+	}
+	return list
+}
+
+// either returns the side of a change that is there, the later one if both are.
+func either[T any](c registry.Change[T]) *T {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// there returns the state of an object of which there is nothing to say but that
+// it is there.
+func there[T any](v *T) *watchState {
+	if v == nil {
+		return nil
+	}
+	return new(watchState)
+}
+
+func machineState(m *registry.Machine) *watchState {
+	if m == nil {
+		return nil
+	}
+	s := &watchState{State: m.State, Region: m.Region}
+	if m.Address.IsValid() {
+		s.Address = m.Address.String()
+	}
+	return s
+}
+
+func peerState(p *registry.Peer) *watchState {
+	if p == nil {
+		return nil
+	}
+	return &watchState{Region: p.Region, Address: p.Address.String()}
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A listener reads events of a real connection.
+type listener struct {
+	t     *testing.T
+	lines *bufio.Scanner
+}
+
+// listen watches w over a real connection, which ends with the test.
+func (w *world) listen(t *testing.T, query string, header ...string) *listener {
+	t.Helper()
+	server := httptest.NewServer(w)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(func() {
+		cancel()
+		server.Close()
+	})
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/v1/watch"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range header {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	return &listener{t, bufio.NewScanner(resp.Body)}
+}
+
+// next returns the next event, its lines joined by "|".
+func (l *listener) next() string {
+	l.t.Helper()
+	var lines []string
+	for l.lines.Scan() {
+		switch line := l.lines.Text(); {
+		case line == "" && len(lines) > 0:
+			return strings.Join(lines, "|")
+		case line != "" && line != ":":
+			lines = append(lines, line)
+		}
+	}
+	l.t.Fatalf("the stream ended: %v", l.lines.Err())
+	return ""
+}
+
+func (l *listener) wants(want string) {
+	l.t.Helper()
+	if got := l.next(); !matches(want, got) {
+		l.t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+const m1 = `{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"}`
+
+func TestAWatcherSeesEveryCommitOnceInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	l := w.listen(t, "?index=0")
+	l.wants(`id: 1|event: commit|data: {"index":1,"changes":[{"kind":"app","network":"fdaa:0:18::/48","name":"web","after":{}}]}`)
+
+	w.do("PUT", "/v1/apps/web/machines/m1", m1)
+	w.do("POST", "/v1/apps/web/machines/m1/stop", "")
+	l.wants(`id: 2|event: commit|data: {"index":2,"changes":[{"kind":"machine","network":"fdaa:0:18::/48","app":"web","name":"m1","after":{"state":"started","region":"ams","address":"fdaa:0:18::1:1"}}]}`)
+	l.wants(`id: 3|event: commit|data: {"index":3,"changes":[{"kind":"machine","network":"fdaa:0:18::/48","app":"web","name":"m1","before":{"state":"started","region":"ams","address":"fdaa:0:18::1:1"},"after":{"state":"stopped","region":"ams","address":"fdaa:0:18::1:1"}}]}`)
+}
+
+func TestAWatcherResumesAfterItsLastEvent(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	w.do("PUT", "/v1/apps/web/machines/m1", m1)
+	l := w.listen(t, "?index=0", "Last-Event-ID: 1")
+	l.wants(`id: 2|event: commit|«.*»`)
+}
+
+func TestAWatcherIsToldToListAgainWhereChangesAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	for i := range maxCommits + 10 {
+		w.do("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
+	}
+	l := w.listen(t, "?index=3")
+	l.wants(fmt.Sprintf(`id: %d|event: reset|data: {"index":%[1]d}`, maxCommits+11))
+	w.do("POST", "/v1/apps", `{"name":"db","network":"fdaa:0:18::/48"}`)
+	l.wants(fmt.Sprintf(`id: %d|event: commit|«.*»`, maxCommits+12))
+}
+
+func TestAWatcherWithAnIndexOfTheFutureIsToldToListAgain(t *testing.T) {
+	w := newWorld(t)
+	w.listen(t, "?index=7").wants(`id: 0|event: reset|data: {"index":0}`)
+}
+
+func TestAWatcherSeesItsNetworksOnly(t *testing.T) {
+	w := newWorld(t)
+	l := w.listen(t, "?index=0", "Authorization: Bearer "+secretAcme)
+	w.do("POST", "/v1/apps", `{"name":"vault","network":"fdaa:0:33::/48"}`)
+	w.do("PUT", "/v1/networks/acme", `{"prefix":"fdaa:0:18::/48"}`)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	l.wants(`id: 2|event: commit|data: {"index":2,"changes":[{"kind":"network","network":"fdaa:0:18::/48","name":"acme","after":{}}]}`)
+	l.wants(`id: 3|event: commit|data: {"index":3,"changes":[{"kind":"app","network":"fdaa:0:18::/48","name":"web","after":{}}]}`)
+}
