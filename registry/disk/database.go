@@ -39,23 +39,23 @@ type database struct {
 // found that state in it.
 func openDatabase(path string, st state) (*database, error) {
 	d := &database{path: path, state: st}
-	if err := d.open(os.O_RDWR); err != nil {
-		if d.file != nil {
-			d.file.Close() // unless bbolt did
-		}
-		return nil, err
-	}
-	return d, nil
+	return d, d.open(os.O_RDWR)
 }
 
 // open opens the file. bbolt panics where it finds what it does not expect.
 func (d *database) open(flags int) (err error) {
+	defer func() {
+		if err != nil && d.file != nil {
+			d.file.Close() // unless bbolt did
+		}
+	}()
 	defer guard(&err)
 	d.bolt, err = bbolt.Open(d.path, 0o600, &bbolt.Options{
 		Timeout:      time.Nanosecond, // does not wait for the lock
 		FreelistType: bbolt.FreelistMapType,
 		PageSize:     pageSize,
 		NoStatistics: true,
+		ReadOnly:     flags == os.O_RDONLY,
 		OpenFile: func(path string, _ int, mode os.FileMode) (*os.File, error) {
 			var err error
 			d.file, err = os.OpenFile(path, flags, mode)
@@ -149,10 +149,8 @@ func (d *database) octets() int64 {
 // ever, so only the descriptor is closed, and the mapping is left behind.
 func (d *database) close(cause error) (err error) {
 	if errors.Is(cause, errPanic) {
-		if d.file != nil {
-			d.file.Close()
-		}
-		return nil
+		// The mapping keeps the file open, and with it bbolt's lock.
+		return errors.Join(unlock(d.file), d.file.Close())
 	}
 	defer guard(&err)
 	return d.bolt.Close()
@@ -162,13 +160,16 @@ func (d *database) close(cause error) (err error) {
 // at all.
 func create(path string) error {
 	return build(path, func(d *database) error {
+		if err := d.makeBuckets(); err != nil {
+			return err
+		}
 		_, err := d.commit(nil, 0, time.Now())
 		return err
 	})
 }
 
-// build makes a database with what fill puts in it, and puts it in the place of
-// what is at path.
+// build makes a database with what fill puts in it, and when that is durable and
+// was read back, puts it in the place of what is at path.
 func build(path string, fill func(*database) error) (err error) {
 	temporary := path + newSuffix
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -183,20 +184,30 @@ func build(path string, fill func(*database) error) (err error) {
 	if err := d.open(os.O_RDWR | os.O_CREATE | os.O_EXCL); err != nil {
 		return err
 	}
-	err = d.makeBuckets()
-	if err == nil {
-		err = fill(d)
-	}
-	if err == nil {
+	if err = fill(d); err == nil {
 		err = d.file.Sync() // the size, too
 	}
 	if err := errors.Join(err, d.close(err)); err != nil {
 		return err
 	}
+	if _, err := readFile(temporary, &scan{skim: true}); err != nil {
+		return fmt.Errorf("read back %s: %w", temporary, err)
+	}
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// readFile has s read the file at path.
+func readFile(path string, s *scan) (*contents, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s.file = f
+	return s.read()
 }
 
 func (d *database) makeBuckets() (err error) {

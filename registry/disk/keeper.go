@@ -41,6 +41,10 @@ type Keeper struct {
 	took    time.Duration
 	pending []*write // taken, and not yet looked at
 
+	// What tests replace: a disk that fails before or after it wrote a
+	// transaction.
+	fault func(written bool) error
+
 	mu     sync.Mutex
 	phase  phase    // guarded by mu
 	queue  []*write // guarded by mu
@@ -78,6 +82,7 @@ func New(dir string, store *registry.Store, log *zap.Logger) *Keeper {
 		log:    log.With(zap.String("path", path)),
 		wake:   make(chan struct{}, 1),
 		owed:   make(map[registry.MachineKey]bool),
+		fault:  func(bool) error { return nil },
 		status: Status{Path: path, LastError: errNotLoaded.Error()},
 	}
 }

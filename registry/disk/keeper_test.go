@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -178,7 +179,7 @@ func TestWritersShareSyncs(t *testing.T) {
 		})
 	}
 	for len(s.queued()) < writers { // all of them wait for Run
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	s.run()
 	all.Wait()

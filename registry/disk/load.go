@@ -70,7 +70,9 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 
 // unreadable says what to do about a database that cannot be loaded.
 func unreadable(path string, err error) error {
-	if _, ok := errors.AsType[Faults](err); ok {
+	_, damaged := errors.AsType[Faults](err)
+	_, refused := errors.AsType[registry.Faults](err)
+	if damaged || refused {
 		return fmt.Errorf("the database %s is damaged:\n%w\nNothing of it is served. internaldns data check shows all that is wrong; restore a backup, or move the file away to begin anew", path, err)
 	}
 	return fmt.Errorf("read %s: %w", path, err)

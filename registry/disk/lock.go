@@ -34,6 +34,9 @@ func acquire(dir string) (*lock, error) {
 
 func (l *lock) release() error { return l.dir.Close() }
 
+// unlock releases the lock of an open file, whoever has it open besides.
+func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
 // errInUse says that another process has locked a file or directory, and which
 // one if the system tells.
 func errInUse(path string) error {

@@ -132,7 +132,7 @@ func (k *Keeper) settle(held state, changed []record, events []registry.Event) e
 			return err
 		}
 	}
-	next, err := db.commit(changed, index, now)
+	next, err := k.persist(changed, index, now)
 	if err != nil {
 		tx.Abort()
 		k.failed(err, held, &next)

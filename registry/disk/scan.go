@@ -85,8 +85,10 @@ type contents struct {
 type scan struct {
 	file     *os.File
 	progress func(records, of uint64) error // unless nil, called now and then; its error ends the scan
-	lenient  bool                           // one damaged meta page is no fault
+	lenient  bool                           // one damaged meta page is a warning
 	skim     bool                           // records are checked and not decoded
+
+	warnings []string
 
 	err     error         // that is no damage
 	decoded atomic.Uint64 // records, by the workers
@@ -133,7 +135,10 @@ func (s *scan) read() (*contents, error) {
 	if p == nil {
 		return nil, Faults{err.Error()}
 	}
-	if err != nil && !s.lenient {
+	switch {
+	case err != nil && s.lenient:
+		s.warnings = append(s.warnings, err.Error())
+	case err != nil:
 		s.fault("%v", err)
 	}
 	meta, err := metaBucket(p)

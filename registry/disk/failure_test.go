@@ -1,0 +1,164 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// What a write that failed did is not known to who asked for it. But once the
+// disk is back, memory and disk say the same, and nothing that was acknowledged
+// is missing.
+func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
+	for seed := range uint64(6 * *soak) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDraw(seed)
+				dir := t.TempDir()
+				s := serve(t, dir)
+				tw := &twin{registry.NewStore(nil), make(map[registry.MachineKey]time.Duration)}
+				failed := 0
+				for range 150 {
+					w := registry.Write{Events: d.events()}
+					if d.one(3) {
+						w.Lease = ttl(pick(d, 0, 500*time.Hour, 1000*time.Hour))
+					}
+					when, fault := d.IntN(6), pick(d, syscall.EIO, syscall.ENOSPC)
+					s.setFault(func(written bool) error {
+						if when == 0 && !written || when == 1 && written {
+							return fault
+						}
+						return nil
+					})
+					_, err := s.Write(context.Background(), func(*registry.Snapshot) (registry.Write, error) { return w, nil })
+					want := registry.ErrUnavailable
+					if fault == syscall.ENOSPC {
+						want = registry.ErrFull
+					}
+					unsure := errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrFull)
+					if unsure && (when > 1 || !errors.Is(err, want)) {
+						t.Fatalf("the write failed with %v", err)
+					}
+					if !unsure || when == 1 { // it was made, or refused for itself
+						if _, faults := tw.write(w); !unsure && fmt.Sprint(err) != fmt.Sprint(faults) {
+							t.Fatalf("the write failed with %v, want %v", err, faults)
+						}
+					}
+					if unsure {
+						failed++
+						s.setFault(nil)
+						if d.one(2) {
+							time.Sleep(lastRetry) // Run finds out by itself
+							synctest.Wait()
+						} else { // or the next write
+							time.Sleep(firstRetry)
+							s.put(t)
+						}
+					}
+					if st := s.Status(); !st.Writable {
+						t.Fatalf("the disk is back, and the status is %+v", st)
+					}
+					got, want2 := withoutIndexes(describe(s.store.Snapshot())), withoutIndexes(describe(tw.Snapshot()))
+					if got != want2 {
+						t.Fatalf("there is\n%swant\n%s", got, want2)
+					}
+					if n := s.Status().Leases; n != len(tw.leases) {
+						t.Fatalf("there are %d leases, want %d", n, len(tw.leases))
+					}
+				}
+				if failed < 10 {
+					t.Errorf("only %d writes failed", failed)
+				}
+				want := describe(s.store.Snapshot())
+				s.stop(t)
+				s = serve(t, dir)
+				if got := describe(s.store.Snapshot()); got != want {
+					t.Errorf("after a restart there is\n%swant\n%s", got, want)
+				}
+			})
+		})
+	}
+}
+
+func (s *server) setFault(fault func(bool) error) {
+	if fault == nil {
+		fault = func(bool) error { return nil }
+	}
+	synctest.Wait() // Run is at rest
+	s.fault = fault
+}
+
+func withoutIndexes(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if i := strings.LastIndex(line, " of "); i >= 0 {
+			line = line[:i] + "\n"
+		}
+		if !strings.HasPrefix(line, "commit ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// A file that is not the one that was written is neither taken for it nor
+// written over.
+func TestAFileThatWasReplacedIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, other := t.TempDir(), t.TempDir()
+		s := serve(t, other)
+		s.put(t, app)
+		s.stop(t)
+		s = serve(t, dir)
+		s.put(t, app, putMachine(1, "started"))
+		if err := os.Rename(other+"/"+fileName, s.path); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := s.try(nil, putMachine(2, "started")); !errors.Is(err, registry.ErrUnavailable) {
+				t.Errorf("a write into another file fails with %v", err)
+			}
+			time.Sleep(lastRetry)
+			synctest.Wait()
+		}
+		if after, err := os.ReadFile(s.path); err != nil || string(after) != string(before) {
+			t.Error("the other file was written")
+		}
+		if !s.has(1) || s.has(2) {
+			t.Error("the registry is not as it was")
+		}
+		if st := s.Status(); st.Writable || !strings.Contains(st.LastError, "somebody else changed it") {
+			t.Errorf("the status is %+v", st)
+		}
+	})
+}
+
+// A database library that gives up takes nothing with it.
+func TestAPanicOfTheLibraryIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, t.TempDir())
+		s.put(t, app)
+		synctest.Wait()
+		was := s.db.bolt
+		s.db.bolt = nil // what it does then is panic, with its locks held or not
+		if _, err := s.try(nil, putMachine(1, "started")); !errors.Is(err, registry.ErrUnavailable) {
+			t.Errorf("the write failed with %v", err)
+		}
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		s.put(t, putMachine(1, "started"))
+		_ = was // its mapping is left behind
+	})
+}
