@@ -151,7 +151,7 @@ func (s *stagedLeases) write(w registry.Write, now time.Time) {
 				s.set(k, nil)
 			}
 		case registry.DeleteApp:
-			app := registry.AppKey{Network: e.Network, Name: e.Name}
+			app := registry.AppKey(e)
 			for id := range s.base.ofApp[app] {
 				if k := (registry.MachineKey{App: app, ID: id}); !put[k] {
 					s.set(k, nil)
