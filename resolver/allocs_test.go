@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"testing"
+	"time"
 
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -84,6 +85,8 @@ func TestRespondAllocs(t *testing.T) {
 		check("half a question over "+tr.name, r, "127.0.0.1", web[:20], out, wire.FormErrR)
 		check("too many addresses over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeAAAA, "most.internal"), out, wire.NoError)
 		check("too long a text over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeTXT, "vms.most.internal"), out, wire.NoError)
+		foreign := listen(t, Config{Forward: atHand()}).responderOf(tr.stream)
+		check("foreign and at hand over "+tr.name, foreign, "127.0.0.1", question(t, 1, dns.TypeTXT, "www.example.com", edns(1232)), out, wire.NoError)
 		for n, dropped := range [][]byte{web[:5], append([]byte{0, 0, 0x80}, web[3:]...)} {
 			src := netip.MustParseAddr("127.0.0.1")
 			if got := testing.AllocsPerRun(100, func() { r.respond(src, src, dropped, out) }); got != 0 {
@@ -93,13 +96,53 @@ func TestRespondAllocs(t *testing.T) {
 	}
 }
 
+// What a miss costs the heap: over UDP where the response must go, over TCP a copy
+// of the query, and each time the function that remembers it.
+func TestAForeignMissAllocs(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	d := &untaking{}
+	r := listen(t, Config{Forward: d, Listen: []string{"[::]:0"}})
+	msg := question(t, 1, dns.TypeTXT, "www.example.com", edns(1232))
+	src, out := netip.MustParseAddr("127.0.0.1"), make([]byte, 0, wire.MaxMessageLen)
+	udp := r.workers[0]
+	m := mailbox{ring: func() {}}
+	for _, tt := range []struct {
+		name  string
+		r     *responder
+		later func() func([]byte)
+	}{
+		{"UDP", r.responderOf(false), func() func([]byte) { return udp.later(0, datagram{msg: msg}) }},
+		{"TCP", r.responderOf(true), func() func([]byte) { return m.later(&udp.responder, 1, 1, msg) }},
+	} {
+		got := testing.AllocsPerRun(100, func() {
+			if tt.r.respond(src, src, msg, out); !tt.r.missed {
+				t.Fatal("no miss")
+			}
+			tt.r.handOver(src, msg, out, tt.later())
+		})
+		if got > 2 {
+			t.Errorf("a miss over %s: %v allocs, want 2", tt.name, got)
+		}
+	}
+}
+
+// An untaking Forwarder has nothing and takes nothing.
+type untaking struct{ kept func([]byte) }
+
+func (u *untaking) Cached(_ *wire.Query, _ wire.Client, _ time.Time, out []byte) []byte { return out }
+
+func (u *untaking) Submit(_ *wire.Query, _ wire.Client, reply func([]byte)) bool {
+	u.kept = reply
+	return false
+}
+
 // The whole road, sockets included: a server that is up allocates nothing for a
 // batch of datagrams, whatever is in it. Client and server are one process here,
 // and all of its allocations count.
 func TestServingAllocs(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		t.Run(listen, func(t *testing.T) {
-			r := start(t, Config{Listen: []string{listen}})
+			r := start(t, Config{Listen: []string{listen}, Forward: atHand()})
 			c := dialUDP(t, r.Addrs()[0])
 			c.conn.SetReadBuffer(1 << 20)
 			var msgs [][]byte
@@ -128,7 +171,7 @@ func TestServingAllocs(t *testing.T) {
 		})
 	}
 	t.Run("TCP", func(t *testing.T) {
-		r := start(t, Config{})
+		r := start(t, Config{Forward: atHand()})
 		s := dialTCP(t, r.Addrs()[0])
 		var all []byte
 		size := 0
@@ -150,6 +193,13 @@ func TestServingAllocs(t *testing.T) {
 			t.Errorf("a segment of pipelined queries: %v allocs, want 0", got)
 		}
 	})
+}
+
+// atHand returns a Forwarder that has every answer.
+func atHand() Forwarder {
+	d := newDesk()
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForeign(out, q, c, 0) }
+	return d
 }
 
 // BenchmarkRespond measures one query from datagram to response, by kind, without

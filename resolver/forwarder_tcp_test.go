@@ -43,16 +43,16 @@ func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
 
 // Responses of all sizes come at once, in the same mailbox.
 func TestForeignResponsesOverTCPAreWholeMessages(t *testing.T) {
-	d := newDesk()
-	r := start(t, Config{Forward: d})
-	s := dialTCP(t, r.Addrs()[0])
 	const n = tcpFlying
+	d := newDesk()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		if d.asked.Load() <= n {
 			return out
 		}
 		return appendForeign(out, q, c, 600*int(q.ID)) // what found no room is asked for again
 	}
+	r := start(t, Config{Forward: d})
+	s := dialTCP(t, r.Addrs()[0])
 	queries := make(map[uint16][]byte)
 	for i := range uint16(n) {
 		queries[i] = question(t, i, dns.TypeTXT, "www.example.com")
