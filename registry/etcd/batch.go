@@ -1,0 +1,334 @@
+package etcd
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A batch is a write on its way to etcd: what is put and deleted, and what must
+// be as it was when that was decided. Keys are below the epoch.
+type batch struct {
+	revision int64 // of the mirror that it was decided on
+	epoch    epoch
+
+	puts    map[string]put
+	deletes map[string]bool
+	ranges  []string         // prefixes of which everything is deleted
+	loose   map[string]int64 // claims of what the ranges delete: they may stay for a while
+	known   map[string]int64 // revisions of the keys that must not have changed
+
+	renew   []clientv3.LeaseID
+	unknown []clientv3.LeaseID // leases whose TTL has to be asked for first
+}
+
+// A put is a value for a key, with a lease that exists (0: none) or that is to be
+// granted.
+type put struct {
+	value []byte
+	lease clientv3.LeaseID
+	grant *grant
+}
+
+// A grant is a lease that does not exist yet, for one machine.
+type grant struct {
+	machine string // its key
+	ttl     time.Duration
+}
+
+func (b *batch) empty() bool {
+	return len(b.puts)+len(b.deletes)+len(b.ranges)+len(b.renew) == 0
+}
+
+// A planner makes the batch for a write.
+type planner struct {
+	*batch
+	mirror *mirror
+	leases map[clientv3.LeaseID]*known
+	after  *registry.Snapshot
+}
+
+// A group is the machines of one app and id.
+type group struct {
+	app registry.AppKey
+	id  string
+}
+
+// planLocked makes the batch for w.
+func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
+	tx := k.store.Begin()
+	changes, err := tx.Apply(w.Events)
+	after := tx.Snapshot()
+	tx.Abort()
+	if err != nil {
+		return nil, err
+	}
+	p := planner{
+		batch: &batch{
+			revision: k.revision, epoch: k.epoch,
+			puts: make(map[string]put), deletes: make(map[string]bool),
+			loose: make(map[string]int64), known: make(map[string]int64),
+		},
+		mirror: k.mirror, leases: k.leases, after: after,
+	}
+	p.release(changes)
+	p.others(changes)
+	groups := make(map[group]*time.Duration)
+	for _, c := range changes.Machines {
+		for _, m := range []*registry.Machine{c.Before, c.After} {
+			if m != nil {
+				groups[group{registry.AppKey{Network: m.Network, Name: m.App}, m.ID}] = nil
+			}
+		}
+	}
+	if w.Lease != nil {
+		for _, e := range w.Events {
+			if e, ok := e.(registry.PutMachine); ok {
+				groups[group{registry.AppKey{Network: e.Network, Name: e.App}, e.ID}] = w.Lease
+			}
+		}
+	}
+	for g, ttl := range groups {
+		if err := p.machines(g, ttl); err != nil {
+			return nil, err
+		}
+	}
+	return p.batch, nil
+}
+
+// release deletes the claims of all that was: what is afterwards takes them back.
+func (p *planner) release(c *registry.Changes) {
+	give := func(claim, owner string) {
+		if of := p.mirror.owner(claim); of.mod != 0 && of.owner == owner {
+			p.delete(claim)
+		}
+	}
+	for _, ch := range c.Machines {
+		if m := ch.Before; m != nil && !m.Gone() && (ch.After == nil || ch.After.Gone() || ch.After.Address != m.Address) {
+			app := registry.AppKey{Network: m.Network, Name: m.App}
+			owner := machineKey(app, m.ID, 1)
+			if p.after.App(m.Network, m.App) == nil {
+				for _, claim := range []string{idClaim(m.ID), addressClaim(m.Address)} {
+					if of := p.mirror.owner(claim); of.mod != 0 && of.owner == owner {
+						p.loose[claim] = of.mod
+					}
+				}
+				continue
+			}
+			give(idClaim(m.ID), owner)
+			give(addressClaim(m.Address), owner)
+		}
+	}
+	for _, ch := range c.Peers {
+		if o := ch.Before; o != nil && (ch.After == nil || ch.After.Address != o.Address) {
+			give(addressClaim(o.Address), peerKey(o.Network(), o.Name))
+		}
+	}
+	for _, ch := range c.Flycast {
+		if o := ch.Before; o != nil {
+			give(addressClaim(o.Address), flycastKey(o))
+		}
+	}
+	for _, ch := range c.Names {
+		if o := ch.Before; o != nil {
+			give(nameClaim(o.Name), networkKey(o.Network))
+		}
+	}
+}
+
+// others adds what changes beside machines.
+func (p *planner) others(c *registry.Changes) {
+	for _, ch := range c.Apps {
+		switch {
+		case ch.After == nil:
+			app := registry.AppKey{Network: ch.Before.Network, Name: ch.Before.Name}
+			p.delete(appKey(app))
+			p.ranges = append(p.ranges, machinesPrefix(app), flycastPrefix(app))
+		case ch.Before == nil:
+			p.put(appKey(registry.AppKey{Network: ch.After.Network, Name: ch.After.Name}), []byte(emptyValue), 0, nil)
+		}
+	}
+	for _, ch := range c.Peers {
+		if o := ch.After; o != nil {
+			key := peerKey(o.Network(), o.Name)
+			p.put(key, []byte(encode(o)), 0, nil)
+			p.take(addressClaim(o.Address), key, 0, nil)
+		} else {
+			p.delete(peerKey(ch.Before.Network(), ch.Before.Name))
+		}
+	}
+	for _, ch := range c.Flycast {
+		if o := ch.Before; o != nil && p.after.App(o.Owner, o.App) != nil {
+			p.delete(flycastKey(o))
+		}
+		if o := ch.After; o != nil {
+			p.depend(registry.AppKey{Network: o.Owner, Name: o.App})
+			p.put(flycastKey(o), []byte(emptyValue), 0, nil)
+			p.take(addressClaim(o.Address), flycastKey(o), 0, nil)
+		}
+	}
+	for _, ch := range c.Names {
+		if o := ch.After; o != nil {
+			p.put(networkKey(o.Network), []byte(encode(o)), 0, nil)
+			p.take(nameClaim(o.Name), networkKey(o.Network), 0, nil)
+		} else {
+			p.delete(networkKey(ch.Before.Network))
+		}
+	}
+	for _, ch := range c.Regions {
+		if o := ch.After; o != nil {
+			p.put(regionKey(o.Code), []byte(encode(o)), 0, nil)
+		} else {
+			p.delete(regionKey(ch.Before.Code))
+		}
+	}
+	for _, ch := range c.RTTs {
+		if o := ch.After; o != nil {
+			p.put(rttKey(o.From, o.To), []byte(encode(o)), 0, nil)
+		} else {
+			p.delete(rttKey(ch.Before.From, ch.Before.To))
+		}
+	}
+}
+
+// machines adds the machines of one app and id as they are afterwards. ttl, unless
+// nil, is how long they stay.
+func (p *planner) machines(g group, ttl *time.Duration) error {
+	a := p.after.App(g.app.Network, g.app.Name)
+	if a == nil {
+		return nil // the range goes
+	}
+	p.depend(g.app)
+	var have []*entry
+	if app := p.mirror.apps[g.app]; app != nil {
+		have = app.machines[g.id]
+	}
+	want, err := p.wanted(a, g.id, have)
+	if err != nil {
+		return err
+	}
+	lease, grant := p.lease(g, have, ttl)
+	for i, value := range want.values {
+		key := machineKey(g.app, g.id, i+1)
+		if e := p.mirror.entries[key]; e == nil || e.lease != lease || grant != nil || !holds(e, value) {
+			p.put(key, value, lease, grant)
+		}
+	}
+	for _, e := range have {
+		r, err := parseKey(e.key)
+		if err != nil || r.n > len(want.values) {
+			p.delete(e.key)
+		}
+	}
+	if m := want.live; m != nil {
+		key := machineKey(g.app, g.id, 1)
+		for _, c := range []string{idClaim(m.ID), addressClaim(m.Address)} {
+			if of := p.mirror.owner(c); of.mod == 0 || of.owner != key || of.lease != lease || grant != nil || p.deletes[c] {
+				p.take(c, key, lease, grant)
+			}
+		}
+	}
+	return nil
+}
+
+// machineValues are the values for the machines of one app and id.
+type machineValues struct {
+	live   *registry.Machine // the first, if it is not gone; else nil
+	values [][]byte
+}
+
+func (p *planner) wanted(a *registry.App, id string, have []*entry) (machineValues, error) {
+	var w machineValues
+	if m := p.after.Machine(id); m != nil && m.Network == a.Network && m.App == a.Name {
+		w.live = m
+	}
+	var gone [][]byte
+	for m := range p.after.Machines(a) {
+		if m.ID == id && m.Gone() {
+			value, err := encodeMachine(m)
+			if err != nil {
+				return w, err
+			}
+			gone = append(gone, value)
+		}
+	}
+	slices.SortFunc(gone, bytes.Compare)
+	if w.live != nil {
+		value, err := encodeMachine(w.live)
+		if err != nil {
+			return w, err
+		}
+		w.values = append(w.values, value)
+	}
+	w.values = append(w.values, gone...)
+	return w, nil
+}
+
+// holds reports whether the entry's machine was made of value.
+func holds(e *entry, value []byte) bool {
+	m, ok := e.object.(*registry.Machine)
+	return ok && bytes.Equal(m.Raw, registry.NewRaw(value))
+}
+
+// lease returns the lease that the machines of a group get: one that exists or 0,
+// or one to be granted.
+func (p *planner) lease(g group, have []*entry, ttl *time.Duration) (clientv3.LeaseID, *grant) {
+	var now clientv3.LeaseID
+	for _, e := range have {
+		if now = e.lease; now != 0 {
+			break
+		}
+	}
+	if ttl == nil {
+		return now, nil
+	}
+	if *ttl <= 0 {
+		return 0, nil
+	}
+	if now != 0 {
+		of := p.leases[now]
+		if of == nil {
+			p.unknown = append(p.unknown, now)
+			return now, nil
+		}
+		if of.TTL == wholeSeconds(*ttl) {
+			p.renew = append(p.renew, now)
+			return now, nil
+		}
+	}
+	return 0, &grant{machineKey(g.app, g.id, 1), wholeSeconds(*ttl)}
+}
+
+// depend notes that an app must stay as it is.
+func (p *planner) depend(app registry.AppKey) { p.know(appKey(app)) }
+
+// know notes that a key must not have changed.
+func (p *planner) know(key string) {
+	if e := p.mirror.entries[key]; e != nil {
+		p.known[key] = e.mod
+	} else {
+		p.known[key] = p.mirror.owner(key).mod
+	}
+}
+
+func (p *planner) put(key string, value []byte, lease clientv3.LeaseID, grant *grant) {
+	p.know(key)
+	delete(p.deletes, key)
+	p.puts[key] = put{value, lease, grant}
+}
+
+func (p *planner) take(claim, owner string, lease clientv3.LeaseID, grant *grant) {
+	delete(p.loose, claim)
+	p.put(claim, []byte(owner), lease, grant)
+}
+
+func (p *planner) delete(key string) {
+	if _, ok := p.puts[key]; !ok {
+		p.know(key)
+		p.deletes[key] = true
+	}
+}

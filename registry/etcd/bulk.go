@@ -1,0 +1,333 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// lockTTL is how long an import that crashed keeps others from writing, in
+// seconds.
+const lockTTL = 5
+
+// maxTries bounds how often a large write starts over because somebody changes
+// keys by hand all the time.
+const maxTries = 5
+
+// errMoved says that the registry changed while it was copied.
+var errMoved = errors.New("the registry changed while the new epoch was written")
+
+// bulk makes a write that is too large for one transaction: it copies the epoch
+// that counts into a new one, with the changes, and makes that count. The lock
+// keeps other writes waiting meanwhile.
+func (w *write) bulk(ctx context.Context) (index uint64, again bool, err error) {
+	lock, held, err := w.lock(ctx)
+	if err != nil {
+		return 0, false, w.fault(ctx, err)
+	}
+	if !held {
+		return 0, true, w.lost(ctx, w.revisionNow(), 0) // somebody else has it
+	}
+	defer lock.release()
+	call, cancel := context.WithTimeout(lock.ctx, callTime)
+	defer cancel()
+	if err := w.wait(call, lock.revision); err != nil {
+		return 0, false, w.fault(ctx, err)
+	}
+	for try := 1; ; try++ {
+		index, err = w.import1(ctx, lock)
+		if errors.Is(err, errMoved) {
+			if try < maxTries {
+				continue
+			}
+			err = w.fault(ctx, err)
+		}
+		return index, false, err
+	}
+}
+
+func (k *Keeper) revisionNow() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.revision
+}
+
+// A lock keeps others from writing as long as its key is there.
+type lock struct {
+	*Keeper
+	client   *clientv3.Client
+	ctx      context.Context // done when the lock may be lost
+	stop     context.CancelFunc
+	lease    clientv3.LeaseID
+	revision int64 // that created the key
+}
+
+// lock takes the import lock; held is false if somebody else has it.
+func (w *write) lock(ctx context.Context) (l *lock, held bool, err error) {
+	call, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	lease, err := w.client.Grant(call, lockTTL)
+	if err != nil {
+		return nil, false, err
+	}
+	w.mu.Lock()
+	epoch := w.epoch
+	w.mu.Unlock()
+	resp, err := w.client.Txn(call).
+		If(clientv3.Compare(clientv3.CreateRevision(w.key(keyImport)), "=", 0),
+			clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", epoch.mod)).
+		Then(clientv3.OpPut(w.key(keyImport), time.Now().UTC().Format(time.RFC3339), clientv3.WithLease(lease.ID))).Commit()
+	if err != nil || !resp.Succeeded {
+		w.client.Revoke(call, lease.ID)
+		return nil, false, err
+	}
+	l = &lock{Keeper: w.Keeper, client: w.client, lease: lease.ID, revision: resp.Header.Revision}
+	l.ctx, l.stop = context.WithCancel(ctx)
+	alive, err := w.client.KeepAlive(l.ctx, lease.ID)
+	if err != nil {
+		l.release()
+		return nil, false, err
+	}
+	go func() {
+		for range alive { // until ctx is done or the lease is lost
+		}
+		l.stop()
+	}()
+	return l, true, nil
+}
+
+// release gives the lock back, if it is still held.
+func (l *lock) release() {
+	l.stop()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), callTime)
+	defer cancel()
+	l.client.Revoke(ctx, l.lease)
+}
+
+// ours is true as long as the lock is held.
+func (l *lock) ours() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(l.key(keyImport)), "=", l.revision)
+}
+
+// import1 decides, writes a new epoch and makes it count. It returns errMoved if
+// something changed meanwhile that does not know of locks.
+func (w *write) import1(ctx context.Context, l *lock) (uint64, error) {
+	b, _, err := w.plan()
+	if err != nil {
+		return 0, err
+	}
+	if len(b.unknown) > 0 {
+		if err := w.learn(ctx, b); err != nil {
+			return 0, err
+		}
+		return 0, errMoved
+	}
+	if b.empty() {
+		return w.store.Snapshot().Index, nil
+	}
+	if again, err := w.lease(ctx, b); again || err != nil {
+		if err == nil {
+			err = errMoved
+		}
+		return 0, err
+	}
+	if err := w.tidy(l.ctx, w.client, b.epoch, l.ours()); err != nil {
+		return 0, w.fault(ctx, err)
+	}
+	begun := time.Now()
+	name := strconv.FormatInt(w.revisionNow(), 10) // above all before: the lock's revision or later
+	f := &filler{write: w, lock: l, root: w.key(name) + "/"}
+	err = w.copy(l.ctx, b, f)
+	if err == nil {
+		for key, p := range b.puts {
+			if err = f.put(l.ctx, key, p.value, w.leaseOf(p)); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil {
+		err = f.flush(l.ctx)
+	}
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return 0, errMoved // a machine's time was over
+	}
+	if err != nil {
+		return 0, w.fault(ctx, err)
+	}
+	w.mu.Lock()
+	moved := w.touched > b.revision
+	w.mu.Unlock()
+	if moved {
+		return 0, errMoved
+	}
+	call, cancel := context.WithTimeout(l.ctx, callTime)
+	defer cancel()
+	resp, err := w.client.Txn(call).
+		If(l.ours(), clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", b.epoch.mod),
+			clientv3.Compare(clientv3.ModRevision(w.key(b.epoch.name)+"/").WithPrefix(), "<", b.revision+1)).
+		Then(clientv3.OpPut(w.key(keyEpoch), name), clientv3.OpPut(w.key(keyWritten), ""), clientv3.OpDelete(w.key(keyImport))).Commit()
+	if err != nil {
+		clear(w.granted) // it may have been made with them
+		return 0, w.fault(ctx, err)
+	}
+	if !resp.Succeeded {
+		return 0, errMoved
+	}
+	w.wrote = true
+	clear(w.granted)
+	w.log.Info("registry written under a new epoch", zap.String("epoch", name), zap.Int("keys", f.keys), zap.Duration("took", time.Since(begun)))
+	wait, cancelWait := context.WithTimeout(ctx, listTime)
+	defer cancelWait()
+	if err := w.wait(wait, resp.Header.Revision); err != nil {
+		return 0, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
+	}
+	if err := w.tidy(wait, w.client, epoch{name, resp.Header.Revision}); err != nil {
+		w.log.Warn("the old epoch stays in etcd until the next import", zap.Error(inWords(err)))
+	}
+	return uint64(resp.Header.Revision), nil
+}
+
+// listTime bounds how long a large write waits for its own node to list it.
+const listTime = time.Minute
+
+// copy copies what the batch does not change, as it was when it was decided.
+func (w *write) copy(ctx context.Context, b *batch, f *filler) error {
+	root := w.key(b.epoch.name) + "/"
+	for from := root; ; {
+		page, err := w.page(ctx, w.client, from, clientv3.GetPrefixRangeEnd(root), b.revision)
+		if err != nil {
+			return err
+		}
+		for _, kv := range page.Kvs {
+			key := string(kv.Key[len(root):])
+			if b.replaces(key) {
+				continue
+			}
+			if err := f.put(ctx, key, kv.Value, clientv3.LeaseID(kv.Lease)); err != nil {
+				return err
+			}
+		}
+		if !page.More {
+			return nil
+		}
+		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// replaces reports whether key is not what it was after the batch.
+func (b *batch) replaces(key string) bool {
+	if _, ok := b.puts[key]; ok || b.deletes[key] {
+		return true
+	}
+	if _, ok := b.loose[key]; ok {
+		return true
+	}
+	for _, r := range b.ranges {
+		if strings.HasPrefix(key, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// A filler writes an epoch that does not count yet, in transactions that only the
+// holder of the lock can make.
+type filler struct {
+	*write
+	lock   *lock
+	root   string
+	ops    []clientv3.Op
+	octets int
+	keys   int
+}
+
+func (f *filler) put(ctx context.Context, key string, value []byte, lease clientv3.LeaseID) error {
+	if n := len(key) + len(value); len(f.ops) == maxOps || f.octets+n > maxOctets {
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
+	}
+	f.octets += len(key) + len(value)
+	f.ops = append(f.ops, clientv3.OpPut(f.root+key, string(value), clientv3.WithLease(lease)))
+	return nil
+}
+
+func (f *filler) flush(ctx context.Context) error {
+	if len(f.ops) == 0 {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	resp, err := f.client.Txn(call).If(f.lock.ours()).Then(f.ops...).Commit()
+	if err != nil {
+		return err
+	}
+	if !resp.Succeeded {
+		return errors.New("the import lock was lost")
+	}
+	f.keys += len(f.ops)
+	f.ops, f.octets = f.ops[:0], 0
+	return nil
+}
+
+// tidy deletes the epochs that do not count, as long as the conditions hold.
+func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, conditions ...clientv3.Cmp) error {
+	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(k.key(keyEpoch)), "=", now.mod))
+	end := clientv3.GetPrefixRangeEnd(k.key(""))
+	for from := k.key(""); ; {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		resp, err := client.Get(call, from, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		cancel()
+		if err != nil {
+			return err
+		}
+		if len(resp.Kvs) == 0 {
+			return nil
+		}
+		below := strings.TrimPrefix(string(resp.Kvs[0].Key), k.key(""))
+		name, _, isEpoch := strings.Cut(below, "/")
+		from = k.key(below) + "\x00"
+		if !isEpoch {
+			continue
+		}
+		from = clientv3.GetPrefixRangeEnd(k.key(name) + "/")
+		if _, err := strconv.ParseUint(name, 10, 64); err != nil || name == now.name {
+			continue // whatever that is, it is not ours
+		}
+		if err := k.wipe(ctx, client, k.key(name)+"/", conditions); err != nil {
+			return err
+		}
+	}
+}
+
+// wipe deletes everything under a prefix, some at a time: whoever watches must be
+// told of all of it.
+func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) error {
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		page, err := client.Get(call, prefix, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithKeysOnly())
+		if err != nil {
+			return err
+		}
+		if len(page.Kvs) == 0 {
+			return nil
+		}
+		last := string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+		resp, err := client.Txn(call).If(conditions...).Then(clientv3.OpDelete(prefix, clientv3.WithRange(last))).Commit()
+		if err != nil {
+			return err
+		}
+		if !resp.Succeeded {
+			return nil // somebody else is at it
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
+)
+
+// A reader of another node sees the registry before an import or after it, and
+// none in between.
+func TestAnImportIsOneMomentOnAllNodes(t *testing.T) {
+	s := etcdtest.Start(t)
+	a, b := start(t, s), start(t, s)
+	const machines = 400
+	set := func(which int) []registry.Event {
+		events := []registry.Event{newApp("web")}
+		for i := range machines {
+			events = append(events, newMachine("web", fmt.Sprintf("s%d-%d", which, i), i, "started"),
+				registry.DeleteMachine{Network: acme, App: "web", ID: fmt.Sprintf("s%d-%d", 1-which, i)})
+		}
+		return events
+	}
+	a.do(t, set(0)...)
+	b.until(t, "the first set is there", func(s *registry.Snapshot) bool { return s.Stats().Total() == machines })
+
+	ctx, stop := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	looks := 0
+	readers.Go(func() {
+		var last uint64
+		for ctx.Err() == nil {
+			snap := b.store.Snapshot()
+			count := map[string]int{}
+			for m := range snap.MachinesIn(acme) {
+				which, _, _ := strings.Cut(m.ID, "-")
+				count[which]++
+			}
+			if len(count) != 1 || count["s0"]+count["s1"] != machines {
+				t.Errorf("at index %d a reader sees %v", snap.Index, count)
+				return
+			}
+			if snap.Index < last {
+				t.Errorf("index %d after %d", snap.Index, last)
+			}
+			last = snap.Index
+			looks++
+		}
+	})
+	for i := range 4 {
+		a.do(t, set(1-i%2)...)
+	}
+	last := a.do(t, newApp("end"))
+	b.until(t, "the last write is there", func(s *registry.Snapshot) bool { return s.Index >= last })
+	stop()
+	readers.Wait()
+	t.Logf("%d looks", looks)
+	converged(t, a, b)
+	epochs := map[string]bool{}
+	for _, key := range strings.Fields(s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/")) {
+		epochs[strings.Split(key, "/")[2]] = true
+	}
+	if len(epochs) != 4 { // registry, epoch, written and one epoch's keys
+		t.Errorf("there are keys under %v", epochs)
+	}
+}
+
+// Writes of other nodes during an import are in it, or after it.
+func TestNoWriteIsLostInAnImport(t *testing.T) {
+	s := etcdtest.Start(t)
+	a, b := start(t, s), start(t, s)
+	a.do(t, newApp("web"), newApp("small"))
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	var acknowledged []string
+	writer.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			id := fmt.Sprintf("w%d", i)
+			b.do(t, newMachine("small", id, 5000+i, "started"))
+			acknowledged = append(acknowledged, id)
+		}
+	})
+	for round := range 3 {
+		events := []registry.Event{}
+		for i := range 300 {
+			events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, []string{"started", "stopped"}[round%2]))
+		}
+		a.do(t, events...)
+	}
+	stop()
+	writer.Wait()
+	converged(t, a, b)
+	for _, id := range acknowledged {
+		if a.store.Snapshot().Machine(id) == nil {
+			t.Errorf("machine %s, acknowledged, is lost", id)
+		}
+	}
+	t.Logf("%d writes", len(acknowledged))
+	if len(acknowledged) == 0 {
+		t.Error("nothing was written meanwhile")
+	}
+}
+
+// A value that is not in effect is still somebody's.
+func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
+	s := etcdtest.Start(t)
+	a := start(t, s)
+	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/orphaned/o1", object("o1", 9000, "started"))
+	a.do(t, newApp("web"))
+	ttl := 60 * time.Second
+	if _, err := a.tryLease(&ttl, newMachine("web", "leased", 9001, "started")); err != nil {
+		t.Fatal(err)
+	}
+	events := []registry.Event{}
+	for i := range 300 {
+		events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
+	}
+	a.do(t, events...)
+	if q := a.Status().Quarantined; q != 1 {
+		t.Errorf("%d keys are quarantined after the import, want 1", q)
+	}
+	if l, ok := a.Lease(registry.MachineKey{App: registry.AppKey{Network: acme, Name: "web"}, ID: "leased"}); !ok || l.TTL != ttl {
+		t.Errorf("the lease after the import: %v, %v", l, ok)
+	}
+	a.do(t, newApp("orphaned"))
+	if a.store.Snapshot().Machine("o1") == nil {
+		t.Error("the machine whose app is there again is not in effect")
+	}
+}
+
+// What an import that crashed has left is cleared away, and does not count.
+func TestALockAndAnEpochOfACrashedImportGo(t *testing.T) {
+	s := etcdtest.Start(t)
+	a := start(t, s)
+	a.do(t, newApp("web"))
+	s.Etcdctl("put", "/internaldns/7/apps/fdaa:0:18/half", "{}")
+	lease := strings.Fields(s.Etcdctl("lease", "grant", "2"))[1]
+	s.Etcdctl("put", "--lease="+lease, "/internaldns/import", "a node that crashed")
+	a.do(t, newApp("db")) // waits for the lock to end
+	if a.store.Snapshot().App(acme, "half") != nil {
+		t.Error("the epoch of the crashed import counts")
+	}
+	start(t, s)
+	if left := s.Etcdctl("get", "--prefix", "/internaldns/7/"); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
+	s := etcdtest.Start(t)
+	a, b := start(t, s), start(t, s)
+	events := []registry.Event{newApp("web"), newApp("db")}
+	for i := range 300 {
+		events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
+	}
+	a.do(t, events...)
+	epoch := a.Status().Epoch
+	index := a.do(t, registry.DeleteApp{Network: acme, Name: "web"})
+	b.until(t, "the app is gone", func(s *registry.Snapshot) bool { return s.Index >= index })
+	if n := b.store.Snapshot().Stats().Total(); n != 0 {
+		t.Errorf("%d machines are left", n)
+	}
+	if a.Status().Epoch != epoch {
+		t.Error("the registry was copied for it")
+	}
+	if left := s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/"+epoch+"/"); strings.Contains(left, "m") {
+		t.Errorf("left: %s", left)
+	}
+	converged(t, a, b)
+}

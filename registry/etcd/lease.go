@@ -1,0 +1,140 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A known lease is what this node has heard of it. Renewals through other nodes
+// are not heard of.
+type known struct {
+	registry.Lease
+}
+
+// wholeSeconds rounds up to what etcd can count.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// leaseWait bounds how long Lease waits for etcd, and how long it does not ask
+// again after etcd did not answer.
+const leaseWait = time.Second
+
+// Lease returns the lease of a machine, and whether it has one. The end is that
+// of the last renewal known here; when that has passed, etcd is asked, and if it
+// does not answer the last that is known is returned.
+func (k *Keeper) Lease(of registry.MachineKey) (registry.Lease, bool) {
+	k.mu.Lock()
+	id := k.leaseLocked(of)
+	last := k.leases[id]
+	ask := id != 0 && k.status.Connected && (last == nil || time.Until(last.Expires) <= 0) && time.Since(k.asked) > leaseWait
+	client := k.client
+	k.mu.Unlock()
+	if id == 0 {
+		return registry.Lease{}, false
+	}
+	if ask {
+		ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
+		defer cancel()
+		l, err := k.askLease(ctx, client, id)
+		if err == nil {
+			last = l
+		} else if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			k.mu.Lock()
+			k.asked = time.Now()
+			k.mu.Unlock()
+		}
+	}
+	if last == nil {
+		return registry.Lease{}, true
+	}
+	return last.Lease, true
+}
+
+func (k *Keeper) leaseLocked(of registry.MachineKey) clientv3.LeaseID {
+	if k.mirror == nil {
+		return 0
+	}
+	a := k.mirror.apps[of.App]
+	if a == nil {
+		return 0
+	}
+	for _, e := range a.machines[of.ID] {
+		if e.lease != 0 && e.why == "" {
+			return e.lease
+		}
+	}
+	return 0
+}
+
+// askLease asks etcd for a lease and remembers the answer.
+func (k *Keeper) askLease(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*known, error) {
+	begun := time.Now()
+	resp, err := client.TimeToLive(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if resp.TTL <= 0 {
+		return nil, rpctypes.ErrLeaseNotFound
+	}
+	return k.remember(id, resp.GrantedTTL, begun.Add(time.Duration(resp.TTL)*time.Second)), nil
+}
+
+// remember notes what is known of a lease; ttl is in seconds.
+func (k *Keeper) remember(id clientv3.LeaseID, ttl int64, expires time.Time) *known {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.leases) > 2*len(k.mirror.entries)+1000 {
+		k.forgetLocked()
+	}
+	l := &known{registry.Lease{TTL: time.Duration(ttl) * time.Second, Expires: expires}}
+	k.leases[id] = l
+	return l
+}
+
+// forgetLocked forgets the leases that no key has.
+func (k *Keeper) forgetLocked() {
+	used := make(map[clientv3.LeaseID]*known)
+	for _, e := range k.mirror.entries {
+		if l := k.leases[e.lease]; l != nil {
+			used[e.lease] = l
+		}
+	}
+	k.leases = used
+}
+
+// renew renews a lease.
+func (k *Keeper) renew(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
+	begun := time.Now()
+	resp, err := client.KeepAliveOnce(ctx, id)
+	if err != nil {
+		return err
+	}
+	k.remember(id, resp.TTL, begun.Add(time.Duration(resp.TTL)*time.Second))
+	return nil
+}
+
+// grant grants a lease of ttl, which is whole seconds.
+func (k *Keeper) grant(ctx context.Context, client *clientv3.Client, g *grant) (clientv3.LeaseID, error) {
+	begun := time.Now()
+	resp, err := client.Grant(ctx, int64(g.ttl/time.Second))
+	if err != nil {
+		if errors.Is(err, rpctypes.ErrLeaseTTLTooLarge) {
+			return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is longer than etcd can grant", g.ttl)}}
+		}
+		return 0, err
+	}
+	if got := time.Duration(resp.TTL) * time.Second; got != g.ttl {
+		client.Revoke(ctx, resp.ID)
+		return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is shorter than the %v that this etcd grants at least", g.ttl, got)}}
+	}
+	k.remember(resp.ID, resp.TTL, begun.Add(g.ttl))
+	return resp.ID, nil
+}

@@ -1,0 +1,250 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A listing is the registry as etcd has it at one revision.
+type listing struct {
+	revision int64
+	cluster  uint64
+	name     string
+	epoch    epoch
+	locked   bool
+	mirror   *mirror
+}
+
+// pageSize is how many keys are listed at once: about a megaoctet, which etcd
+// reads without others noticing.
+const pageSize = 1000
+
+// errNone says that there is no registry under the prefix.
+var errNone = errors.New("there is no registry under the prefix")
+
+// Load reads the registry for the first time, before Run, and makes an empty one
+// if there is none under the prefix. It goes on trying until ctx is done, unless
+// etcd refuses us: then it says why.
+func (k *Keeper) Load(ctx context.Context) error {
+	told := ""
+	for {
+		err := k.load(ctx)
+		if err == nil || ctx.Err() != nil || permanent(err) {
+			if err != nil {
+				k.failed(err)
+				return fmt.Errorf("load the registry from etcd: %w", inWords(err))
+			}
+			return nil
+		}
+		k.failed(err)
+		if why := inWords(err).Error(); why != told {
+			told = why
+			k.log.Warn("the registry cannot be loaded from etcd yet", zap.Strings("endpoints", k.config.Endpoints), zap.String("error", why))
+		}
+		sleep(ctx, maxBackoff)
+	}
+}
+
+func (k *Keeper) load(ctx context.Context) error {
+	client, err := k.connect(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	l, err := k.list(ctx, client)
+	if errors.Is(err, errNone) {
+		if err = k.found(ctx, client); err != nil {
+			return err
+		}
+		l, err = k.list(ctx, client)
+	}
+	if err != nil {
+		return err
+	}
+	if !l.locked { // left by an import that crashed
+		if err := k.tidy(ctx, client, l.epoch, clientv3.Compare(clientv3.CreateRevision(k.key(keyImport)), "=", 0)); err != nil {
+			return err
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changes, err := k.showLocked(l, true)
+	if err != nil {
+		return err
+	}
+	stats := k.store.Snapshot().Stats()
+	k.log.Info("registry loaded from etcd", zap.Int("apps", stats.Apps), zap.Int("machines", stats.Total()),
+		zap.Int("peers", stats.Peers), zap.Int("changes", changes), zap.Int("quarantined", len(l.mirror.bad)),
+		zap.String("epoch", l.epoch.name), zap.Int64("revision", l.revision), zap.Duration("took", time.Since(start)))
+	k.status.Connected, k.status.ConfirmedAt = true, start
+	return nil
+}
+
+// found makes an empty registry, unless somebody else was quicker.
+func (k *Keeper) found(ctx context.Context, client *clientv3.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	_, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(k.key(keyRegistry)), "=", 0),
+			clientv3.Compare(clientv3.CreateRevision(k.key(keyEpoch)), "=", 0)).
+		Then(clientv3.OpPut(k.key(keyRegistry), rand.Text()), clientv3.OpPut(k.key(keyEpoch), "1")).
+		Commit()
+	return err
+}
+
+// list reads the registry at one revision.
+func (k *Keeper) list(ctx context.Context, client *clientv3.Client) (*listing, error) {
+	head, err := k.head(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	if head.name == "" || head.epoch.name == "" {
+		return nil, errNone
+	}
+	l := &listing{revision: head.revision, cluster: head.cluster, name: head.name, epoch: head.epoch, locked: head.locked, mirror: newMirror()}
+	root := k.key(l.epoch.name) + "/"
+	d := make(dirty)
+	type named struct {
+		key string
+		claim
+	}
+	var claims []named // after the objects that they name
+	last := time.Now()
+	for from := root; ; {
+		page, err := k.page(ctx, client, from, clientv3.GetPrefixRangeEnd(root), l.revision)
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range page.Kvs {
+			key := string(kv.Key[len(root):])
+			if kind, _, _ := strings.Cut(key, "/"); isClaim(kind) {
+				claims = append(claims, named{key, claim{string(kv.Value), kv.ModRevision, clientv3.LeaseID(kv.Lease)}})
+				continue
+			}
+			l.mirror.put(kv, key, d)
+		}
+		if !page.More {
+			break
+		}
+		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+		if time.Since(last) > progressEvery {
+			last = time.Now()
+			k.log.Info("loading the registry from etcd", zap.Int("keys", len(l.mirror.entries)+len(claims)))
+		}
+	}
+	for _, c := range claims {
+		c.owner = l.mirror.intern(c.owner)
+		l.mirror.claim(c.key, c.claim, d)
+	}
+	for e := range d {
+		if e.why = l.mirror.decide(e); e.why != "" {
+			l.mirror.bad[e.key] = e
+		}
+	}
+	return l, nil
+}
+
+// progressEvery is how often a long load says how far it is.
+const progressEvery = 2 * time.Second
+
+func (k *Keeper) page(ctx context.Context, client *clientv3.Client, from, end string, revision int64) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	return client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+}
+
+// A head is what stands beside the epochs, and what etcd says of itself.
+type head struct {
+	revision int64
+	cluster  uint64
+	name     string
+	epoch    epoch
+	locked   bool
+	written  int64 // the revision of the last write
+}
+
+// head asks for the head; the answer is at least as new as the call.
+func (k *Keeper) head(ctx context.Context, client *clientv3.Client) (*head, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	resp, err := client.Txn(ctx).Then(clientv3.OpGet(k.key(keyRegistry)), clientv3.OpGet(k.key(keyEpoch)),
+		clientv3.OpGet(k.key(keyImport), clientv3.WithKeysOnly()), clientv3.OpGet(k.key(keyWritten), clientv3.WithKeysOnly())).Commit()
+	if err != nil {
+		return nil, err
+	}
+	h := &head{revision: resp.Header.Revision, cluster: resp.Header.ClusterId}
+	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		h.name = string(kvs[0].Value)
+	}
+	if kvs := resp.Responses[1].GetResponseRange().Kvs; len(kvs) > 0 {
+		h.epoch = epoch{string(kvs[0].Value), kvs[0].ModRevision}
+		h.written = kvs[0].ModRevision
+	}
+	h.locked = len(resp.Responses[2].GetResponseRange().Kvs) > 0
+	if kvs := resp.Responses[3].GetResponseRange().Kvs; len(kvs) > 0 {
+		h.written = max(h.written, kvs[0].ModRevision)
+	}
+	return h, nil
+}
+
+// errHalved says that a listing should be asked for twice.
+var errHalved = errors.New("more than half of a network's machines are missing")
+
+// showLocked brings the store to what l says, in one commit. Unless sure, it
+// returns errHalved instead of taking away more than half of the machines of a
+// network that nobody was seen to delete.
+func (k *Keeper) showLocked(l *listing, sure bool) (changes int, err error) {
+	snap := k.store.Snapshot()
+	events := snap.Diff(l.mirror.facts())
+	if l.epoch.name == k.epoch.name && !sure {
+		if lost := snap.Halved(events); len(lost) > 0 {
+			k.log.Warn("etcd lists less than half of a network's machines", zap.Stringer("network", lost[0].Network),
+				zap.Int("lost", lost[0].Lost), zap.Int("of", lost[0].Of), zap.Int("networks", len(lost)))
+			return 0, errHalved
+		}
+	}
+	if uint64(l.revision) > snap.Index {
+		tx := k.store.Begin()
+		if _, err := tx.ApplyAt(uint64(l.revision), events); err != nil {
+			tx.Abort()
+			return 0, fmt.Errorf("apply what etcd lists: %w", err)
+		}
+		tx.Commit()
+	} else if len(events) > 0 {
+		return 0, fmt.Errorf("etcd lists something else at revision %d, which is old, than it said before", l.revision)
+	}
+	for _, e := range l.mirror.bad {
+		if k.mirror == nil || k.mirror.entries[e.key] == nil || k.mirror.entries[e.key].why != e.why {
+			k.quarantinedLocked(e)
+		}
+	}
+	k.mirror, k.epoch, k.locked, k.name, k.cluster = l.mirror, l.epoch, l.locked, l.name, l.cluster
+	k.advancedLocked(l.revision)
+	return len(events), nil
+}
+
+// permanent reports whether trying again cannot help.
+func permanent(err error) bool {
+	for _, is := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	var faults registry.Faults
+	return errors.As(err, &faults) || tlsFault(err)
+}
+
+func tlsFault(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "authentication handshake failed") || strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
+}

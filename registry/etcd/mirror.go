@@ -1,0 +1,432 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A mirror is what stands below one epoch, and what of it is in effect. Which of
+// two objects that exclude each other is, follows from what stands there, not
+// from the order in which it came to be known: all nodes agree.
+//
+// An object is in effect if it is right by itself, its app is there, and it is
+// the first of those that want its id, address or name: the one that has the
+// claim, else the one whose key has been there for longest. A mirror is not safe
+// for concurrent use.
+type mirror struct {
+	entries map[string]*entry
+	apps    map[registry.AppKey]*app
+	wanted  map[string]*wanted // by the key of the claim
+	bad     map[string]*entry  // what is not in effect
+}
+
+// An entry is one key of an object.
+type entry struct {
+	key         string
+	create, mod int64 // revisions
+	lease       clientv3.LeaseID
+	object      any    // nil if the value is bad
+	fault       string // what is wrong with it by itself
+	why         string // why it is not in effect; "" if it is
+}
+
+// An app lists what belongs to it, whether it is there or not.
+type app struct {
+	entry    *entry              // nil: it is not there
+	machines map[string][]*entry // by id
+	flycast  []*entry
+}
+
+// there reports whether the app can have machines.
+func (a *app) there() bool { return a != nil && a.entry != nil && a.entry.fault == "" }
+
+// A wanted is an id, address or name that objects want or that is claimed.
+type wanted struct {
+	claim claim
+	by    []*entry // right by themselves
+}
+
+// A claim is the key that says who has something. mod is 0 if there is none.
+type claim struct {
+	owner string
+	mod   int64
+	lease clientv3.LeaseID
+}
+
+func newMirror() *mirror {
+	return &mirror{
+		entries: make(map[string]*entry),
+		apps:    make(map[registry.AppKey]*app),
+		wanted:  make(map[string]*wanted),
+		bad:     make(map[string]*entry),
+	}
+}
+
+// wants lists the claims that the entry's object needs.
+func (e *entry) wants() []string {
+	switch o := e.object.(type) {
+	case *registry.Machine:
+		if !o.Gone() {
+			return []string{idClaim(o.ID), addressClaim(o.Address)}
+		}
+	case *registry.Peer:
+		return []string{addressClaim(o.Address)}
+	case *registry.Flycast:
+		return []string{addressClaim(o.Address)}
+	case *registry.NetworkName:
+		return []string{nameClaim(o.Name)}
+	}
+	return nil
+}
+
+// A dirty collects the entries whose being in effect has to be decided anew.
+type dirty map[*entry]struct{}
+
+func (d dirty) add(entries ...*entry) {
+	for _, e := range entries {
+		d[e] = struct{}{}
+	}
+}
+
+// put notes that key, which is below the epoch, has a value.
+func (m *mirror) put(kv *mvccpb.KeyValue, key string, d dirty) {
+	r, err := parseKey(key)
+	if err == nil && isClaim(r.kind) {
+		m.claim(key, claim{m.intern(string(kv.Value)), kv.ModRevision, clientv3.LeaseID(kv.Lease)}, d)
+		return
+	}
+	m.remove(key, d)
+	e := &entry{key: key, create: kv.CreateRevision, mod: kv.ModRevision, lease: clientv3.LeaseID(kv.Lease)}
+	if err == nil {
+		e.object, err = decode(&r, kv.Value, kv.ModRevision)
+	}
+	if err != nil {
+		e.object, e.fault = nil, err.Error()
+	}
+	m.entries[key] = e
+	d.add(e)
+	m.link(e, &r, d)
+}
+
+// link lists the entry where others look for it.
+func (m *mirror) link(e *entry, r *ref, d dirty) {
+	switch r.kind {
+	case kindApp:
+		if e.fault == "" {
+			a := m.app(r.app())
+			a.entry = e
+			m.dependents(a, d)
+		}
+	case kindMachine:
+		a := m.app(r.app())
+		a.machines[r.id] = append(a.machines[r.id], e)
+	case kindFlycast:
+		a := m.app(r.app())
+		a.flycast = append(a.flycast, e)
+	}
+	for _, c := range e.wants() {
+		w := m.want(c)
+		w.by = append(w.by, e)
+		d.add(w.by...)
+	}
+}
+
+// remove forgets the entry of key, if there is one. It stays among the dirty.
+func (m *mirror) remove(key string, d dirty) {
+	e := m.entries[key]
+	if e == nil {
+		return
+	}
+	delete(m.entries, key)
+	delete(m.bad, key)
+	d.add(e)
+	r, _ := parseKey(key)
+	switch r.kind {
+	case kindApp:
+		if a := m.apps[r.app()]; a != nil && a.entry == e {
+			a.entry = nil
+			m.dependents(a, d)
+			m.prune(r.app())
+		}
+	case kindMachine:
+		if a := m.apps[r.app()]; a != nil {
+			if a.machines[r.id] = without(a.machines[r.id], e); len(a.machines[r.id]) == 0 {
+				delete(a.machines, r.id)
+			}
+			m.prune(r.app())
+		}
+	case kindFlycast:
+		if a := m.apps[r.app()]; a != nil {
+			a.flycast = without(a.flycast, e)
+			m.prune(r.app())
+		}
+	}
+	for _, c := range e.wants() {
+		w := m.wanted[c]
+		w.by = without(w.by, e)
+		d.add(w.by...)
+		m.release(c)
+	}
+	e.object = nil
+}
+
+// claim notes who has what the key c claims; the zero claim is nobody.
+func (m *mirror) claim(c string, of claim, d dirty) {
+	w := m.want(c)
+	w.claim = of
+	d.add(w.by...)
+	m.release(c)
+}
+
+// delete notes that key is gone.
+func (m *mirror) delete(key string, d dirty) {
+	if r, err := parseKey(key); err == nil && isClaim(r.kind) {
+		m.claim(key, claim{}, d)
+		return
+	}
+	m.remove(key, d)
+}
+
+func (m *mirror) app(key registry.AppKey) *app {
+	a := m.apps[key]
+	if a == nil {
+		a = &app{machines: make(map[string][]*entry)}
+		m.apps[key] = a
+	}
+	return a
+}
+
+// prune forgets an app of which nothing is left.
+func (m *mirror) prune(key registry.AppKey) {
+	if a := m.apps[key]; a.entry == nil && len(a.machines)+len(a.flycast) == 0 {
+		delete(m.apps, key)
+	}
+}
+
+// dependents marks what the app's coming or going decides: its own, and those
+// that want the same.
+func (m *mirror) dependents(a *app, d dirty) {
+	mark := func(entries []*entry) {
+		for _, e := range entries {
+			d.add(e)
+			for _, c := range e.wants() {
+				if w := m.wanted[c]; w != nil {
+					d.add(w.by...)
+				}
+			}
+		}
+	}
+	for _, entries := range a.machines {
+		mark(entries)
+	}
+	mark(a.flycast)
+}
+
+func (m *mirror) want(c string) *wanted {
+	w := m.wanted[c]
+	if w == nil {
+		w = new(wanted)
+		m.wanted[c] = w
+	}
+	return w
+}
+
+// release forgets what nobody wants or claims.
+func (m *mirror) release(c string) {
+	if w := m.wanted[c]; len(w.by) == 0 && w.claim.mod == 0 {
+		delete(m.wanted, c)
+	}
+}
+
+// owner returns the claim of that key.
+func (m *mirror) owner(c string) claim {
+	if w := m.wanted[c]; w != nil {
+		return w.claim
+	}
+	return claim{}
+}
+
+// intern returns the key of an entry in the memory of that entry.
+func (m *mirror) intern(key string) string {
+	if e := m.entries[key]; e != nil {
+		return e.key
+	}
+	return key
+}
+
+// appOf returns the app that the entry depends on, and whether it depends on one.
+func (e *entry) appOf() (key registry.AppKey, depends bool) {
+	switch o := e.object.(type) {
+	case *registry.Machine:
+		return registry.AppKey{Network: o.Network, Name: o.App}, true
+	case *registry.Flycast:
+		return registry.AppKey{Network: o.Owner, Name: o.App}, true
+	}
+	return registry.AppKey{}, false
+}
+
+var errNoApp = errors.New("there is no such app")
+
+// candidate returns why the entry cannot be in effect whatever others want, or
+// nil.
+func (m *mirror) candidate(e *entry) error {
+	if e.fault != "" {
+		return errors.New(e.fault)
+	}
+	if key, depends := e.appOf(); depends && !m.apps[key].there() {
+		return errNoApp
+	}
+	return nil
+}
+
+// first returns the entry that has what the key c claims.
+func (m *mirror) first(c string) *entry {
+	var best *entry
+	w := m.wanted[c]
+	for _, e := range w.by {
+		if m.candidate(e) != nil {
+			continue
+		}
+		if e.key == w.claim.owner {
+			return e
+		}
+		if best == nil || e.create < best.create || e.create == best.create && e.key < best.key {
+			best = e
+		}
+	}
+	return best
+}
+
+// decide says why the entry is not in effect, or "".
+func (m *mirror) decide(e *entry) string {
+	if err := m.candidate(e); err != nil {
+		return err.Error()
+	}
+	for _, c := range e.wants() {
+		if o := m.first(c); o != e {
+			return fmt.Sprintf("%s is that of %s", c, o.key)
+		}
+	}
+	return ""
+}
+
+// settle decides on the dirty entries, and returns the events that bring a
+// registry, which was as the mirror said before, to what it says now. bad is
+// called for those that are not in effect, and were, or are new.
+func (m *mirror) settle(d dirty, bad func(*entry)) []registry.Event {
+	var events []registry.Event
+	type machines struct {
+		app registry.AppKey
+		id  string
+	}
+	seen := make(map[machines]bool)
+	for e := range d {
+		if r, err := parseKey(e.key); err == nil {
+			if r.kind == kindMachine {
+				seen[machines{r.app(), r.id}] = true
+			} else if m.entries[e.key] == nil || m.entries[e.key] == e {
+				events = append(events, m.event(e, &r))
+			}
+		}
+		if m.entries[e.key] != e {
+			continue
+		}
+		before := e.why
+		if e.why = m.decide(e); e.why == "" {
+			delete(m.bad, e.key)
+		} else {
+			m.bad[e.key] = e
+			if e.why != before {
+				bad(e)
+			}
+		}
+	}
+	for of := range seen {
+		n := len(events)
+		if a := m.apps[of.app]; a != nil {
+			for _, e := range a.machines[of.id] {
+				if m.decide(e) == "" {
+					events = append(events, registry.PutMachine{Machine: e.object.(*registry.Machine)})
+				}
+			}
+		}
+		if len(events) == n {
+			events = append(events, registry.DeleteMachine{Network: of.app.Network, App: of.app.Name, ID: of.id})
+		}
+	}
+	return events
+}
+
+// event returns what the entry, which is no machine's, means for the registry.
+func (m *mirror) event(e *entry, r *ref) registry.Event {
+	in := m.entries[e.key] == e && m.decide(e) == ""
+	switch r.kind {
+	case kindApp:
+		if in {
+			return registry.PutApp{App: *e.object.(*registry.App)}
+		}
+		return registry.DeleteApp{Network: r.network, Name: r.name}
+	case kindPeer:
+		if in {
+			return registry.PutPeer{Peer: *e.object.(*registry.Peer)}
+		}
+		return registry.DeletePeer{Network: r.network, Name: r.name}
+	case kindFlycast:
+		if in {
+			return registry.PutFlycast{Flycast: *e.object.(*registry.Flycast)}
+		}
+		return registry.DeleteFlycast{Address: r.addr} // puts replace it if another app has it
+	case kindNetwork:
+		if in {
+			return registry.PutNetwork{NetworkName: *e.object.(*registry.NetworkName)}
+		}
+		return registry.DeleteNetwork{Network: r.network}
+	case kindRegion:
+		if in {
+			return registry.PutRegion{Region: *e.object.(*registry.Region)}
+		}
+		return registry.DeleteRegion{Code: r.name}
+	default:
+		if in {
+			return registry.PutRTT{RTT: *e.object.(*registry.RTT)}
+		}
+		return registry.DeleteRTT{From: r.name, To: r.id}
+	}
+}
+
+// facts returns all that is in effect.
+func (m *mirror) facts() *registry.Facts {
+	f := new(registry.Facts)
+	for _, e := range m.entries {
+		if e.why != "" {
+			continue
+		}
+		switch o := e.object.(type) {
+		case *registry.App:
+			f.Apps = append(f.Apps, *o)
+		case *registry.Machine:
+			f.Machines = append(f.Machines, o)
+		case *registry.Peer:
+			f.Peers = append(f.Peers, *o)
+		case *registry.Flycast:
+			f.Flycast = append(f.Flycast, *o)
+		case *registry.NetworkName:
+			f.Networks = append(f.Networks, *o)
+		case *registry.Region:
+			f.Regions = append(f.Regions, *o)
+		case *registry.RTT:
+			f.RTTs = append(f.RTTs, *o)
+		}
+	}
+	return f
+}
+
+func without(entries []*entry, e *entry) []*entry {
+	return slices.DeleteFunc(entries, func(o *entry) bool { return o == e })
+}
