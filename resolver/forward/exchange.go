@@ -16,6 +16,8 @@ type ask struct {
 	transport Transport
 	edns      bool // with an OPT record
 	mixed     bool // in random letter case
+	again     bool // only because nothing has happened for long
+	probe     bool // to see whether it lives
 }
 
 // A hint is what the messages that came so far make likely, while the true

@@ -14,7 +14,7 @@ import (
 // responses, and for questions that someone tries to forge the answer to: both
 // are rare, and old servers know only one query to a connection.
 func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q question) (*response, error) {
-	if !f.sockets.take() {
+	if !f.sockets.take(a) {
 		return nil, errNoSocket
 	}
 	defer f.sockets.giveBack()

@@ -23,7 +23,7 @@ var past = time.Unix(1, 0)
 // and passes on only what comes from the upstream's address and port. Whatever
 // else is wrong with a message, the true one may still come.
 func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
-	if !f.sockets.take() {
+	if !f.sockets.take(a) {
 		return nil, errNoSocket
 	}
 	defer f.sockets.giveBack()

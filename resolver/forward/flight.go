@@ -253,7 +253,10 @@ func (fl *flight) askNext() {
 	}
 	w := fl.way(u)
 	w.settled = false
-	fl.ask(ask{up: u, transport: u.transport(), edns: u.edns(now) && !w.bare, mixed: u.mixed(now) && !w.plain})
+	fl.ask(ask{
+		up: u, transport: u.transport(), edns: u.edns(now) && !w.bare, mixed: u.mixed(now) && !w.plain,
+		again: fl.sent > len(fl.order),
+	})
 }
 
 // ask puts the question as a says; the result will be an event.
@@ -332,6 +335,7 @@ func (fl *flight) failed(ev event) (hopeless bool) {
 	case errors.Is(ev.err, errSenseless):
 		w.settled = true
 		fl.blame(answered, wire.EDENone)
+	case ours(ev.err) && ev.ask.again: // what was asked before may still be answered
 	case ours(ev.err):
 		fl.blame(ourLimit, wire.EDENone)
 	case w.caseDoubt && !w.plain && ev.ask.transport == TCP:

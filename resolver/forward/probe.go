@@ -61,7 +61,7 @@ func (f *Forwarder) probeOnce(u *upstream, n int) bool {
 		q = *last
 	}
 	now := f.now()
-	a := ask{up: u, transport: u.transport(), edns: u.edns(now), mixed: u.mixed(now)}
+	a := ask{up: u, transport: u.transport(), edns: u.edns(now), mixed: u.mixed(now), probe: true}
 	answered := make(chan struct{}, 1)
 	_, err := f.exchanger(ctx, a, q, func(h hint) {
 		if h != hintForged { // it answers, in its way

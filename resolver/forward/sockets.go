@@ -21,10 +21,19 @@ func newSockets(want int) *sockets {
 	return &sockets{limit: min(int64(want), max(openFiles()/2, 1))}
 }
 
-// take reports whether one more may be opened. Whoever took one must give it
-// back.
-func (s *sockets) take() bool {
-	if s.open.Add(1) > s.limit {
+// take reports whether one more may be opened, to ask a. Whoever took one must
+// give it back.
+//
+// Questions that hang are asked again, and then have several. That leaves half of
+// the sockets to those asked for the first time. A probe always gets one: there
+// is one probe to an upstream, and without it an upstream that nobody has sockets
+// left to ask would seem dead.
+func (s *sockets) take(a ask) bool {
+	limit := s.limit
+	if a.again {
+		limit /= 2
+	}
+	if s.open.Add(1) > limit && !a.probe {
 		s.open.Add(-1)
 		return false
 	}
