@@ -117,7 +117,7 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route = p.methods[http.MethodGet]
 	}
 	seen := &recorder{ResponseWriter: w}
-	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot()}
+	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot(), patience: writeTime}
 	done := p.api.stats.begin(route)
 	defer func() { done(seen.status, time.Since(start)) }()
 

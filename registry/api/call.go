@@ -26,6 +26,8 @@ type call struct {
 	// looked up again in what the keeper shows.
 	snap *registry.Snapshot
 	slow time.Time // when slowly last gave more time
+	// patience is how long the keeper may take for a write.
+	patience time.Duration
 }
 
 // IndexHeader is the response header that says the registry's index: for a
@@ -88,7 +90,7 @@ func (c *call) write(decide func(*registry.Snapshot) (registry.Write, error)) er
 
 // writeIndex is write, and returns the index.
 func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
-	ctx, cancel := context.WithTimeout(c.r.Context(), writeTime)
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.patience)
 	defer cancel()
 	index, err := c.api.Keeper.Write(ctx, func(s *registry.Snapshot) (registry.Write, error) {
 		w, err := decide(s)

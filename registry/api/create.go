@@ -61,6 +61,10 @@ func (c *call) createMachine() error {
 	if l.region == "" {
 		l.region = c.region()
 	}
+	lease, err := c.ttl()
+	if err != nil {
+		return err
+	}
 	now := time.Now().UTC()
 	var object []byte
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
@@ -77,12 +81,13 @@ func (c *call) createMachine() error {
 		if err != nil {
 			return w, err
 		}
-		w.Events = replace(s, a, m)
+		w.Events, w.Lease = replace(s, a, m), &lease
 		return w, nil
 	})
 	if err != nil {
 		return err
 	}
+	c.lease(registry.MachineKey{App: app, ID: textField(object, "id")})
 	c.send(http.StatusOK, object)
 	return nil
 }

@@ -77,12 +77,12 @@ func (f *Feed) nextLocked() <-chan struct{} {
 
 // after returns the first commits after index, at most n, and the index up to
 // which there are no others. It reports false if some that come next are
-// forgotten, or index is none that was ever reached. If there are none, more is
-// closed by the next one.
+// forgotten. If there are none, more is closed by the next one. The index may be
+// that of a commit which is shown already and about to be noted.
 func (f *Feed) after(index uint64, n int) (commits []*registry.Changes, upTo uint64, more <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if index < f.floor || index > f.last {
+	if index < f.floor {
 		return nil, f.last, nil, false
 	}
 	i := len(f.commits)
@@ -96,5 +96,5 @@ func (f *Feed) after(index uint64, n int) (commits []*registry.Changes, upTo uin
 	if len(commits) == 0 {
 		more = f.nextLocked()
 	}
-	return commits, f.last, more, true
+	return commits, max(index, f.last), more, true
 }

@@ -164,9 +164,23 @@ func (s *Server) Run(ctx context.Context) error {
 // Close closes a server that was not run.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// writeBefore lets the rest of the response take until then.
+// The functions below fail, which does not matter, if the response is recorded by
+// a test.
+
+// writeBefore gives the client that long to take what is written until the next
+// call.
 func (c *call) writeBefore(d time.Duration) {
-	http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(d)) // fails for recorders of tests
+	http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(d))
+}
+
+// readBefore gives the client that long to send what is read until the next
+// call; 0 is for ever.
+func (c *call) readBefore(d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	http.NewResponseController(c.w).SetReadDeadline(at)
 }
 
 // slowly gives a long response another while for what comes next.

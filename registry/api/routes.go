@@ -15,9 +15,10 @@ type route struct {
 	method, pattern string
 	serve           func(*call) error
 
-	// params are the query parameters that the route takes. Others are refused,
-	// unless fly is set: a misspelt parameter must not change what a request
-	// does, but Fly's clients send what only Fly's servers read.
+	// params are the query parameters of our own that the route takes. Others
+	// are refused: a misspelt parameter must not change what a request does. But
+	// if fly is set, they are not, unless they are ours: Fly's clients send what
+	// only Fly's servers read.
 	params []string
 	fly    bool
 }
@@ -34,7 +35,7 @@ var routes = []route{
 	{method: "DELETE", pattern: appPath, serve: (*call).deleteApp, fly: true},
 
 	{method: "GET", pattern: appPath + "/machines", serve: (*call).listMachines, fly: true},
-	{method: "POST", pattern: appPath + "/machines", serve: (*call).createMachine, fly: true},
+	{method: "POST", pattern: appPath + "/machines", serve: (*call).createMachine, params: []string{"ttl"}, fly: true},
 	{method: "GET", pattern: machinePath, serve: (*call).getMachine, fly: true},
 	{method: "POST", pattern: machinePath, serve: (*call).updateMachine, fly: true},
 	{method: "PUT", pattern: machinePath, serve: (*call).putMachine, params: []string{"network", "ttl"}},
@@ -68,7 +69,12 @@ var routes = []route{
 	{method: "POST", pattern: "/v1/import", serve: (*call).importFacts, params: []string{"force", "dry_run"}},
 	{method: "GET", pattern: "/v1/export", serve: (*call).exportFacts},
 	{method: "GET", pattern: "/v1/watch", serve: (*call).watch, params: []string{"index"}},
+	{method: "GET", pattern: "/v1/openapi.json", serve: (*call).describe},
 }
+
+// ourParams are parameters that Fly's API does not have, or only elsewhere, and
+// that would be missed.
+var ourParams = []string{"ttl", "dry_run", "index"}
 
 // String names the route for metrics and messages, as ServeMux would.
 func (r *route) String() string { return r.method + " " + r.pattern }
@@ -85,11 +91,9 @@ func (c *call) checkQuery() error {
 		return err
 	}
 	c.query = query
-	if c.route.fly {
-		return nil
-	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
+		case c.route.fly && !slices.Contains(ourParams, name):
 		case !slices.Contains(c.route.params, name) && len(c.route.params) == 0:
 			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes none", quote(name), c.route)
 		case !slices.Contains(c.route.params, name):

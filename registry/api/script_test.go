@@ -17,6 +17,7 @@ import (
 // A world is an API over an empty registry, with what tests need of it.
 type world struct {
 	*API
+	t      testing.TB
 	store  *registry.Store
 	keeper *memoryKeeper
 	feed   *Feed
@@ -26,7 +27,7 @@ type world struct {
 // the tokens of tokensFile let in.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{feed: new(Feed)}
+	w := &world{t: t, feed: new(Feed)}
 	w.store = registry.NewStore(w.feed.Note)
 	w.keeper = &memoryKeeper{store: w.store, leases: make(map[registry.MachineKey]registry.Lease), again: 1}
 	path := filepath.Join(t.TempDir(), "tokens")
@@ -44,7 +45,8 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// do sends a request as a client on loopback would.
+// do sends a request as a client on loopback would. It fails the test if
+// openapi.json does not say that the answer can be such.
 func (w *world) do(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "http://127.0.0.1:4280"+target, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:50000"
@@ -57,6 +59,7 @@ func (w *world) do(method, target, body string, header ...string) *httptest.Resp
 	}
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, r)
+	checkDescribed(w.t, r, body, rec)
 	return rec
 }
 

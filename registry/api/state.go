@@ -111,7 +111,7 @@ func (c *call) deleteMachine() error {
 		if err != nil {
 			return w, err
 		}
-		w.Events = replace(s, s.App(k.App.Network, k.App.Name), m)
+		w.Events, w.Lease = replace(s, s.App(k.App.Network, k.App.Name), m), new(time.Duration)
 		return w, nil
 	})
 	if err != nil {
@@ -192,5 +192,6 @@ func (c *call) waits(most time.Duration) (free func(), err error) {
 		return nil, failf(http.StatusServiceUnavailable, "%d requests wait already, which is the most", maxWaiting)
 	}
 	c.writeBefore(most + writeStep)
+	c.readBefore(0) // or else the request ends with the time for its body
 	return func() { <-c.api.watching }, nil
 }

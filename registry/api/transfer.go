@@ -53,6 +53,11 @@ type importBody struct {
 	Events  []importItem `json:"events,omitempty"` // the first maxItems changes
 }
 
+// importTime is how long an import may take to come, and then to be made: a
+// million machines take seconds, but over a thin line they may take minutes.
+// Meanwhile there is no other import.
+const importTime = 5 * time.Minute
+
 // maxItems bounds how many changes the answer to an import lists.
 const maxItems = 1000
 
@@ -102,7 +107,8 @@ func (c *call) importFacts() error {
 		b.Index = c.snap.Index
 		return c.answer(http.StatusOK, b)
 	}
-	c.writeBefore(writeTime + writeStep)
+	c.patience = importTime
+	c.writeBefore(importTime + writeStep)
 	if b.Index, err = c.writeIndex(decide); err != nil {
 		return err
 	}
@@ -129,7 +135,9 @@ func (c *call) readFacts() (*registry.Facts, error) {
 	if c.mediaType("application/json") == nil {
 		name = "import.json"
 	}
-	body := &slowReader{c: c, from: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.api.MaxImport)}
+	body := &slowReader{
+		c: c, from: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.api.MaxImport), until: time.Now().Add(importTime),
+	}
 	facts, err := file.Parse(name, body, nil)
 	if body.err != nil && !errors.Is(body.err, io.EOF) {
 		return nil, bodyError(body.err)
@@ -205,16 +213,18 @@ func (w slowWriter) Write(b []byte) (int, error) {
 	return w.c.w.Write(b)
 }
 
-// A slowReader reads a long body, which may take as long as it likes as long as
-// it goes on. It keeps the error that ended it.
+// A slowReader reads a long body, which may take importTime as long as it goes
+// on. It keeps the error that ended it.
 type slowReader struct {
-	c    *call
-	from io.Reader
-	err  error
+	c     *call
+	from  io.Reader
+	until time.Time
+	err   error
 }
 
 func (r *slowReader) Read(b []byte) (int, error) {
-	http.NewResponseController(r.c.w).SetReadDeadline(time.Now().Add(readStep)) // fails for recorders of tests
+	r.c.readBefore(max(1, min(readStep, time.Until(r.until))))
+	r.c.writeBefore(readStep + writeStep) // the answer comes after the body
 	n, err := r.from.Read(b)
 	if err != nil {
 		r.err = err

@@ -76,6 +76,10 @@ func (c *call) watch() error {
 	c.w.Header().Set("Content-Type", "text/event-stream")
 	c.w.WriteHeader(http.StatusOK)
 	s := stream{call: c, index: index, told: index}
+	if index > c.snap.Index { // it was never reached here
+		s.index = c.snap.Index
+		s.event("reset", watchEvent{Index: s.index})
+	}
 	return s.run(c.r.Context())
 }
 
