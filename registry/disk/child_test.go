@@ -1,0 +1,161 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// Some tests need a process of their own, to be traced or to have a disk of its
+// own: it is this program, told so by the environment.
+const childEnv = "INTERNALDNS_DISK_TEST"
+
+func TestMain(m *testing.M) {
+	if task := os.Getenv(childEnv); task != "" {
+		if err := children[task](os.Getenv(childEnv + "_DIR")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+var children = map[string]func(dir string) error{
+	"write": func(dir string) error { return childWrites(dir, 0) },
+	"retry": func(dir string) error { return childWrites(dir, 100*time.Millisecond) },
+}
+
+// child returns the command that does a task in dir, and wrap before it.
+func child(t testing.TB, task, dir string, wrap ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(wrap, self)
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), childEnv+"="+task, childEnv+"_DIR="+dir)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// need ends the test if something is missing: by skipping it, but in CI by
+// failing.
+func need(t testing.TB, missing error) {
+	t.Helper()
+	switch {
+	case missing == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(missing)
+	default:
+		t.Skip(missing)
+	}
+}
+
+func needProgram(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", name, name))
+	}
+}
+
+const (
+	childWriters = 4
+	childSteps   = 15 // of each writer
+)
+
+// step returns what a writer does in its nth step.
+func step(writer, n int) registry.Event {
+	if n%5 == 4 {
+		m := machine(writer*1000+n-2, "")
+		return registry.DeleteMachine{Network: network, App: "web", ID: m.ID}
+	}
+	if n%5 == 3 {
+		return putMachine(writer*1000+n-3, "stopped")
+	}
+	return putMachine(writer*1000+n, "started")
+}
+
+// after returns the machines of a writer after so many steps, as listed does.
+func after(writer, steps int) string {
+	s := registry.NewStore(nil)
+	s.Apply([]registry.Event{app})
+	for n := range steps {
+		s.Apply([]registry.Event{step(writer, n)})
+	}
+	return listed(s.Snapshot(), writer)
+}
+
+// listed returns the machines of a writer.
+func listed(s *registry.Snapshot, writer int) string {
+	var b strings.Builder
+	if a := s.App(network, "web"); a != nil {
+		for m := range s.Machines(a) {
+			if n, _ := strconv.ParseUint(m.ID, 16, 64); int(n)/1000 == writer {
+				fmt.Fprintln(&b, n, m.State)
+			}
+		}
+	}
+	return b.String()
+}
+
+// childWrites has writers do their steps, and say on standard output what they
+// send and what is acknowledged. With retry, a step that fails is repeated after
+// that time.
+func childWrites(dir string, retry time.Duration) error {
+	k := New(dir, registry.NewStore(nil), zap.NewNop())
+	if err := k.Load(context.Background()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var run, writers sync.WaitGroup
+	run.Go(func() { k.Run(ctx) })
+	write := func(e registry.Event) error {
+		_, err := k.Write(ctx, func(*registry.Snapshot) (registry.Write, error) {
+			return registry.Write{Events: []registry.Event{e}}, nil
+		})
+		return err
+	}
+	say := func(format string, args ...any) { os.Stdout.WriteString(fmt.Sprintf(format, args...)) }
+	for retry > 0 && write(app) != nil {
+		time.Sleep(retry)
+	}
+	if err := write(app); err != nil {
+		return err
+	}
+	failed := make([]error, childWriters)
+	for w := range childWriters {
+		writers.Go(func() {
+			for n := range childSteps {
+				say("send %d %d\n", w, n)
+				err := write(step(w, n))
+				for err != nil && retry > 0 && (errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrFull)) {
+					say("fail %d %d\n", w, n)
+					time.Sleep(retry)
+					err = write(step(w, n))
+				}
+				if err != nil {
+					failed[w] = err
+					return
+				}
+				say("ack %d %d\n", w, n)
+			}
+		})
+	}
+	writers.Wait()
+	cancel()
+	run.Wait()
+	return errors.Join(failed...)
+}

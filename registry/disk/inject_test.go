@@ -1,0 +1,154 @@
+//go:build linux
+
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A disk that fails now and then refuses writes for a moment, and loses none that
+// was acknowledged.
+func TestADiskThatFailsNowAndThen(t *testing.T) {
+	needProgram(t, "strace")
+	for _, fault := range []string{
+		"fdatasync:error=EIO:when=8+7",
+		"pwrite64:error=ENOSPC:when=21+11",
+		"pwrite64:error=EIO:when=22+17",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			dir, out := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "trace")
+			name, _, _ := strings.Cut(fault, ":")
+			cmd := child(t, "retry", dir, "strace", "-f", "-o", out, "-e", "trace="+name, "-e", "inject="+fault)
+			said, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(said, []byte("fail ")); n == 0 {
+				t.Error("no write failed")
+			}
+			trace, err := os.ReadFile(out)
+			if err != nil || !bytes.Contains(trace, []byte("INJECTED")) {
+				t.Errorf("strace injected nothing, %v", err)
+			}
+			s := load(t, dir)
+			defer s.close()
+			for w := range childWriters {
+				if n := bytes.Count(said, fmt.Appendf(nil, "ack %d ", w)); n != childSteps {
+					t.Errorf("writer %d had %d writes acknowledged, want %d", w, n, childSteps)
+				}
+				if got, want := listed(s.store.Snapshot(), w), after(w, childSteps); got != want {
+					t.Errorf("of writer %d there is\n%swant\n%s", w, got, want)
+				}
+			}
+		})
+	}
+}
+
+func init() { children["fill"] = childFills }
+
+// A tmpfs of 64 KiB, filled to the brim: writes are refused, what is there
+// stands, and with more room writes go on.
+func TestAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		need(t, errors.New("mounting a small file system takes root"))
+	}
+	dir := t.TempDir()
+	cmd := child(t, "fill", dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
+		t.Fatalf("%v\n%s", err, out)
+	} else if err != nil {
+		need(t, fmt.Errorf("no mount namespace here: %w", err))
+	}
+	t.Logf("%s", out)
+}
+
+// childFills is TestAFullDisk in a mount namespace of its own.
+func childFills(dir string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		return err
+	}
+	store := registry.NewStore(nil)
+	k := New(dir, store, zap.NewNop())
+	if err := k.Load(context.Background()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- k.Run(ctx) }()
+	put := func(n int) error {
+		_, err := k.Write(ctx, func(*registry.Snapshot) (registry.Write, error) {
+			return registry.Write{Events: []registry.Event{app, putMachine(n, "started")}}, nil
+		})
+		return err
+	}
+	acked := 0
+	var err error
+	for err == nil {
+		if err = put(acked); err == nil {
+			acked++
+		}
+	}
+	fmt.Printf("after %d machines: %v\n", acked, err)
+	if !errors.Is(err, registry.ErrFull) {
+		return fmt.Errorf("the full disk is reported as %w", err)
+	}
+	for range 20 { // also not when it is tried again and again
+		if put(acked) == nil {
+			acked++ // pages may have become free
+		}
+		time.Sleep(firstRetry / 5)
+	}
+	if n := store.Snapshot().Stats().Total(); n != acked {
+		return fmt.Errorf("%d machines were acknowledged, and %d are served", acked, n)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=1m"); err != nil {
+		return err
+	}
+	begun := time.Now()
+	for put(acked) != nil {
+		if time.Since(begun) > 2*lastRetry {
+			return fmt.Errorf("with more room writes still fail: %+v", k.Status())
+		}
+		time.Sleep(firstRetry / 5)
+	}
+	acked++
+	fmt.Printf("with more room, a write was made after %v\n", time.Since(begun))
+	cancel()
+	if err := <-ended; err != nil {
+		return err
+	}
+	if _, err := Check(dir, nil); err != nil {
+		return err
+	}
+	again := registry.NewStore(nil)
+	k = New(dir, again, zap.NewNop())
+	if err := k.Load(context.Background()); err != nil {
+		return err
+	}
+	defer k.close()
+	if n := again.Snapshot().Stats().Total(); n != acked {
+		return fmt.Errorf("%d machines were acknowledged, and after a restart there are %d", acked, n)
+	}
+	return nil
+}
