@@ -53,7 +53,7 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("endpoints: %q is no address such as http://192.0.2.1:2379", e))
 		}
 	}
-	if !strings.HasPrefix(c.Prefix, "/") || strings.HasSuffix(c.Prefix, "/") {
+	if p := c.Prefix; p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/")) {
 		faults = append(faults, fmt.Errorf("prefix: %q must begin with a slash and not end with one", c.Prefix))
 	}
 	if c.Password != "" && c.Username == "" {

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,6 +76,8 @@ func (e *entry) wants() []string {
 		if !o.Gone() {
 			return []string{idClaim(o.ID), addressClaim(o.Address)}
 		}
+		// The registry has gone machines that are alike once. Nobody claims that.
+		return []string{fmt.Sprintf("%s as %x", machineKey(registry.AppKey{Network: o.Network, Name: o.App}, o.ID, 1), sha256.Sum256(o.Raw))}
 	case *registry.Peer:
 		return []string{addressClaim(o.Address)}
 	case *registry.Flycast:

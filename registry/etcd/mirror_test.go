@@ -1,0 +1,231 @@
+package etcd
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// A fakeEtcd is the keys of an epoch, by name.
+type fakeEtcd struct {
+	revision int64
+	keys     map[string]*mvccpb.KeyValue
+}
+
+func (f *fakeEtcd) put(key, value string) *mvccpb.KeyValue {
+	kv := &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), ModRevision: f.revision, CreateRevision: f.revision}
+	if old := f.keys[key]; old != nil {
+		kv.CreateRevision = old.CreateRevision
+	}
+	f.keys[key] = kv
+	return kv
+}
+
+// listed makes the facts of the keys, met in any order.
+func (f *fakeEtcd) listed(r *rand.Rand) (*mirror, *registry.Facts) {
+	m, d := newMirror(), make(dirty)
+	keys := slices.Sorted(maps.Keys(f.keys))
+	r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	for _, key := range keys {
+		m.put(f.keys[key], key, d)
+	}
+	m.settle(d, func(*entry) {})
+	return m, m.facts()
+}
+
+// randomPut returns a key and a value of a small world in which nearly
+// everything is in the way of something else.
+func randomPut(r *rand.Rand) (key, value string) {
+	app := registry.AppKey{Network: acme, Name: []string{"web", "db"}[r.IntN(2)]}
+	id := fmt.Sprintf("m%d", r.IntN(4))
+	addr := r.IntN(4)
+	machine := func() string { return machineKey(app, id, 1+r.IntN(2)) }
+	switch r.IntN(14) {
+	case 0, 1:
+		return appKey(app), []string{"{}", "{}", "{}", "["}[r.IntN(4)]
+	case 2, 3, 4, 5:
+		return machine(), object(id, addr, []string{"started", "stopped", "destroyed"}[r.IntN(3)])
+	case 6:
+		return machine(), []string{"", "{", `{"id":"other"}`, "null", object(id, addr, "")}[r.IntN(5)]
+	case 7:
+		return peerKey(acme, []string{"p", "q"}[r.IntN(2)]), fmt.Sprintf(`{"address":"%v"}`, address(addr))
+	case 8:
+		return flycastKey(&registry.Flycast{Address: address(addr), App: app.Name, Owner: acme}), "{}"
+	case 9:
+		return networkKey(registry.Network(1 + r.IntN(3))), fmt.Sprintf(`{"name":"n%d"}`, r.IntN(2))
+	case 10:
+		return addressClaim(address(addr)), machine()
+	case 11:
+		return idClaim(id), machine()
+	case 12:
+		return nameClaim(fmt.Sprintf("n%d", r.IntN(2))), networkKey(registry.Network(1 + r.IntN(3)))
+	default:
+		return regionKey([]string{"xx", "yy", "vms", "Z"}[r.IntN(4)]), `{"latitude":1,"longitude":2}`
+	}
+}
+
+// A node that follows has the same facts as one that lists, whatever the order.
+func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		f := &fakeEtcd{keys: make(map[string]*mvccpb.KeyValue)}
+		store := registry.NewStore(nil)
+		m := newMirror()
+		for step := range 60 {
+			f.revision++
+			d := make(dirty)
+			touched := map[string]bool{}
+			for range 1 + r.IntN(4) {
+				key, value := randomPut(r)
+				if touched[key] {
+					continue // etcd refuses a key twice in a transaction
+				}
+				touched[key] = true
+				if r.IntN(4) == 0 {
+					delete(f.keys, key)
+					m.delete(key, d)
+				} else {
+					m.put(f.put(key, value), key, d)
+				}
+			}
+			if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+				t.Fatalf("seed %d, step %d: the store refuses %v", seed, step, err)
+			}
+			other, facts := f.listed(r)
+			fresh := registry.NewStore(nil)
+			if _, err := fresh.Apply(fresh.Snapshot().Diff(facts)); err != nil {
+				t.Fatalf("seed %d, step %d: listed facts are refused: %v", seed, step, err)
+			}
+			if got, want := digest(store.Snapshot()), digest(fresh.Snapshot()); got != want {
+				t.Fatalf("seed %d, step %d: followed\n%s\nlisted\n%s", seed, step, got, want)
+			}
+			if events := store.Snapshot().Diff(facts); len(events) > 0 {
+				t.Fatalf("seed %d, step %d: a listing finds the difference %v", seed, step, events)
+			}
+			if got, want := quarantine(m), quarantine(other); got != want {
+				t.Fatalf("seed %d, step %d: quarantined when followed\n%s\nlisted\n%s", seed, step, got, want)
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(f.keys)) {
+			d := make(dirty)
+			m.delete(key, d)
+			if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.bad); n > 0 {
+			t.Fatalf("seed %d: %d things are remembered of nothing", seed, n)
+		}
+	}
+}
+
+func quarantine(m *mirror) string {
+	s := ""
+	for _, key := range slices.Sorted(maps.Keys(m.bad)) {
+		s += key + ": " + m.bad[key].why + "\n"
+	}
+	return s
+}
+
+func TestKeysNameOneObjectInOneWay(t *testing.T) {
+	for _, key := range []string{
+		"apps/fdaa:0:18/web", "machines/fdaa:0:18/web/148e21dad76789", "machines/fdaa:0:18/web/148e21dad76789/2",
+		"machines/fdaa:0:18/web/", "machines/fdaa:18:0/web/a%2Fb", "peers/fdaa:0:18/laptop", "flycast/fdaa:0:18/web/fdaa:0:18:0:1::3",
+		"networks/fdaa:ffff:ffff", "regions/ams", "rtts/ams/fra", "ids/148e21dad76789", "addresses/fdaa:0:18:a7b:7d:f066:b83b:2", "names/acme",
+	} {
+		if _, err := parseKey(key); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	for _, key := range []string{
+		"", "apps", "apps/", "apps/fdaa:0:18", "apps/fdaa:0:18/Web", "apps/fdaa:0:18/web/", "apps/fdaa:0:018/web", "apps/fdaa:0:0/web", "apps/fdaa:0:18::/web",
+		"machines/fdaa:0:18/web", "machines/fdaa:0:18/web/a/1", "machines/fdaa:0:18/web/a/02", "machines/fdaa:0:18/web/a/2/3", "machines/fdaa:0:18/web/a%2fb",
+		"machines/fdaa:0:18/web/%61", "machines/fdaa:0:18/web/%", "flycast/fdaa:0:18/web/fdaa:0:18:0:1:0:0:3", "flycast/fdaa:0:18/web/x", "rtts/ams", "regions/a/b", "things/x", "regions/AMS",
+	} {
+		if r, err := parseKey(key); err == nil {
+			t.Errorf("%q is taken for %+v", key, r)
+		}
+	}
+}
+
+// A key that is understood is the one that would be written for its object.
+func FuzzParseKey(f *testing.F) {
+	f.Add("machines/fdaa:0:18/web/a%2Fb/2")
+	f.Add("flycast/fdaa:18:0/web/fdaa:0:18:0:1::3")
+	f.Add("apps/fdaa:0:18/web")
+	f.Fuzz(func(t *testing.T, key string) {
+		r, err := parseKey(key)
+		if err != nil {
+			return
+		}
+		var again string
+		switch r.kind {
+		case kindApp:
+			again = appKey(r.app())
+		case kindMachine:
+			again = machineKey(r.app(), r.id, r.n)
+		case kindPeer:
+			again = peerKey(r.network, r.name)
+		case kindFlycast:
+			again = flycastKey(&registry.Flycast{Address: r.addr, App: r.name, Owner: r.network})
+		case kindNetwork:
+			again = networkKey(r.network)
+		case kindRegion:
+			again = regionKey(r.name)
+		case kindRTT:
+			again = rttKey(r.name, r.id)
+		default:
+			return
+		}
+		if again != key {
+			t.Errorf("%q is written %q", key, again)
+		}
+	})
+}
+
+// Nothing that stands under a key makes a node stumble: it is in effect, or not.
+func FuzzAnyValueIsAppliedOrQuarantined(f *testing.F) {
+	f.Add("machines/fdaa:0:18/web/m1", object("m1", 1, "started"))
+	f.Add("peers/fdaa:0:18/laptop", `{"address":"fdaa:0:18:a7b:d6b:0:a:102","region":"ams"}`)
+	f.Add("regions/ams", `{"latitude":1e400,"longitude":2}`)
+	f.Add("rtts/ams/fra", "17")
+	f.Add("networks/fdaa:0:18", `{"name":"acme"}`)
+	f.Fuzz(func(t *testing.T, key, value string) {
+		etcd := &fakeEtcd{revision: 1, keys: make(map[string]*mvccpb.KeyValue)}
+		m, d := newMirror(), make(dirty)
+		store := registry.NewStore(nil)
+		m.put(etcd.put("apps/fdaa:0:18/web", "{}"), "apps/fdaa:0:18/web", d)
+		m.put(etcd.put(key, value), key, d)
+		if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+			t.Fatalf("the store refuses %v", err)
+		}
+		if err := store.Snapshot().Facts().Validate(); err != nil {
+			t.Fatal(err)
+		}
+		// What is in effect is written as a value that reads the same.
+		for _, e := range m.entries {
+			if e.why != "" {
+				continue
+			}
+			r, _ := parseKey(e.key)
+			var again []byte
+			if mach, ok := e.object.(*registry.Machine); ok {
+				var err error
+				if again, err = encodeMachine(mach); err != nil {
+					t.Fatalf("%s cannot be written: %v", e.key, err)
+				}
+			} else {
+				again = []byte(encode(e.object))
+			}
+			if _, err := decode(&r, again, 1); err != nil {
+				t.Fatalf("%s is written %q: %v", e.key, again, err)
+			}
+		}
+	})
+}
