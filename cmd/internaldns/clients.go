@@ -121,6 +121,9 @@ func clientMap(c config, only registry.Network) []zone.Client {
 	return clients
 }
 
+// placesNobody reports whether c leaves it to the registry who is where.
+func (c *config) placesNobody() bool { return c.Network == "" && len(c.Clients) == 0 }
+
 // onlyNetwork returns the network of s if it has exactly one, else 0.
 func onlyNetwork(s *registry.Snapshot) registry.Network {
 	only := registry.Network(0)

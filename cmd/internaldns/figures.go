@@ -26,7 +26,7 @@ func (s *server) figures() metrics.Figures {
 			}
 		},
 		Source: func() metrics.Source {
-			st := s.source.Status()
+			st := s.source.status()
 			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
 		},
 	}

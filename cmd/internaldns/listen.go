@@ -32,7 +32,7 @@ func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string)
 			listen = append(listen, s)
 		}
 		return listen, nil
-	case c.Registry != "":
+	case c.Registry != "" || c.kept():
 		return defaultListen, nil
 	}
 	for _, s := range sampleListen {
@@ -146,8 +146,11 @@ func elsewhere(flag string, addrs []string) string {
 	port := a.Port() + 1
 	if a.Port() < 1024 || port == 0 {
 		unprivileged := sampleListen[0]
-		if flag == "admin" {
+		switch flag {
+		case "admin":
 			unprivileged = findSetting(flag).def
+		case "api":
+			unprivileged = "[::1]:4280"
 		}
 		port = netip.MustParseAddrPort(unprivileged).Port()
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/api"
 	"github.com/internaldns/internaldns/resolver"
 	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
@@ -31,10 +31,15 @@ type server struct {
 	store     *registry.Store
 	publisher *zone.Publisher
 	source    source
+	keeper    registry.Keeper    // whom the API asks for changes
+	feed      api.Feed           // who watches the API learns of changes from
+	api       *api.API           // nil if it is not served
 	addrs     []netip.AddrPort   // where queries are answered, once sockets are bound
 	forwarder *forward.Forwarder // nil if nothing is forwarded
 
-	state atomic.Pointer[error] // why queries are not answered; nil if they are
+	state  atomic.Pointer[error] // why queries are not answered; nil if they are
+	loaded atomic.Bool           // the facts are there
+	placed atomic.Uint32         // the network that loopback is in because it is the only one
 }
 
 // newServer returns a server of an empty registry, without a source. Clients are
@@ -42,16 +47,19 @@ type server struct {
 func newServer(c config, log *zap.Logger) *server {
 	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
-	s.store = registry.NewStore(s.publisher.Commit)
+	s.store = registry.NewStore(s.commit)
 	return s
 }
 
-// A source is where facts come from. It is what file.Source promises.
-type source interface {
-	Load(ctx context.Context) error
-	Run(ctx context.Context) error
-	Reload()
-	Status() file.Status
+// commit is the store's hook: what answers queries, and who watches the API, learn
+// of a change.
+func (s *server) commit(snap *registry.Snapshot, changes *registry.Changes) {
+	s.publisher.Commit(snap, changes)
+	s.feed.Note(snap, changes)
+	comesOrGoes := len(changes.Apps)+len(changes.Peers)+len(changes.Flycast)+len(changes.Names) > 0
+	if comesOrGoes && s.loaded.Load() {
+		s.place(snap) // there may be another network, or one less
+	}
 }
 
 // Why queries are not answered.
@@ -74,19 +82,21 @@ const loadGOGC = 25
 //	admin      says that we live, and whether we are ready
 //	forwarder  asks upstreams, when the resolver has it asked
 //	resolver   answers; until there are facts, SERVFAIL
-//	load       reads the facts, all of them; then we are ready
-//	source     follows the facts
+//	load       reads the facts, all of them
+//	source     follows the facts, or makes the changes that are asked for
+//	seed       imports a file, once; then we are ready
+//	api        serves the facts, and takes changes
 //	hangups    asks the source to look again
 //
 // It stops in the other order: when the facts stand still, the resolver answers
 // what it has, and the admin listener is there to the end.
 func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	s.state.Store(&errNotLoaded)
-	resolver, admin, err := s.bind()
+	resolver, admin, api, err := s.bind()
 	if err != nil {
 		return err
 	}
-	s.log.Info("listening", bound(resolver, admin)...)
+	s.log.Info("listening", bound(resolver, admin, api)...)
 
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + resolver.Waiting()))
 	running := newTasks(ctx)
@@ -105,6 +115,13 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		return running.reason(err)
 	}
 	running.start("source", s.source.Run)
+	if err := s.seed(running.ctx); err != nil {
+		return running.reason(err)
+	}
+	s.publisher.Ready()
+	if api != nil {
+		running.start("api", api.Run)
+	}
 	running.start("hangups", func(ctx context.Context) error { return s.follow(ctx, hangups) })
 	if err := s.ready(); err != nil {
 		return err
@@ -120,19 +137,20 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 }
 
 // bind binds all sockets, and makes the forwarder, which must not ask them; if
-// one of these fails, none is kept. The admin listener is nil if there shall be
-// none.
-func (s *server) bind() (*resolver.Server, *admin, error) {
+// one of these fails, none is kept. The admin listener and the API are nil if
+// there shall be none.
+func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 	var late lateForwarder
 	resolver, fault := s.listen(&late)
+	api, apiFault := s.listenAPI()
 	admin, adminFault := s.listenAdmin()
-	err := s.cure(fault, adminFault)
+	err := s.cure(fault, apiFault, adminFault)
 	if err == nil {
 		s.addrs = resolver.Addrs()
 		err = s.newForwarder(&late)
 	}
 	if err == nil {
-		return resolver, admin, nil
+		return resolver, admin, api, nil
 	}
 	if resolver != nil {
 		resolver.Close()
@@ -140,7 +158,10 @@ func (s *server) bind() (*resolver.Server, *admin, error) {
 	if admin != nil {
 		admin.listener.Close()
 	}
-	return nil, nil, err
+	if api != nil {
+		api.Close()
+	}
+	return nil, nil, nil, err
 }
 
 // cure joins faults, nil ones left out, with the line to type that avoids all of
@@ -162,10 +183,13 @@ func (s *server) cure(faults ...*listenFault) error {
 }
 
 // bound says where sockets are.
-func bound(resolver *resolver.Server, admin *admin) []zap.Field {
+func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field {
 	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
 	if admin != nil {
 		fields = append(fields, zap.String("admin", admin.addr()))
+	}
+	if api != nil {
+		fields = append(fields, zap.String("api", api.Addr()))
 	}
 	return fields
 }
@@ -213,16 +237,30 @@ func (s *server) load(ctx context.Context) error {
 	if err := s.source.Load(ctx); err != nil {
 		return registryFault(s.config.Registry, err)
 	}
-	clients := clientMap(s.config, onlyNetwork(s.store.Snapshot()))
-	s.publisher.SetClients(clients)
-	s.publisher.Ready()
-	switch {
-	case len(clients) == 0:
+	s.loaded.Store(true)
+	s.place(s.store.Snapshot())
+	if s.config.placesNobody() && s.placed.Load() == 0 {
 		s.log.Warn("only clients with 6PN addresses are in a network; place others with --network or --client")
-	case s.config.Network == "" && len(s.config.Clients) == 0:
-		s.log.Info("the registry has one network, so loopback is placed in it", zap.Stringer("network", clients[0].Network))
 	}
 	return nil
+}
+
+// place places loopback in the only network there is, if nobody said who is
+// where.
+func (s *server) place(snap *registry.Snapshot) {
+	if !s.config.placesNobody() {
+		return
+	}
+	only := onlyNetwork(snap)
+	if registry.Network(s.placed.Swap(uint32(only))) == only {
+		return
+	}
+	s.publisher.SetClients(clientMap(s.config, only))
+	if only != 0 {
+		s.log.Info("the registry has one network, so loopback is placed in it", zap.Stringer("network", only))
+	} else {
+		s.log.Warn("the registry has not one network any more, so loopback is in none; place it with --network or --client")
+	}
 }
 
 // ready tells everyone that queries are answered now.

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/internaldns/internaldns/registry/file"
 )
 
 // A fakeSource does what its fields say.
@@ -27,7 +26,8 @@ type fakeSource struct {
 func (f *fakeSource) Load(ctx context.Context) error { return f.load(ctx) }
 func (f *fakeSource) Run(ctx context.Context) error  { return f.run(ctx) }
 func (f *fakeSource) Reload()                        { f.reload() }
-func (f *fakeSource) Status() file.Status            { return file.Status{} }
+func (f *fakeSource) status() sourceStatus           { return sourceStatus{} }
+func (f *fakeSource) fresh() bool                    { return false }
 
 // newFake returns a source that has the sample, and a server of it at ports that
 // are free.

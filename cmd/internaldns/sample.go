@@ -5,7 +5,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -49,13 +48,13 @@ func sampleFacts() *registry.Facts {
 type sampleSource struct {
 	store  *registry.Store
 	log    *zap.Logger
-	loaded atomic.Int64 // Unix time in nanoseconds
+	loaded loadTime
 }
 
 // Load puts the sample into the store.
 func (s *sampleSource) Load(context.Context) error {
 	_, err := s.store.Apply(s.store.Snapshot().Diff(sampleFacts()))
-	s.loaded.Store(time.Now().UnixNano())
+	s.loaded.note()
 	return err
 }
 
@@ -70,11 +69,13 @@ func (s *sampleSource) Reload() {
 	s.log.Info("the sample is built in, so there is nothing to read again")
 }
 
-// Status says that the facts are as good as on the first day.
-func (s *sampleSource) Status() file.Status {
-	loaded := s.loaded.Load()
-	if loaded == 0 {
-		return file.Status{}
+// status says that the facts are as good as on the first day.
+func (s *sampleSource) status() sourceStatus {
+	st := sourceStatus{Kind: "sample", LoadedAt: s.loaded.at()}
+	if !st.LoadedAt.IsZero() {
+		st.CheckedAt, st.Loads = time.Now(), 1
 	}
-	return file.Status{LoadedAt: time.Unix(0, loaded), CheckedAt: time.Now(), Loads: 1}
+	return st
 }
+
+func (s *sampleSource) fresh() bool { return false }

@@ -7,8 +7,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/internaldns/internaldns/registry/file"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -51,6 +49,9 @@ SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(cmd.Flags(), p.environ)
+			if err == nil {
+				err = c.together()
+			}
 			if err != nil {
 				return err
 			}
@@ -58,6 +59,8 @@ SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once
 		},
 	}
 	addFlags(cmd.Flags(), "registry", "listen", "network", "client", "region", "ttl", "max_udp_size",
+		"data", "etcd", "etcd_prefix", "etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file", "seed",
+		"api", "api_tokens", "api_local", "api_cert", "api_key",
 		"upstream", "resolv_conf", "forward", "allow", "cache_size", "stale_after", "stale_age", "max_in_flight", "max_per_source",
 		"admin", "log_level", "config")
 	return cmd
@@ -71,17 +74,19 @@ func (p *program) serve(ctx context.Context, c config) error {
 	defer signal.Stop(hangups)
 
 	log := newLog(p.stderr, c.level())
-	if c.Registry == "" {
+	sample := c.Registry == "" && !c.kept()
+	if sample {
 		c.placeSample()
-		s := newServer(c, log)
-		s.source = &sampleSource{store: s.store, log: log}
+	}
+	s := newServer(c, log)
+	if err := s.keep(); err != nil {
+		return err
+	}
+	if sample {
 		s.banner = p.stdout
 		if len(p.args) == 1 {
 			s.retype = self() + " serve"
 		}
-		return s.run(ctx, hangups)
 	}
-	s := newServer(c, log)
-	s.source = file.NewSource(c.Registry, s.store, log)
 	return s.run(ctx, hangups)
 }

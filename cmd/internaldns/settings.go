@@ -29,7 +29,7 @@ type setting struct {
 	help string
 	why  string
 
-	// to returns where its value belongs: a *string, *[]string, *int or
+	// to returns where its value belongs: a *string, *[]string, *int, *bool or
 	// *time.Duration.
 	to func(*config) any
 	// min and max bound a number, inclusive. For durations they count
@@ -57,6 +57,21 @@ type config struct {
 	TTL        time.Duration // whole seconds
 	MaxUDPSize int           // octets
 
+	Data             string   // directory; "" for none
+	Etcd             []string // URL of each member; empty for none
+	EtcdPrefix       string
+	EtcdCA           string // file; "" for whom the system trusts
+	EtcdCert         string // file, and so is EtcdKey; "" for none
+	EtcdKey          string
+	EtcdUser         string // "" for none
+	EtcdPasswordFile string
+	Seed             bool
+	API              string // HOST:PORT, unix:PATH or "off"
+	APITokens        string // file; "" for none
+	APILocal         bool
+	APICert          string // file, and so is APIKey; "" for no TLS
+	APIKey           string
+
 	Upstream     []string // as forward.ParseUpstream reads each, or "off"; empty for those of ResolvConf
 	ResolvConf   string   // file
 	Forward      []string // as forward.ParseForward reads each
@@ -72,7 +87,7 @@ type config struct {
 }
 
 // settings are all of them, in the order in which people meet them.
-var settings = slices.Concat(answerSettings, forwardSettings, operatorSettings)
+var settings = slices.Concat(answerSettings, keepSettings, forwardSettings, operatorSettings)
 
 // flag returns the name of the setting's flag, without hyphens before it.
 func (s *setting) flag() string { return strings.ReplaceAll(s.path, "_", "-") }
@@ -105,6 +120,8 @@ func addFlags(flags *pflag.FlagSet, paths ...string) {
 		switch s.to(new(config)).(type) {
 		case *[]string:
 			flags.VarP(&given{many: true, arg: s.arg}, s.flag(), "", usage)
+		case *bool:
+			flags.VarPF(&given{}, s.flag(), "", usage).NoOptDefVal = "true"
 		default:
 			flags.VarP(&given{arg: s.arg}, s.flag(), "", usage)
 		}

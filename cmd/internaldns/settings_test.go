@@ -95,7 +95,8 @@ func TestEverySettingSaysWhatItIsAndWhy(t *testing.T) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	for i := range settings {
 		s := &settings[i]
-		if s.help == "" || s.why == "" || s.arg == "" {
+		_, toggle := s.to(new(config)).(*bool)
+		if s.help == "" || s.why == "" || (s.arg == "") != toggle {
 			t.Errorf("%s lacks help, why or arg", s.path)
 		}
 		if !s.outside && (s.def == "") == (s.eg == "") {

@@ -39,20 +39,10 @@ type registryStatus struct {
 	Flycast  int    `json:"flycast"`
 }
 
-// sourceStatus is how the source of facts is doing.
-type sourceStatus struct {
-	File      string    `json:"file,omitempty"` // none: the sample
-	LoadedAt  time.Time `json:"loaded_at,omitzero"`
-	CheckedAt time.Time `json:"checked_at,omitzero"` // when it was last seen to say what is in effect
-	Loads     uint64    `json:"loads"`
-	Failures  uint64    `json:"failures"`
-	LastError string    `json:"last_error,omitempty"` // what is wrong with it now
-}
-
 // status returns how the server is doing.
 func (s *server) status() status {
 	snap := s.store.Snapshot()
-	stats, source := snap.Stats(), s.source.Status()
+	stats := snap.Stats()
 	st := status{
 		Version: build().Version,
 		Ready:   true,
@@ -61,10 +51,7 @@ func (s *server) status() status {
 			Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Machines: stats.Total(),
 			Started: stats.Machines[slices.Index(registry.States[:], registry.StateStarted)], Peers: stats.Peers, Flycast: stats.Flycast,
 		},
-		Source: sourceStatus{
-			File: s.config.Registry, LoadedAt: source.LoadedAt, CheckedAt: source.CheckedAt,
-			Loads: source.Loads, Failures: source.Failures, LastError: source.LastError,
-		},
+		Source: s.source.status(),
 	}
 	if why := s.notReady(); why != nil {
 		st.Ready, st.Why = false, why.Error()
@@ -139,14 +126,40 @@ func (st *status) write(w io.Writer, now time.Time) error {
 
 func (s *sourceStatus) write(w io.Writer, now time.Time) {
 	name := s.File
-	if name == "" {
+	switch {
+	case s.Disk != nil:
+		name = s.Disk.Path
+	case s.Etcd != nil:
+		name = "etcd at " + strings.Join(s.Etcd.Endpoints, " ")
+	case name == "":
 		name = "the built-in sample"
 	}
 	fmt.Fprintf(w, "facts\tfrom %s", name)
 	if !s.LoadedAt.IsZero() {
-		fmt.Fprintf(w, ", applied %v ago", ago(now.Sub(s.LoadedAt)))
+		verb := "applied"
+		if s.Kind == "disk" || s.Kind == "etcd" {
+			verb = "loaded"
+		}
+		fmt.Fprintf(w, ", %s %v ago", verb, ago(now.Sub(s.LoadedAt)))
 	}
 	fmt.Fprintln(w)
+	if d := s.Disk; d != nil {
+		fmt.Fprintf(w, "kept\t%s, %s", counted(d.Writes, "write", "writes"), count(d.Leases, "lease"))
+		if !d.Writable {
+			fmt.Fprintf(w, "; no write is possible since %s", ago(now.Sub(d.NotSince)))
+		}
+		fmt.Fprintln(w)
+	}
+	if e := s.Etcd; e != nil {
+		fmt.Fprintf(w, "kept\t%s through this server, revision %d", counted(e.Writes, "write", "writes"), e.Revision)
+		if !e.Connected {
+			fmt.Fprintf(w, "; etcd is away, and what is answered is %s old", ago(now.Sub(e.ConfirmedAt)))
+		}
+		fmt.Fprintln(w)
+		for _, q := range e.Quarantine {
+			fmt.Fprintf(w, "\tnot in effect: %s: %s\n", q.Key, q.Because)
+		}
+	}
 	for line := range strings.Lines(s.LastError) {
 		fmt.Fprintf(w, "\twrong now: %s\n", strings.TrimSuffix(line, "\n"))
 	}

@@ -35,6 +35,12 @@ func (s *setting) set(c *config, value any) error {
 			return fmt.Errorf("want %d to %d, got %d", s.min, s.max, n)
 		}
 		*to = int(n)
+	case *bool:
+		b, err := strconv.ParseBool(fmt.Sprint(value))
+		if err != nil {
+			return fmt.Errorf("want true or false, got %s", show(value))
+		}
+		*to = b
 	case *time.Duration:
 		return s.setDuration(to, value)
 	default:

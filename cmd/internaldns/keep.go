@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api"
+	"github.com/internaldns/internaldns/registry/disk"
+	"github.com/internaldns/internaldns/registry/etcd"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+// together says what is wrong with settings that are each right, one fault a
+// line.
+func (c *config) together() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	hasEtcd := len(c.Etcd) > 0
+	fault(c.Data != "" && hasEtcd, "data: the registry is kept in one place; want either --data or --etcd")
+	fault(c.kept() && c.Registry != "" && !c.Seed,
+		"registry: with --data or --etcd the registry is what is kept there; add --seed to import the file once, or leave --registry out")
+	fault(c.Seed && !(c.kept() && c.Registry != ""), "seed: want --registry FILE, and --data or --etcd to import it into")
+	fault((c.EtcdCert == "") != (c.EtcdKey == ""), "etcd_cert: a certificate and its key go together; want both or neither")
+	fault((c.EtcdUser == "") != (c.EtcdPasswordFile == ""), "etcd_user: a user and a password go together; want both or neither")
+	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
+	if c.API != off {
+		fault(c.APITokens == "" && !c.APILocal,
+			"api: nobody could use it; want --api-tokens FILE, or --api-local to let in whoever is on this host")
+		fault(c.APITokens == "" && c.APILocal && !isLocalAPI(c.API),
+			"api: %s can be reached from elsewhere, and whoever comes from there needs a token; want --api-tokens FILE", c.API)
+	}
+	return errors.Join(faults...)
+}
+
+// kept reports whether the registry can be changed here.
+func (c *config) kept() bool { return c.Data != "" || len(c.Etcd) > 0 }
+
+// isLocalAPI reports whether only this host can reach an address of the API.
+func isLocalAPI(s string) bool {
+	if strings.HasPrefix(s, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func checkAPI(s string) error {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		return notEmpty(path)
+	}
+	if s == off {
+		return nil
+	}
+	if err := checkHostPort(s); err != nil {
+		return fmt.Errorf("%w, or unix:PATH, or %q", err, off)
+	}
+	return nil
+}
+
+func checkEtcd(s string) error {
+	c := etcd.Config{Endpoints: []string{s}}
+	return c.Validate()
+}
+
+func checkEtcdPrefix(s string) error {
+	c := etcd.Config{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: s}
+	return c.Validate()
+}
+
+// keep sets where the server's facts come from, and who writes them, as its
+// settings say.
+func (s *server) keep() error {
+	c := &s.config
+	s.keeper = registry.ReadOnly{}
+	switch {
+	case c.Data != "":
+		k := disk.New(c.Data, s.store, s.log)
+		s.source, s.keeper = &diskSource{Keeper: k, log: s.log}, k
+	case len(c.Etcd) > 0:
+		config, err := c.etcd()
+		if err != nil {
+			return err
+		}
+		k, err := etcd.New(config, s.store, s.log)
+		if err != nil {
+			return fmt.Errorf("etcd: %w", err)
+		}
+		s.source, s.keeper = &etcdSource{Keeper: k, log: s.log}, k
+	case c.Registry != "":
+		s.source = &fileSource{file.NewSource(c.Registry, s.store, s.log), c.Registry}
+	default:
+		s.source = &sampleSource{store: s.store, log: s.log}
+	}
+	return nil
+}
+
+// etcd returns what c says about etcd.
+func (c *config) etcd() (etcd.Config, error) {
+	e := etcd.Config{Endpoints: c.Etcd, Prefix: c.EtcdPrefix, Username: c.EtcdUser}
+	var faults []error
+	t := new(tls.Config)
+	if c.EtcdCA != "" {
+		pem, err := os.ReadFile(c.EtcdCA)
+		t.RootCAs = x509.NewCertPool()
+		if err == nil && !t.RootCAs.AppendCertsFromPEM(pem) {
+			err = fmt.Errorf("%s holds no certificate as PEM", c.EtcdCA)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("etcd_ca: %w", err))
+		}
+		e.TLS = t
+	}
+	if c.EtcdCert != "" {
+		pair, err := tls.LoadX509KeyPair(c.EtcdCert, c.EtcdKey)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("etcd_cert: %w", err))
+		}
+		t.Certificates = []tls.Certificate{pair}
+		e.TLS = t
+	}
+	if c.EtcdPasswordFile != "" {
+		password, err := os.ReadFile(c.EtcdPasswordFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("etcd_password_file: %w", err))
+		}
+		e.Password = strings.TrimRight(string(password), "\r\n")
+	}
+	return e, errors.Join(faults...)
+}
+
+// listenAPI binds the API's address; nil if there shall be none.
+func (s *server) listenAPI() (*api.Server, *listenFault) {
+	c := &s.config
+	if c.API == off {
+		return nil, nil
+	}
+	fault := func(err error) *listenFault { return &listenFault{err: err} }
+	config := api.Config{
+		Store: s.store, Keeper: s.keeper, Feed: &s.feed, Local: c.APILocal, Region: registry.Fold(c.Region), Log: s.log,
+	}
+	if c.APITokens != "" {
+		tokens, err := api.ReadTokens(c.APITokens, s.log)
+		if err != nil {
+			return nil, fault(fmt.Errorf("api_tokens: %w", err))
+		}
+		config.Tokens = tokens
+	}
+	listen := api.ListenConfig{Address: c.API}
+	if c.APICert != "" {
+		pair, err := tls.LoadX509KeyPair(c.APICert, c.APIKey)
+		if err != nil {
+			return nil, fault(fmt.Errorf("api_cert: %w", err))
+		}
+		listen.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	a, err := api.New(config)
+	if err != nil {
+		return nil, fault(err)
+	}
+	s.api = a
+	server, err := a.Listen(listen)
+	if err != nil {
+		return nil, newListenFault(err, "api", c.API)
+	}
+	return server, nil
+}
+
+// seed imports the registry file, if it shall be and nothing was ever kept.
+func (s *server) seed(ctx context.Context) error {
+	if !s.config.Seed {
+		return nil
+	}
+	path := s.config.Registry
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	defer f.Close()
+	facts, err := file.Parse(path, f, nil)
+	if err != nil {
+		return registryFault(path, err)
+	}
+	imported := false
+	index, err := s.keeper.Write(ctx, func(snap *registry.Snapshot) (registry.Write, error) {
+		imported = s.source.fresh() && snap.Stats() == registry.Stats{}
+		if !imported {
+			return registry.Write{}, nil
+		}
+		return registry.Write{Events: snap.Diff(facts)}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("import %s: %w", path, err)
+	}
+	if imported {
+		s.log.Info("the registry file was imported", zap.String("file", path), zap.Uint64("index", index))
+	} else {
+		s.log.Info("something was kept before, so the registry file does not count", zap.String("file", path))
+	}
+	return nil
+}

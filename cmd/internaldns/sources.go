@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry/disk"
+	"github.com/internaldns/internaldns/registry/etcd"
+	"github.com/internaldns/internaldns/registry/file"
+)
+
+// A source is where facts come from: it brings them into the store and keeps
+// them up to date there.
+type source interface {
+	// Load brings all facts into the store, once, before Run.
+	Load(ctx context.Context) error
+	// Run follows the facts, and where they can be changed here makes the
+	// changes, until ctx is done.
+	Run(ctx context.Context) error
+	// Reload has Run look again at once, where that can make a difference.
+	Reload()
+	status() sourceStatus
+	// fresh reports whether nothing was ever kept here, so that there is no
+	// harm in a seed.
+	fresh() bool
+}
+
+// sourceStatus is how the source of facts is doing.
+type sourceStatus struct {
+	Kind      string    `json:"kind"`           // sample, file, disk or etcd
+	File      string    `json:"file,omitempty"` // of the kind file
+	LoadedAt  time.Time `json:"loaded_at,omitzero"`
+	CheckedAt time.Time `json:"checked_at,omitzero"` // when it was last seen to say what is in effect
+	Loads     uint64    `json:"loads"`
+	Failures  uint64    `json:"failures"`
+	LastError string    `json:"last_error,omitempty"` // what is wrong with it now
+
+	Disk *disk.Status `json:"disk,omitempty"`
+	Etcd *etcd.Status `json:"etcd,omitempty"`
+}
+
+// A loadTime is when facts were loaded.
+type loadTime struct{ ns atomic.Int64 }
+
+func (t *loadTime) note() { t.ns.Store(time.Now().UnixNano()) }
+
+// at returns that time; zero before the facts were loaded.
+func (t *loadTime) at() time.Time {
+	if ns := t.ns.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// A fileSource is a registry file that is watched.
+type fileSource struct {
+	*file.Source
+	path string
+}
+
+func (s *fileSource) status() sourceStatus { return fileStatus("file", s.path, s.Status()) }
+func (s *fileSource) fresh() bool          { return false }
+
+func fileStatus(kind, path string, st file.Status) sourceStatus {
+	return sourceStatus{
+		Kind: kind, File: path, LoadedAt: st.LoadedAt, CheckedAt: st.CheckedAt,
+		Loads: st.Loads, Failures: st.Failures, LastError: st.LastError,
+	}
+}
+
+// A diskSource is a registry in a directory.
+type diskSource struct {
+	*disk.Keeper
+	log    *zap.Logger
+	loaded loadTime
+}
+
+// Load brings what is kept into the store.
+func (s *diskSource) Load(ctx context.Context) error {
+	err := s.Keeper.Load(ctx)
+	s.loaded.note()
+	return err
+}
+
+// Reload says that there is nothing to read.
+func (s *diskSource) Reload() {
+	s.log.Info("the registry in --data is changed only by this server, so there is nothing to read again")
+}
+
+func (s *diskSource) status() sourceStatus {
+	st := s.Status()
+	out := sourceStatus{Kind: "disk", Failures: st.Failures, LastError: st.LastError, Disk: &st}
+	if at := s.loaded.at(); !at.IsZero() {
+		out.Loads, out.LoadedAt, out.CheckedAt = 1, at, time.Now()
+	}
+	return out
+}
+
+func (s *diskSource) fresh() bool { return s.Status().Index == 0 }
+
+// An etcdSource is a registry that several servers share.
+type etcdSource struct {
+	*etcd.Keeper
+	log    *zap.Logger
+	loaded loadTime
+}
+
+// Load brings what is kept into the store.
+func (s *etcdSource) Load(ctx context.Context) error {
+	err := s.Keeper.Load(ctx)
+	s.loaded.note()
+	return err
+}
+
+// Reload says that there is nothing to read.
+func (s *etcdSource) Reload() {
+	s.log.Info("the registry in etcd is followed all the time, so there is nothing to read again")
+}
+
+func (s *etcdSource) status() sourceStatus {
+	st := s.Status()
+	return sourceStatus{
+		Kind: "etcd", LoadedAt: s.loaded.at(), CheckedAt: st.ConfirmedAt, Loads: 1 + st.Relists,
+		Failures: st.Failures, LastError: st.LastError, Etcd: &st,
+	}
+}
+
+func (s *etcdSource) fresh() bool { return true }
