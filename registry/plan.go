@@ -26,26 +26,23 @@ type plan struct {
 	regions  edits[string, Region]
 	rtts     edits[[2]string, RTT]
 
-	addresses map[netip.Addr]fmt.Stringer // of objects that are put, to who has them
+	addresses few[netip.Addr, fmt.Stringer] // of objects that are put, to who has them
 }
 
 // edits holds, for every key that a batch mentions, what stands there before and
 // after it. The zero edits is ready to use.
 type edits[K comparable, T any] struct {
-	at   map[K]int
+	at   few[K, int]
 	list []Change[T] // in the order in which the keys were first mentioned
 }
 
 // edit returns the change of key, which is good until the next call. On the
 // first mention find tells what stands there.
 func (e *edits[K, T]) edit(key K, find func() *T) *Change[T] {
-	i, ok := e.at[key]
+	i, ok := e.at.get(key)
 	if !ok {
-		if e.at == nil {
-			e.at = make(map[K]int)
-		}
 		i = len(e.list)
-		e.at[key] = i
+		e.at.add(key, i)
 		e.list = append(e.list, Change[T]{Before: find()})
 	}
 	return &e.list[i]
@@ -53,7 +50,7 @@ func (e *edits[K, T]) edit(key K, find func() *T) *Change[T] {
 
 // has reports whether the batch replaces or deletes what stands under key.
 func (e *edits[K, T]) has(key K) bool {
-	_, ok := e.at[key]
+	_, ok := e.at.get(key)
 	return ok
 }
 
@@ -65,7 +62,7 @@ func changed[K comparable, T comparable](e *edits[K, T]) []Change[T] {
 }
 
 func newPlan(old *Snapshot, lastApp uint32) *plan {
-	return &plan{old: old, lastApp: lastApp, addresses: make(map[netip.Addr]fmt.Stringer)}
+	return &plan{old: old, lastApp: lastApp}
 }
 
 // read notes the events: deletes, then puts, what others depend on first.
@@ -84,6 +81,7 @@ func (p *plan) read(events []Event) {
 		}
 	}
 	p.machines.expect(len(events))
+	p.addresses.size = len(events)
 	for _, e := range events {
 		p.readPut(e)
 	}
@@ -201,7 +199,7 @@ func (p *plan) putApp(a App) {
 
 // app returns the app as it is after the batch, or nil.
 func (p *plan) app(n Network, name string) *App {
-	if i, ok := p.apps.at[AppKey{n, name}]; ok {
+	if i, ok := p.apps.at.get(AppKey{n, name}); ok {
 		return p.apps.list[i].After
 	}
 	return p.old.App(n, name)
@@ -308,11 +306,11 @@ func (p *plan) take(addr netip.Addr, object fmt.Stringer, field string) {
 
 // takeFree is take for an address that nobody had, or object itself.
 func (p *plan) takeFree(addr netip.Addr, object fmt.Stringer, field string) {
-	if holder := p.addresses[addr]; holder != nil {
+	if holder, ok := p.addresses.get(addr); ok {
 		p.addressFault(addr, object, field, holder)
 		return
 	}
-	p.addresses[addr] = object
+	p.addresses.add(addr, object)
 }
 
 func (p *plan) addressFault(addr netip.Addr, object fmt.Stringer, field string, holder fmt.Stringer) {

@@ -110,10 +110,18 @@ func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 	})
 }
 
-// goneMachines yields the gone machines of a of that id.
-func (s *Snapshot) goneMachines(a *App, id string) iter.Seq[*Machine] {
-	return where(s.fleet.at(byID, goneKey(a.number, id)),
-		func(m *Machine) bool { return m.Gone() && m.app == a.number && m.ID == id })
+// goneMachines returns the gone machines of a of that id.
+func (s *Snapshot) goneMachines(a *App, id string) (list []*Machine) {
+	key := goneKey(a.number, id)
+	if _, ok := s.fleet.orders[byID].find(func(p place) int { return cmp.Compare(p.key, key) }); !ok {
+		return nil
+	}
+	for m := range s.fleet.at(byID, key) {
+		if m.Gone() && m.app == a.number && m.ID == id {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // MachinesIn yields the machines of one network that are not gone, by id.
