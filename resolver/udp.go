@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/zone"
 )
 
 const (
@@ -46,6 +47,7 @@ type udpWorker struct {
 	addr   netip.AddrPort
 	batch  *batch // of the platform
 	outbox outbox
+	ahead  zone.Ahead
 	responder
 }
 
@@ -72,6 +74,7 @@ func (w *udpWorker) serve() error {
 			return err
 		}
 		w.now = w.batch.received
+		w.readAhead(first, n)
 		for i := first; i < n; i++ {
 			w.answer(i)
 		}
@@ -88,6 +91,23 @@ func (w *udpWorker) serve() error {
 			runtime.Gosched()
 		}
 	}
+}
+
+// readAhead reads what the answers to the batch will be made of, for all of its
+// queries at once, if the registry is so large that it is worth it.
+func (w *udpWorker) readAhead(first, n int) {
+	table := w.zone.Table()
+	if n-first < 2 || !table.Large() {
+		return
+	}
+	for i := first; i < n; i++ {
+		d := w.batch.datagram(i)
+		if !w.view.Is(table, d.src.Addr(), d.dst) {
+			w.view = table.For(d.src.Addr(), d.dst)
+		}
+		w.ahead.Add(&w.view, d.msg)
+	}
+	w.ahead.Read()
 }
 
 // answer responds to the i-th datagram of the batch.

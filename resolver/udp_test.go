@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
 	"github.com/miekg/dns"
 )
 
@@ -138,17 +140,36 @@ func TestADatagramThatJustFitsIsNotDropped(t *testing.T) {
 // Several hundred queries are in flight, from several sockets, over both
 // families: batches are full, and each response must find its way.
 func TestEveryQueryInABatchGetsItsOwnResponse(t *testing.T) {
+	testBatches(t, acmePublisher())
+}
+
+// The same of a registry so large that batches are read ahead for.
+func TestEveryQueryInABatchThatIsReadAheadForGetsItsOwnResponse(t *testing.T) {
+	facts := orgFacts()
+	for i := range 6000 {
+		facts.Apps = append(facts.Apps, registry.App{Network: acme, Name: fmt.Sprintf("other-%d", i)})
+	}
+	p := publish(facts, loopbackInAcme())
+	if !p.Table().Large() {
+		t.Fatal("the registry is too small for this test")
+	}
+	testBatches(t, p)
+}
+
+func testBatches(t *testing.T, p *zone.Publisher) {
+	t.Helper()
 	const clients, flights, flight = 6, 20, 100
-	r := start(t, Config{Listen: []string{"127.0.0.1:0", "[::1]:0", "[::]:0"}})
+	r := start(t, Config{Listen: []string{"127.0.0.1:0", "[::1]:0", "[::]:0"}, Zone: p})
 	questions := []struct {
 		qtype uint16
 		name  string
 	}{
 		{dns.TypeAAAA, "web.internal"}, {dns.TypeTXT, "_apps.internal"}, {dns.TypeAAAA, "nobody.internal"},
 		{dns.TypeA, "web.internal"}, {dns.TypeAAAA, "ams.web.internal"}, {dns.TypeTXT, "vms.web.internal"},
+		{dns.TypeAAAA, "148e21dad76789.vm.web.internal"}, {dns.TypeAAAA, "worker.process.web.internal"},
 		{dns.TypeAAAA, "example.com"}, {dns.TypeAAAA, "top2.nearest.of.web.internal"},
 	}
-	oracle, out := newTestResponder(t, acmePublisher(), false)
+	oracle, out := newTestResponder(t, p, false)
 	want := make(map[string]string)
 	for _, q := range questions {
 		src := netip.MustParseAddr("127.0.0.1")

@@ -68,6 +68,7 @@ func (v *version) names(n registry.Network) []*slowName {
 // A prober asks a version and its twin and compares.
 type prober struct {
 	q      wire.Query
+	ahead  zone.Ahead
 	answer zone.Answer
 	out    []byte
 	seen   map[string]int // how often each kind of response was
@@ -86,6 +87,8 @@ func (p *prober) check(t *testing.T, v *version, src, dst netip.Addr, q slowQuer
 		t.Fatalf("%s: the form of the query has verdict %d", describe(), verdict)
 	}
 	view := v.table.For(src, dst)
+	p.ahead.Add(&view, msg)
+	p.ahead.Read()
 	view.Lookup(&p.q, limit, &p.answer)
 	want, wantCut := v.slow.lookupSlow(src, dst, q, limit, truncate, flags)
 	if p.seen == nil {
@@ -280,6 +283,7 @@ func TestReadersRunBesideCommits(t *testing.T) {
 	for i := range 3 {
 		readers.Go(func() {
 			var road road
+			var ahead zone.Ahead
 			for turn := i; ; turn++ {
 				select {
 				case <-done:
@@ -290,7 +294,11 @@ func TestReadersRunBesideCommits(t *testing.T) {
 				if i == 0 {
 					table = v.table
 				}
-				road.q.Parse(questions[turn%len(questions)].message())
+				msg := questions[turn%len(questions)].message()
+				view := table.For(n.Server(), serverAddr)
+				ahead.Add(&view, msg)
+				ahead.Read()
+				road.q.Parse(msg)
 				road.answer(table, n.Server(), serverAddr, wire.MaxMessageLen)
 			}
 		})

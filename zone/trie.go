@@ -59,14 +59,19 @@ func (t trie[V]) get(hash uint64, key []byte) V {
 			}
 			break
 		}
-		digit := hash >> shift & 0xF
-		if n.bitmap>>digit&1 == 0 {
-			break
-		}
-		n = &n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+		n = n.kid(hash >> shift & 0xF)
 	}
 	var none V
 	return none
+}
+
+// kid returns the node below n, which is no leaf, for bits with that digit; nil
+// if there is none.
+func (n *node[V]) kid(digit uint64) *node[V] {
+	if n.bitmap>>digit&1 == 0 {
+		return nil
+	}
+	return &n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
 }
 
 // hasPrefix reports whether any value's bits begin with the first count bits of
@@ -81,11 +86,7 @@ func (t trie[V]) hasPrefix(prefix uint64, count int) bool {
 		if 60-shift >= count {
 			return true
 		}
-		digit := prefix >> shift & 0xF
-		if n.bitmap>>digit&1 == 0 {
-			return false
-		}
-		n = &n.kids[bits.OnesCount16(n.bitmap&(1<<digit-1))]
+		n = n.kid(prefix >> shift & 0xF)
 	}
 	return false
 }
@@ -234,4 +235,48 @@ func (n *node[V]) all(yield func(V) bool) bool {
 		}
 	}
 	return true
+}
+
+// A seeker looks for a value by its bits alone, in a trie of its own.
+type seeker[V member] struct {
+	node *node[V] // where it has come to, at first the root; nil if there is no way
+	hash uint64
+	val  V // the first value under hash, if there is one
+}
+
+// seek has all seekers find their values. They go side by side, a level at a
+// time, and touch what they will read in the next step before any of them waits
+// for it. What seek returns depends on all that it touched.
+func seek[V member](all []seeker[V]) (touched uint64) {
+	for shift, deeper := 60, true; deeper; shift -= 4 {
+		deeper = false
+		for i := range all {
+			s := &all[i]
+			if s.node == nil || s.node.kids == nil {
+				continue
+			}
+			if s.node = s.node.kid(s.hash >> shift & 0xF); s.node != nil {
+				touched += uint64(s.node.bitmap)
+				deeper = true
+			}
+		}
+	}
+	for i := range all {
+		if n := all[i].node; n != nil && len(n.leaf) > 0 {
+			touched += n.leaf[0].bits
+		}
+	}
+	for i := range all {
+		s := &all[i]
+		if s.node == nil {
+			continue
+		}
+		for j := range s.node.leaf {
+			if e := &s.node.leaf[j]; e.bits == s.hash {
+				s.val = e.val
+				break
+			}
+		}
+	}
+	return touched
 }

@@ -92,6 +92,7 @@ func testParse(t *testing.T, msg, before []byte) {
 	testAgainstMiekg(t, msg, v, &q)
 	testResponse(t, v, &q)
 	testCopy(t, v, &q)
+	testTail(t, msg, &q)
 	testReadsOnlyMsg(t, msg, want)
 
 	var used Query
@@ -101,6 +102,27 @@ func testParse(t *testing.T, msg, before []byte) {
 	}
 	if got := stateOf(t, q.Parse(msg), &q); got != want {
 		t.Errorf("the second time\n got %+v\nwant %+v", got, want)
+	}
+}
+
+// testTail checks that Tail sees in a QNAME what Parse does, but for letter case.
+func testTail(t *testing.T, msg []byte, q *Query) {
+	t.Helper()
+	above, tail := Tail(msg)
+	if len(q.Name()) == 0 {
+		return // only that it returns
+	}
+	for i := range tail {
+		var want []byte
+		if i < q.Labels() {
+			want = q.Label(i)
+		}
+		if !bytes.Equal(lowered(tail[i]), want) || (tail[i] == nil) != (want == nil) {
+			t.Errorf("Tail of %q has label %d %q, want %q", q.Name(), i, tail[i], want)
+		}
+	}
+	if q.Labels() >= 2 && !bytes.Equal(lowered(above), q.Above(2)) {
+		t.Errorf("Tail of %q has above %q, want %q", q.Name(), above, q.Above(2))
 	}
 }
 
@@ -329,4 +351,11 @@ func testReadsOnlyMsg(t *testing.T, msg []byte, want state) {
 	if got := stateOf(t, q.Parse(slices.Clip(msg)), &q); got != want {
 		t.Errorf("with nothing behind\n got %+v\nwant %+v", got, want)
 	}
+}
+
+// lowered returns b with the letters A to Z in lower case.
+func lowered(b []byte) []byte {
+	low := make([]byte, len(b))
+	lower(low, b)
+	return low
 }
