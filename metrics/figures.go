@@ -14,6 +14,8 @@ type Figures struct {
 	States  []string       // states that machines are known to have: the values of the label state
 	Facts   func() Facts   // what is in the registry
 	Source  func() Source  // where it came from
+	Keep    func() Keep    // how keeping the facts goes
+	API     func() API     // what became of requests to the control API
 	Forward func() Forward // what became of names that are not ours
 }
 
@@ -59,6 +61,12 @@ func (f Figures) Describe(ch chan<- *prometheus.Desc) {
 			ch <- m.desc
 		}
 	}
+	if f.Keep != nil {
+		describeKeep(ch)
+	}
+	if f.API != nil {
+		describeAPI(ch)
+	}
 	if f.Forward != nil {
 		describeForward(ch)
 	}
@@ -72,6 +80,12 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	if f.Source != nil {
 		collectSource(ch, f.Source())
+	}
+	if f.Keep != nil {
+		f.Keep().collect(ch)
+	}
+	if f.API != nil {
+		f.API().collect(ch)
 	}
 	if f.Forward != nil {
 		f.Forward().collect(ch)

@@ -52,7 +52,7 @@ var (
 // The facts and where they come from: Figures tell them.
 var (
 	registryIndex = gauge("registry_index",
-		"Number of the commit that answers are made from. It starts again when the server does.")
+		"Number of the commit that answers are made from. It starts again when the server does, unless the facts are kept (--data, --etcd).")
 	registryObjects = gauge("registry_objects",
 		"Objects in the registry, by kind.",
 		"kind")
@@ -67,6 +67,31 @@ var (
 		"Times that the source of facts was read and applied, the first time included.")
 	sourceFailures = counter("source_reload_failures_total",
 		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
+)
+
+// Facts that can be changed here, and who asks for that: Figures tell.
+var (
+	keepWrites = counter("store_writes_total",
+		"Changes of the facts that were made durable through this server, also those that changed nothing.")
+	keepFailures = counter("store_write_failures_total",
+		"Changes that were refused because the disk, or etcd, failed, was full, or was away.")
+	keepAvailable = gauge("store_available",
+		"1 if changes can be made, else 0. Answers go on in any case.")
+	keepLeases = gauge("store_leases",
+		"Machines that have a lease, on this server's disk.")
+	keepQuarantined = gauge("store_quarantined_keys",
+		"Keys in etcd that are not in effect because something is wrong with them; /status names them.")
+
+	apiRequests = counter("api_requests_total",
+		"Requests to the control API that were answered, by route and status code. The route none is for all that no route takes.",
+		"route", "code")
+	apiDuration = histogram("api_request_duration_seconds",
+		"Time from having read a request's header to having answered it. Waits and streams of changes are not short.",
+		"route")
+	apiInFlight = gauge("api_requests_in_flight",
+		"Requests to the control API that are being answered now.")
+	apiWaiting = gauge("api_requests_waiting",
+		"Requests to the control API that wait for changes now.")
 )
 
 // Names that are not ours, and who is asked for them: Figures tell. The label to

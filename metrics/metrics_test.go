@@ -71,6 +71,23 @@ func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
 	}
 }
 
+func TestWhatBecameOfTheAPIsRequestsIsScraped(t *testing.T) {
+	got := nonZero(t, allFigures())
+	for series, want := range map[string]float64{
+		`internaldns_api_requests_total{code="200",route="GET /v1/apps"}`: 3,
+		`internaldns_api_requests_total{code="404",route="GET /v1/apps"}`: 1,
+		`internaldns_api_requests_total{code="500",route="GET /v1/apps"}`: 0,
+		`internaldns_api_requests_in_flight`:                              2,
+		`internaldns_api_requests_waiting`:                                1,
+		`internaldns_store_available`:                                     1,
+		`internaldns_store_leases`:                                        3,
+	} {
+		if got[series] != want {
+			t.Errorf("%s is %v, want %v", series, got[series], want)
+		}
+	}
+}
+
 func TestAStateThatIsNotKnownIsCountedAsUnknown(t *testing.T) {
 	f := allFigures()
 	f.Facts = func() Facts {
@@ -198,6 +215,13 @@ func allFigures() Figures {
 		States: []string{"started", "stopped"},
 		Facts:  func() Facts { return Facts{} },
 		Source: func() Source { return Source{LastGood: time.Now()} },
+		Keep:   func() Keep { return Keep{Writes: 9, Failures: 2, Available: true, Leases: 3, Quarantined: 1} },
+		API: func() API {
+			return API{InFlight: 2, Waiting: 1, Routes: []Route{
+				{},
+				{"GET /v1/apps", map[int]uint64{200: 3, 404: 1, 500: 0}, []uint64{3, 0, 1}, []float64{0.001, 0.1}, 0.5},
+			}}
+		},
 		Forward: func() Forward {
 			return Forward{
 				Upstreams: []Upstream{{

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api"
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
@@ -30,8 +31,33 @@ func (s *server) figures() metrics.Figures {
 			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
 		},
 	}
+	if s.config.kept() {
+		figures.Keep = func() metrics.Keep { return s.source.status().figures() }
+	}
+	if s.config.API != off {
+		figures.API = func() metrics.API { return apiFigures(s.api.Stats()) }
+	}
 	if s.config.forwards() {
 		figures.Forward = func() metrics.Forward { return forwardFigures(s.forwarder) }
+	}
+	return figures
+}
+
+// figures returns how keeping the facts goes, for scrapes.
+func (s sourceStatus) figures() metrics.Keep {
+	if e := s.Etcd; e != nil {
+		return metrics.Keep{Writes: e.Writes, Failures: e.Refused, Available: e.Connected && e.Held == "", Leases: -1, Quarantined: e.Quarantined}
+	}
+	return metrics.Keep{Writes: s.Disk.Writes, Failures: s.Disk.Failures, Available: s.Disk.Writable, Leases: s.Disk.Leases}
+}
+
+// apiFigures returns what an API has done, for scrapes.
+func apiFigures(s api.Stats) metrics.API {
+	figures := metrics.API{InFlight: s.InFlight, Waiting: s.Waiting}
+	for _, r := range s.Routes {
+		figures.Routes = append(figures.Routes, metrics.Route{
+			Name: r.Route, Codes: r.Codes, Buckets: r.Buckets, Bounds: api.DurationBuckets, Seconds: r.Seconds,
+		})
 	}
 	return figures
 }
