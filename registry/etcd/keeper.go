@@ -68,10 +68,8 @@ type Keeper struct {
 	config Config
 	store  *registry.Store
 	log    *zap.Logger
-	kick   chan string // why the watch must begin anew
-
-	connMu sync.Mutex
-	conns  map[net.Conn]struct{} // guarded by connMu
+	kick   chan error // why the watch must begin anew
+	conns  conns
 
 	mu     sync.Mutex
 	client *clientv3.Client // nil before Load; guarded by mu, as is all below
@@ -111,8 +109,8 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 		config:  config,
 		store:   store,
 		log:     log,
-		kick:    make(chan string, 1),
-		conns:   make(map[net.Conn]struct{}),
+		kick:    make(chan error, 1),
+		conns:   conns{open: make(map[*conn]struct{})},
 		changed: make(chan struct{}),
 		leases:  make(map[clientv3.LeaseID]*known),
 		status:  Status{Endpoints: config.Endpoints},
@@ -125,9 +123,14 @@ const (
 	// who waits for a write should hear of an etcd that is away before giving up.
 	callTime = 3 * time.Second
 
+	// connectTime bounds making a connection, from TCP to the first frame of
+	// HTTP/2. A longer one would make the time until an etcd that is back has been
+	// caught up with longer, too.
+	connectTime = time.Second
+
 	// maxBackoff is the longest pause between two attempts to reach etcd. It is
 	// part of the time until an etcd that is back has been caught up with.
-	maxBackoff = 500 * time.Millisecond
+	maxBackoff = 250 * time.Millisecond
 
 	// keepAlive is how often a silent connection is tried; gRPC allows no less.
 	// What the probes send notices a dead peer sooner.
@@ -157,10 +160,10 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 		MaxUnaryRetries:      2, // we try again ourselves, and want to hear why
 		Logger:               zap.NewNop(),
 		DialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(k.dial),
+			grpc.WithContextDialer(k.conns.dial),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: maxBackoff / 5, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
-				MinConnectTimeout: callTime,
+				MinConnectTimeout: connectTime,
 			}),
 		},
 	})
@@ -176,42 +179,6 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 	defer k.mu.Unlock()
 	k.client = client
 	return client, nil
-}
-
-// dial connects to etcd, and remembers the connection.
-func (k *Keeper) dial(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	k.connMu.Lock()
-	defer k.connMu.Unlock()
-	t := &tracked{Conn: c, keeper: k}
-	k.conns[t] = struct{}{}
-	return t, nil
-}
-
-// A tracked connection can be closed by hangUp.
-type tracked struct {
-	net.Conn
-	keeper *Keeper
-}
-
-func (t *tracked) Close() error {
-	t.keeper.connMu.Lock()
-	delete(t.keeper.conns, t)
-	t.keeper.connMu.Unlock()
-	return t.Conn.Close()
-}
-
-// hangUp closes the connections, which answer no more, so that new ones are made.
-func (k *Keeper) hangUp() {
-	k.connMu.Lock()
-	defer k.connMu.Unlock()
-	for c := range k.conns {
-		c.(*tracked).Conn.Close()
-	}
 }
 
 // key returns the whole key of one below the prefix.

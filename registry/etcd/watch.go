@@ -85,7 +85,7 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 	for {
 		select {
 		case why := <-k.kick:
-			return errors.New(why)
+			return why
 		case resp, ok := <-watch:
 			if !ok {
 				return errors.New("the watch was closed")
@@ -240,6 +240,7 @@ func (k *Keeper) strangeLocked(h *head, had int64) string {
 
 // holdLocked keeps the last state until etcd is again as it was.
 func (k *Keeper) holdLocked(why string) error {
+	k.status.Connected = false
 	if k.held != why {
 		k.held = why
 		k.status.Failures++
@@ -254,59 +255,8 @@ func (k *Keeper) quarantinedLocked(e *entry) {
 	k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch.name+"/"+e.key)), zap.String("because", e.why))
 }
 
-// probeEvery is how often etcd is asked whether we have its last write. It bounds
-// how late a connection that is dead is noticed, together with probeTime.
-const (
-	probeEvery = 500 * time.Millisecond
-	probeTime  = 1500 * time.Millisecond
-)
-
-// probe asks etcd from time to time for the last write, until ctx is done, and
-// sees to it that the watch brings it.
-func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
-	for sleep(ctx, probeEvery) == nil {
-		begun, had := time.Now(), k.revisionNow()
-		within, cancel := context.WithTimeout(ctx, probeTime)
-		h, err := k.head(within, client)
-		if err != nil {
-			timeout := within.Err() != nil
-			cancel()
-			if ctx.Err() != nil {
-				return
-			}
-			k.away(err)
-			if timeout {
-				k.hangUp()
-			}
-			continue
-		}
-		k.mu.Lock()
-		why := k.strangeLocked(h, had)
-		if why != "" {
-			k.holdLocked(why)
-		}
-		k.mu.Unlock()
-		if why != "" {
-			cancel()
-			k.again("the last state is kept")
-			continue
-		}
-		err = k.wait(within, h.written)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
-			k.again("the watch brings nothing")
-			continue
-		}
-		k.confirmed(begun)
-	}
-}
-
 // again makes the watch begin anew.
-func (k *Keeper) again(why string) {
+func (k *Keeper) again(why error) {
 	select {
 	case k.kick <- why:
 	default:

@@ -1,0 +1,140 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// probeEvery is how often etcd is asked whether we have its last write, and
+	// awayEvery how often while it does not answer. A probe is one read that needs
+	// a majority, without the disk.
+	probeEvery = 500 * time.Millisecond
+	awayEvery  = 100 * time.Millisecond
+
+	// probeTime is when an etcd that does not answer counts as away. Below, an
+	// election or a slow disk would often look like one.
+	probeTime = time.Second
+
+	// patience is how long a connection may be silent after others have been
+	// given up in vain: then etcd is slow, and it is not the connection.
+	patience = 5 * time.Second
+)
+
+var errSilent = errors.New("the watch brings nothing")
+
+// probe asks etcd from time to time for the last write, until ctx is done, and
+// sees to it that the watch brings it.
+func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
+	every, silence := probeEvery, time.Duration(0)
+	for sleep(ctx, every) == nil {
+		begun, had := time.Now(), k.revisionNow()
+		within, cancel := context.WithTimeout(ctx, probeTime)
+		h, err := k.head(within, client)
+		if err != nil {
+			timeout := within.Err() != nil
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			k.away(err)
+			every = awayEvery
+			if timeout {
+				k.conns.hangUp(silence)
+				silence = patience
+			}
+			continue
+		}
+		every, silence = probeEvery, 0
+		if k.strange(h, had) {
+			cancel()
+			k.again(errHeld)
+			continue
+		}
+		err = k.wait(within, h.written)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
+			k.again(errSilent)
+			continue
+		}
+		k.confirmed(begun)
+	}
+}
+
+// strange reports whether etcd cannot be the one that we followed, and then holds
+// the last state.
+func (k *Keeper) strange(h *head, had int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	why := k.strangeLocked(h, had)
+	if why != "" {
+		k.holdLocked(why)
+	}
+	return why != "" || k.held != ""
+}
+
+// conns are the connections to etcd, so that those that answer no more can be
+// closed: gRPC itself notices that after more than ten seconds.
+type conns struct {
+	mu   sync.Mutex
+	open map[*conn]struct{} // guarded by mu
+}
+
+// A conn knows when it last heard something.
+type conn struct {
+	net.Conn
+	of    *conns
+	heard atomic.Int64 // Unix time in nanoseconds
+}
+
+// dial connects to etcd, and remembers the connection.
+func (cs *conns) dial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	tcp, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: tcp, of: cs}
+	c.heard.Store(time.Now().UnixNano())
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.open[c] = struct{}{}
+	return c, nil
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (c *conn) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// hangUp closes the connections that have heard nothing for so long.
+func (cs *conns) hangUp(silence time.Duration) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		if time.Since(time.Unix(0, c.heard.Load())) >= silence {
+			c.Conn.Close()
+		}
+	}
+}
