@@ -252,7 +252,7 @@ func parseMachine(k registry.MachineKey, object []byte) (*registry.Machine, erro
 		return nil, err
 	}
 	m, faults := file.ParseMachine(object)
-	if !hasFault(faults, "id") && m.ID != k.ID {
+	if m.ID != k.ID && !hasFault(faults, "id") && !hasFault(faults, "") {
 		faults = append(faults, registry.Fault{Field: "id", Problem: quote(m.ID) + " is not the id of the path"})
 	}
 	m.Network, m.App, m.ID = k.App.Network, k.App.Name, k.ID
