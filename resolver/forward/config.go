@@ -37,7 +37,7 @@ type Config struct {
 	Allow []netip.Prefix
 
 	// MaxInFlight is how many queries may wait for upstreams. Default 10,000:
-	// each takes a socket and some 15 kB, and
+	// each takes a socket and some 2 kB, or 15 kB if its answer takes long, and
 	// no more sockets are opened than half of the files the process may have.
 	MaxInFlight int
 	// MaxPerSource is how many of them may come from one address. Default 2,000.

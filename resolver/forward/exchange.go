@@ -87,14 +87,19 @@ func (f *Forwarder) exchange(ctx context.Context, a ask, q question, hinted func
 // put is the exchange that everyone uses: it counts, and keeps book of how the
 // upstream is doing.
 func (f *Forwarder) put(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
-	u, sent := a.up, f.now()
-	u.stats.requests[a.transport].Add(1)
-	late := time.AfterFunc(u.patience(), func() {
+	a.up.stats.requests[a.transport].Add(1)
+	return f.account(a, q, f.now(), func() (*response, error) { return f.exchanger(ctx, a, q, hinted) })
+}
+
+// account keeps book of what an exchange, of a question sent then, comes to.
+func (f *Forwarder) account(a ask, q question, sent moment, exchange func() (*response, error)) (*response, error) {
+	u := a.up
+	late := time.AfterFunc(time.Duration(sent.after(u.patience())-f.now()), func() {
 		if u.miss(q, sent) {
 			f.lookAfter(u)
 		}
 	})
-	r, err := f.exchanger(ctx, a, q, hinted)
+	r, err := exchange()
 	inTime := late.Stop()
 	took := time.Duration(f.now() - sent)
 	failed := new(rcodeError)

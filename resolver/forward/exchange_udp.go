@@ -31,16 +31,22 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })()
-
 	sent := newQuery(q, a.edns, a.mixed)
 	if _, err := conn.Write(sent.msg); err != nil {
+		conn.Close()
 		return nil, err
 	}
+	return f.awaitUDP(ctx, conn, a, sent, q, 0, hinted)
+}
+
+// awaitUDP waits on conn, which it closes, for the response to sent, after so many
+// messages that were not.
+func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent *query, q question, wrong int, hinted func(hint)) (*response, error) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })()
 	buf := udpBuffers.Get().(*[udpRoom]byte)
 	defer udpBuffers.Put(buf)
-	for wrong := 0; ; {
+	for {
 		n, err := conn.Read(buf[:])
 		switch {
 		case ctx.Err() != nil:
@@ -53,10 +59,8 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 		switch match {
 		case matches:
 			if truncated(msg) || n == udpRoom {
-				f.hear(a.up)
 				conn.Close()
-				a.up.stats.requests[TCP].Add(1)
-				return f.exchangeTCP(ctx, a, q)
+				return f.retryTCP(ctx, a, q)
 			}
 			if r, wellFormed, err := f.read(msg, sent, q); wellFormed {
 				return r, err
@@ -73,6 +77,13 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 			hinted(hintForged)
 		}
 	}
+}
+
+// retryTCP asks again what was answered, but cut.
+func (f *Forwarder) retryTCP(ctx context.Context, a ask, q question) (*response, error) {
+	f.hear(a.up)
+	a.up.stats.requests[TCP].Add(1)
+	return f.exchangeTCP(ctx, a, q)
 }
 
 // truncated reports whether a response says that records are missing.

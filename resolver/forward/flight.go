@@ -36,15 +36,17 @@ const (
 var retries = [...]time.Duration{800 * time.Millisecond, 1400 * time.Millisecond}
 
 // A flight is one question on its way: the upstreams asked, and the clients
-// waiting. run owns all but what flights guards.
+// waiting. Who has it, run or an express, owns all but what flights guards.
 type flight struct {
 	f       *Forwarder
 	q       question
 	group   *group
 	refresh bool // what is in the cache is not what is wanted
 
-	clients []asker // guarded by flights.mu
-	late    bool    // guarded by flights.mu; who joins gets stale at once
+	clients []asker               // guarded by flights.mu
+	one     [1]asker              // room for the first of them
+	room    [wire.MaxCopyLen]byte // room for its query
+	late    bool                  // guarded by flights.mu; who joins gets stale at once
 
 	events chan event
 	over   chan struct{} // closed when nobody reads events any more
@@ -54,12 +56,13 @@ type flight struct {
 	era     uint64 // of the upstreams, when it began
 	stale   *entry // what clients get if this takes long or fails; nil: SERVFAIL
 	order   []*upstream
-	ways    []way  // of order: how each was asked
-	sent    int    // turns that upstreams had
-	retries int    // of retries, how many are over
-	open    int    // questions without a result yet
-	askedAt moment // when the last turn was
-	hedgeAt moment // when the next one is, if the last does not answer; or never
+	few     [4]*upstream // room for order
+	ways    []way        // of order: how each was asked
+	sent    int          // turns that upstreams had
+	retries int          // of retries, how many are over
+	open    int          // questions without a result yet
+	askedAt moment       // when the last turn was
+	hedgeAt moment       // when the next one is, if the last does not answer; or never
 	failure failureKind
 	ede     uint16
 }
@@ -103,11 +106,61 @@ const (
 const never = moment(1<<63 - 1)
 
 func newFlight(f *Forwarder, g *group, q question, refresh bool) *flight {
-	return &flight{
-		f: f, q: q, group: g, refresh: refresh,
-		events: make(chan event, 4), over: make(chan struct{}),
-		hedgeAt: never,
+	fl := &flight{f: f, q: q, group: g, refresh: refresh, hedgeAt: never}
+	fl.clients = fl.one[:0]
+	return fl
+}
+
+// depart sets fl on its way: by express if it can, or else in a goroutine.
+func (fl *flight) depart() {
+	if fl.byExpress() {
+		return
 	}
+	go func() {
+		defer fl.f.flights.wg.Done()
+		fl.run()
+	}()
+}
+
+// byExpress has an express carry the question, if there is nothing to do but to
+// ask one upstream over UDP and wait, and reports whether it does. Then fl is no
+// longer the caller's.
+func (fl *flight) byExpress() bool {
+	f := fl.f
+	if f.express == nil || fl.refresh {
+		return false
+	}
+	fl.began, fl.era = f.now(), f.era.Load()
+	if f.cache.peek(fl.q) != nil || f.failedQuestion(fl.q, fl.began) != nil {
+		return false
+	}
+	fl.order = fl.group.live(fl.few[:0])
+	if len(fl.order) == 0 || fl.order[0].transport() != UDP {
+		return false
+	}
+	u := fl.order[0]
+	limit := min(u.patience(), retries[0])
+	if len(fl.order) > 1 {
+		limit = min(limit, u.hedgeAfter())
+	}
+	return f.express.carry(fl, u, limit)
+}
+
+// A rest is what remains of an exchange, as an exchanger.
+type rest func(ctx context.Context, hinted func(hint)) (*response, error)
+
+// resume sees a question through that an express put to its first upstream as a
+// says, when it began; rest is what remains of that.
+func (fl *flight) resume(a ask, rest rest) {
+	fl.sent, fl.askedAt = 1, fl.began
+	if len(fl.order) > 1 {
+		fl.hedgeAt = fl.began.after(a.up.hedgeAfter())
+	}
+	fl.complete(func() {
+		fl.attempt(a, func(hinted func(hint)) (*response, error) {
+			return fl.f.account(a, fl.q, fl.began, func() (*response, error) { return rest(fl.ctx, hinted) })
+		})
+	})
 }
 
 // run sees the question through to an answer, or to failure, and tells the
@@ -128,15 +181,25 @@ func (fl *flight) run() {
 		fl.giveOut(f.flights.end(fl), failed.ede)
 		return
 	}
-	var few [4]*upstream
-	fl.order = fl.group.live(few[:0])
+	fl.order = fl.group.live(fl.few[:0])
 	if len(fl.order) == 0 {
 		fl.fail()
 		return
 	}
+	fl.complete(func() {
+		f.budget.earn()
+		fl.askNext()
+	})
+}
+
+// complete asks as first does, and then sees the question through.
+func (fl *flight) complete(first func()) {
+	f := fl.f
+	fl.events, fl.over = make(chan event, 4), make(chan struct{})
 	fl.ways = make([]way, len(fl.order))
 	var cancel context.CancelFunc
-	fl.ctx, cancel = context.WithTimeout(f.ctx, giveUp)
+	fl.ctx, cancel = context.WithTimeout(f.ctx, time.Duration(fl.began.after(giveUp)-f.now()))
+	first()
 	if resp := fl.fly(); resp != nil {
 		fl.land(resp)
 	} else if f.ctx.Err() == nil {
@@ -148,11 +211,9 @@ func (fl *flight) run() {
 	f.letGo(fl.open, cancel)
 }
 
-// fly asks until there is an answer, which it returns, or no hope; then it
+// fly goes on asking until there is an answer, which it returns, or no hope; then it
 // returns nil.
 func (fl *flight) fly() *response {
-	fl.f.budget.earn()
-	fl.askNext()
 	timer := time.NewTimer(fl.untilDue())
 	defer timer.Stop()
 	for {
@@ -261,9 +322,14 @@ func (fl *flight) askNext() {
 
 // ask puts the question as a says; the result will be an event.
 func (fl *flight) ask(a ask) {
+	fl.attempt(a, func(hinted func(hint)) (*response, error) { return fl.f.put(fl.ctx, a, fl.q, hinted) })
+}
+
+// attempt does something about the question as a says; the result will be an event.
+func (fl *flight) attempt(a ask, exchange func(hinted func(hint)) (*response, error)) {
 	fl.open++
 	fl.f.flights.wg.Go(func() {
-		resp, err := fl.f.put(fl.ctx, a, fl.q, func(h hint) { fl.tell(event{kind: hinted, ask: a, hint: h}) })
+		resp, err := exchange(func(h hint) { fl.tell(event{kind: hinted, ask: a, hint: h}) })
 		fl.tell(event{ask: a, resp: resp, err: err})
 	})
 }

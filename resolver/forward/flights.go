@@ -57,24 +57,38 @@ func (s *flights) goWith(fn func()) bool {
 // join makes the client of q wait for the flight of its question, which begins if
 // need be. It reports why it cannot.
 func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (_ Refusal, ok bool) {
+	begun, why, ok := s.enter(f, g, q, c, reply)
+	if begun != nil {
+		begun.depart()
+	}
+	return why, ok
+}
+
+// enter is join, but that the flight that begins has not departed: it is returned.
+func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (begun *flight, _ Refusal, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running || s.waiting >= s.maxWaiting {
-		return RefusedFull, false
+		return nil, RefusedFull, false
 	}
 	if s.bySource[c.Addr] >= s.maxPerSource {
-		return RefusedSource, false
+		return nil, RefusedSource, false
 	}
 	fl := s.open[question{string(q.Name()), q.Type, bitsOf(q)}]
 	if fl != nil {
 		f.stats.joined.Add(1)
 	} else {
 		if len(s.open) >= s.maxWaiting {
-			return RefusedFull, false
+			return nil, RefusedFull, false
 		}
 		fl = s.beginLocked(f, g, question{string(q.Name()), q.Type, bitsOf(q)}, false)
+		begun = fl
 	}
-	fl.clients = append(fl.clients, asker{c, wire.AppendQuery(make([]byte, 0, wire.MaxCopyLen), q), reply})
+	room := fl.room[:0]
+	if begun == nil {
+		room = make([]byte, 0, wire.MaxCopyLen)
+	}
+	fl.clients = append(fl.clients, asker{c, wire.AppendQuery(room, q), reply})
 	s.waiting++
 	s.bySource[c.Addr]++
 	if fl.late {
@@ -83,7 +97,7 @@ func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, rep
 		default: // it has something to do anyway, and will see the client then
 		}
 	}
-	return 0, true
+	return begun, 0, true
 }
 
 // refresh begins a flight for q that nobody waits for, unless there is one. While
@@ -93,14 +107,15 @@ func (s *flights) refresh(f *Forwarder, g *group, q question) {
 	defer s.mu.Unlock()
 	if s.running && s.open[q] == nil && len(s.open) < s.maxWaiting/2 {
 		f.stats.prefetches.Add(1)
-		s.beginLocked(f, g, q, true)
+		s.beginLocked(f, g, q, true).depart()
 	}
 }
 
+// beginLocked opens a flight, which the caller has depart.
 func (s *flights) beginLocked(f *Forwarder, g *group, q question, refresh bool) *flight {
 	fl := newFlight(f, g, q, refresh)
 	s.open[q] = fl
-	s.wg.Go(fl.run)
+	s.wg.Add(1) // until it is over
 	return fl
 }
 

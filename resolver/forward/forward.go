@@ -21,7 +21,8 @@ type Forwarder struct {
 	epoch     time.Time // when moments begin
 	cache     *cache
 	routes    atomic.Pointer[routes]
-	exchanger exchanger
+	exchanger exchanger // nil until Run: exchange
+	express   *express  // nil: flights are goroutines
 	flights   flights
 	budget    *budget
 	prefetch  chan *entry
@@ -55,7 +56,6 @@ func New(c Config) (*Forwarder, error) {
 		prefetch: make(chan *entry, prefetchQueue),
 		sessions: tls.NewLRUClientSessionCache(16),
 	}
-	f.exchanger = f.exchange
 	f.era.Store(1)
 	f.routes.Store(new(routes))
 	upstreams := c.Upstreams
@@ -136,8 +136,11 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		return errors.New("a Forwarder runs once")
 	}
 	f.ctx = ctx
-	f.flights.start()
 	var wg sync.WaitGroup
+	if f.exchanger == nil {
+		f.exchanger, f.express = f.exchange, newExpress(f)
+	}
+	f.flights.start()
 	wg.Go(func() { f.keepHot(ctx) })
 	wg.Go(func() { f.keepClean(ctx) })
 	if len(f.config.Upstreams) == 0 && f.config.ResolvConf != "" {

@@ -47,10 +47,20 @@ type query struct {
 // optSize is what an OPT record without options takes, in octets.
 const optSize = 11
 
-// newQuery returns a query with an ID, and if mixed a letter case, that nobody
-// can guess. The AD bit is always set, to hear what the upstream validated (RFC
-// 6840, Section 5.7).
+// maxQuery is the longest query that is made, in octets.
+const maxQuery = wire.HeaderLen + wire.MaxNameLen + 4 + optSize
+
+// newQuery returns a query that make made.
 func newQuery(q question, edns, mixed bool) *query {
+	sent := new(query)
+	sent.make(make([]byte, 0, wire.HeaderLen+len(q.name)+4+optSize), q, edns, mixed)
+	return sent
+}
+
+// make makes sent a query with an ID, and if mixed a letter case, that nobody
+// can guess. The AD bit is always set, to hear what the upstream validated (RFC
+// 6840, Section 5.7). The message is appended to msg.
+func (sent *query) make(msg []byte, q question, edns, mixed bool) {
 	var secret [2 + wire.MaxNameLen/8 + 1]byte
 	rand.Read(secret[:]) // never fails
 
@@ -62,7 +72,6 @@ func newQuery(q question, edns, mixed bool) *query {
 	if edns {
 		arcount = 1
 	}
-	msg := make([]byte, 0, wire.HeaderLen+len(q.name)+4+optSize)
 	msg = append(msg, secret[0], secret[1], byte(flags>>8), byte(flags), 0, 1, 0, 0, 0, 0, 0, arcount)
 	msg = append(msg, q.name...)
 	if mixed {
@@ -82,7 +91,7 @@ func newQuery(q question, edns, mixed bool) *query {
 		}
 		msg = append(msg, 0, 0, wire.TypeOPT, wire.ReceiveSize>>8, wire.ReceiveSize&0xFF, 0, 0, do, 0, 0, 0)
 	}
-	return &query{msg: msg, qlen: len(q.name) + 4, edns: edns}
+	*sent = query{msg: msg, qlen: len(q.name) + 4, edns: edns}
 }
 
 func (q *query) id() uint16         { return binary.BigEndian.Uint16(q.msg) }
