@@ -58,8 +58,21 @@ func (s *server) newForwarder(late *lateForwarder) error {
 	c := s.config.forwarding(s.log)
 	c.Own = s.addrs
 	f, err := forward.New(c)
+	if err != nil {
+		return err
+	}
 	s.forwarder, late.Forwarder = f, f
-	return err
+	var upstreams []string
+	for _, u := range f.Status().Upstreams {
+		if u.Suffix != "." {
+			u.Upstream = u.Suffix + "=" + u.Upstream
+		}
+		upstreams = append(upstreams, u.Upstream)
+	}
+	if len(upstreams) > 0 {
+		s.log.Info("forwarding", zap.Strings("upstreams", upstreams))
+	}
+	return nil
 }
 
 // parsed parses the items of a setting, which load has checked. It returns nil if
