@@ -173,45 +173,36 @@ func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"dns_requests_total 1 tcp TXT": n, "tcp_connections_closed_total client": 1})
 }
 
-// A client that asks for much and takes nothing has the server hold a bounded
-// part of it; when it reads at last, it gets all.
+// Clients that ask for much and take nothing have the server hold a bounded part
+// of it.
 func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
-	const size = 60_000
+	const conns, size = 10, 60_000
 	d := newDesk()
-	var answered atomic.Bool
+	var known atomic.Bool
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
-		if !answered.Load() {
+		if !known.Load() {
 			return out
 		}
 		return appendForeign(out, q, c, size)
 	}
 	r := start(t, Config{Forward: d, TCPWorkers: 1})
-	var streams []*stream
 	var tasks []*task
-	queries := make(map[uint16][]byte)
-	const conns, each = 10, tcpFlying
 	for range conns {
 		s := dialTCP(t, r.Addrs()[0])
-		streams = append(streams, s)
-		for i := range uint16(each) {
-			queries[i] = question(t, i, dns.TypeTXT, "www.example.com")
-			s.put(queries[i])
+		s.conn.SetReadBuffer(4096) // the kernel takes little
+		for i := range uint16(tcpFlying) {
+			s.put(question(t, i, dns.TypeTXT, "www.example.com"))
 		}
-		for range each {
+		for range tcpFlying {
 			tasks = append(tasks, d.next(t))
 		}
 	}
-	answered.Store(true)
-	whole := foreign(queries[1], true, size)
+	known.Store(true)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for _, k := range tasks {
-		// The same octets for all: what is allocated is the server's.
-		whole[0], whole[1] = k.query[0], k.query[1]
-		var q wire.Query
-		q.Parse(k.query)
-		k.reply(appendForeign(whole[:0], &q, k.client, size))
+		k.answer(size)
 	}
 	// A local query on another connection comes after all of that.
 	if m := dialTCP(t, r.Addrs()[0]).ask(question(t, 1, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
@@ -219,19 +210,8 @@ func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > conns*(3*tcpHold)+4<<20 {
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > conns*3*tcpHold+4<<20 {
 		t.Errorf("for %d responses of %d octets that nobody reads, the server holds %d octets", len(tasks), size, held)
-	}
-	for _, s := range streams {
-		seen := make(map[uint16]bool)
-		for range each {
-			got := s.receive()
-			id := uint16(got[0])<<8 | uint16(got[1])
-			if want := foreign(queries[id], true, size); seen[id] || !bytes.Equal(got, want) {
-				t.Fatalf("query %d, twice: %v, gets %d octets, want %d", id, seen[id], len(got), len(want))
-			}
-			seen[id] = true
-		}
 	}
 	d.none(t)
 }

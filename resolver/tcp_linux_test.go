@@ -2,12 +2,15 @@ package resolver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -326,5 +329,139 @@ func TestAConnectionAllocs(t *testing.T) {
 	once()
 	if got := testing.AllocsPerRun(100, once); got > 0 {
 		t.Errorf("a connection of one query: %v allocs, want 0", got)
+	}
+}
+
+// A response that comes while its client has more to take than a connection holds
+// is dropped, and its query asked again when there is room: nothing is lost.
+func TestAForeignResponseWithoutRoomIsAskedForAgain(t *testing.T) {
+	const n, size = tcpFlying, 60_000
+	d := newDesk()
+	known := false
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
+		if !known {
+			return out
+		}
+		return appendForeign(out, q, c, size)
+	}
+	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
+	if err := w.listen(); err != nil {
+		t.Fatal(err)
+	}
+	s := dialTCP(t, r.Addrs()[0])
+	queries := make(map[uint16][]byte)
+	for i := range uint16(n) {
+		queries[i] = question(t, i, dns.TypeTXT, "www.example.com", edns(1232, keepalive()))
+		s.put(queries[i])
+	}
+	for len(d.tasks) < n {
+		w.turnOnce(t)
+	}
+	c := w.idle.first
+	if c.flying != n {
+		t.Fatalf("the forwarder has %d queries of the connection, want %d", c.flying, n)
+	}
+	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096) // the kernel takes little
+	for range n {
+		d.next(t).answer(size)
+	}
+	known = true
+	for c.flying > 0 {
+		w.turnOnce(t)
+	}
+	if len(c.out) > tcpHold+size || len(c.in) < n/2*len(queries[0]) {
+		t.Errorf("the connection holds %d octets of responses and %d of queries", len(c.out), len(c.in))
+	}
+	s.conn.CloseWrite()
+	ended := make(chan error)
+	go func() {
+		for range n {
+			got, err := readFrame(s.conn)
+			if err != nil {
+				ended <- err
+				return
+			}
+			id := binary.BigEndian.Uint16(got)
+			var q wire.Query
+			q.Parse(queries[id])
+			c := wire.Client{Limit: wire.MaxMessageLen, Stream: true, Options: wire.Options{Keepalive: 100}}
+			if want := appendForeign(nil, &q, c, size); !bytes.Equal(got, want) {
+				t.Errorf("query %d gets %d octets, want %d", id, len(got), len(want))
+			}
+			delete(queries, id)
+		}
+		ended <- nil
+	}()
+	for p.open.Load() > 0 {
+		w.turnOnce(t)
+	}
+	if err := <-ended; err != nil || len(queries) > 0 {
+		t.Errorf("%d queries have no response: %v", len(queries), err)
+	}
+	d.none(t)
+}
+
+// A client that resets its connection wants nothing more, whether the server
+// would still have read from it or not.
+func TestAResetConnectionDoesNotWaitForForeignResponses(t *testing.T) {
+	if *spawn {
+		t.Skip("this is about the other tcpServer")
+	}
+	for _, tt := range []struct {
+		does    string
+		queries int
+		half    bool // closed before the reset
+	}{
+		{"few queries", 1, false},
+		{"so many that no more are read", tcpFlying + 1, false},
+		{"a half that was closed before", 1, true},
+	} {
+		d := newDesk()
+		r := start(t, Config{Forward: d})
+		s := dialTCP(t, r.Addrs()[0])
+		for i := range tt.queries {
+			s.put(question(t, uint16(i), dns.TypeTXT, "www.example.com"))
+		}
+		if tt.half {
+			s.conn.CloseWrite()
+		}
+		taken := min(tt.queries, tcpFlying)
+		for range taken {
+			d.next(t)
+		}
+		s.conn.SetLinger(0)
+		s.conn.Close()
+		for end := time.Now().Add(patience); r.closedBecause("read") == 0; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("with %s, the connection stays open", tt.does)
+			}
+		}
+		r.debts.paid(taken) // so that the end need not wait for them
+	}
+}
+
+// A new connection may end, because its response cannot be written, before it is
+// looked at a second time.
+func TestAConnectionThatEndsWhileItIsFreshIsForgotten(t *testing.T) {
+	d := newDesk()
+	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
+	if err := w.listen(); err != nil {
+		t.Fatal(err)
+	}
+	s := dialTCP(t, r.Addrs()[0])
+	s.put(question(t, 1, dns.TypeTXT, "www.example.com"))
+	for len(w.fresh) == 0 || len(d.tasks) == 0 {
+		w.turnOnce(t)
+	}
+	c := w.fresh[0]
+	d.next(t).answer(100)
+	s.conn.SetLinger(0)
+	s.conn.Close()
+	w.turnOnce(t)
+	if n := p.open.Load(); n != 0 || c.fd != 0 || c.ended {
+		t.Errorf("%d connections are open, and the one that ended is %+v", n, *c)
+	}
+	if closed := counted(t, r.dns)["tcp_connections_open"]; closed != 0 {
+		t.Errorf("%v connections are counted as open", closed)
 	}
 }
