@@ -90,12 +90,32 @@ func step(writer, n int) registry.Event {
 
 // after returns the machines of a writer after so many steps, as listed does.
 func after(writer, steps int) string {
+	key := [2]int{writer, steps}
+	if known, ok := afters.Load(key); ok {
+		return known.(string)
+	}
 	s := registry.NewStore(nil)
 	s.Apply([]registry.Event{app})
 	for n := range steps {
 		s.Apply([]registry.Event{step(writer, n)})
 	}
-	return listed(s.Snapshot(), writer)
+	out := listed(s.Snapshot(), writer)
+	afters.Store(key, out)
+	return out
+}
+
+var afters sync.Map // what after returned
+
+// memoryDir returns a directory for files that need not outlive anything, in
+// memory if there is one: syncing them takes no time there.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "internaldns-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // listed returns the machines of a writer.

@@ -73,12 +73,7 @@ func (w *write) make(tx *registry.Tx, staged *stagedLeases, now time.Time) []rec
 	if w.err = w.ctx.Err(); w.err != nil {
 		return nil // nobody waits for it
 	}
-	write, err := w.ask(tx.Snapshot())
-	if err != nil {
-		w.err = err
-		return nil
-	}
-	changes, err := tx.Apply(write.Events)
+	write, changes, err := w.apply(tx)
 	if err != nil {
 		w.err = err
 		return nil
@@ -88,16 +83,20 @@ func (w *write) make(tx *registry.Tx, staged *stagedLeases, now time.Time) []rec
 	return records(changes)
 }
 
-var errAsk = errors.New("the decision about a write failed")
+var errDecide = errors.New("the decision about a write panicked")
 
-// ask calls decide. A panic is for the goroutine that wants the write.
-func (w *write) ask(s *registry.Snapshot) (write registry.Write, err error) {
+// apply calls decide and does what it says. A panic, which leaves the transaction
+// as it was, is for the goroutine that wants the write.
+func (w *write) apply(tx *registry.Tx) (write registry.Write, changes *registry.Changes, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			w.panicked, err = r, errAsk
+			w.panicked, err = r, errDecide
 		}
 	}()
-	return w.decide(s)
+	if write, err = w.decide(tx.Snapshot()); err == nil {
+		changes, err = tx.Apply(write.Events)
+	}
+	return write, changes, err
 }
 
 // expire deletes machines within a transaction.

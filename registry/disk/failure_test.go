@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,26 +19,27 @@ import (
 // disk is back, memory and disk say the same, and nothing that was acknowledged
 // is missing.
 func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
-	for seed := range uint64(6 * *soak) {
+	for seed := range uint64(4 * *soak) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDraw(seed)
 				dir := t.TempDir()
-				s := serve(t, dir)
+				s := load(t, dir)
+				disk := new(faultyDisk)
+				s.fault = disk.fault
+				s.run()
+				t.Cleanup(func() { s.stop(t) })
 				tw := &twin{registry.NewStore(nil), make(map[registry.MachineKey]time.Duration)}
 				failed := 0
-				for range 150 {
+				for range 80 {
 					w := registry.Write{Events: d.events()}
 					if d.one(3) {
 						w.Lease = ttl(pick(d, 0, 500*time.Hour, 1000*time.Hour))
 					}
 					when, fault := d.IntN(6), pick(d, syscall.EIO, syscall.ENOSPC)
-					s.setFault(func(written bool) error {
-						if when == 0 && !written || when == 1 && written {
-							return fault
-						}
-						return nil
-					})
+					if when < 2 {
+						disk.failure.Store(&failure{when == 1, fault})
+					}
 					_, err := s.Write(context.Background(), func(*registry.Snapshot) (registry.Write, error) { return w, nil })
 					want := registry.ErrUnavailable
 					if fault == syscall.ENOSPC {
@@ -54,7 +56,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					}
 					if unsure {
 						failed++
-						s.setFault(nil)
+						disk.failure.Store(nil)
 						if d.one(2) {
 							time.Sleep(lastRetry) // Run finds out by itself
 							synctest.Wait()
@@ -63,6 +65,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 							s.put(t)
 						}
 					}
+					disk.failure.Store(nil) // nothing had to be written
 					if st := s.Status(); !st.Writable {
 						t.Fatalf("the disk is back, and the status is %+v", st)
 					}
@@ -74,7 +77,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 						t.Fatalf("there are %d leases, want %d", n, len(tw.leases))
 					}
 				}
-				if failed < 10 {
+				if failed < 5 {
 					t.Errorf("only %d writes failed", failed)
 				}
 				want := describe(s.store.Snapshot())
@@ -88,12 +91,19 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 	}
 }
 
-func (s *server) setFault(fault func(bool) error) {
-	if fault == nil {
-		fault = func(bool) error { return nil }
+// A faultyDisk fails as long as it is told to.
+type faultyDisk struct{ failure atomic.Pointer[failure] }
+
+type failure struct {
+	written bool // it fails after writing, else before
+	err     error
+}
+
+func (d *faultyDisk) fault(written bool) error {
+	if f := d.failure.Load(); f != nil && f.written == written {
+		return f.err
 	}
-	synctest.Wait() // Run is at rest
-	s.fault = fault
+	return nil
 }
 
 func withoutIndexes(s string) string {

@@ -60,16 +60,17 @@ func TestADiskThatFailsNowAndThen(t *testing.T) {
 	}
 }
 
-func init() { children["fill"] = childFills }
+func init() {
+	children["fill"] = childFills
+	children["readonly"] = childReadsOnly
+}
 
-// A tmpfs of 64 KiB, filled to the brim: writes are refused, what is there
-// stands, and with more room writes go on.
-func TestAFullDisk(t *testing.T) {
+// mounted runs a task of a child in a mount namespace of its own.
+func mounted(t *testing.T, task string) {
 	if os.Getuid() != 0 {
 		need(t, errors.New("mounting a small file system takes root"))
 	}
-	dir := t.TempDir()
-	cmd := child(t, "fill", dir)
+	cmd := child(t, task, t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
@@ -80,12 +81,21 @@ func TestAFullDisk(t *testing.T) {
 	t.Logf("%s", out)
 }
 
-// childFills is TestAFullDisk in a mount namespace of its own.
-func childFills(dir string) error {
+// mount mounts a tmpfs of that size in a child.
+func mount(dir, size string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+	return unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size)
+}
+
+// A tmpfs of 64 KiB, filled to the brim: writes are refused, what is there
+// stands, and with more room writes go on.
+func TestAFullDisk(t *testing.T) { mounted(t, "fill") }
+
+// childFills is TestAFullDisk in a mount namespace of its own.
+func childFills(dir string) error {
+	if err := mount(dir, "64k"); err != nil {
 		return err
 	}
 	store := registry.NewStore(nil)
@@ -151,4 +161,58 @@ func childFills(dir string) error {
 		return fmt.Errorf("%d machines were acknowledged, and after a restart there are %d", acked, n)
 	}
 	return nil
+}
+
+// What cannot be written is served all the same, and written when it can be.
+func TestAReadOnlyDisk(t *testing.T) { mounted(t, "readonly") }
+
+// childReadsOnly is TestAReadOnlyDisk in a mount namespace of its own.
+func childReadsOnly(dir string) error {
+	if err := errors.Join(mount(dir, "4m"), childWrites(dir, 0)); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "size=4m"); err != nil {
+		return err
+	}
+	if _, err := Check(dir, nil); err != nil {
+		return err
+	}
+	store := registry.NewStore(nil)
+	k := New(dir, store, zap.NewNop())
+	if err := k.Load(context.Background()); err != nil {
+		return err
+	}
+	for w := range childWriters {
+		if got, want := listed(store.Snapshot(), w), after(w, childSteps); got != want {
+			return fmt.Errorf("of writer %d there is\n%swant\n%s", w, got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- k.Run(ctx) }()
+	put := func() error {
+		_, err := k.Write(ctx, func(*registry.Snapshot) (registry.Write, error) {
+			return registry.Write{Events: []registry.Event{putMachine(9999, "started")}}, nil
+		})
+		return err
+	}
+	if err := put(); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "read-only file system") {
+		return fmt.Errorf("on a read-only disk a write ends with: %w", err)
+	}
+	if st := k.Status(); st.Writable || st.NotSince.IsZero() {
+		return fmt.Errorf("the status is %+v", st)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=4m"); err != nil {
+		return err
+	}
+	begun := time.Now()
+	for put() != nil {
+		if time.Since(begun) > 2*lastRetry {
+			return fmt.Errorf("on a disk that can be written, writes still fail: %+v", k.Status())
+		}
+		time.Sleep(firstRetry / 5)
+	}
+	fmt.Printf("on a disk that can be written again, a write was made after %v\n", time.Since(begun))
+	cancel()
+	return errors.Join(<-ended)
 }

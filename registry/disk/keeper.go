@@ -108,7 +108,8 @@ type write struct {
 	dirty bool
 }
 
-// Write implements registry.Keeper. Between Load and Run it waits for Run.
+// Write implements registry.Keeper. Between Load and Run it waits for Run. When
+// ctx ends it returns at once, while decide may be about to be called, once.
 func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
 	w := &write{ctx: ctx, decide: decide, done: make(chan struct{})}
 	if err := k.enqueue(w); err != nil {

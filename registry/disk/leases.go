@@ -116,6 +116,10 @@ func stage(base *leases) *stagedLeases {
 	return &stagedLeases{base: base, at: make(map[registry.MachineKey]*registry.Lease)}
 }
 
+// maxLease is when the longest lease ends: before the time of day, in ns, no
+// longer fits 64 bits.
+const maxLease = 200 * 365 * 24 * time.Hour
+
 func (s *stagedLeases) set(k registry.MachineKey, l *registry.Lease) {
 	if _, ok := s.at[k]; !ok {
 		if l == nil && s.base.at[k] == nil {
@@ -137,7 +141,7 @@ func (s *stagedLeases) write(w registry.Write, now time.Time) {
 			switch {
 			case w.Lease == nil:
 			case *w.Lease > 0:
-				s.set(k, &registry.Lease{TTL: *w.Lease, Expires: now.Add(*w.Lease)})
+				s.set(k, &registry.Lease{TTL: *w.Lease, Expires: now.Add(min(*w.Lease, maxLease))})
 			default:
 				s.set(k, nil)
 			}

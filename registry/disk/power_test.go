@@ -231,7 +231,7 @@ func TestALossOfPowerLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 	calls := readTrace(t, out)
 	random := rand.New(rand.NewPCG(1, 1))
-	image := t.TempDir()
+	image := memoryDir(t)
 	var d diskModel
 	points := 0
 	for i, c := range calls {
