@@ -94,7 +94,7 @@ func TestAWatcherIsToldToListAgainWhereChangesAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	for i := range maxCommits + 10 {
-		w.do("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
+		w.send("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
 	}
 	l := w.listen(t, "?index=3")
 	l.wants(fmt.Sprintf(`id: %d|event: reset|data: {"index":%[1]d}`, maxCommits+11))

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+func TestWhyAKeeperRefusesIsSaid(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{registry.ErrReadOnly, "409\n" + `{"error":"the facts come from a file, and are changed there: change that file, or start the server with --data DIR to keep the facts here"}`},
+		{fmt.Errorf("write x: %w", registry.ErrFull), "507\n" + `{"error":"write x: the store of the facts is full"}`},
+		{fmt.Errorf("sync x: %w", registry.ErrUnavailable), "503\n" + `{"error":"sync x: the store of the facts is not available"}`},
+		{errors.New("a bug"), "500\n" + `{"error":"a bug"}`},
+	} {
+		w := newWorld(t)
+		w.keeper.fail = tt.err
+		got := w.do("POST", "/v1/apps", `{"name":"web"}`)
+		if problem := differs(got, strings.Split(tt.want, "\n")); problem != "" {
+			t.Errorf("%v: %s\n%s", tt.err, problem, shown(got))
+		}
+	}
+}
+
+// A body that is larger than may be is refused, whether or not it says so at
+// first.
+func TestABodyOverTheLimitIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	w.MaxImport = 1000
+	for target, size := range map[string]int{"PUT /v1/apps/web/machines/m1": maxBody, "POST /v1/import": 1000, "POST /v1/apps": maxBody} {
+		method, path, _ := strings.Cut(target, " ")
+		body := `{"apps":[` + strings.Repeat(" ", size-11) + `]}`
+		if got := w.do(method, path, body); got.Code == 413 {
+			t.Errorf("%s with %d octets: %s", target, len(body), shown(got))
+		}
+		got := w.do(method, path, body+"\n")
+		if problem := differs(got, []string{"413", fmt.Sprintf(`{"error":"the body is larger than %d octets, the most that is read here"}`, size)}); problem != "" {
+			t.Errorf("%s with %d octets: %s", target, len(body)+1, problem)
+		}
+	}
+}
+
+// Of the destroyed machines of an app the last hundred can be shown; older ones
+// go with the write that makes them too many.
+func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	for i := range maxGone + 20 {
+		path := fmt.Sprintf("/v1/apps/web/machines/m%03d", i)
+		w.send("PUT", path, fmt.Sprintf(`{"id":"m%03d","state":"started","region":"ams","private_ip":"fdaa:0:18::%x:1"}`, i, i+1))
+		if _, got := w.send("DELETE", path, ""); got.Code != 200 {
+			t.Fatal(shown(got))
+		}
+		if names := w.addresses(t, "web.internal."); len(names) != 0 {
+			t.Fatalf("after %d: %v", i, names)
+		}
+	}
+	s := w.store.Snapshot()
+	n := 0
+	for m := range s.GoneMachines(s.App(0x18, "web")) {
+		n++
+		if m.ID < "m020" {
+			t.Errorf("%s is still there", m.ID)
+		}
+	}
+	if n != maxGone {
+		t.Errorf("%d are kept, want %d", n, maxGone)
+	}
+	if got := w.do("GET", "/v1/apps/web/machines/m019", ""); got.Code != 404 {
+		t.Error(shown(got))
+	}
+	// One that comes back under its id is the only one of it.
+	w.do("PUT", "/v1/apps/web/machines/m119", `{"id":"m119","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"}`)
+	if got := w.do("GET", "/v1/apps/web/machines?include_deleted=1", ""); strings.Count(got.Body.String(), `"m119"`) != 1 {
+		t.Error(shown(got))
+	}
+}
+
+func TestStatsCountRequestsByRouteAndCode(t *testing.T) {
+	w := newWorld(t)
+	w.do("GET", "/v1/apps", "")
+	w.do("GET", "/v1/apps", "")
+	w.do("GET", "/v1/apps", "", "Authorization: Bearer nobody")
+	w.do("HEAD", "/v1/apps", "")
+	w.do("GET", "/v1/apps/web", "")
+	w.do("GET", "/elsewhere/%ff", "")
+	w.do("BREW", "/v1/apps", "")
+	got := w.Stats()
+	seen := make(map[string]string)
+	var requests uint64
+	for _, r := range got.Routes {
+		var inBuckets, codes uint64
+		for _, n := range r.Buckets {
+			inBuckets += n
+		}
+		for _, n := range r.Codes {
+			codes += n
+		}
+		if len(r.Buckets) != len(DurationBuckets)+1 || inBuckets != codes || (codes > 0) != (r.Seconds > 0) {
+			t.Errorf("%+v", r)
+		}
+		requests += codes
+		seen[r.Route] = fmt.Sprint(r.Codes)
+	}
+	for route, want := range map[string]string{
+		"GET /v1/apps": "map[200:3 401:1]", "GET /v1/apps/{app}": "map[404:1]", "": "map[404:1 405:1]", "POST /v1/apps": "map[]",
+	} {
+		if seen[route] != want {
+			t.Errorf("%q: %s, want %s", route, seen[route], want)
+		}
+	}
+	if requests != 7 || got.InFlight != 0 || got.Waiting != 0 || len(got.Routes) != len(routes)+1 {
+		t.Errorf("%d requests, %+v", requests, got)
+	}
+}
+
+// A machine that asks for one without a region gets one in its own.
+func TestAMachineIsCreatedWhereItIsAskedFor(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	w.do("PUT", "/v1/apps/web/machines/m1", `{"id":"m1","state":"started","region":"nrt","private_ip":"fdaa:0:18::1:1"}`)
+	w.do("PUT", "/v1/peers/laptop", `{"address":"fdaa:0:18::9","region":"gru"}`)
+	for from, want := range map[string]string{"[fdaa:0:18::1:1]:5": "nrt", "[fdaa:0:18::9]:5": "gru", "[fdaa:0:18::8]:5": "ams", "192.0.2.1:5": "ams"} {
+		r, _ := w.send("POST", "/v1/apps/web/machines", `{}`)
+		r.RemoteAddr = from
+		if got := (&call{api: w.API, r: r, snap: w.store.Snapshot(), who: &grant{all: true}}).region(); got != want {
+			t.Errorf("asked from %s it is in %s, want %s", from, got, want)
+		}
+		if got := (&call{api: w.API, r: r, snap: w.store.Snapshot(), who: &grant{}}).region(); got != "ams" {
+			t.Errorf("who may not see the network learns of %s", got)
+		}
+	}
+}
