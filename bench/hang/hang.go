@@ -33,7 +33,8 @@ type Results struct {
 	Idle     []time.Duration // p99 of local names, by round
 	Hung     []time.Duration // … while others hung
 	InFlight []int           // least number of those seen, by round
-	Lost     int             // local queries that were not answered, of all rounds
+	IdleLost uint64          // local queries that were not answered, of all rounds
+	HungLost uint64          // … while others hung
 	Ratio    float64         // median of Hung over median of Idle
 
 	FailoverWorst   time.Duration // with the first upstream silent since a moment ago
@@ -83,7 +84,7 @@ func (r *Results) hang(ctx context.Context, log io.Writer) error {
 		}
 		r.Idle, r.Hung = append(r.Idle, idle.Latency.P99), append(r.Hung, hung.Latency.P99)
 		r.InFlight = append(r.InFlight, least)
-		r.Lost += int(idle.Lost + hung.Lost)
+		r.IdleLost, r.HungLost = r.IdleLost+idle.Lost, r.HungLost+hung.Lost
 		fmt.Fprintf(log, "round %d: p99 %v idle, %v with at least %d hanging\n", round+1, idle.Latency.P99, hung.Latency.P99, least)
 	}
 	r.Ratio = float64(median(r.Hung)) / float64(median(r.Idle))
@@ -113,7 +114,7 @@ func median(ds []time.Duration) time.Duration {
 func (r *Results) Write(w io.Writer) {
 	fmt.Fprintf(w, "p99 of local names, median of %d: %v idle, %v with %d queries hanging (least seen %d): %.2f times\n",
 		r.Plan.Rounds, median(r.Idle), median(r.Hung), r.Plan.Hanging, slices.Min(r.InFlight), r.Ratio)
-	fmt.Fprintf(w, "local queries lost: %d\n", r.Lost)
+	fmt.Fprintf(w, "local queries lost: %d idle, %d with queries hanging\n", r.IdleLost, r.HungLost)
 	fmt.Fprintf(w, "fail-over, longest of %d: %v when an upstream falls silent, %v when it never spoke\n",
 		r.Plan.Failover, r.FailoverWorst, r.FailoverUnknown)
 }
