@@ -40,9 +40,10 @@ func BenchmarkCached(b *testing.B) {
 // BenchmarkMiss is a miss, from the parsed query over a socket to the upstream and
 // back to the client, with 64 in flight. The upstream runs in the same process.
 //
-// 2 cores of a Xeon, while others used them too:
+// 2 cores of an EPYC, while others used them too; the query takes 7 of the
+// allocations, and the upstream one:
 //
-//	23 µs/op   6.5 kB/op   68 allocs/op
+//	19 µs/op   1.8 kB/op   19 allocs/op
 func BenchmarkMiss(b *testing.B) {
 	f := start(b, Config{Upstreams: []Upstream{quickUpstream(b)}})
 	room := make(chan struct{}, 64)

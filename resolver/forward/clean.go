@@ -47,17 +47,19 @@ const (
 	senseless              // it says nothing about the question, or contradicts itself
 )
 
-// clean makes the response to q out of m. What is not on the chain from QNAME
+// clean makes the response to q out of m, and uses c for that, whatever c was used
+// for before. What is not on the chain from QNAME
 // through CNAMEs, and not the SOA that says how long a negative response holds,
 // is left out, and so is every owner for which local is true. With DO, the
 // signatures of what is kept stay, and the records that prove what is not there.
-func clean(m *message, q question, local func(name []byte) bool) (*response, worth) {
+func (c *cleaner) clean(m *message, q question, local func(name []byte) bool) (*response, worth) {
 	switch m.rcode {
 	case wire.NoError, wire.NXDomain:
 	default:
 		return nil, lame
 	}
-	c := cleaner{message: m, q: q, local: local, out: newPacker(q, len(m.octets))}
+	*c = cleaner{message: m, q: q, local: local, out: packer{buf: c.out.buf}}
+	c.out.begin(q)
 	flags := binary.BigEndian.Uint16(m.octets[2:])
 	c.resp = &response{rcode: m.rcode, ad: flags&wire.FlagAD != 0, ttl: maxTTL}
 	if w := c.chain(); w != worthy {
@@ -75,12 +77,12 @@ func clean(m *message, q question, local func(name []byte) bool) (*response, wor
 	return c.resp, worthy
 }
 
-// A cleaner is the work of clean on one message.
+// A cleaner is the work of clean on one message, and the room for it.
 type cleaner struct {
 	*message
 	q     question
 	local func(name []byte) bool
-	out   *packer
+	out   packer
 	resp  *response
 
 	at      []byte // the name that the chain has come to
@@ -218,7 +220,7 @@ func (c *cleaner) keep(r *record, limit uint32) {
 	r.keep = true
 	ttl := min(r.ttl, limit)
 	c.resp.ttl = min(c.resp.ttl, ttl)
-	p := c.out
+	p := &c.out
 	var owner nameBuf
 	n, _ := readName(&owner, c.octets, r.owner)
 	p.appendName(owner[:n], true)

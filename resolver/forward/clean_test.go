@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -136,7 +137,7 @@ func showClean(t testing.TB, q question, msg []byte) string {
 	if !m.parse(msg, len(q.name)+4) {
 		return "malformed"
 	}
-	r, w := clean(&m, q, isLocal)
+	r, w := new(cleaner).clean(&m, q, isLocal)
 	if w != worthy {
 		return [...]string{"", "lame", "senseless"}[w]
 	}
@@ -203,7 +204,7 @@ func TestEveryTypePasses(t *testing.T) {
 			if !m.parse(msg, len(q.name)+4) {
 				t.Fatal("malformed")
 			}
-			r, w := clean(&m, q, isLocal)
+			r, w := new(cleaner).clean(&m, q, isLocal)
 			if w != worthy {
 				t.Fatal("no answer")
 			}
@@ -235,7 +236,7 @@ func TestLongAnswersFit(t *testing.T) {
 	if len(msg) < 60_000 || !m.parse(msg, len(q.name)+4) {
 		t.Fatalf("the test's message is %d octets", len(msg))
 	}
-	r, w := clean(&m, q, isLocal)
+	r, w := new(cleaner).clean(&m, q, isLocal)
 	if w != worthy || r.ancount != 2500 {
 		t.Fatalf("%d octets with 2500 records were not kept", len(msg))
 	}
@@ -259,6 +260,7 @@ func FuzzClean(f *testing.F) {
 		f.Add(msg[12+len(q.name)+4:], msg[:12], false)
 		f.Add(msg[12+len(q.name)+4:], msg[:12], true)
 	}
+	used := new(desk) // of which no message may show in the next one's response
 	f.Fuzz(func(t *testing.T, rest, header []byte, do bool) {
 		if len(header) < 12 || len(rest) > 40_000 {
 			return
@@ -275,7 +277,11 @@ func FuzzClean(f *testing.F) {
 		if !m.parse(msg, len(q.name)+4) {
 			return
 		}
-		r, w := clean(&m, q, isLocal)
+		r, w := new(cleaner).clean(&m, q, isLocal)
+		used.message.parse(msg, len(q.name)+4)
+		if again, w2 := used.cleaner.clean(&used.message, q, isLocal); w2 != w || !reflect.DeepEqual(again, r) {
+			t.Errorf("on a used desk it is %v %+v, and was %v %+v", w2, again, w, r)
+		}
 		if !bytes.Equal(msg, before) {
 			t.Fatal("the message was changed")
 		}

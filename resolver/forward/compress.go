@@ -16,13 +16,13 @@ type packer struct {
 // maxPointer is the last offset that a compression pointer can name.
 const maxPointer = 0x3FFF
 
-// newPacker returns a packer that has written the header, empty, and the
+// begin forgets what p has written, and writes the header, empty, and the
 // question.
-func newPacker(q question, room int) *packer {
-	p := &packer{buf: make([]byte, wire.HeaderLen, wire.HeaderLen+len(q.name)+4+room), qname: q.name}
+func (p *packer) begin(q question) {
+	p.buf = append(p.buf[:0], make([]byte, wire.HeaderLen)...)
 	p.buf = append(p.buf, q.name...)
 	p.buf = append(p.buf, byte(q.qtype>>8), byte(q.qtype), 0, wire.ClassIN)
-	return p
+	p.qname, p.known = q.name, nil
 }
 
 // appendName appends name, which is in wire format, and keeps the letter case of

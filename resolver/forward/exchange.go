@@ -131,11 +131,13 @@ func (f *Forwarder) account(a ask, q question, sent moment, exchange func() (*re
 // read makes sense of a message that matches q: what is kept of it, or why
 // nothing is. A message that is not well formed does not count.
 func (f *Forwarder) read(msg []byte, sent *query, q question) (r *response, wellFormed bool, err error) {
-	var m message
+	d := desks.Get().(*desk)
+	defer d.giveBack()
+	m := &d.message
 	if !m.parse(msg, sent.qlen) {
 		return nil, false, nil
 	}
-	r, worth := clean(&m, q, f.config.Local)
+	r, worth := d.cleaner.clean(m, q, f.config.Local)
 	switch worth {
 	case lame:
 		return nil, true, &rcodeError{m.rcode, m.ede}

@@ -160,12 +160,12 @@ func deliver(clients []asker, respond func(out []byte, q *wire.Query, c *wire.Cl
 	if len(clients) == 0 {
 		return
 	}
-	var q wire.Query
-	out := make([]byte, 0, wire.MinUDPSize)
+	d := desks.Get().(*desk)
+	defer d.giveBack()
 	for i := range clients {
 		a := &clients[i]
-		q.Parse(a.query)
-		out = respond(out[:0], &q, &a.client)
-		a.reply(out)
+		d.query.Parse(a.query)
+		d.out = respond(d.out[:0], &d.query, &a.client)
+		a.reply(d.out)
 	}
 }
