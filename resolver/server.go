@@ -197,8 +197,8 @@ func closeAll(workers []*udpWorker) {
 	}
 }
 
-// Run serves until ctx is done. Then it submits nothing more to the forwarder,
-// waits up to settleLimit for what that still owes, answering as before meanwhile,
+// Run serves until ctx is done. Then it submits nothing more to the forwarder, and
+// waits up to 2 s for what that still owes, answering as before meanwhile. Then it
 // answers what has already come, closes all sockets and waits for every goroutine.
 // It returns nil after an orderly stop, and otherwise the first error that made it
 // stop. A Server runs once.
