@@ -134,7 +134,7 @@ func (a *appEdit) add(m *registry.Machine) {
 		a.started = a.started.insert(a.c.edit, addr, addressOrder(addr))
 	}
 
-	i, found := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
+	i, found := a.region(m.Region)
 	if !found {
 		a.regions = slices.Insert(a.regions, i, region{code: m.Region, number: a.c.codes.number(m.Region)})
 	}
@@ -166,7 +166,7 @@ func (a *appEdit) remove(m *registry.Machine) {
 		a.started = a.started.remove(a.c.edit, addressOrder(addr))
 	}
 
-	i, _ := slices.BinarySearchFunc(a.regions, m.Region, func(r region, code string) int { return strings.Compare(r.code, code) })
+	i, _ := a.region(m.Region)
 	r := &a.regions[i]
 	if r.deployed--; r.deployed == 0 {
 		a.regions = slices.Delete(a.regions, i, i+1)
@@ -185,6 +185,38 @@ func (a *appEdit) remove(m *registry.Machine) {
 			n.started = n.started.remove(a.c.edit, addressOrder(addr))
 		}
 	}
+}
+
+// restate replaces a deployed machine by itself in another state. It is add after
+// remove, without what cancels out.
+func (a *appEdit) restate(before, after *registry.Machine) {
+	id := []byte(after.ID)
+	a.deployed = a.deployed.insert(a.c.edit, vm{idHead(id), after}, idOrder(id))
+	if before.Started() == after.Started() {
+		return
+	}
+	addr := after.Address.As16()
+	set := func(s *addressSet) {
+		if after.Started() {
+			*s = s.insert(a.c.edit, addr, addressOrder(addr))
+		} else {
+			*s = s.remove(a.c.edit, addressOrder(addr))
+		}
+	}
+	set(&a.started)
+	i, _ := a.region(after.Region)
+	set(&a.regions[i].started)
+	a.c.owners, _ = ownersOf(a.c.owners[:0], after)
+	for _, o := range a.c.owners {
+		if !o.inner {
+			set(&a.named(o.labels).started)
+		}
+	}
+}
+
+// region returns where the region of that code is, or belongs.
+func (a *app) region(code string) (i int, found bool) {
+	return slices.BinarySearchFunc(a.regions, code, func(r region, code string) int { return strings.Compare(r.code, code) })
 }
 
 // named returns the name of those labels for changing, made if need be.

@@ -101,13 +101,13 @@ func (c *commit) run(changes *registry.Changes) {
 		c.view(n).serial = uint32(c.index)
 	}
 	for _, ch := range changes.Apps {
-		if a := ch.Before; a != nil {
+		if a := ch.Before; a != nil && ch.After == nil {
 			c.gone[registry.AppKey{Network: a.Network, Name: a.Name}] = true
 			c.table.unnamed -= c.view(a.Network).dropApp(a.Name)
 		}
 	}
 	for _, ch := range changes.Machines {
-		if m := ch.Before; m != nil {
+		if m := ch.Before; m != nil && !c.restates(ch) {
 			c.removeMachine(m, keeps(ch))
 		}
 	}
@@ -128,7 +128,9 @@ func (c *commit) run(changes *registry.Changes) {
 		}
 	}
 	for _, ch := range changes.Machines {
-		if m := ch.After; m != nil {
+		if c.restates(ch) {
+			c.restate(ch.Before, ch.After)
+		} else if m := ch.After; m != nil {
 			c.addMachine(m, keeps(ch))
 		}
 	}
@@ -171,6 +173,17 @@ func (c *commit) addMachine(m *registry.Machine, kept bool) {
 		a.add(m)
 		c.table.unnamed += a.unnamed
 	}
+}
+
+// restates reports whether the same names follow from a machine as did before:
+// it has stopped or started, most often, and its names stay with it or without.
+func (c *commit) restates(ch registry.Change[registry.Machine]) bool {
+	b, a := ch.Before, ch.After
+	return keeps(ch) && a.Deployed() && b.Region == a.Region && slices.Equal(b.Metadata, a.Metadata)
+}
+
+func (c *commit) restate(before, after *registry.Machine) {
+	c.view(after.Network).app(after.App).restate(before, after)
 }
 
 // view returns the network's view for changing, made if need be.

@@ -49,3 +49,25 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 		before = after
 	}
 }
+
+// An app that a source puts again under another index had lost its machines.
+func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
+	p := NewPublisher(Options{})
+	s := registry.NewStore(p.Commit)
+	app := registry.App{Network: 1, Name: "web", Modified: 1}
+	m := registry.Machine{
+		Network: 1, App: "web", ID: "a", State: "started", Region: "ams",
+		Address: netip.MustParseAddr("fdaa:0:1:a7b:1::2"),
+	}
+	for modified := range uint64(2) {
+		app.Modified = 1 + modified
+		events := []registry.Event{registry.PutApp{App: app}, registry.PutMachine{Machine: &m}}
+		if _, err := s.Apply(events); err != nil {
+			t.Fatal(err)
+		}
+		v := p.Table().views.get(networkBits(1), nil)
+		if a := v.apps.get(hashOfString("web"), []byte("web")); a == nil || a.started.empty() {
+			t.Errorf("put with index %d, the app has no started machine", app.Modified)
+		}
+	}
+}

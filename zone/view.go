@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"cmp"
 	"encoding/binary"
 	"strings"
 	"sync/atomic"
@@ -50,67 +49,6 @@ type flycastApp struct {
 }
 
 func (f *flycastApp) is(name []byte) bool { return f.name == string(name) }
-
-// A host is a /112 and what has an address in it: as a rule one machine, or the
-// many peers of one gateway.
-type host struct {
-	owners sorted[addressOwner] // machines first, then by address
-}
-
-func (h *host) is([]byte) bool { return true } // stored under its own bits
-
-// An addressOwner has an address: a machine, if there is neither peer nor
-// Flycast. Which machine, and what is known of it, the registry tells, so that
-// its changes are none here.
-type addressOwner struct {
-	addr    address
-	peer    *registry.Peer
-	flycast *registry.Flycast
-}
-
-func machineOwner(m *registry.Machine) addressOwner { return addressOwner{addr: m.Address.As16()} }
-
-func peerOwner(p *registry.Peer) addressOwner { return addressOwner{addr: p.Address.As16(), peer: p} }
-
-func flycastOwner(f *registry.Flycast) addressOwner {
-	return addressOwner{addr: f.Address.As16(), flycast: f}
-}
-
-// kind tells machines from peers from Flycast addresses.
-func (o addressOwner) kind() int {
-	switch {
-	case o.peer != nil:
-		return 1
-	case o.flycast != nil:
-		return 2
-	}
-	return 0
-}
-
-const ownerKinds = 3
-
-// ownerOrder compares owners by kind, then by what match says of their addresses.
-func ownerOrder(kind int, match func(address) int) func(addressOwner) int {
-	return func(o addressOwner) int {
-		if k := o.kind(); k != kind {
-			return cmp.Compare(k, kind)
-		}
-		return match(o.addr)
-	}
-}
-
-// find returns the owner of an address that match finds, as a sorted's cmp does.
-func (h *host) find(match func(address) int) (addressOwner, bool) {
-	if h == nil {
-		return addressOwner{}, false
-	}
-	for kind := range ownerKinds {
-		if o, ok := h.owners.find(ownerOrder(kind, match)); ok {
-			return o, true
-		}
-	}
-	return addressOwner{}, false
-}
 
 // hiddenPeer reports whether a peer is in no answer.
 func hiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-") }
@@ -248,12 +186,11 @@ func (v *viewEdit) putFlycast(f *flycastApp) {
 // settle gives o its address in t, which is hosts or hidden.
 func (v *viewEdit) settle(t *trie[*host], o addressOwner) {
 	bits := hostBits(o.addr)
-	own := new(host)
-	if h := t.get(bits, nil); h != nil {
-		*own = *h
+	h := t.get(bits, nil)
+	if h == nil {
+		h = new(host)
 	}
-	own.owners = own.owners.insert(v.edit, o, ownerOrder(o.kind(), addressOrder(o.addr)))
-	*t = t.put(v.edit, bits, nil, own)
+	*t = t.put(v.edit, bits, nil, h.with(v.edit, o))
 }
 
 // vacate takes o's address back.
@@ -263,12 +200,11 @@ func (v *viewEdit) vacate(t *trie[*host], o addressOwner) {
 	if h == nil {
 		return
 	}
-	own := &host{h.owners.remove(v.edit, ownerOrder(o.kind(), addressOrder(o.addr)))}
-	if own.owners.empty() {
+	if left := h.without(v.edit, o); left != nil {
+		*t = t.put(v.edit, bits, nil, left)
+	} else {
 		*t = t.drop(v.edit, bits, nil)
-		return
 	}
-	*t = t.put(v.edit, bits, nil, own)
 }
 
 // at returns who has the address, in hosts or hidden.
@@ -283,21 +219,11 @@ func (v *view) at(a address) (o addressOwner, ok bool) {
 // false if there is none or are several.
 func (v *view) only(a address) (addr address, one bool) {
 	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
-		h := t.get(hostBits(a), nil)
-		if h == nil {
-			continue
-		}
-	owners:
-		for chunk := range h.owners.chunks {
-			for _, o := range chunk {
-				switch {
-				case o.kind() != 0:
-					break owners // machines stand first
-				case one:
-					return address{}, false
-				}
-				addr, one = o.addr, true
+		for m := range t.get(hostBits(a), nil).machines {
+			if one {
+				return address{}, false
 			}
+			addr, one = m, true
 		}
 	}
 	return addr, one
