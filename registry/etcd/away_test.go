@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
 // refused waits until a write is refused, and then returns how long the next
@@ -35,7 +34,7 @@ func (n *node) back(t testing.TB, what string, since time.Time) {
 }
 
 func TestANodeKeepsTheLastStateWhileEtcdIsAway(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	index := a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"))
 	b.until(t, "the machine is there", func(s *registry.Snapshot) bool { return s.Index >= index })
@@ -77,7 +76,7 @@ func TestANodeKeepsTheLastStateWhileEtcdIsAway(t *testing.T) {
 // What was compacted away while a node could not listen is listed again, and only
 // the difference applied.
 func TestACompactedWatchIsMadeGoodByAListing(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "stays", 1, "started"), newMachine("web", "goes", 2, "started"))
 
@@ -131,7 +130,7 @@ func TestACompactedWatchIsMadeGoodByAListing(t *testing.T) {
 
 // An etcd without its data must not empty the registry.
 func TestAnEmptyEtcdIsNotTakenForAnEmptyRegistry(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	for i := range 20 {
 		a.do(t, newApp("web"), newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
@@ -164,7 +163,7 @@ func TestAnEmptyEtcdIsNotTakenForAnEmptyRegistry(t *testing.T) {
 
 // A registry deleted by hand, all at once, is an accident.
 func TestADeletedPrefixIsNotTakenForAnEmptyRegistry(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"))
 	want := digest(a.store.Snapshot())
@@ -178,7 +177,7 @@ func TestADeletedPrefixIsNotTakenForAnEmptyRegistry(t *testing.T) {
 // Machines deleted by hand while a node was away are gone, but not at the first
 // look.
 func TestHalfOfANetworkMissingIsLookedAtTwice(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	index := a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"), newMachine("web", "m2", 2, "started"), newMachine("web", "m3", 3, "started"))
 	b.until(t, "the machines are there", func(s *registry.Snapshot) bool { return s.Index >= index })
@@ -195,7 +194,7 @@ func TestHalfOfANetworkMissingIsLookedAtTwice(t *testing.T) {
 }
 
 func TestAWriteIsBoundedWhenItsAnswerIsSwallowed(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	b.proxy.Swallow()
 	begun := time.Now()
@@ -216,7 +215,7 @@ func TestAWriteIsBoundedWhenItsAnswerIsSwallowed(t *testing.T) {
 }
 
 func TestAFullEtcdIsSaidToBeFull(t *testing.T) {
-	s := etcdtest.Start(t, "--quota-backend-bytes", "1000000")
+	s := serve(t, "--quota-backend-bytes", "1000000")
 	a := start(t, s)
 	a.do(t, newApp("web"))
 	var err error
@@ -235,7 +234,7 @@ func TestAFullEtcdIsSaidToBeFull(t *testing.T) {
 }
 
 func TestAnObjectTooLargeForEtcdIsAFault(t *testing.T) {
-	a := start(t, etcdtest.Start(t))
+	a := start(t, serve(t))
 	a.do(t, newApp("web"))
 	m := newMachine("web", "m1", 1, "started")
 	m.Raw = registry.NewRaw([]byte(strings.Replace(object("m1", 1, "started"), "{", fmt.Sprintf("{%q:%q,", "note", strings.Repeat("x", 1_700_000)), 1)))
@@ -247,7 +246,7 @@ func TestAnObjectTooLargeForEtcdIsAFault(t *testing.T) {
 }
 
 func TestLoadSaysWhyItCannot(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	load := func(c Config) error {
 		t.Helper()
 		k, err := New(c, registry.NewStore(nil), zap.NewNop())
@@ -280,7 +279,7 @@ func TestLoadSaysWhyItCannot(t *testing.T) {
 }
 
 func TestLoadWaitsForEtcd(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	p := s.Proxy()
 	p.Cut()
 	k, err := New(Config{Endpoints: []string{p.Endpoint()}}, registry.NewStore(nil), zap.NewNop())

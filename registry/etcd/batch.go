@@ -50,12 +50,18 @@ type planner struct {
 	mirror *mirror
 	leases map[clientv3.LeaseID]*known
 	after  *registry.Snapshot
+	// changed lists the changes that a group has a part in.
+	changed map[group][]registry.Change[registry.Machine]
 }
 
 // A group is the machines of one app and id.
 type group struct {
 	app registry.AppKey
 	id  string
+}
+
+func groupOf(m *registry.Machine) group {
+	return group{registry.AppKey{Network: m.Network, Name: m.App}, m.ID}
 }
 
 // planLocked makes the batch for w.
@@ -73,22 +79,25 @@ func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
 			puts: make(map[string]put), deletes: make(map[string]bool),
 			loose: make(map[string]int64), known: make(map[string]int64),
 		},
-		mirror: k.mirror, leases: k.leases, after: after,
+		mirror: k.mirror, leases: k.leases, after: after, changed: make(map[group][]registry.Change[registry.Machine]),
 	}
 	p.release(changes)
 	p.others(changes)
 	groups := make(map[group]*time.Duration)
 	for _, c := range changes.Machines {
-		for _, m := range []*registry.Machine{c.Before, c.After} {
-			if m != nil {
-				groups[group{registry.AppKey{Network: m.Network, Name: m.App}, m.ID}] = nil
-			}
+		if c.Before != nil {
+			g := groupOf(c.Before)
+			groups[g], p.changed[g] = nil, append(p.changed[g], c)
+		}
+		if c.After != nil && (c.Before == nil || groupOf(c.Before) != groupOf(c.After)) {
+			g := groupOf(c.After)
+			groups[g], p.changed[g] = nil, append(p.changed[g], c)
 		}
 	}
 	if w.Lease != nil {
 		for _, e := range w.Events {
 			if e, ok := e.(registry.PutMachine); ok {
-				groups[group{registry.AppKey{Network: e.Network, Name: e.App}, e.ID}] = w.Lease
+				groups[groupOf(e.Machine)] = w.Lease
 			}
 		}
 	}
@@ -198,8 +207,7 @@ func (p *planner) others(c *registry.Changes) {
 // machines adds the machines of one app and id as they are afterwards. ttl, unless
 // nil, is how long they stay.
 func (p *planner) machines(g group, ttl *time.Duration) error {
-	a := p.after.App(g.app.Network, g.app.Name)
-	if a == nil {
+	if p.after.App(g.app.Network, g.app.Name) == nil {
 		return nil // the range goes
 	}
 	p.depend(g.app)
@@ -207,7 +215,7 @@ func (p *planner) machines(g group, ttl *time.Duration) error {
 	if app := p.mirror.apps[g.app]; app != nil {
 		have = app.machines[g.id]
 	}
-	want, err := p.wanted(a, g.id, have)
+	want, err := p.values(g, have)
 	if err != nil {
 		return err
 	}
@@ -241,31 +249,43 @@ type machineValues struct {
 	values [][]byte
 }
 
-func (p *planner) wanted(a *registry.App, id string, have []*entry) (machineValues, error) {
-	var w machineValues
-	if m := p.after.Machine(id); m != nil && m.Network == a.Network && m.App == a.Name {
-		w.live = m
-	}
-	var gone [][]byte
-	for m := range p.after.Machines(a) {
-		if m.ID == id && m.Gone() {
-			value, err := encodeMachine(m)
-			if err != nil {
-				return w, err
-			}
-			gone = append(gone, value)
-		}
-	}
-	slices.SortFunc(gone, bytes.Compare)
-	if w.live != nil {
-		value, err := encodeMachine(w.live)
+// values returns what is wanted under a group's keys: the machine that is not
+// gone, and then those that are, which are what they were but for the changes.
+func (p *planner) values(g group, have []*entry) (v machineValues, err error) {
+	if m := p.after.Machine(g.id); m != nil && m.Network == g.app.Network && m.App == g.app.Name {
+		v.live = m
+		value, err := encodeMachine(m)
 		if err != nil {
-			return w, err
+			return v, err
 		}
-		w.values = append(w.values, value)
+		v.values = append(v.values, value)
 	}
-	w.values = append(w.values, gone...)
-	return w, nil
+	var gone []*registry.Machine
+	for _, e := range have {
+		if m, ok := e.object.(*registry.Machine); ok && e.why == "" && m.Gone() {
+			gone = append(gone, m)
+		}
+	}
+	for _, c := range p.changed[g] {
+		if o := c.Before; o != nil && o.Gone() && groupOf(o) == g {
+			gone = slices.DeleteFunc(gone, func(m *registry.Machine) bool { return bytes.Equal(m.Raw, o.Raw) })
+		}
+	}
+	for _, c := range p.changed[g] {
+		if m := c.After; m != nil && m.Gone() && groupOf(m) == g {
+			gone = append(gone, m)
+		}
+	}
+	first := len(v.values)
+	for _, m := range gone {
+		value, err := encodeMachine(m)
+		if err != nil {
+			return v, err
+		}
+		v.values = append(v.values, value)
+	}
+	slices.SortFunc(v.values[first:], bytes.Compare)
+	return v, nil
 }
 
 // holds reports whether the entry's machine was made of value.

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
 // A reader of another node sees the registry before an import or after it, and
 // none in between.
 func TestAnImportIsOneMomentOnAllNodes(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	const machines = 400
 	set := func(which int) []registry.Event {
@@ -72,7 +71,7 @@ func TestAnImportIsOneMomentOnAllNodes(t *testing.T) {
 
 // Writes of other nodes during an import are in it, or after it.
 func TestNoWriteIsLostInAnImport(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"), newApp("small"))
 	ctx, stop := context.WithCancel(t.Context())
@@ -108,7 +107,7 @@ func TestNoWriteIsLostInAnImport(t *testing.T) {
 
 // A value that is not in effect is still somebody's.
 func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/orphaned/o1", object("o1", 9000, "started"))
 	a.do(t, newApp("web"))
@@ -135,7 +134,7 @@ func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
 
 // What an import that crashed has left is cleared away, and does not count.
 func TestALockAndAnEpochOfACrashedImportGo(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"))
 	s.Etcdctl("put", "/internaldns/7/apps/fdaa:0:18/half", "{}")
@@ -152,7 +151,7 @@ func TestALockAndAnEpochOfACrashedImportGo(t *testing.T) {
 }
 
 func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	events := []registry.Event{newApp("web"), newApp("db")}
 	for i := range 300 {

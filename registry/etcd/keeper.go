@@ -81,6 +81,7 @@ type Keeper struct {
 	touched  int64  // the last that changed something below the epoch
 	cluster  uint64 // the cluster's id
 	locked   bool   // an import is under way
+	listing  bool   // the registry is being listed again
 	changed  chan struct{}
 	held     string // why the last state is kept and nothing written; "" if it is not
 	leases   map[clientv3.LeaseID]*known

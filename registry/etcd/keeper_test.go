@@ -23,6 +23,14 @@ import (
 // takes that long.
 const soon = 30 * time.Second
 
+// serve starts an etcd, for a test that runs beside others: most of the time all
+// of them wait.
+func serve(t *testing.T, args ...string) *etcdtest.Server {
+	t.Helper()
+	t.Parallel()
+	return etcdtest.Start(t, args...)
+}
+
 // A node is a keeper with its store, as one server has it.
 type node struct {
 	*Keeper
@@ -156,7 +164,7 @@ func digest(s *registry.Snapshot) string {
 }
 
 func TestAWriteIsVisibleHereAtOnceAndElsewhereSoon(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b, c := start(t, s), start(t, s), start(t, s)
 	index := a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"),
 		registry.PutPeer{Peer: registry.Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:18:a7b:d6b:0:a:102"), Region: "ams"}},
@@ -188,7 +196,7 @@ func TestAWriteIsVisibleHereAtOnceAndElsewhereSoon(t *testing.T) {
 
 // Nothing of an object may be left behind that would keep others from its place.
 func TestDeletesLeaveNothingBehind(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a := start(t, s)
 	empty := s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/1/")
 	flycast := netip.MustParseAddr("fdaa:0:18:0:1::3")
@@ -216,7 +224,7 @@ func TestDeletesLeaveNothingBehind(t *testing.T) {
 }
 
 func TestAnErrorOfTheDeciderIsReturnedAsItIs(t *testing.T) {
-	a := start(t, etcdtest.Start(t))
+	a := start(t, serve(t))
 	want := errors.New("no")
 	if _, err := a.Write(t.Context(), func(*registry.Snapshot) (registry.Write, error) { return registry.Write{}, want }); err != want {
 		t.Errorf("got %v", err)
@@ -234,7 +242,7 @@ func TestAnErrorOfTheDeciderIsReturnedAsItIs(t *testing.T) {
 
 // What another node has acknowledged, a write sees, whichever it is.
 func TestADeciderSeesAllWritesBefore(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"))
 	b.proxy.Delay(30 * time.Millisecond)
@@ -257,7 +265,7 @@ func TestADeciderSeesAllWritesBefore(t *testing.T) {
 }
 
 func TestOfTwoWritersWhoWantTheSameOneWins(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := serve(t)
 	nodes := []*node{start(t, s), start(t, s), start(t, s)}
 	nodes[0].do(t, newApp("web"), newApp("db"))
 	for _, n := range nodes {

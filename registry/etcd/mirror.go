@@ -104,8 +104,11 @@ func (m *mirror) put(kv *mvccpb.KeyValue, key string, d dirty) {
 		m.claim(key, claim{m.intern(string(kv.Value)), kv.ModRevision, clientv3.LeaseID(kv.Lease)}, d)
 		return
 	}
-	m.remove(key, d)
 	e := &entry{key: key, create: kv.CreateRevision, mod: kv.ModRevision, lease: clientv3.LeaseID(kv.Lease)}
+	if old := m.entries[key]; old != nil {
+		e.why = old.why // until it is decided on: the same again is not told again
+	}
+	m.remove(key, d)
 	if err == nil {
 		e.object, err = decode(&r, kv.Value, kv.ModRevision)
 	}

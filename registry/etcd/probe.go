@@ -26,6 +26,10 @@ const (
 	// patience is how long a connection may be silent after others have been
 	// given up in vain: then etcd is slow, and it is not the connection.
 	patience = 5 * time.Second
+
+	// watchPatience is how long a watch may be behind, and bring nothing, while
+	// etcd answers otherwise.
+	watchPatience = time.Second
 )
 
 var errSilent = errors.New("the watch brings nothing")
@@ -34,6 +38,7 @@ var errSilent = errors.New("the watch brings nothing")
 // sees to it that the watch brings it.
 func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 	every, silence := probeEvery, time.Duration(0)
+	var silent time.Time // since when the watch is behind and brings nothing
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()
 		within, cancel := context.WithTimeout(ctx, probeTime)
@@ -64,12 +69,29 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			return
 		}
 		if err != nil {
-			k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
-			k.again(errSilent)
+			// A watch that brings something, or a listing, may take its time.
+			if revision, listing := k.progress(); revision > had || listing {
+				silent = time.Time{}
+			} else if silent.IsZero() {
+				silent = begun
+			} else if begun.Sub(silent) > watchPatience {
+				silent = time.Time{}
+				k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
+				k.again(errSilent)
+			}
 			continue
 		}
+		silent = time.Time{}
 		k.confirmed(begun)
 	}
+}
+
+// progress returns the last revision that is applied, and whether the registry is
+// being listed.
+func (k *Keeper) progress() (revision int64, listing bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.revision, k.listing
 }
 
 // strange reports whether etcd cannot be the one that we followed, and then holds

@@ -182,6 +182,8 @@ func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
 // returns an error only if ctx is done or the last state is held.
 func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 	sure := false
+	k.setListing(true)
+	defer k.setListing(false)
 	for pause := time.Duration(0); ; pause = min(maxBackoff, pause*2+maxBackoff/20) {
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -216,6 +218,12 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			sleep(ctx, secondLook)
 		}
 	}
+}
+
+func (k *Keeper) setListing(is bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.listing = is
 }
 
 // secondLook is when etcd is asked again that lists less than half of a network's

@@ -1,0 +1,69 @@
+package etcd
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
+)
+
+// BenchmarkWrite writes machines through one node, as many writers as it says, and
+// watches on another when they are visible there. etcd runs beside it and does not
+// sync its disk.
+func BenchmarkWrite(b *testing.B) {
+	for _, machines := range []int{0, 10_000} {
+		for _, writers := range []int{1, 16} {
+			b.Run(fmt.Sprintf("machines=%d/writers=%d", machines, writers), func(b *testing.B) { benchmarkWrite(b, machines, writers) })
+		}
+	}
+}
+
+func benchmarkWrite(b *testing.B, machines, writers int) {
+	s := etcdtest.Start(b)
+	here, there := start(b, s), start(b, s)
+	events := []registry.Event{newApp("web")}
+	for i := range machines {
+		events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
+	}
+	here.do(b, events...)
+	if err := there.wait(b.Context(), here.revisionNow()); err != nil {
+		b.Fatal(err)
+	}
+
+	lags := make([]time.Duration, b.N)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for w := range writers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= b.N {
+					return
+				}
+				m := newMachine("web", fmt.Sprintf("w%d", w), 100_000+w, []string{"started", "stopped"}[i/writers%2])
+				m.Metadata[0].Value = fmt.Sprint(i)
+				m.Raw = nil
+				index := here.do(b, m)
+				acknowledged := time.Now()
+				if err := there.wait(b.Context(), int64(index)); err != nil {
+					b.Error(err)
+				}
+				lags[i] = time.Since(acknowledged)
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	slices.SortFunc(lags, cmp.Compare[time.Duration])
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+	b.ReportMetric(float64(lags[len(lags)/2].Microseconds()), "lag-p50-µs")
+	b.ReportMetric(float64(lags[len(lags)*99/100].Microseconds()), "lag-p99-µs")
+	b.ReportMetric(0, "ns/op")
+}

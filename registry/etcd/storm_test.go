@@ -1,0 +1,175 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// randomEvents returns a write in a small world, which often cannot be.
+func randomEvents(r *rand.Rand) []registry.Event {
+	name := func() string { return []string{"web", "db", "mail"}[r.IntN(3)] }
+	var events []registry.Event
+	for range 1 + r.IntN(3) {
+		id := fmt.Sprintf("m%d", r.IntN(12))
+		switch r.IntN(12) {
+		case 0:
+			events = append(events, registry.DeleteApp{Network: acme, Name: name()})
+		case 1, 2:
+			events = append(events, newApp(name()))
+		case 3:
+			events = append(events, registry.DeleteMachine{Network: acme, App: name(), ID: id})
+		case 4:
+			events = append(events, registry.PutPeer{Peer: registry.Peer{Name: []string{"p", "q"}[r.IntN(2)], Address: address(r.IntN(12))}})
+		case 5:
+			events = append(events, registry.PutFlycast{Flycast: registry.Flycast{Address: address(r.IntN(12)), App: name(), Owner: acme}})
+		case 6:
+			events = append(events, registry.PutNetwork{NetworkName: registry.NetworkName{Network: registry.Network(1 + r.IntN(3)), Name: []string{"n", "o"}[r.IntN(2)]}})
+		case 7:
+			events = append(events, registry.DeletePeer{Network: acme, Name: "p"}, registry.DeleteFlycast{Address: address(r.IntN(12))}, registry.DeleteNetwork{Network: 1})
+		default:
+			events = append(events, newMachine(name(), id, r.IntN(12), []string{"started", "stopped", "destroyed"}[r.IntN(3)]))
+		}
+	}
+	return events
+}
+
+// All nodes write at once, connections break, imports come between: afterwards
+// all have the same, and what etcd has; meanwhile none goes back.
+func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
+	s := serve(t)
+	nodes := []*node{start(t, s), start(t, s), start(t, s)}
+	ctx, stop := context.WithCancel(t.Context())
+	var readers, writers sync.WaitGroup
+	for i, n := range nodes {
+		readers.Go(func() {
+			var last uint64
+			modified := map[string]uint64{}
+			for ctx.Err() == nil {
+				snap := n.store.Snapshot()
+				if snap.Index < last {
+					t.Errorf("node %d shows index %d after %d", i, snap.Index, last)
+				}
+				last = snap.Index
+				for m := range snap.MachinesIn(acme) {
+					if m.Modified < modified[m.ID] {
+						t.Errorf("node %d shows machine %s of %d after %d", i, m.ID, m.Modified, modified[m.ID])
+					}
+					modified[m.ID] = m.Modified
+				}
+				sleep(ctx, time.Millisecond)
+			}
+		})
+	}
+	var mu sync.Mutex
+	made, refused := 0, 0
+	for i, n := range nodes {
+		for w := range 2 {
+			writers.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(i), uint64(w)))
+				for range 80 {
+					events := randomEvents(r)
+					if r.IntN(40) == 0 { // too large for a transaction
+						events = []registry.Event{newApp("web")}
+						for m := range 60 {
+							events = append(events, newMachine("web", fmt.Sprintf("bulk%d", m), 1000+m, []string{"started", "stopped"}[r.IntN(2)]))
+						}
+					}
+					index, err := n.try(events...)
+					var faults registry.Faults
+					mu.Lock()
+					switch {
+					case err == nil:
+						made++
+						if got := n.store.Snapshot().Index; got < index {
+							t.Errorf("write %d was acknowledged at index %d", index, got)
+						}
+					case errors.As(err, &faults), errors.Is(err, registry.ErrUnavailable):
+						refused++
+					default:
+						t.Errorf("a write: %v", err)
+					}
+					mu.Unlock()
+					if r.IntN(25) == 0 {
+						n.proxy.Reset()
+					}
+				}
+			})
+		}
+	}
+	writers.Wait()
+	stop()
+	readers.Wait()
+	t.Logf("%d writes, %d refused", made, refused)
+	if made < 50 {
+		t.Errorf("only %d writes were made", made)
+	}
+	for _, n := range nodes {
+		n.back(t, "after the storm", time.Now())
+	}
+	converged(t, nodes...)
+}
+
+// Two who read one index and write if nothing has changed since: one wins.
+func TestOfTwoConditionalWritesOneWins(t *testing.T) {
+	s := serve(t)
+	nodes := []*node{start(t, s), start(t, s)}
+	index := nodes[0].do(t, newApp("web"), newMachine("web", "m1", 1, "v0"))
+	lost := errors.New("somebody else was quicker")
+	for round := range 30 {
+		type result struct {
+			index uint64
+			err   error
+		}
+		results := make(chan result, 2)
+		for i, n := range nodes {
+			go func() {
+				index, err := n.Write(t.Context(), func(s *registry.Snapshot) (registry.Write, error) {
+					if m := s.Machine("m1"); m == nil || m.Modified != index {
+						return registry.Write{}, lost
+					}
+					return registry.Write{Events: []registry.Event{newMachine("web", "m1", 1, fmt.Sprintf("v%d-%d", round, i))}}, nil
+				})
+				results <- result{index, err}
+			}()
+		}
+		a, b := <-results, <-results
+		if a.err != nil {
+			a, b = b, a
+		}
+		if a.err != nil || b.err != lost {
+			t.Fatalf("round %d: %v and %v", round, a.err, b.err)
+		}
+		index = a.index
+	}
+	converged(t, nodes...)
+}
+
+func TestTenThousandMachinesAreListed(t *testing.T) {
+	s := serve(t)
+	a := start(t, s)
+	events := []registry.Event{newApp("web")}
+	for i := range 10_000 {
+		events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
+	}
+	begun := time.Now()
+	a.do(t, events...)
+	t.Logf("imported in %v", time.Since(begun))
+	begun = time.Now()
+	b := start(t, s)
+	t.Logf("loaded in %v", time.Since(begun))
+	if n := b.store.Snapshot().Stats().Total(); n != 10_000 {
+		t.Errorf("%d machines", n)
+	}
+	begun = time.Now()
+	index := b.do(t, newMachine("web", "m77", 77, "stopped"))
+	t.Logf("one written in %v", time.Since(begun))
+	a.until(t, "the write shows", func(s *registry.Snapshot) bool { return s.Index >= index })
+	converged(t, a, b)
+}
