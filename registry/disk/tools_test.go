@@ -63,14 +63,14 @@ func TestABackupThatFailsLeavesWhatIsThere(t *testing.T) {
 }
 
 func TestCompactKeepsAllAndGivesRoomBack(t *testing.T) {
-	dir, want := sampleDir(t, 2000)
+	dir, _ := sampleDir(t, 2000)
 	s := serve(t, dir)
 	var gone []registry.Event
 	for n := 100; n < 2000; n++ {
 		gone = append(gone, registry.DeleteMachine{Network: network, App: "web", ID: machine(n, "").ID})
 	}
 	s.put(t, gone...)
-	want = describe(s.store.Snapshot())
+	want := describe(s.store.Snapshot())
 	s.stop(t)
 	before, after, err := Compact(dir, nil)
 	if err != nil || after.Octets >= before.Octets || before.Index != after.Index {

@@ -1,0 +1,195 @@
+package crash
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/registry/api"
+	"github.com/internaldns/internaldns/test/internal/program"
+)
+
+// patience is how long a server may take to serve or to end. It is reached only
+// if it hangs.
+const patience = 30 * time.Second
+
+// A server is a running internaldns serve --data.
+type server struct {
+	cmd    *exec.Cmd
+	client *http.Client
+	dns    chan string   // where it answers queries, once it does
+	ended  chan struct{} // closed when it has
+	log    []string      // complete when ended is closed
+}
+
+// start starts a server that keeps its registry in dir.
+func start(t testing.TB, dir string) *server {
+	t.Helper()
+	socket := filepath.Join(dir, "api")
+	s := &server{dns: make(chan string, 1), ended: make(chan struct{})}
+	s.cmd = exec.Command(os.Getenv(program.Env), "serve", "--data", filepath.Join(dir, "data"), "--api", "unix:"+socket, "--api-local",
+		"--listen", "127.0.0.1:0", "--network", network, "--admin", "off", "--upstream", "off")
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.ended)
+		addr := ""
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			s.log = append(s.log, lines.Text())
+			var line struct {
+				Msg string
+				DNS []string
+			}
+			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
+			if len(line.DNS) > 0 {
+				addr = line.DNS[0]
+			}
+			if line.Msg == "serving" {
+				s.dns <- addr
+			}
+		}
+	}()
+	s.client = &http.Client{Timeout: patience, Transport: &http.Transport{
+		MaxIdleConnsPerHost: writers,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	return s
+}
+
+// serving waits until the server answers queries, and returns where.
+func (s *server) serving(t testing.TB) (addr string) {
+	t.Helper()
+	select {
+	case addr = <-s.dns:
+	case <-s.ended:
+		t.Fatalf("the server ended:\n%s", strings.Join(s.log, "\n"))
+	case <-time.After(patience):
+		s.kill()
+		t.Fatalf("the server does not serve:\n%s", strings.Join(s.log, "\n"))
+	}
+	return addr
+}
+
+// kill ends the server as a crash does.
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	s.wait()
+}
+
+func (s *server) wait() error {
+	<-s.ended
+	s.client.CloseIdleConnections()
+	return s.cmd.Wait()
+}
+
+// do makes a request. It returns an error unless it was answered, whatever with.
+func (s *server) do(method, path, body string) (status int, response []byte, index uint64, err error) {
+	req, err := http.NewRequest(method, "http://api"+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	defer resp.Body.Close()
+	if response, err = io.ReadAll(resp.Body); err != nil {
+		return 0, nil, 0, err
+	}
+	index, _ = strconv.ParseUint(resp.Header.Get(api.IndexHeader), 10, 64)
+	return resp.StatusCode, response, index, nil
+}
+
+// machines returns the objects of the machines that are there, by id.
+func (s *server) machines(t testing.TB) (objects map[string]string, index uint64) {
+	t.Helper()
+	status, body, index, err := s.do("GET", "/v1/apps/web/machines", "")
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("the machines are answered with %d %s, %v", status, body, err)
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(body, &list); err != nil {
+		t.Fatal(err)
+	}
+	objects = make(map[string]string)
+	for _, object := range list {
+		var m struct{ ID string }
+		if err := json.Unmarshal(object, &m); err != nil {
+			t.Fatal(err)
+		}
+		objects[m.ID] = string(object)
+	}
+	return objects, index
+}
+
+// addresses asks for the addresses of the app's machines that are started.
+func addresses(t testing.TB, server string) []string {
+	t.Helper()
+	q := new(dns.Msg).SetQuestion("web.internal.", dns.TypeAAAA)
+	c := dns.Client{Net: "tcp", Timeout: patience} // there may be more than a datagram holds
+	resp, _, err := c.Exchange(q, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, rr := range resp.Answer {
+		out = append(out, netip.AddrFrom16([16]byte(rr.(*dns.AAAA).AAAA)).String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// started returns the addresses of those of objects that are started.
+func started(t testing.TB, objects map[string]string) []string {
+	t.Helper()
+	var out []string
+	for _, object := range objects {
+		var m struct {
+			State   string
+			Address netip.Addr `json:"private_ip"`
+		}
+		if err := json.Unmarshal([]byte(object), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.State == "started" {
+			out = append(out, m.Address.String())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+const network = "fdaa:0:18::/48"
+
+// object returns what a writer makes of one of its machines in its nth request.
+func object(writer, machine, n int) (id, text string) {
+	id = fmt.Sprintf("%07x%07x", writer, machine)
+	state := []string{"started", "started", "stopped"}[n%3]
+	return id, fmt.Sprintf(`{"id":%q, "state":%q,"region":"ams","private_ip":"fdaa:0:18:a::%x:%x:2","config":{"metadata":{"n":"%d"}}}`,
+		id, state, writer+1, machine+1, n)
+}
