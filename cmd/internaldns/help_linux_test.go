@@ -35,6 +35,7 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 
 	root := new(program).root()
+	const withAPI = "internaldns serve --data d --registry org.json --seed --api 127.0.0.1:4280 --api-local --listen 127.0.0.1:5399 --admin off"
 	for _, cmd := range append(root.Commands(), root) {
 		lines := examples(cmd)
 		if len(lines) == 0 {
@@ -49,6 +50,12 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 				if strings.Contains(line, " dig ") || strings.Contains(line, " bench ") || strings.Contains(line, " status") || strings.Contains(line, " flush ") {
 					defer serveLine(t, "internaldns serve")()
 					defer serveLine(t, `internaldns serve --registry org.json --listen "[fdaa::3]:53" --admin off`)()
+				}
+				switch cmd.Name() {
+				case "apps", "machines", "peers", "networks", "import", "export", "watch":
+					defer serveLine(t, withAPI)()
+				case "data": // while nobody serves from it
+					serveLine(t, withAPI)()
 				}
 				out, err := exec.Command("sh", "-c", line).CombinedOutput()
 				if err != nil {

@@ -40,7 +40,7 @@ type program struct {
 }
 
 // run runs the command that args name and returns the exit status: 0 if all
-// went well, else 1.
+// went well, else one of exits.go.
 func (p *program) run(ctx context.Context, args []string) int {
 	p.args = args
 	root := p.root()
@@ -53,7 +53,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 				fmt.Fprintf(p.stderr, "internaldns: %s\n", strings.TrimSuffix(line, "\n"))
 			}
 		}
-		return 1
+		return exitStatus(err)
 	}
 	return 0
 }

@@ -31,15 +31,25 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 		SuggestionsMinimumDistance: 2,
 	}
 	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(),
+		p.appsCommand(), p.machinesCommand(), p.peersCommand(), p.networksCommand(),
+		p.importCommand(), p.exportCommand(), p.watchCommand(), p.tokenCommand(), p.dataCommand(),
 		p.statusCommand(), p.flushCommand(), p.benchCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
-		c.DisableFlagsInUseLine = true
-		c.Flags().SortFlags = false
-		c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-			return errors.New(err.Error() + "; see internaldns " + c.Name() + " --help")
-		})
+		tidy(c)
 	}
 	return root
+}
+
+// tidy has c, and the commands below it, speak as all of ours do.
+func tidy(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	c.Flags().SortFlags = false
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return errors.New(err.Error() + "; see " + c.CommandPath() + " --help")
+	})
+	for _, below := range c.Commands() {
+		tidy(below)
+	}
 }
 
 // knownCommand is called with what is no command's name.
@@ -62,6 +72,7 @@ func wantArgs(least, most int, eg string) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return fmt.Errorf("want internaldns %s, such as: internaldns %s %s", cmd.Use, cmd.Name(), eg)
+		path := cmd.CommandPath()
+		return fmt.Errorf("want %s%s, such as: %s %s", strings.TrimSuffix(path, cmd.Name()), cmd.Use, path, eg)
 	}
 }

@@ -35,10 +35,10 @@ func TestMain(m *testing.M) {
 // the sample registry, in its directory, and forwarding off unless it says other.
 // Beside testscript's own commands there are:
 //
-//	serve ARGS…        start internaldns serve, wait until it serves; $DNS and
-//	                   $ADMIN are then its addresses
+//	serve ARGS…        start internaldns serve, wait until it serves; $DNS, $ADMIN
+//	                   and $API are then its addresses
 //	log PATTERN        wait for a log line, later than the last one waited for
-//	signal NAME        send HUP, INT or TERM
+//	signal NAME        send HUP, INT, TERM or KILL
 //	halt               send TERM, and want exit status 0 (stop is testscript's own)
 //	gone STATUS        wait for the end, and want this exit status
 //	try PREFIX         run each line of serve.out that begins so, want an answer
@@ -145,11 +145,13 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	var line struct {
 		DNS   []string
 		Admin string
+		API   string
 	}
 	ts.Check(json.Unmarshal([]byte(s.await(ts, `"msg":"listening"`)), &line))
 	s.await(ts, `"msg":"serving"`)
 	ts.Setenv("DNS", line.DNS[len(line.DNS)-1])
 	ts.Setenv("ADMIN", line.Admin)
+	ts.Setenv("API", line.API)
 }
 
 // scriptEnviron returns the variables that the script has set for the program.
@@ -220,9 +222,9 @@ func scriptLog(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
 	if neg || len(args) != 1 || signals[args[0]] == nil {
-		ts.Fatalf("usage: signal HUP|INT|TERM")
+		ts.Fatalf("usage: signal HUP|INT|TERM|KILL")
 	}
 	ts.Check(servingOf(ts).cmd.Process.Signal(signals[args[0]]))
 }

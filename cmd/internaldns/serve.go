@@ -13,8 +13,11 @@ func (p *program) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Answer queries from a registry",
-		Long: `Answers queries from a registry file, over UDP and TCP, and follows the file as
-it changes. Without --registry, a sample organisation is served to loopback.
+		Long: `Answers queries from a registry, over UDP and TCP. The registry is a file that is
+followed as it changes (--registry); or it is kept in a directory (--data) or in
+etcd, for any number of servers (--etcd), and changed through the control API
+(--api) while it is served. Without any of these, a sample organisation is served
+to loopback.
 
 A client's own address says in which network it is (fdaa:NNNN:NNNN:…), or else
 the address it asks (fdaa:NNNN:NNNN::3). Others are placed by --network and
@@ -41,6 +44,9 @@ SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once
 
   # The rest of the world over TLS, and the office's names from its own server:
   internaldns serve --upstream tls://9.9.9.9#dns.quad9.net --forward corp.example=10.0.0.53
+
+  # A registry that is kept here, and changed by internaldns machines and curl:
+  internaldns serve --data d --api 127.0.0.1:4280 --api-local
 
   # On the address that machines know, before the network is up:
   internaldns serve --registry org.json --listen "[fdaa::3]:53"

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/internaldns/internaldns/registry/disk"
+)
+
+func (p *program) dataCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "data",
+		Short: "Check, back up or compact a directory that keeps a registry",
+		Long: `Works on a directory that serve --data keeps a registry in, while no server runs
+on it. While one does, internaldns export makes a copy of what it serves.`,
+		Example: `  internaldns data check d
+  internaldns data backup d registry.backup
+  internaldns data compact d`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fmt.Errorf("there is no command %q; see internaldns data --help", "data "+args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "check DIR", Short: "Read all of it, and say everything that is wrong", DisableFlagsInUseLine: true,
+			Args: wantArgs(1, 1, "DIR"),
+			RunE: func(_ *cobra.Command, args []string) error {
+				report, err := disk.Check(args[0], p.progress("read"))
+				if err != nil {
+					return dataFault(err)
+				}
+				return writeReport(p.stdout, report)
+			},
+		},
+		&cobra.Command{
+			Use: "backup DIR FILE", Short: "Write a copy, from which can be served", DisableFlagsInUseLine: true,
+			Args: wantArgs(2, 2, "DIR FILE"),
+			RunE: func(_ *cobra.Command, args []string) error {
+				report, err := disk.Backup(args[0], args[1], p.progress("copied"))
+				if err != nil {
+					return dataFault(err)
+				}
+				return writeReport(p.stdout, report)
+			},
+		},
+		&cobra.Command{
+			Use: "compact DIR", Short: "Write it anew, without what is free in it", DisableFlagsInUseLine: true,
+			Args: wantArgs(1, 1, "DIR"),
+			RunE: func(_ *cobra.Command, args []string) error {
+				before, after, err := disk.Compact(args[0], p.progress("copied"))
+				if err != nil {
+					return dataFault(err)
+				}
+				for _, w := range before.Warnings {
+					fmt.Fprintf(p.stderr, "internaldns: %s\n", w)
+				}
+				if _, err := fmt.Fprintf(p.stdout, "%d octets became %d\n", before.Octets, after.Octets); err != nil {
+					return err
+				}
+				return writeReport(p.stdout, after)
+			},
+		},
+	)
+	return cmd
+}
+
+// dataFault says all that is wrong with a database, a line each.
+func dataFault(err error) error {
+	if faults, ok := errors.AsType[disk.Faults](err); ok {
+		return errors.Join(eachLine(faults, func(line string) string { return line })...)
+	}
+	return err
+}
+
+func writeReport(w io.Writer, r disk.Report) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "%s\t%d octets\n", r.Path, r.Octets)
+	fmt.Fprintf(t, "holds\t%s, %s, %s, %s\n", count(r.Apps, "app"), count(r.Machines, "machine"), count(r.Peers, "peer"), count(r.Leases, "lease"))
+	fmt.Fprintf(t, "index\t%d\n", r.Index)
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(t, "warning\t%s\n", warning)
+	}
+	return t.Flush()
+}
+
+// progress returns what shows a person at a terminal how far long work is; nil if
+// nobody is there.
+func (p *program) progress(verb string) disk.Progress {
+	f, ok := p.stderr.(interface{ Fd() uintptr })
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(records, of uint64) {
+		fmt.Fprintf(p.stderr, "\r%s %d of %d records", verb, records, of)
+		if records == of {
+			fmt.Fprint(p.stderr, "\r\033[K")
+		}
+	}
+}

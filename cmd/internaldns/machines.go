@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// A listedMachine is what of a machine is shown to people.
+type listedMachine struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Region    string `json:"region"`
+	PrivateIP string `json:"private_ip"`
+	Config    struct {
+		Metadata map[string]string `json:"metadata"`
+	} `json:"config"`
+}
+
+func (m *listedMachine) group() string {
+	return cmp.Or(m.Config.Metadata["fly_process_group"], m.Config.Metadata["process_group"])
+}
+
+func (p *program) machinesCommand() *cobra.Command {
+	cmd := group("machines", "List, register, start, stop and remove machines", `Lists, registers, starts, stops and removes machines of the registry that a
+server's control API serves. Nobody runs the machines here: to start and to stop
+one is to say so, and its address is in answers only while it is started.`,
+		`  internaldns machines list web --network fdaa:0:18::/48
+  internaldns machines put pg --region fra --metadata role=replica
+  internaldns machines put pg e2865013b3d986 --region fra --address fdaa:0:18:a7b:99:1:2:2
+  internaldns machines stop pg e2865013b3d986
+  internaldns machines rm pg e2865013b3d986`)
+	c := p.apiFlags(cmd)
+	c.networkFlag(cmd)
+	c.jsonFlag(cmd)
+	cmd.AddCommand(c.machinesList(), c.machinesGet(), c.machinesPut(),
+		c.machinesState("start", "started"), c.machinesState("stop", "stopped"), c.machinesState("suspend", "suspended"),
+		c.removal("rm APP ID", "Remove a machine", "machine", func(args []string) string { return at("apps", args[0], "machines", args[1]) }),
+	)
+	return cmd
+}
+
+func (c *apiClient) machinesList() *cobra.Command {
+	var region, state string
+	var metadata []string
+	var all bool
+	cmd := c.verb("list APP", "List the machines of an app", "web", 1, 1, func(cmd *cobra.Command, args []string) error {
+		query := url.Values{}
+		for name, value := range map[string]string{"region": region, "state": state} {
+			if value != "" {
+				query.Set(name, value)
+			}
+		}
+		for _, pair := range metadata {
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return fmt.Errorf("--metadata: want KEY=VALUE, got %q", pair)
+			}
+			query.Set("metadata."+key, value)
+		}
+		if all {
+			query.Set("include_deleted", "true")
+		}
+		body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0], "machines"), query: query})
+		if err != nil {
+			return err
+		}
+		return printAnswer(c, body, func(w io.Writer, machines []listedMachine) { showMachines(w, machines...) })
+	})
+	cmd.Flags().StringVar(&region, "region", "", "only those in `REGION`")
+	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`, such as started")
+	cmd.Flags().StringArrayVar(&metadata, "metadata", nil, "only those with `KEY=VALUE`; may be repeated")
+	cmd.Flags().BoolVar(&all, "all", false, "also those that were removed lately")
+	return cmd
+}
+
+func showMachines(w io.Writer, machines ...listedMachine) {
+	fmt.Fprintln(w, "ID\tSTATE\tREGION\tADDRESS\tGROUP\tNAME")
+	for i := range machines {
+		m := &machines[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.State, m.Region, m.PrivateIP, m.group(), m.Name)
+	}
+}
+
+func (c *apiClient) machinesGet() *cobra.Command {
+	return c.verb("get APP ID", "Show one machine", "web 5f3a9c1d2e4b80", 2, 2, func(cmd *cobra.Command, args []string) error {
+		body, header, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0], "machines", args[1])})
+		if err != nil {
+			return err
+		}
+		return printAnswer(c, body, func(w io.Writer, m listedMachine) {
+			showMachines(w, m)
+			if lease := header.Get("Internaldns-Lease"); lease != "" {
+				fmt.Fprintf(w, "lease: %s\n", lease)
+			}
+		})
+	})
+}
+
+func (c *apiClient) machinesPut() *cobra.Command {
+	var file, region, state, address, name string
+	var metadata []string
+	var ttl time.Duration
+	var onlyNew bool
+	cmd := c.verb("put APP [ID]", "Register a machine, or replace it; without ID, one with an id and an address of the server's choice", "pg --region fra", 1, 2,
+		func(cmd *cobra.Command, args []string) error {
+			object, err := c.machineObject(file, args[1:], machineFlags{region, state, address, name, metadata})
+			if err != nil {
+				return err
+			}
+			r := request{method: http.MethodPost, path: at("apps", args[0], "machines"), query: url.Values{}, body: bytes.NewReader(object), onlyNew: onlyNew}
+			if len(args) == 2 {
+				r.method, r.path = http.MethodPut, at("apps", args[0], "machines", args[1])
+			}
+			if ttl != 0 {
+				r.query.Set("ttl", plain(ttl))
+			}
+			body, header, err := c.ask(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			var m listedMachine
+			if err := json.Unmarshal(body, &m); err != nil {
+				return fmt.Errorf("the answer of the API: %w", err)
+			}
+			return c.done(header, body, "machine %s is %s at %s", m.ID, m.State, m.PrivateIP)
+		})
+	flags := cmd.Flags()
+	flags.StringVar(&file, "file", "", "`FILE` with the machine's whole object as JSON, or - for standard input")
+	flags.StringVar(&region, "region", "", "`REGION` in which the machine is")
+	flags.StringVar(&state, "state", "", "`STATE` that it is in (default started)")
+	flags.StringVar(&address, "address", "", "its 6PN `ADDRESS`")
+	flags.StringVar(&name, "name", "", "its `NAME`, for people")
+	flags.StringArrayVar(&metadata, "metadata", nil, "`KEY=VALUE` that it has; may be repeated")
+	flags.DurationVar(&ttl, "ttl", 0, "`DURATION` after which the machine goes, unless it is put again")
+	flags.BoolVar(&onlyNew, "new", false, "only if it is not there; else the exit status is 4")
+	c.indexFlag(cmd)
+	return cmd
+}
+
+// machineFlags are what flags say of a machine.
+type machineFlags struct {
+	region, state, address, name string
+	metadata                     []string
+}
+
+// machineObject returns the object of a machine: that of a file, or one of what
+// flags say.
+func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]byte, error) {
+	if file != "" {
+		if f.region+f.state+f.address+f.name != "" || len(f.metadata) > 0 {
+			return nil, errors.New("--file: the file says all there is to say of the machine; want it without --region, --state, --address, --name and --metadata")
+		}
+		if file == "-" {
+			return io.ReadAll(os.Stdin)
+		}
+		return os.ReadFile(file)
+	}
+	pairs := make(map[string]string, len(f.metadata))
+	for _, pair := range f.metadata {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("--metadata: want KEY=VALUE, got %q", pair)
+		}
+		pairs[key] = value
+	}
+	object := map[string]any{"config": map[string]any{"metadata": pairs}}
+	if len(id) > 0 {
+		object["id"], object["state"] = id[0], cmp.Or(f.state, "started")
+	} else if f.state != "" {
+		return nil, errors.New("--state: a machine without ID is made started; want an ID, or stop it then")
+	}
+	for key, value := range map[string]string{"region": f.region, "private_ip": f.address, "name": f.name} {
+		if value != "" {
+			object[key] = value
+		}
+	}
+	return json.Marshal(object)
+}
+
+// machinesState returns the command that says that a machine is in another
+// state.
+func (c *apiClient) machinesState(verb, state string) *cobra.Command {
+	cmd := c.verb(verb+" APP ID", "Say that a machine is "+state, "web 5f3a9c1d2e4b80", 2, 2, func(cmd *cobra.Command, args []string) error {
+		body, header, err := c.ask(cmd.Context(), request{method: http.MethodPost, path: at("apps", args[0], "machines", args[1], verb)})
+		if err != nil {
+			return err
+		}
+		return c.done(header, body, "machine %s is %s", args[1], state)
+	})
+	c.indexFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) importCommand() *cobra.Command {
+	var force, dry bool
+	cmd := &cobra.Command{
+		Use:   "import [flags] FILE",
+		Short: "Make the registry what a registry file says",
+		Long: `Makes the registry that a server's control API serves what a registry file says,
+all of it in one change, or nothing. What the file does not say goes. A file that
+would take more than half of a network's machines away needs --force.
+
+` + exitHelp,
+		Example: `  internaldns import --dry-run org.json
+  internaldns import org.json`,
+		Args: wantArgs(1, 1, "org.json"),
+	}
+	c := p.apiFlags(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing, and say what would be changed")
+	cmd.Flags().BoolVar(&force, "force", false, "also if more than half of a network's machines go")
+	c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := c.open(); err != nil {
+			return err
+		}
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		r := request{method: http.MethodPost, path: at("import"), query: url.Values{}, body: f, patient: true}
+		if ext := filepath.Ext(args[0]); ext == ".yaml" || ext == ".yml" {
+			r.contentType = "application/yaml"
+		}
+		for name, is := range map[string]bool{"force": force, "dry_run": dry} {
+			if is {
+				r.query.Set(name, "true")
+			}
+		}
+		body, _, err := c.ask(cmd.Context(), r)
+		if err != nil {
+			return err
+		}
+		return printAnswer(c, body, writeImported)
+	}
+	return cmd
+}
+
+// An imported says what an import has changed, or would.
+type imported struct {
+	Index   uint64
+	DryRun  bool `json:"dry_run"`
+	Changes int
+	Losses  []struct {
+		Network  string
+		Lost, Of int
+	}
+	Events []importedItem
+}
+
+// An importedItem is one change.
+type importedItem struct{ Do, Kind, Network, App, Name string }
+
+func writeImported(w io.Writer, v imported) {
+	for _, e := range v.Events {
+		name := e.Name
+		if e.App != "" {
+			name = e.App + "/" + name
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Do, e.Kind, name, e.Network)
+	}
+	if more := v.Changes - len(v.Events); more > 0 {
+		fmt.Fprintf(w, "and %d more\n", more)
+	}
+	for _, l := range v.Losses {
+		fmt.Fprintf(w, "%s loses %d of %d machines\n", l.Network, l.Lost, l.Of)
+	}
+	changes := count(v.Changes, "change")
+	if v.DryRun {
+		fmt.Fprintf(w, "%s would be made\n", changes)
+	} else {
+		fmt.Fprintf(w, "%s made (index %d)\n", changes, v.Index)
+	}
+}
+
+func (p *program) exportCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "export [flags]",
+		Short: "Write the registry as a registry file",
+		Long: `Writes all that the registry of a server's control API holds as a registry file,
+as it is at one moment. The machines' objects are as they were registered.
+
+` + exitHelp,
+		Example: `  internaldns export > backup.json
+  internaldns export --output backup.json`,
+		Args: cobra.NoArgs,
+	}
+	c := p.apiFlags(cmd)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this `FILE`, which is there whole or not at all")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := c.open(); err != nil {
+			return err
+		}
+		resp, err := c.send(cmd.Context(), request{method: http.MethodGet, path: at("export")})
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if out == "" {
+			_, err = io.Copy(p.stdout, resp.Body)
+			return err
+		}
+		return writeWhole(out, resp.Body)
+	}
+	return cmd
+}
+
+// writeWhole writes what r holds to a file, which appears when it is durable.
+func writeWhole(path string, r io.Reader) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func (p *program) watchCommand() *cobra.Command {
+	var index uint64
+	var once int
+	cmd := &cobra.Command{
+		Use:   "watch [flags]",
+		Short: "Print the changes of the registry as they are made",
+		Long: `Prints every change of the registry that a server's control API serves, a line
+each, from now on or from an index. When the connection is lost it is made anew,
+and nothing is missed; where the server does not remember so far back, it says
+reset, and everything may have changed.`,
+		Example: `  internaldns watch --index 0 --count 1`,
+		Args:    cobra.NoArgs,
+	}
+	c := p.apiFlags(cmd)
+	cmd.Flags().Uint64Var(&index, "index", 0, "begin after this `INDEX` (default: now)")
+	cmd.Flags().IntVar(&once, "count", 0, "end after `N` events (default: never)")
+	c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := c.open(); err != nil {
+			return err
+		}
+		w := watcher{client: c, left: once}
+		if cmd.Flags().Changed("index") {
+			w.after = &index
+		}
+		return w.run(cmd.Context())
+	}
+	return cmd
+}
+
+// A watcher prints changes.
+type watcher struct {
+	client *apiClient
+	after  *uint64 // the index of the last event; nil: none yet, from now on
+	left   int     // how many events to print; 0: any number
+}
+
+// watchAgain is how long a watcher waits before it connects anew.
+const watchAgain = time.Second
+
+var errEnough = errors.New("enough")
+
+// run prints until ctx is done.
+func (w *watcher) run(ctx context.Context) error {
+	for {
+		err := w.stream(ctx)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, errEnough):
+			return nil
+		case err != nil && exitStatus(err) != exitUnavailable:
+			return err
+		case err != nil && w.after == nil:
+			return err // there never was a server
+		}
+		fmt.Fprintln(w.client.p.stderr, "internaldns: the connection is lost; trying again")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchAgain):
+		}
+	}
+}
+
+// maxEvent is the longest event that is read, in octets.
+const maxEvent = 64 << 20
+
+// stream prints the events of one connection.
+func (w *watcher) stream(ctx context.Context) error {
+	r := request{method: http.MethodGet, path: at("watch"), query: url.Values{}}
+	if w.after != nil {
+		r.query.Set("index", fmt.Sprint(*w.after))
+	}
+	resp, err := w.client.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxEvent)
+	var kind, data string
+	for lines.Scan() {
+		field, value, _ := strings.Cut(lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "id":
+			if _, err := fmt.Sscan(value, w.at()); err != nil {
+				return fmt.Errorf("the event %q has no index", value)
+			}
+		case "event":
+			kind = value
+		case "data":
+			data = value
+		}
+		if lines.Text() != "" || kind == "" {
+			continue
+		}
+		if err := w.print(kind, data); err != nil {
+			return err
+		}
+		kind, data = "", ""
+		if w.left--; w.left == 0 {
+			return errEnough
+		}
+	}
+	return nil
+}
+
+// at returns where the index of the last event is.
+func (w *watcher) at() *uint64 {
+	if w.after == nil {
+		w.after = new(uint64)
+	}
+	return w.after
+}
+
+// print prints one event.
+func (w *watcher) print(kind, data string) error {
+	out := w.client.p.stdout
+	if w.client.json {
+		_, err := fmt.Fprintln(out, data)
+		return err
+	}
+	if kind == "reset" {
+		_, err := fmt.Fprintf(out, "%d reset: list everything again\n", *w.at())
+		return err
+	}
+	var e struct {
+		Index   uint64
+		Changes []watchedChange
+	}
+	if err := json.Unmarshal([]byte(data), &e); err != nil {
+		return fmt.Errorf("the event %d: %w", *w.at(), err)
+	}
+	for _, ch := range e.Changes {
+		if _, err := fmt.Fprintf(out, "%d %s\n", e.Index, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A watchedChange is what became of one object.
+type watchedChange struct {
+	Kind, Network, App, Name string
+	Before, After            *watchedState
+}
+
+type watchedState struct{ State, Region, Address string }
+
+// String says it in a line, such as
+// "machine web/148e21dad76789: started ams fdaa:0:18::5 -> stopped".
+func (ch watchedChange) String() string {
+	name := ch.Name
+	if ch.App != "" {
+		name = ch.App + "/" + name
+	}
+	if ch.Network != "" {
+		name += " in " + ch.Network
+	}
+	switch {
+	case ch.Before == nil:
+		return strings.TrimRight(fmt.Sprintf("%s %s: new %s", ch.Kind, name, ch.After), " ")
+	case ch.After == nil:
+		return fmt.Sprintf("%s %s: gone", ch.Kind, name)
+	case *ch.Before == *ch.After:
+		return fmt.Sprintf("%s %s: changed", ch.Kind, name)
+	}
+	return fmt.Sprintf("%s %s: %s -> %s", ch.Kind, name, ch.Before, ch.After)
+}
+
+func (s *watchedState) String() string {
+	return strings.Join(strings.Fields(s.State+" "+s.Region+" "+s.Address), " ")
+}
