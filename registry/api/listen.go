@@ -67,7 +67,12 @@ func (a *API) Listen(c ListenConfig) (*Server, error) {
 		t.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(l, t)
 	}
-	server := &http.Server{
+	return &Server{listener: l, http: a.server()}, nil
+}
+
+// server returns the HTTP server of an API, with all limits.
+func (a *API) server() *http.Server {
+	s := &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       readStep,
@@ -77,9 +82,9 @@ func (a *API) Listen(c ListenConfig) (*Server, error) {
 		ErrorLog:          log.New(logWriter{a.Log}, "", 0),
 		Protocols:         new(http.Protocols),
 	}
-	server.Protocols.SetHTTP1(true) // one request at a time on a connection, so that maxConns bounds both
-	server.RegisterOnShutdown(a.endWaits)
-	return &Server{listener: l, http: server}, nil
+	s.Protocols.SetHTTP1(true) // one request at a time on a connection, so that maxConns bounds both
+	s.RegisterOnShutdown(a.endWaits)
+	return s
 }
 
 func listen(c ListenConfig) (net.Listener, error) {
@@ -174,13 +179,9 @@ func (c *call) writeBefore(d time.Duration) {
 }
 
 // readBefore gives the client that long to send what is read until the next
-// call; 0 is for ever.
+// call.
 func (c *call) readBefore(d time.Duration) {
-	var at time.Time
-	if d > 0 {
-		at = time.Now().Add(d)
-	}
-	http.NewResponseController(c.w).SetReadDeadline(at)
+	http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(d))
 }
 
 // slowly gives a long response another while for what comes next.

@@ -223,7 +223,7 @@ type slowReader struct {
 }
 
 func (r *slowReader) Read(b []byte) (int, error) {
-	r.c.readBefore(max(1, min(readStep, time.Until(r.until))))
+	r.c.readBefore(min(readStep, time.Until(r.until)))
 	r.c.writeBefore(readStep + writeStep) // the answer comes after the body
 	n, err := r.from.Read(b)
 	if err != nil {

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// noted returns a feed of commits with that many objects each, from index 1 on.
+func noted(sizes ...int) *Feed {
+	f := new(Feed)
+	for i, size := range sizes {
+		f.Note(nil, &registry.Changes{Index: uint64(i + 1), Apps: make([]registry.Change[registry.App], size)})
+	}
+	return f
+}
+
+func TestAFeedForgetsTheOldestFirst(t *testing.T) {
+	many := make([]int, 3*maxCommits+7)
+	for i := range many {
+		many[i] = 1
+	}
+	for _, tt := range []struct {
+		name  string
+		feed  *Feed
+		after uint64
+		want  string
+	}{
+		{"of an empty feed", noted(), 0, "[] up to 0"},
+		{"all there are", noted(1, 2, 3), 0, "[1 2] up to 2"},
+		{"those that come next", noted(1, 2, 3), 1, "[2 3] up to 3"},
+		{"none", noted(1, 2, 3), 3, "[] up to 3"},
+		{"an index that is shown and not noted yet", noted(1), 2, "[] up to 2"},
+		{"a commit that changes nothing is passed over", noted(1, 0, 0, 1), 1, "[4] up to 4"},
+		{"up to the last, though it changes nothing", noted(1, 0, 0), 0, "[1] up to 3"},
+		{"the oldest that is kept", noted(many...), uint64(len(many) - maxCommits), fmt.Sprintf("[%d %d] up to %[2]d", len(many)-maxCommits+1, len(many)-maxCommits+2)},
+		{"what is forgotten", noted(many...), uint64(len(many) - maxCommits - 1), "forgotten"},
+		{"as much as fits", noted(maxObjects/2, maxObjects/2), 0, "[1 2] up to 2"},
+		{"by objects", noted(maxObjects/2, maxObjects/2, 1), 0, "forgotten"},
+		{"by objects, the rest", noted(maxObjects/2, maxObjects/2, 1), 1, "[2 3] up to 3"},
+		{"a commit that is too large", noted(1, maxObjects+1, 1), 1, "forgotten"},
+		{"after a commit that is too large", noted(1, maxObjects+1, 1), 2, "[3] up to 3"},
+	} {
+		commits, upTo, more, ok := tt.feed.after(tt.after, 2)
+		got := "forgotten"
+		if ok {
+			var indexes []uint64
+			for _, c := range commits {
+				indexes = append(indexes, c.Index)
+			}
+			got = fmt.Sprintf("%v up to %d", indexes, upTo)
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+		if (more != nil) != (ok && len(commits) == 0) {
+			t.Errorf("%s: more is %v", tt.name, more)
+		}
+	}
+}
+
+// Telling a feed of a commit costs the same whatever is in it, and whoever
+// watches.
+func BenchmarkNote(b *testing.B) {
+	f := new(Feed)
+	c := &registry.Changes{Apps: make([]registry.Change[registry.App], 1)}
+	b.ReportAllocs()
+	for i := range b.N {
+		changes := *c
+		changes.Index = uint64(i + 1)
+		f.Note(nil, &changes)
+	}
+}

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A pipeListener accepts connections that are made by dial, in memory, so that
+// the clock of their deadlines can be a fake one.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l pipeListener) Close() error {
+	close(l.done)
+	return nil
+}
+
+func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// A localConn looks like one over a Unix socket.
+type localConn struct{ net.Conn }
+
+func (localConn) LocalAddr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// dial connects to the server, and sends what is given.
+func (l pipeListener) dial(t *testing.T, sent string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	client, server := net.Pipe()
+	l.conns <- localConn{server}
+	if _, err := io.WriteString(client, sent); err != nil {
+		t.Fatal(err)
+	}
+	return client, bufio.NewReader(client)
+}
+
+// inBubble runs test with a server under a fake clock.
+func inBubble(t *testing.T, test func(t *testing.T, w *world, l pipeListener)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		l := pipeListener{make(chan net.Conn), make(chan struct{})}
+		server := w.server()
+		done := make(chan error)
+		go func() { done <- server.Serve(l) }()
+		defer func() {
+			server.Close()
+			<-done
+			time.Sleep(time.Second) // a connection that is closed lingers
+		}()
+		w.send("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+		test(t, w, l)
+	})
+}
+
+const watchRequest = "GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// commit makes some commit.
+func (w *world) commit(i int) {
+	w.send("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
+}
+
+// The limits of other requests do not end a stream.
+func TestAStreamLivesForHours(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+		conn, r := l.dial(t, watchRequest)
+		defer conn.Close()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		events := make(chan string)
+		go func() {
+			lines := bufio.NewScanner(resp.Body)
+			for lines.Scan() {
+				if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+					events <- id
+				}
+			}
+			close(events)
+		}()
+		for i := range 6 {
+			time.Sleep(29 * time.Minute)
+			w.commit(i)
+			if id := <-events; id != fmt.Sprint(i+2) {
+				t.Fatalf("event %q, want %d", id, i+2)
+			}
+		}
+	})
+}
+
+// Who watches and does not read is cut, and holds nobody up.
+func TestASlowWatcherIsCut(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+		conn, r := l.dial(t, watchRequest)
+		defer conn.Close()
+		if _, err := http.ReadResponse(r, nil); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for i := range 3 * maxCommits {
+			w.commit(i)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the writers waited for %v", took)
+		}
+		synctest.Wait()
+		if got := w.Stats().Waiting; got != 1 {
+			t.Errorf("%d watch", got)
+		}
+		time.Sleep(writeStep + time.Second)
+		synctest.Wait()
+		if got := w.Stats().Waiting; got != 0 {
+			t.Errorf("after %v, %d watch", writeStep, got)
+		}
+	})
+}
+
+// A request that does not come to its end is given up.
+func TestASlowRequestIsCut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent string
+		most time.Duration
+	}{
+		"in its header": {"GET /v1/apps HTTP/1.1\r\nHost: x\r\n", headerTime},
+		"in its body":   {"POST /v1/apps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", readStep},
+		"before it":     {"", headerTime},
+		"after one":     {"GET /v1/apps HTTP/1.1\r\nHost: x\r\n\r\n", idleTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+				conn, r := l.dial(t, tt.sent)
+				defer conn.Close()
+				begin := time.Now()
+				io.Copy(io.Discard, r)
+				if took := time.Since(begin); took < tt.most-time.Second || took > tt.most+time.Second {
+					t.Errorf("cut after %v, want %v", took, tt.most)
+				}
+				if w.store.Snapshot().Index != 1 {
+					t.Error("it was done")
+				}
+			})
+		})
+	}
+}
+
+// An import may be slow, as long as it goes on, and not for ever.
+func TestASlowImportIsTakenForMinutes(t *testing.T) {
+	for _, tt := range []struct {
+		pause time.Duration
+		want  string
+	}{{10 * time.Second, "200 OK"}, {readStep + time.Second, ""}, {29 * time.Second, ""}} {
+		inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+			file := `{"apps":[{"name":"db","network":"fdaa:0:18::/48"}]}` + strings.Repeat(" ", 70<<10)
+			conn, r := l.dial(t, fmt.Sprintf("POST /v1/import HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(file)))
+			var sending sync.WaitGroup
+			defer sending.Wait()
+			defer conn.Close()
+			sending.Go(func() {
+				step := len(file) / 15
+				for i := 0; i < len(file); i += step {
+					time.Sleep(tt.pause)
+					if _, err := io.WriteString(conn, file[i:min(i+step, len(file))]); err != nil {
+						return
+					}
+				}
+			})
+			resp, err := http.ReadResponse(r, nil)
+			switch {
+			case err != nil:
+				t.Errorf("pauses of %v: %v", tt.pause, err)
+			case tt.want == "" && (resp.StatusCode != 400 || w.store.Snapshot().App(0x18, "db") != nil):
+				t.Errorf("pauses of %v: %s", tt.pause, resp.Status)
+			case tt.want != "" && (resp.Status != tt.want || w.store.Snapshot().App(0x18, "db") == nil):
+				t.Errorf("pauses of %v: %s", tt.pause, resp.Status)
+			}
+		})
+	}
+}
+
+func TestAHeaderOverTheLimitIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+		client, server := net.Pipe()
+		defer client.Close()
+		l.conns <- localConn{server}
+		go io.WriteString(client, "GET /v1/apps HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 2*maxHeader)+"\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%v, %v", resp, err)
+		}
+	})
+}
