@@ -40,15 +40,17 @@ fuzz: ## each fuzz target for FUZZTIME
 	done
 
 # How many questions soak asks of random registries, how many random packets it
-# sends over each transport, and how often it repeats what begins from another
-# seed each time. CONTRIBUTING.md says when to run it.
+# sends over each transport, how many answers it looks at while the registry
+# changes, and how often it repeats what begins from another seed each time. CONTRIBUTING.md says when to run it.
 DRAWS   ?= 1000000
 PACKETS ?= 2000000
+ANSWERS ?= 10000000
 ROUNDS  ?= 5
 
 soak: ## what takes too long for CI; write the result down in docs/soak.md
 	@$(call step,$(GO) test -timeout 0 -count 1 -run TestAnswersEqualTheTwins ./zone -zone.draws $(DRAWS))
 	@$(call step,$(GO) test -timeout 0 -count 1 -run Random ./resolver -packets $(PACKETS))
+	@$(call step,$(GO) test -timeout 0 -count 1 -run NeverMixes -v ./test/e2e -e2e.answers $(ANSWERS))
 	@$(call step,$(GO) test -timeout 0 -count $(ROUNDS) -race -shuffle on ./registry/... ./zone/... ./resolver/...)
 	@$(MAKE) --no-print-directory fuzz
 

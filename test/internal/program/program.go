@@ -56,6 +56,7 @@ func Build() (path string, remove func(), err error) {
 // A Server is a running internaldns serve.
 type Server struct {
 	Addrs []netip.AddrPort // where it answers, in the order of --listen
+	API   string           // HOST:PORT of the control API; "" if it is not served
 
 	t     testing.TB
 	cmd   *exec.Cmd
@@ -76,26 +77,34 @@ func Serve(t testing.TB, args ...string) *Server {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	serving := make(chan []netip.AddrPort, 1)
+	type heard struct {
+		addrs []netip.AddrPort
+		api   string
+	}
+	serving := make(chan heard, 1)
 	go func() {
 		defer close(s.ended)
-		var addrs []netip.AddrPort
+		var h heard
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			s.log = append(s.log, lines.Text())
 			var line struct {
 				Msg string
 				DNS []netip.AddrPort
+				API string
 			}
 			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
-			addrs = append(addrs, line.DNS...)
+			if line.Msg == "listening" {
+				h = heard{line.DNS, line.API}
+			}
 			if line.Msg == "serving" {
-				serving <- addrs
+				serving <- h
 			}
 		}
 	}()
 	t.Cleanup(s.Stop)
 	select {
-	case s.Addrs = <-serving:
+	case h := <-serving:
+		s.Addrs, s.API = h.addrs, h.api
 	case <-s.ended:
 		t.Fatalf("serve %s ended:\n%s", strings.Join(args, " "), strings.Join(s.log, "\n"))
 	case <-time.After(patience):
