@@ -36,9 +36,7 @@ func (w *write) bulk(ctx context.Context) (index uint64, again bool, err error) 
 		return 0, true, w.lost(ctx, w.revisionNow(), 0) // somebody else has it
 	}
 	defer lock.release()
-	call, cancel := context.WithTimeout(lock.ctx, callTime)
-	defer cancel()
-	if err := w.wait(call, lock.revision); err != nil {
+	if err := w.waitOn(lock.ctx, lock.revision); err != nil {
 		return 0, false, w.fault(ctx, err)
 	}
 	for try := 1; ; try++ {
@@ -183,19 +181,16 @@ func (w *write) import1(ctx context.Context, l *lock) (uint64, error) {
 	w.wrote = true
 	clear(w.granted)
 	w.log.Info("registry written under a new epoch", zap.String("epoch", name), zap.Int("keys", f.keys), zap.Duration("took", time.Since(begun)))
-	wait, cancelWait := context.WithTimeout(ctx, listTime)
-	defer cancelWait()
-	if err := w.wait(wait, resp.Header.Revision); err != nil {
+	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
 		return 0, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
 	}
-	if err := w.tidy(wait, w.client, epoch{name, resp.Header.Revision}); err != nil {
+	// Only the old one: the next import may have begun to write another.
+	counts := clientv3.Compare(clientv3.Value(w.key(keyEpoch)), "!=", b.epoch.name)
+	if err := w.wipe(ctx, w.client, w.key(b.epoch.name)+"/", []clientv3.Cmp{counts}); err != nil {
 		w.log.Warn("the old epoch stays in etcd until the next import", zap.Error(inWords(err)))
 	}
 	return uint64(resp.Header.Revision), nil
 }
-
-// listTime bounds how long a large write waits for its own node to list it.
-const listTime = time.Minute
 
 // copy copies what the batch does not change, as it was when it was decided.
 func (w *write) copy(ctx context.Context, b *batch, f *filler) error {
@@ -277,7 +272,8 @@ func (f *filler) flush(ctx context.Context) error {
 	return nil
 }
 
-// tidy deletes the epochs that do not count, as long as the conditions hold.
+// tidy deletes the epochs that do not count, as long as the conditions hold. They
+// must say that no import of somebody else is under way.
 func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, conditions ...clientv3.Cmp) error {
 	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(k.key(keyEpoch)), "=", now.mod))
 	end := clientv3.GetPrefixRangeEnd(k.key(""))

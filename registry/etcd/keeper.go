@@ -202,6 +202,23 @@ func (k *Keeper) wait(ctx context.Context, revision int64) error {
 	}
 }
 
+// waitOn is wait for a revision that etcd has: it gives up when the watch brings
+// nothing for a while.
+func (k *Keeper) waitOn(ctx context.Context, revision int64) error {
+	for {
+		before, _ := k.progress()
+		call, cancel := context.WithTimeout(ctx, callTime)
+		err := k.wait(call, revision)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if now, listing := k.progress(); now == before && !listing {
+			return err
+		}
+	}
+}
+
 // advancedLocked notes that the store has the revision.
 func (k *Keeper) advancedLocked(revision int64) {
 	k.revision = max(k.revision, revision)

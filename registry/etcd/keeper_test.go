@@ -340,7 +340,11 @@ func converged(t testing.TB, nodes ...*node) {
 // newMirrorOf lists the registry for a store of its own.
 func newMirrorOf(t testing.TB, n *node) *registry.Snapshot {
 	t.Helper()
-	l, err := n.list(t.Context(), n.client)
+	h, err := n.head(t.Context(), n.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := n.list(t.Context(), n.client, h)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,20 +17,13 @@ import (
 
 // A listing is the registry as etcd has it at one revision.
 type listing struct {
-	revision int64
-	cluster  uint64
-	name     string
-	epoch    epoch
-	locked   bool
-	mirror   *mirror
+	*head
+	mirror *mirror
 }
 
 // pageSize is how many keys are listed at once: about a megaoctet, which etcd
 // reads without others noticing.
 const pageSize = 1000
-
-// errNone says that there is no registry under the prefix.
-var errNone = errors.New("there is no registry under the prefix")
 
 // Load reads the registry for the first time, before Run, and makes an empty one
 // if there is none under the prefix. It goes on trying until ctx is done, unless
@@ -61,13 +54,17 @@ func (k *Keeper) load(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	l, err := k.list(ctx, client)
-	if errors.Is(err, errNone) {
+	h, err := k.head(ctx, client)
+	if err == nil && (h.name == "" || h.epoch.name == "") {
 		if err = k.found(ctx, client); err != nil {
 			return err
 		}
-		l, err = k.list(ctx, client)
+		h, err = k.head(ctx, client)
 	}
+	if err != nil {
+		return err
+	}
+	l, err := k.list(ctx, client, h)
 	if err != nil {
 		return err
 	}
@@ -102,16 +99,9 @@ func (k *Keeper) found(ctx context.Context, client *clientv3.Client) error {
 	return err
 }
 
-// list reads the registry at one revision.
-func (k *Keeper) list(ctx context.Context, client *clientv3.Client) (*listing, error) {
-	head, err := k.head(ctx, client)
-	if err != nil {
-		return nil, err
-	}
-	if head.name == "" || head.epoch.name == "" {
-		return nil, errNone
-	}
-	l := &listing{revision: head.revision, cluster: head.cluster, name: head.name, epoch: head.epoch, locked: head.locked, mirror: newMirror()}
+// list reads the registry at the revision of h.
+func (k *Keeper) list(ctx context.Context, client *clientv3.Client, h *head) (*listing, error) {
+	l := &listing{head: h, mirror: newMirror()}
 	root := k.key(l.epoch.name) + "/"
 	d := make(dirty)
 	type named struct {
@@ -223,11 +213,13 @@ func (k *Keeper) showLocked(l *listing, sure bool) (changes int, err error) {
 	} else if len(events) > 0 {
 		return 0, fmt.Errorf("etcd lists something else at revision %d, which is old, than it said before", l.revision)
 	}
+	var bad told
 	for _, e := range l.mirror.bad {
 		if k.mirror == nil || k.mirror.entries[e.key] == nil || k.mirror.entries[e.key].why != e.why {
-			k.quarantinedLocked(e)
+			bad.add(e)
 		}
 	}
+	defer bad.log(k)
 	k.mirror, k.epoch, k.locked, k.name, k.cluster = l.mirror, l.epoch, l.locked, l.name, l.cluster
 	k.advancedLocked(l.revision)
 	return len(events), nil

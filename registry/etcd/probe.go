@@ -37,7 +37,7 @@ var errSilent = errors.New("the watch brings nothing")
 // probe asks etcd from time to time for the last write, until ctx is done, and
 // sees to it that the watch brings it.
 func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
-	every, silence := probeEvery, time.Duration(0)
+	every, silence := probeEvery, probeTime
 	var silent time.Time // since when the watch is behind and brings nothing
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()
@@ -57,7 +57,7 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			}
 			continue
 		}
-		every, silence = probeEvery, 0
+		every, silence = probeEvery, probeTime
 		if k.strange(h, had) {
 			cancel()
 			k.again(errHeld)

@@ -45,7 +45,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if needsList(err) {
 			k.relist(ctx, client)
 		}
-		if time.Since(begun) > maxBackoff {
+		switch {
+		case errors.Is(err, errHeld):
+			pause = secondLook
+		case time.Since(begun) > maxBackoff:
 			pause = 0
 		}
 		sleep(ctx, pause)
@@ -108,6 +111,8 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 func (k *Keeper) apply(events []*clientv3.Event) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	var bad told
+	defer bad.log(k)
 	tx := k.store.Begin()
 	last := k.revision
 	for len(events) > 0 {
@@ -126,7 +131,7 @@ func (k *Keeper) apply(events []*clientv3.Event) error {
 			k.advancedLocked(last)
 			return err
 		}
-		if _, err := tx.ApplyAt(uint64(revision), k.mirror.settle(d, k.quarantinedLocked)); err != nil {
+		if _, err := tx.ApplyAt(uint64(revision), k.mirror.settle(d, bad.add)); err != nil {
 			tx.Commit()
 			k.advancedLocked(last)
 			return fmt.Errorf("%w: %w", errTorn, err)
@@ -189,25 +194,18 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			return err
 		}
 		begun, had := time.Now(), k.revisionNow()
-		l, err := k.list(ctx, client)
-		k.mu.Lock()
-		if err == nil {
-			k.held = k.strangeLocked(&head{l.revision, l.cluster, l.name, l.epoch, l.locked, 0}, had)
-		} else if errors.Is(err, errNone) {
-			k.holdLocked("the registry in etcd is gone")
-		}
-		if k.held != "" {
-			k.mu.Unlock()
+		h, err := k.head(ctx, client)
+		if err == nil && !k.same(h, had) {
 			return errHeld
 		}
+		var l *listing
 		var changes int
 		if err == nil {
-			changes, err = k.showLocked(l, sure)
+			l, err = k.list(ctx, client, h)
 		}
 		if err == nil {
-			k.status.Relists++
+			changes, err = k.show(l, sure)
 		}
-		k.mu.Unlock()
 		if err == nil {
 			k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", l.epoch.name),
 				zap.Int64("revision", l.revision), zap.Duration("took", time.Since(begun)))
@@ -218,6 +216,30 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			sleep(ctx, secondLook)
 		}
 	}
+}
+
+// same reports whether h is that of the etcd that we followed. If not the last
+// state is held, else no more.
+func (k *Keeper) same(h *head, had int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if why := k.strangeLocked(h, had); why != "" {
+		k.holdLocked(why)
+		return false
+	}
+	k.held = ""
+	return true
+}
+
+// show is showLocked for a listing that is not the first.
+func (k *Keeper) show(l *listing, sure bool) (changes int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changes, err = k.showLocked(l, sure)
+	if err == nil {
+		k.status.Relists++
+	}
+	return changes, err
 }
 
 func (k *Keeper) setListing(is bool) {
@@ -236,7 +258,7 @@ func (k *Keeper) strangeLocked(h *head, had int64) string {
 	switch {
 	case h.cluster != k.cluster:
 		return fmt.Sprintf("this is another etcd cluster (%x, and %x before)", h.cluster, k.cluster)
-	case h.name == "":
+	case h.name == "" || h.epoch.name == "":
 		return "the registry in etcd is gone"
 	case h.name != k.name:
 		return "this is another registry than before"
@@ -258,9 +280,23 @@ func (k *Keeper) holdLocked(why string) error {
 	return errHeld
 }
 
-// quarantinedLocked tells of a key that is not in effect.
-func (k *Keeper) quarantinedLocked(e *entry) {
-	k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch.name+"/"+e.key)), zap.String("because", e.why))
+// maxTold bounds the lines in the log for what comes to be quarantined at once.
+const maxTold = 20
+
+// told collects what comes to be quarantined.
+type told []*entry
+
+func (t *told) add(e *entry) { *t = append(*t, e) }
+
+// log tells of the keys that are not in effect. The keeper's mutex is held.
+func (t *told) log(k *Keeper) {
+	for i, e := range *t {
+		if i == maxTold {
+			k.log.Warn("more keys in etcd are not in effect", zap.Int("keys", len(*t)-i))
+			return
+		}
+		k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch.name+"/"+e.key)), zap.String("because", e.why))
+	}
 }
 
 // again makes the watch begin anew.

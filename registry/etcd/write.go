@@ -158,7 +158,7 @@ func (w *write) commit(ctx context.Context, b *batch) (index uint64, again bool,
 	}
 	w.wrote = true
 	clear(w.granted)
-	if err := w.wait(call, resp.Header.Revision); err != nil {
+	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
 		return 0, false, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
 	}
 	if len(b.loose) > 0 && !w.fits(b) {
@@ -259,12 +259,10 @@ func (w *write) sweep(ctx context.Context, b *batch) {
 
 // lost waits until the store has what the write lost to, as far as that is known.
 func (w *write) lost(ctx context.Context, revision, written int64) error {
-	call, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	if err := w.wait(call, written); err != nil {
+	if err := w.waitOn(ctx, written); err != nil {
 		return w.fault(ctx, err)
 	}
-	brief, cancel := context.WithTimeout(call, retryAfter)
+	brief, cancel := context.WithTimeout(ctx, retryAfter)
 	defer cancel()
 	w.wait(brief, revision+1)
 	return ctx.Err()
@@ -272,11 +270,9 @@ func (w *write) lost(ctx context.Context, revision, written int64) error {
 
 // catchUp waits until the store has the last write that etcd has now.
 func (w *write) catchUp(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	h, err := w.head(call, w.client)
+	h, err := w.head(ctx, w.client)
 	if err == nil {
-		err = w.wait(call, h.written)
+		err = w.waitOn(ctx, h.written)
 	}
 	if err != nil {
 		return w.fault(ctx, err)
