@@ -257,6 +257,19 @@ func TestForeignNamesAreTheForwardersWhoeverAsks(t *testing.T) {
 	}
 }
 
+// Whoever asks in one network from an address of another has neither's names, and
+// nobody else's.
+func TestWhoIsInTwoNetworksGetsNoForeignNames(t *testing.T) {
+	d := newDesk()
+	r := listen(t, Config{Forward: d})
+	msg := question(t, 1, dns.TypeTXT, "www.example.com")
+	w := r.responderOf(false)
+	m := unpack(t, w.respond(netip.MustParseAddr("fdaa:0:19::2"), netip.MustParseAddr("fdaa:0:18::3"), msg, make([]byte, 0, wire.MaxMessageLen)))
+	if m.Rcode != dns.RcodeRefused || w.missed || d.asked.Load() != 0 {
+		t.Errorf("the response is %v, and the forwarder was asked %d times", m, d.asked.Load())
+	}
+}
+
 // Header and extended error say what is offered.
 func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 	d := newDesk()

@@ -56,14 +56,9 @@ type note struct {
 // later returns what puts the response to r.q, of which msg is the message, into
 // the mailbox.
 func (m *mailbox) later(r *responder, conn uint64, fd int, msg []byte) func(resp []byte) {
-	a := awaited{conn: conn, fd: fd, qtype: r.q.Type, qlen: len(msg), received: r.now}
-	a.query = wire.AppendQuery(make([]byte, 0, wire.HeaderLen+len(r.q.Question())+copiedOPT), &r.q)
+	a := awaited{conn, fd, wire.AppendQuery(nil, &r.q), r.q.Type, len(msg), r.now}
 	return func(resp []byte) { m.put(a, resp) }
 }
-
-// copiedOPT is what the copy of a query has behind its question, at most, in
-// octets.
-const copiedOPT = wire.MaxCopyLen - wire.HeaderLen - wire.MaxNameLen - 4
 
 func (m *mailbox) put(a awaited, resp []byte) {
 	m.mu.Lock()

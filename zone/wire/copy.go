@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // MaxCopyLen bounds what AppendQuery appends, in octets: header, question, OPT
 // with a keepalive.
@@ -8,9 +11,10 @@ const MaxCopyLen = HeaderLen + MaxNameLen + 4 + optLen + 4
 
 // AppendQuery appends a query that has the same response as q, of which Parse has
 // said Answer, and returns the extended slice. What the response does not depend
-// on, such as padding and cookies, is left out. It allocates only if dst lacks
-// room for MaxCopyLen octets.
+// on, such as padding and cookies, is left out. It allocates once at most, and only
+// if dst lacks room.
 func AppendQuery(dst []byte, q *Query) []byte {
+	dst = slices.Grow(dst, HeaderLen+len(q.question)+optLen+4)
 	arcount := byte(0)
 	if q.OPT {
 		arcount = 1
