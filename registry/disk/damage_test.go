@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -157,6 +158,15 @@ func TestDamageIsNamed(t *testing.T) {
 		{"a machine that is missing", edit(func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte(bMachines)).Delete(live)
 		}), "some are of another time"},
+		{"a list of free pages that is cut", func(path string) error {
+			p, err := openPages(bytes.NewReader(octets), int64(len(octets)))
+			if err != nil {
+				return err
+			}
+			broken := bytes.Clone(octets)
+			native.PutUint16(broken[p.freelist*pageSize+10:], 1)
+			return os.WriteFile(path, broken, 0o600)
+		}, "is neither used nor in it (internaldns data compact makes a new one)"},
 		{"a record of later times", edit(func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("volumes"))
 			return err

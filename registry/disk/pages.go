@@ -98,7 +98,7 @@ type metaError struct {
 }
 
 func (e *metaError) Error() string {
-	return fmt.Sprintf("meta page %d is damaged: %v; without it the last write may be missing", e.page, e.err)
+	return fmt.Sprintf("meta page %d is damaged: %v; without it the last write may be missing (internaldns data compact goes on without it)", e.page, e.err)
 }
 
 func readMeta(file io.ReaderAt, i int) (m boltMeta, err error) {
@@ -320,7 +320,8 @@ func (p *pages) buckets(wanted func(bucket string) bool, leaf func(bucket string
 	})
 }
 
-// free reads the list of free pages.
+// free reads the list of free pages, after all buckets: each page is used or
+// free.
 func (p *pages) free() error {
 	b, err := p.page(p.freelist)
 	if err != nil {
@@ -339,6 +340,11 @@ func (p *pages) free() error {
 	for i := range int(count) {
 		if err := p.use(native.Uint64(b[at+8*i:])); err != nil {
 			return fmt.Errorf("list of free pages: %w", err)
+		}
+	}
+	for id := uint64(2); id < p.end; id++ {
+		if p.use(id) == nil {
+			return fmt.Errorf("list of free pages: page %d is neither used nor in it", id)
 		}
 	}
 	return nil

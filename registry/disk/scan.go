@@ -85,7 +85,7 @@ type contents struct {
 type scan struct {
 	file     *os.File
 	progress func(records, of uint64) error // unless nil, called now and then; its error ends the scan
-	lenient  bool                           // one damaged meta page is a warning
+	lenient  bool                           // what compacting mends is a warning
 	skim     bool                           // records are checked and not decoded
 
 	warnings []string
@@ -116,6 +116,16 @@ func (s *scan) fault(format string, args ...any) {
 	}
 }
 
+// mendable notes what is wrong, if anything is, with no record.
+func (s *scan) mendable(err error) {
+	switch {
+	case err != nil && s.lenient:
+		s.warnings = append(s.warnings, err.Error())
+	case err != nil:
+		s.fault("%v", err)
+	}
+}
+
 // stop notes what ended the walk: damage, or that the file cannot be read.
 func (s *scan) stop(err error) {
 	if _, ok := errors.AsType[syscall.Errno](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -135,12 +145,7 @@ func (s *scan) read() (*contents, error) {
 	if p == nil {
 		return nil, Faults{err.Error()}
 	}
-	switch {
-	case err != nil && s.lenient:
-		s.warnings = append(s.warnings, err.Error())
-	case err != nil:
-		s.fault("%v", err)
-	}
+	s.mendable(err)
 	meta, err := metaBucket(p)
 	if err != nil {
 		return nil, Faults{err.Error()}
@@ -155,7 +160,7 @@ func (s *scan) read() (*contents, error) {
 		return nil, s.err
 	}
 	if err := p.free(); err != nil {
-		s.fault("%v", err)
+		s.mendable(fmt.Errorf("%w (internaldns data compact makes a new one)", err))
 	}
 	if len(s.faults) == 0 && (c.part.records != c.state.records || c.part.sum != c.state.sum) {
 		s.fault("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",

@@ -1,0 +1,118 @@
+package disk
+
+import (
+	"bytes"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/internaldns/internaldns/registry"
+)
+
+// Whatever a file holds, reading it ends without a panic; and what is accepted,
+// bbolt reads the same.
+func FuzzScan(f *testing.F) {
+	dir, _ := sampleDir(f, 60)
+	sample, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil {
+		f.Fatal(err)
+	}
+	// An input is a list of changes: three octets say where, one what comes
+	// there. The meta pages are made valid again, so that what is in them is
+	// looked at.
+	f.Add([]byte{})
+	for at := 0; at < len(sample); at += pageSize {
+		for _, field := range []int{0, 8, 10, 12, pageHeader, pageHeader + 4, pageHeader + 8, pageHeader + 12, pageHeader + 16, pageHeader + 32, pageHeader + 40} {
+			f.Add([]byte{byte((at + field) >> 16), byte((at + field) >> 8), byte(at + field), 0xff})
+		}
+	}
+	path := filepath.Join(memoryDir(f), fileName)
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		octets := bytes.Clone(sample)
+		for ; len(changes) >= 4; changes = changes[4:] {
+			at := int(changes[0])<<16 | int(changes[1])<<8 | int(changes[2])
+			octets[at%len(octets)] = changes[3]
+		}
+		for i := range 2 {
+			meta := octets[i*pageSize+pageHeader:]
+			sum := fnv.New64a()
+			sum.Write(meta[:56])
+			native.PutUint64(meta[56:], sum.Sum64())
+		}
+		if err := os.WriteFile(path, octets, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readFile(path, new(scan))
+		if err != nil {
+			return
+		}
+		if err := checkBolt(path, c.state); err != nil {
+			t.Errorf("bbolt does not agree: %v", err)
+		}
+	})
+}
+
+// Whatever a record holds, decoding it ends without a panic; and what is
+// accepted is the same after encoding and decoding it once more.
+func FuzzRecord(f *testing.F) {
+	for _, m := range []*registry.Machine{machine(1, "started"), machine(2, "destroyed"), {App: "web", Network: 1}} {
+		r := machineRecord(m)
+		f.Add(byte(2), r.key, r.value[sumLen:])
+	}
+	r := leaseRecord(key(1), &registry.Lease{TTL: 1})
+	f.Add(byte(7), r.key, r.value[sumLen:])
+	for i, r := range []record{
+		nameRecord(&registry.NetworkName{Network: 1, Name: "default"}), appRecord(&registry.App{Network: 1, Name: "web", Modified: 7}), {},
+		peerRecord(&registry.Peer{Name: "p", Address: machine(1, "").Address}), flycastRecord(&registry.Flycast{Address: machine(1, "").Address, App: "web", Owner: 1}),
+		regionRecord(&registry.Region{Code: "ams", Name: "Amsterdam", Latitude: 1}), rttRecord(&registry.RTT{From: "a", To: "b", MS: 3}),
+	} {
+		f.Add(byte(i), r.key, r.value)
+	}
+	f.Fuzz(func(t *testing.T, which byte, key, octets []byte) {
+		bucket := dataBuckets[int(which)%len(dataBuckets)]
+		var p part
+		if p.add(new(decoder), bucket, key, octets) != nil {
+			return
+		}
+		var again part
+		for _, r := range encoded(&p) {
+			body, err := unseal(r.bucket, r.key, r.value)
+			if err == nil {
+				err = again.add(new(decoder), r.bucket, r.key, body)
+			}
+			if err != nil {
+				t.Fatalf("a record that was decoded and encoded: %v", err)
+			}
+		}
+		if got, want := describeFacts(&again.facts), describeFacts(&p.facts); got != want || len(again.leases) != len(p.leases) {
+			t.Errorf("there is\n%swant\n%s", got, want)
+		}
+	})
+}
+
+// encoded returns the records of all that is in p.
+func encoded(p *part) []record {
+	c := &registry.Changes{}
+	for _, m := range p.facts.Machines {
+		c.Machines = append(c.Machines, registry.Change[registry.Machine]{After: m})
+	}
+	c.Names = puts(p.facts.Networks)
+	c.Apps = puts(p.facts.Apps)
+	c.Peers = puts(p.facts.Peers)
+	c.Flycast = puts(p.facts.Flycast)
+	c.Regions = puts(p.facts.Regions)
+	c.RTTs = puts(p.facts.RTTs)
+	list := records(c)
+	for k, l := range p.leases {
+		list = append(list, leaseRecord(k, &l))
+	}
+	return list
+}
+
+func puts[T any](list []T) (changes []registry.Change[T]) {
+	for i := range list {
+		changes = append(changes, registry.Change[T]{After: &list[i]})
+	}
+	return changes
+}
