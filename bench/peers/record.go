@@ -157,7 +157,7 @@ func (all *Record) merge(r *Record) {
 		all.Took, all.Command = 0, ""
 	}
 	if len(all.Servers) > 0 && all.Commit != r.Commit {
-		r.Commit = strings.TrimPrefix(all.Commit+", "+r.Commit, ", ")
+		r.Commit = strings.Trim(all.Commit+", "+r.Commit, ", ")
 	}
 	all.Date, all.Commit, all.Host, all.Plan = r.Date, r.Commit, r.Host, r.Plan
 	all.Took += r.Took
