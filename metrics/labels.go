@@ -52,7 +52,8 @@ const (
 	DropSource
 	// DropStale is a query that waited until its client had given up.
 	DropStale
-	// DropSend is a response that the system did not take.
+	// DropSend is a response that the system did not take, or that came from an
+	// upstream when the TCP connection was gone.
 	DropSend
 	numReasons
 )

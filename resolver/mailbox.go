@@ -10,10 +10,10 @@ import (
 
 const (
 	// tcpFlying is how many queries of one connection may be with the forwarder
-	// at one time. At more, nothing is read of the connection, and what it asks
-	// of us waits too: a client that pipelines more hides no other's queries
-	// behind its own, and one that asks so much of the world at once is a
-	// resolver, and patient.
+	// at one time. At that many, nothing more is read of it, so that what it asks
+	// of us waits too. Only resolvers pipeline so much, and they have other
+	// connections. To allow more costs 500 octets for each, and lets one
+	// connection fill the mailbox.
 	tcpFlying = 100
 
 	// tcpHold is how many octets of responses that came late a connection holds
@@ -60,6 +60,8 @@ func (m *mailbox) later(r *responder, conn uint64, fd int, msg []byte) func(resp
 	return func(resp []byte) { m.put(a, resp) }
 }
 
+// put leaves resp, the response to a, for the owner, or if there is no room for it,
+// a note that it came.
 func (m *mailbox) put(a awaited, resp []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
