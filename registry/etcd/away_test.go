@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
 // refused waits until a write is refused, and then returns how long the next
@@ -245,37 +246,54 @@ func TestAnObjectTooLargeForEtcdIsAFault(t *testing.T) {
 	}
 }
 
-func TestLoadSaysWhyItCannot(t *testing.T) {
-	s := serve(t)
-	load := func(c Config) error {
-		t.Helper()
-		k, err := New(c, registry.NewStore(nil), zap.NewNop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), soon)
-		defer cancel()
-		return k.Load(ctx)
+// An address that leads to another etcd for a while does no harm.
+func TestTheRightEtcdIsFollowedAgain(t *testing.T) {
+	right := serve(t)
+	wrong := etcdtest.Start(t, "--initial-cluster-token", "another")
+	a := start(t, right)
+	a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"))
+	b := start(t, right)
+	start(t, wrong).do(t, newApp("wrong"))
+	b.proxy.Redirect(wrong)
+	b.until(t, "the last state is held", func(*registry.Snapshot) bool { return b.Status().Held != "" })
+	last := a.do(t, newMachine("web", "m2", 2, "started"))
+	b.proxy.Redirect(right)
+	b.until(t, "the right etcd is followed", func(s *registry.Snapshot) bool { return s.Index >= last && b.Status().Held == "" })
+	b.back(t, "the right etcd", time.Now())
+	converged(t, a, b)
+}
+
+// With one of three members gone, and even the leader, etcd is there.
+func TestAMemberMayDie(t *testing.T) {
+	t.Parallel()
+	members := etcdtest.StartCluster(t, 3)
+	var endpoints []string
+	for _, m := range members {
+		endpoints = append(endpoints, m.Proxy().Endpoint())
 	}
-	p := s.Proxy()
-	s.Etcdctl("user", "add", "root:secret")
-	s.Etcdctl("user", "add", "reader:secret")
-	s.Etcdctl("role", "add", "reader")
-	s.Etcdctl("role", "grant-permission", "--prefix", "reader", "read", "/internaldns/")
-	s.Etcdctl("user", "grant-role", "reader", "reader")
-	s.Etcdctl("user", "grant-role", "root", "root")
-	s.Etcdctl("auth", "enable")
-	for _, tt := range []struct{ user, password, want string }{
-		{"", "", "wants a user name"},
-		{"root", "wrong", "does not accept"},
-		{"reader", "secret", "does not let this user"},
-		{"root", "secret", ""},
-	} {
-		err := load(Config{Endpoints: []string{p.Endpoint()}, Username: tt.user, Password: tt.password})
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("user %q, password %q: %v", tt.user, tt.password, err)
+	a, b := startAt(t, endpoints), startAt(t, endpoints)
+	a.do(t, newApp("web"))
+	for i, m := range members {
+		a.do(t, newMachine("web", fmt.Sprintf("before%d", i), 2*i, "started"))
+		m.Kill()
+		begun := time.Now()
+		for {
+			_, err := b.try(newMachine("web", fmt.Sprintf("without%d", i), 2*i+1, "started"))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, registry.ErrUnavailable) || time.Since(begun) > soon {
+				t.Fatalf("%v after member %d died: %v", time.Since(begun), i, err)
+			}
+			b.until(t, "etcd is there", func(*registry.Snapshot) bool { return b.Status().Connected })
+		}
+		t.Logf("a write went through %v after member %d died", time.Since(begun).Round(time.Millisecond), i)
+		m.Restart()
+		for _, n := range []*node{a, b} {
+			n.back(t, "all members are there", time.Now())
 		}
 	}
+	converged(t, a, b)
 }
 
 func TestLoadWaitsForEtcd(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -21,7 +22,8 @@ import (
 // A Config says where the registry is.
 type Config struct {
 	// Endpoints are the addresses of members of the etcd cluster, such as
-	// http://192.0.2.1:2379. With https, TLS says whom to trust.
+	// http://192.0.2.1:2379, all with http or all with https. With https, TLS says
+	// whom to trust.
 	Endpoints []string
 	// Prefix is before all keys of the registry. Several registries may share one
 	// etcd under different prefixes. Default DefaultPrefix.
@@ -53,6 +55,12 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("endpoints: %q is no address such as http://192.0.2.1:2379", e))
 		}
 	}
+	for _, e := range c.Endpoints {
+		if strings.HasPrefix(e, "https://") != strings.HasPrefix(c.Endpoints[0], "https://") {
+			faults = append(faults, errors.New("endpoints: some begin with https and others do not"))
+			break
+		}
+	}
 	if p := c.Prefix; p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/")) {
 		faults = append(faults, fmt.Errorf("prefix: %q must begin with a slash and not end with one", c.Prefix))
 	}
@@ -60,6 +68,11 @@ func (c *Config) Validate() error {
 		faults = append(faults, errors.New("username: is missing, and there is a password"))
 	}
 	return errors.Join(faults...)
+}
+
+// secure reports whether etcd is spoken to over TLS.
+func (c *Config) secure() bool {
+	return strings.HasPrefix(c.Endpoints[0], "https://") || c.TLS != nil && !strings.HasPrefix(c.Endpoints[0], "http://")
 }
 
 // A Keeper keeps a store as etcd says, and writes to etcd. All methods may be
@@ -149,6 +162,16 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 	// The client's context must outlive ctx, which may be that of Load only.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
+	options := []grpc.DialOption{
+		grpc.WithContextDialer(k.conns.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: maxBackoff / 5, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
+			MinConnectTimeout: connectTime,
+		}),
+	}
+	if k.config.secure() {
+		options = append(options, grpc.WithTransportCredentials(handshakes{credentials.NewTLS(k.config.TLS), &k.conns}))
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Context:              life,
 		Endpoints:            k.config.Endpoints,
@@ -160,13 +183,7 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: callTime,
 		MaxUnaryRetries:      2, // we try again ourselves, and want to hear why
 		Logger:               zap.NewNop(),
-		DialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(k.conns.dial),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: maxBackoff / 5, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
-				MinConnectTimeout: connectTime,
-			}),
-		},
+		DialOptions:          options,
 	})
 	if err != nil {
 		cancel()

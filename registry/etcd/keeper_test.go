@@ -45,12 +45,15 @@ type node struct {
 // start starts a node with a proxy of its own.
 func start(t testing.TB, s *etcdtest.Server) *node {
 	t.Helper()
-	return startBehind(t, s.Proxy())
+	p := s.Proxy()
+	n := startAt(t, []string{p.Endpoint()})
+	n.proxy = p
+	return n
 }
 
-func startBehind(t testing.TB, p *etcdtest.Proxy) *node {
+func startAt(t testing.TB, endpoints []string) *node {
 	t.Helper()
-	n := &node{proxy: p, commits: make(chan struct{}, 1), ended: make(chan error, 1)}
+	n := &node{commits: make(chan struct{}, 1), ended: make(chan error, 1)}
 	n.store = registry.NewStore(func(*registry.Snapshot, *registry.Changes) {
 		select {
 		case n.commits <- struct{}{}:
@@ -60,7 +63,7 @@ func startBehind(t testing.TB, p *etcdtest.Proxy) *node {
 	core, logs := observer.New(zap.InfoLevel)
 	n.log = logs
 	var err error
-	if n.Keeper, err = New(Config{Endpoints: []string{p.Endpoint()}}, n.store, zap.New(core)); err != nil {
+	if n.Keeper, err = New(Config{Endpoints: endpoints}, n.store, zap.New(core)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

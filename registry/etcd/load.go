@@ -31,7 +31,7 @@ const pageSize = 1000
 func (k *Keeper) Load(ctx context.Context) error {
 	told := ""
 	for {
-		err := k.load(ctx)
+		err := k.conns.cause(k.load(ctx))
 		if err == nil || ctx.Err() != nil || permanent(err) {
 			if err != nil {
 				k.failed(err)
@@ -236,7 +236,9 @@ func permanent(err error) bool {
 	return errors.As(err, &faults) || tlsFault(err)
 }
 
+// tlsFault reports whether err is about certificates or versions, of which gRPC
+// leaves only the text.
 func tlsFault(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "authentication handshake failed") || strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
+	return strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -49,7 +46,7 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			if ctx.Err() != nil {
 				return
 			}
-			k.away(err)
+			k.away(k.conns.cause(err))
 			every = awayEvery
 			if timeout {
 				k.conns.hangUp(silence)
@@ -104,59 +101,4 @@ func (k *Keeper) strange(h *head, had int64) bool {
 		k.holdLocked(why)
 	}
 	return why != "" || k.held != ""
-}
-
-// conns are the connections to etcd, so that those that answer no more can be
-// closed: gRPC itself notices that after more than ten seconds.
-type conns struct {
-	mu   sync.Mutex
-	open map[*conn]struct{} // guarded by mu
-}
-
-// A conn knows when it last heard something.
-type conn struct {
-	net.Conn
-	of    *conns
-	heard atomic.Int64 // Unix time in nanoseconds
-}
-
-// dial connects to etcd, and remembers the connection.
-func (cs *conns) dial(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
-	tcp, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{Conn: tcp, of: cs}
-	c.heard.Store(time.Now().UnixNano())
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.open[c] = struct{}{}
-	return c, nil
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
-	}
-	return n, err
-}
-
-func (c *conn) Close() error {
-	c.of.mu.Lock()
-	delete(c.of.open, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// hangUp closes the connections that have heard nothing for so long.
-func (cs *conns) hangUp(silence time.Duration) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for c := range cs.open {
-		if time.Since(time.Unix(0, c.heard.Load())) >= silence {
-			c.Conn.Close()
-		}
-	}
 }

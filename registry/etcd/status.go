@@ -124,7 +124,9 @@ func unavailable(err error) error {
 // inWords returns err in words for people.
 func inWords(err error) error {
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
+	case tlsFault(err):
+		return fmt.Errorf("TLS with etcd fails: %w", err)
+	case late(err):
 		return fmt.Errorf("etcd does not answer in time: %w", err)
 	case errors.Is(err, rpctypes.ErrAuthFailed):
 		return errors.New("etcd does not accept the user name and password")
@@ -132,8 +134,11 @@ func inWords(err error) error {
 		return errors.New("etcd does not let this user read and write under the prefix")
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return errors.New("etcd wants a user name and password")
-	case tlsFault(err):
-		return fmt.Errorf("TLS with etcd fails: %w", err)
 	}
 	return err
+}
+
+// late reports whether err says no more than that time is over.
+func late(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }

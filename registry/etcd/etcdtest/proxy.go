@@ -10,13 +10,13 @@ import (
 // A Proxy stands between clients and a Server, on a loopback port of its own.
 type Proxy struct {
 	listener net.Listener
-	server   *Server
+	done     sync.WaitGroup
 
-	mu    sync.Mutex
-	mode  mode
-	delay time.Duration
-	conns map[net.Conn]struct{}
-	done  sync.WaitGroup
+	mu     sync.Mutex
+	server *Server
+	mode   mode
+	delay  time.Duration
+	conns  map[net.Conn]struct{}
 }
 
 type mode int
@@ -67,6 +67,14 @@ func (p *Proxy) Reset() {
 	}
 }
 
+// Redirect leads to another server from now on.
+func (p *Proxy) Redirect(s *Server) {
+	p.mu.Lock()
+	p.server = s
+	p.mu.Unlock()
+	p.Reset()
+}
+
 // Swallow leaves all connections open and lets nothing through, until Pass: what
 // was swallowed is lost, and connections that lost something end then.
 func (p *Proxy) Swallow() { p.set(swallowing, 0) }
@@ -100,8 +108,10 @@ func (p *Proxy) accept() {
 			c.Close()
 			continue
 		}
-		var d net.Dialer
-		s, err := d.Dial("unix", p.server.socket())
+		p.mu.Lock()
+		socket := p.server.socket()
+		p.mu.Unlock()
+		s, err := net.Dial("unix", socket)
 		if err != nil {
 			c.Close()
 			continue

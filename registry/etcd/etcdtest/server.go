@@ -5,33 +5,43 @@ package etcdtest
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// A Server is an etcd of one member that listens on Unix sockets, so that no two
+// A Server is a member of an etcd that listens on Unix sockets, so that no two
 // tests can want the same port. Clients reach it through a Proxy.
 type Server struct {
-	t    testing.TB
-	dir  string // its working directory
-	args []string
-	cmd  *exec.Cmd
-	log  *tail
+	t      testing.TB
+	dir    string // its working directory, which all members share
+	name   string
+	others string // all members, as etcd wants them listed
+	args   []string
+	cmd    *exec.Cmd
+	exited <-chan error
 }
 
-// Start starts an etcd without data, with args beside those that it needs. The
-// test is skipped if etcd is not installed, or fails for that in CI. The server
-// is stopped when the test is over.
+// Start starts an etcd of one member without data, with args beside those that it
+// needs. The test is skipped if etcd is not installed, or fails for that in CI. The
+// server is stopped when the test is over.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return StartCluster(t, 1, args...)[0]
+}
+
+// StartCluster is Start for an etcd of several members.
+func StartCluster(t testing.TB, members int, args ...string) []*Server {
+	t.Helper()
 	if _, err := exec.LookPath("etcd"); err != nil {
-		const missing = "etcd is missing; it comes with: apt-get install etcd-server"
+		const missing = "etcd is missing; it comes with: apt-get install etcd-server etcd-client"
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
 		}
@@ -41,15 +51,27 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, args: args}
-	t.Cleanup(func() {
-		if s.cmd != nil {
-			s.Kill()
-		}
-		os.RemoveAll(dir)
-	})
-	s.Restart()
-	return s
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	var all []string
+	for i := range members {
+		all = append(all, fmt.Sprintf("m%d=unix://m%d.peer:1", i, i))
+	}
+	servers := make([]*Server, members)
+	ready := make([]func(), members)
+	for i := range members {
+		s := &Server{t: t, dir: dir, name: fmt.Sprintf("m%d", i), others: strings.Join(all, ","), args: args}
+		servers[i] = s
+		t.Cleanup(func() {
+			if s.cmd != nil {
+				s.Kill()
+			}
+		})
+		ready[i] = s.start()
+	}
+	for _, wait := range ready {
+		wait()
+	}
+	return servers
 }
 
 // startTime is how long an etcd may take until it serves, on a busy machine.
@@ -58,14 +80,20 @@ const startTime = 30 * time.Second
 // Restart starts the server, which must not be running, with the data it had.
 func (s *Server) Restart() {
 	s.t.Helper()
-	for _, name := range []string{"client:1", "peer:1"} {
-		os.Remove(filepath.Join(s.dir, name))
-	}
+	s.start()()
+}
+
+// start starts the server and returns a function that waits until it serves.
+func (s *Server) start() (wait func()) {
+	s.t.Helper()
+	client, peer := s.scheme()+s.name+".client:1", "unix://"+s.name+".peer:1"
+	os.Remove(s.socket())
+	os.Remove(filepath.Join(s.dir, s.name+".peer:1"))
 	s.cmd = exec.Command("etcd", append([]string{
-		"--data-dir", "data", "--unsafe-no-fsync",
-		"--listen-client-urls", "unix://client:1", "--advertise-client-urls", "unix://client:1",
-		"--listen-peer-urls", "unix://peer:1", "--initial-advertise-peer-urls", "unix://peer:1",
-		"--initial-cluster", "default=unix://peer:1",
+		"--name", s.name, "--data-dir", s.name, "--unsafe-no-fsync",
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+		"--initial-cluster", s.others,
 	}, s.args...)...)
 	s.cmd.Dir = s.dir
 	// It must not outlive a test that is killed.
@@ -76,29 +104,39 @@ func (s *Server) Restart() {
 		s.t.Fatal(err)
 	}
 	ready := make(chan struct{})
-	s.log = &tail{}
-	go s.log.read(r, ready)
-	cmd := s.cmd
-	exited := make(chan error, 1)
+	go read(r, ready)
+	cmd, exited := s.cmd, make(chan error, 1)
 	go func() {
 		err := cmd.Wait()
-		w.CloseWithError(io.EOF)
+		w.Close()
 		exited <- err
 	}()
-	s.log.exited = exited
-	select {
-	case <-ready:
-	case <-time.After(startTime):
-		s.t.Fatalf("etcd does not serve after %v", startTime)
-	case err := <-exited:
-		s.t.Fatalf("etcd ended: %v", err)
+	s.exited = exited
+	return func() {
+		s.t.Helper()
+		select {
+		case <-ready:
+		case <-time.After(startTime):
+			s.t.Fatalf("etcd does not serve after %v", startTime)
+		case err := <-exited:
+			s.cmd = nil
+			s.t.Fatalf("etcd ended: %v", err)
+		}
 	}
+}
+
+// scheme is what clients speak: TLS if the arguments name a certificate.
+func (s *Server) scheme() string {
+	if slices.Contains(s.args, "--cert-file") {
+		return "unixs://"
+	}
+	return "unix://"
 }
 
 // Kill ends the server as a crash would, and waits for that.
 func (s *Server) Kill() {
 	s.cmd.Process.Kill()
-	<-s.log.exited
+	<-s.exited
 	s.cmd = nil
 }
 
@@ -112,18 +150,18 @@ func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }
 // Wipe removes the data of a server that is not running.
 func (s *Server) Wipe() {
 	s.t.Helper()
-	if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.dir, s.name)); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // socket is where clients connect to.
-func (s *Server) socket() string { return filepath.Join(s.dir, "client:1") }
+func (s *Server) socket() string { return filepath.Join(s.dir, s.name+".client:1") }
 
 // Etcdctl runs etcdctl on the server and returns what it says.
 func (s *Server) Etcdctl(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command("etcdctl", append([]string{"--endpoints", "unix://client:1"}, args...)...)
+	cmd := exec.Command("etcdctl", append([]string{"--endpoints", "unix://" + s.name + ".client:1"}, args...)...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
 	out, err := cmd.Output()
@@ -137,11 +175,8 @@ func (s *Server) Etcdctl(args ...string) string {
 	return string(out)
 }
 
-// A tail reads what a server says.
-type tail struct{ exited <-chan error }
-
-// read closes ready when the server says that it serves, and goes on reading.
-func (t *tail) read(r io.Reader, ready chan<- struct{}) {
+// read reads what a server says, and closes ready when it says that it serves.
+func read(r io.Reader, ready chan<- struct{}) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for told := false; lines.Scan(); {
