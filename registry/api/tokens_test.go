@@ -76,6 +76,34 @@ func TestABrokenFileOfTokensIsRefusedByLine(t *testing.T) {
 	}
 }
 
+// Whatever a file of tokens holds, it is refused whole, or every line that counts
+// is a token.
+func FuzzParseTokens(f *testing.F) {
+	f.Add(tokensFile())
+	f.Add("a " + hashOf("a") + " *\n\n#\n a\t" + hashOf("b") + " fdaa:0:18::/48 #x")
+	f.Add("a\rb")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseTokens([]byte(text))
+		if err != nil {
+			return
+		}
+		lines := 0
+		for line := range strings.Lines(text) {
+			if line, _, _ = strings.Cut(line, "#"); strings.TrimSpace(line) != "" {
+				lines++
+			}
+		}
+		if len(list) != lines {
+			t.Errorf("%d tokens of %d lines: %q", len(list), lines, text)
+		}
+		for _, k := range list {
+			if k.name == "" || k.all == (len(k.networks) > 0) || k.sees(0) && !k.all {
+				t.Errorf("%+v of %q", k, text)
+			}
+		}
+	})
+}
+
 // The file is looked at once a second. What it says then counts, unless it is
 // broken or gone; then the last good one does.
 func TestTokensFollowTheirFile(t *testing.T) {

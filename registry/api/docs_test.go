@@ -1,0 +1,77 @@
+package api
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What docs/api.md shows, in its order, is what happens. … stands for what
+// cannot be known before.
+func TestTheDocumentShowsWhatHappens(t *testing.T) {
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	commands := 0
+	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for _, command := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+			commands++
+			line, want, _ := strings.Cut(command, "\n")
+			got := w.curl(t, line)
+			want = strings.TrimSuffix(strings.ReplaceAll(want, "…", "«.*»"), "\n")
+			if !matches(want, strings.TrimSuffix(got, "\n")) {
+				t.Errorf("$ %s\n got %s\nwant %s", line, got, want)
+			}
+		}
+	}
+	if commands < 15 {
+		t.Errorf("found %d commands; does this test still find them?", commands)
+	}
+}
+
+// curl does what curl does with the options that the document uses.
+func (w *world) curl(t *testing.T, line string) string {
+	t.Helper()
+	words := regexp.MustCompile(`'[^']*'|\S+`).FindAllString(line, -1)
+	for i := range words {
+		words[i] = strings.Trim(words[i], "'")
+	}
+	method, target, body, format := "GET", "", "", ""
+	var header []string
+	for words = words[1:]; len(words) > 0; words = words[1:] {
+		argument := func() string {
+			words = words[1:]
+			return words[0]
+		}
+		switch words[0] {
+		case "-s":
+		case "-X":
+			method = argument()
+		case "-H":
+			header = append(header, argument())
+		case "-d":
+			body = argument()
+			if method == "GET" {
+				method = "POST"
+			}
+		case "-o":
+			argument()
+		case "-w":
+			format = argument()
+		default:
+			target = strings.TrimPrefix(strings.Trim(words[0], `"`), "$API")
+		}
+	}
+	got := w.do(method, target, body, header...)
+	if name, ok := strings.CutPrefix(format, "%header{"); ok {
+		return got.Header().Get(strings.TrimSuffix(name, "}"))
+	}
+	if format != "" {
+		return fmt.Sprint(got.Code)
+	}
+	return got.Body.String()
+}
