@@ -97,23 +97,24 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// The last results of this file (2026-11-20, 2 cores that other work kept busy
-// at a load of 7, go1.26, -cpu 1; wall time is some three times that of a quiet
-// machine, CPU time with the collector's share is given where it was taken):
+// The last results of this file (2026-11-21, 2 cores that other work kept busy at
+// a load of 12, go1.26, -cpu 1; the best of 6, and of Load the best of 2 at a load
+// of 3):
 //
-//	Load/100000                16337 ns/machine (CPU 10002)   653 octets/machine
-//	Apply/1000                 39352 ns/op                    20118 B/op  278 allocs/op
-//	Apply/100000              161132 ns/op (CPU 66479)        29877 B/op  317 allocs/op
-//	Snapshot/Machine            2711 ns/op                      456 B/op   11 allocs/op
-//	Snapshot/MachineAt          3590 ns/op                      465 B/op   12 allocs/op
-//	Snapshot/MachinesOfAnApp    4304 ns/op                      776 B/op   14 allocs/op
-//	Snapshot/MachinesInRegion  10401 ns/op                     2216 B/op   55 allocs/op
-//	Snapshot/MachinesInGroup   10410 ns/op                     2024 B/op   47 allocs/op
-//	Snapshot/MachinesWith       8733 ns/op                     2048 B/op   44 allocs/op
+//	Load/100000                 5153 ns/machine   580 octets/machine
+//	Apply/1000                  5283 ns/op       5323 B/op   76 allocs/op
+//	Apply/100000               16682 ns/op       5955 B/op   80 allocs/op
+//	Snapshot/Machine              98 ns/op          0 B/op    0 allocs/op
+//	Snapshot/MachineAt           115 ns/op          0 B/op    0 allocs/op
+//	Snapshot/MachinesOfAnApp    1015 ns/op        248 B/op    5 allocs/op
+//	Snapshot/MachinesInRegion   1679 ns/op       1072 B/op   33 allocs/op
+//	Snapshot/MachinesInGroup    1181 ns/op        544 B/op   19 allocs/op
+//	Snapshot/MachinesWith       1791 ns/op        848 B/op   25 allocs/op
 //
-// About half of what Apply costs at 100,000 machines is the collector, which has
-// more to mark; the rest is the radix tree of the machines table, one level
-// deeper.
+// Of what Apply allocates, half is the transaction of memdb, for its one row, and
+// a third the way to the machine in the tree. What it takes longer among 100,000
+// machines is memory that no cache holds, and the collector, which has more to
+// mark.
 
 // loaded returns a store that holds benchFacts, and its machines.
 func loaded(tb testing.TB, machines int) (*Store, []*Machine) {

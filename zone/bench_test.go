@@ -263,11 +263,11 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+// Last result (2026-11-21, go1.26, 2 cores of a Xeon that other work kept busy; the best of 7):
 //
-//	100 apps of 10 machines                         12 µs,  6.9 kB
-//	10000 apps of 10 machines                       20 µs,  7.7 kB
-//	1 apps of 10000 machines                        28 µs, 31.7 kB
+//	100 apps of 10 machines                          7 µs,  4.3 kB
+//	10000 apps of 10 machines                       26 µs,  6.5 kB
+//	1 apps of 10000 machines                        36 µs, 19.1 kB
 
 // What the zone keeps for a machine, beside the facts, which it shares.
 func BenchmarkMemory(b *testing.B) {
@@ -298,10 +298,10 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// Last result (commit 2f3238b, go1.26, 2 cores of a Xeon shared with other work; the best of 4):
+// Last result (2026-11-21, go1.26):
 //
-//	10000 apps of 10 machines                       424 octets a machine
-//	1 apps of 100000 machines                       277 octets a machine
+//	10000 apps of 10 machines                       396 octets a machine
+//	1 apps of 100000 machines                       245 octets a machine
 
 // heapInUse returns the octets in use after a collection.
 func heapInUse() uint64 {
