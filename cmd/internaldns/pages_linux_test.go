@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Whoever types what a page of docs shows, in its order, sees what it shows,
+// within a few seconds. What ends in & goes on until the page has it killed, or
+// ends.
+func TestWhatThePageOnClustersShowsIsSo(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for _, program := range []string{"etcd", "etcdctl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			lacks(t, "there is no "+program+" here; it comes with: apt-get install etcd-server etcd-client")
+		}
+	}
+	runPage(t, "../../docs/cluster.md")
+}
+
+// pagePatience is how long a page's command may take to show what it shall: a
+// busy machine may take its time to restart an etcd.
+const pagePatience = 20 * time.Second
+
+func runPage(t *testing.T, path string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	t.Chdir(t.TempDir())
+	var jobs []func() // what stops each
+	defer func() {
+		for i := range jobs { // the last first
+			jobs[len(jobs)-1-i]()
+		}
+	}()
+	for _, b := range blocks(string(text)) {
+		for _, c := range b.commands() {
+			line, background := strings.CutSuffix(c.line, " &")
+			switch {
+			case background && serves(line):
+				jobs = append(jobs, serveLine(t, line))
+			case background:
+				jobs = append(jobs, etcdLine(t, line))
+			case c.line == "kill %1":
+				jobs[0]()
+				jobs = jobs[1:]
+			default:
+				showLine(t, c)
+			}
+		}
+	}
+}
+
+// showLine runs a line until it prints what is shown.
+func showLine(t *testing.T, c shown) {
+	t.Helper()
+	deadline := time.Now().Add(pagePatience)
+	for range time.Tick(50 * time.Millisecond) {
+		out, err := exec.Command("sh", "-c", c.line).CombinedOutput()
+		if err == nil && c.output == string(out) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("$ %s (%v)\n got\n%swant\n%s", c.line, err, out, c.output)
+		}
+	}
+}
+
+// etcdLine runs a line that starts etcd, and returns when it answers.
+func etcdLine(t *testing.T, line string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "exec "+line)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(pagePatience)
+	for range time.Tick(50 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "127.0.0.1:2379")
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s\ndoes not answer: %v", line, err)
+		}
+	}
+	return func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}
+}
