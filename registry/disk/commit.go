@@ -43,7 +43,7 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 	next, err := k.persist(changed, tx.Snapshot().Index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, held, &next)
+		k.failed(err, held, next)
 		k.refuse(group, k.unavailable())
 		return true // the leases that are over
 	}
@@ -54,17 +54,6 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 	}
 	k.answer(group)
 	return true
-}
-
-// persist makes changes durable.
-func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next state, err error) {
-	if err := k.fault(false); err != nil {
-		return k.db.state, err
-	}
-	if next, err = k.db.commit(changed, index, now); err == nil {
-		err = k.fault(true)
-	}
-	return next, err
 }
 
 // make decides and applies a write within a transaction. What it changes is

@@ -24,6 +24,10 @@
 // changes nothing shows that the disk is back. That is tried at most every 250
 // ms when somebody writes, and every 5 s when nobody does.
 //
+// A disk that does not answer counts as one that fails: after some seconds, or
+// as soon as a lease that ends cannot wait. What it was given may then be made
+// all the same, and memory follows when it is.
+//
 // # Leases
 //
 // Within one process leases end by the monotonic clock. On disk they have the

@@ -155,6 +155,79 @@ func TestAFileThatWasReplacedIsLeftAlone(t *testing.T) {
 	})
 }
 
+// A disk that does not answer keeps no lease from ending, and what it was given is
+// made when it answers, or not, for memory and disk alike.
+func TestADiskThatDoesNotAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		written bool // it stalls after writing
+		err     error
+		made    bool
+	}{
+		{"and then has written", true, nil, true},
+		{"and then has written, and fails", true, syscall.EIO, true},
+		{"and then writes", false, nil, true},
+		{"and then fails", false, syscall.EIO, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s := load(t, dir)
+				var stall atomic.Pointer[chan struct{}]
+				s.fault = func(written bool) error {
+					if wait := stall.Load(); wait != nil && written == tt.written {
+						<-*wait
+						return tt.err
+					}
+					return nil
+				}
+				s.run()
+				t.Cleanup(func() { s.stop(t) })
+				s.put(t, app, putMachine(1, "started"))
+				s.lease(t, ttl(5*time.Second), putMachine(2, "started"))
+				s.lease(t, ttl(15*time.Second), putMachine(3, "started"))
+
+				answered := make(chan struct{})
+				stall.Store(&answered)
+				begun := time.Now()
+				if _, err := s.try(nil, putMachine(4, "started")); !errors.Is(err, registry.ErrUnavailable) {
+					t.Errorf("the write ends with %v", err)
+				}
+				if took := time.Since(begun); took != 5*time.Second+maxLate {
+					t.Errorf("the write was refused after %v", took)
+				}
+				synctest.Wait()
+				if s.has(2) || !s.has(3) || s.has(4) {
+					t.Error("a machine whose lease ended is still there, or another is not")
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if s.has(3) || s.Status().Writable {
+					t.Error("a machine whose lease ended later is still there")
+				}
+				if _, err := s.try(nil, putMachine(5, "started")); !errors.Is(err, registry.ErrUnavailable) {
+					t.Errorf("a write meanwhile ends with %v", err)
+				}
+
+				stall.Store(nil)
+				close(answered)
+				time.Sleep(lastRetry)
+				synctest.Wait()
+				if !s.Status().Writable || s.has(4) != tt.made || s.has(2) || s.has(3) {
+					t.Errorf("with the disk back, the write was made: %v, want %v; the status is %+v", s.has(4), tt.made, s.Status())
+				}
+				s.put(t, putMachine(6, "started"))
+				want := describe(s.store.Snapshot())
+				s.stop(t)
+				s = serve(t, dir)
+				if got := describe(s.store.Snapshot()); got != want {
+					t.Errorf("after a restart there is\n%swant\n%s", got, want)
+				}
+			})
+		})
+	}
+}
+
 // A database library that gives up takes nothing with it.
 func TestAPanicOfTheLibraryIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,7 @@ type Keeper struct {
 	// What Load and Run, which are never at work at once, know.
 	lock    *lock
 	db      *database // nil while it cannot be written
+	stuck   *attempt  // unless nil, a commit that takes too long; there is no db then
 	known   state     // what the database holds
 	doubt   *state    // unless nil, what it holds instead, if the last commit failed halfway
 	owed    map[registry.MachineKey]bool
@@ -41,8 +42,8 @@ type Keeper struct {
 	took    time.Duration
 	pending []*write // taken, and not yet looked at
 
-	// What tests replace: a disk that fails before or after it wrote a
-	// transaction.
+	// What tests replace: a disk that fails, or takes its time, before or after
+	// it wrote a transaction.
 	fault func(written bool) error
 
 	mu     sync.Mutex
@@ -170,6 +171,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-k.wake:
 		case <-timer.C:
+		case <-k.stuck.ended():
 		}
 	}
 	k.mu.Lock()
@@ -178,6 +180,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.mu.Unlock()
 	for k.turn() {
 	}
+	if k.stuck != nil {
+		return errors.New("the disk does not answer; what it was given last may be made or not")
+	}
 	return k.close()
 }
 
@@ -185,6 +190,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) turn() (more bool) {
 	group := k.take()
 	now := time.Now()
+	k.stuckNoMore()
 	if k.db == nil && k.mayRecover(now, len(group) > 0) {
 		k.recover()
 	}
@@ -219,7 +225,7 @@ func (k *Keeper) idle() time.Duration {
 		wait = time.Until(at)
 	}
 	k.mu.Unlock()
-	if k.db == nil {
+	if k.db == nil && k.stuck == nil {
 		wait = min(wait, time.Until(k.tried.Add(k.backoff)))
 	}
 	return max(wait, 0)

@@ -46,6 +46,9 @@ func (k *Keeper) failed(err error, held state, next *state) {
 
 // mayRecover reports whether it is time to try the database again.
 func (k *Keeper) mayRecover(now time.Time, wanted bool) bool {
+	if k.stuck != nil {
+		return false
+	}
 	wait := k.backoff
 	if wanted {
 		wait = max(firstRetry, k.took)
@@ -135,7 +138,7 @@ func (k *Keeper) settle(held state, changed []record, events []registry.Event) e
 	next, err := k.persist(changed, index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, held, &next)
+		k.failed(err, held, next)
 		return err
 	}
 	tx.Commit()
