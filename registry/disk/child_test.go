@@ -140,6 +140,7 @@ func childWrites(dir string, retry time.Duration) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var run, writers sync.WaitGroup
 	run.Go(func() { k.Run(ctx) })
 	write := func(e registry.Event) error {

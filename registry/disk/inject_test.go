@@ -104,6 +104,7 @@ func childFills(dir string) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan error)
 	go func() { ended <- k.Run(ctx) }()
 	put := func(n int) error {
@@ -188,6 +189,7 @@ func childReadsOnly(dir string) error {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan error)
 	go func() { ended <- k.Run(ctx) }()
 	put := func() error {
