@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // MaxCopyLen bounds what AppendQuery appends, in octets: header, question, OPT
 // with a keepalive.
@@ -14,7 +11,9 @@ const MaxCopyLen = HeaderLen + MaxNameLen + 4 + optLen + 4
 // on, such as padding and cookies, is left out. It allocates once at most, and only
 // if dst lacks room.
 func AppendQuery(dst []byte, q *Query) []byte {
-	dst = slices.Grow(dst, HeaderLen+len(q.question)+optLen+4)
+	if size := HeaderLen + len(q.question) + optLen + 4; cap(dst)-len(dst) < size {
+		dst = append(make([]byte, 0, len(dst)+size), dst...)
+	}
 	arcount := byte(0)
 	if q.OPT {
 		arcount = 1
