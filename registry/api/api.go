@@ -44,6 +44,7 @@ type API struct {
 	Config
 	mux   *http.ServeMux
 	stats stats
+	names nameCache
 
 	importing sync.Mutex    // held by the one import that is read
 	watching  chan struct{} // holds a token for each stream and each wait

@@ -2,6 +2,7 @@ package api
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -19,6 +20,8 @@ type Feed struct {
 	floor   uint64        // every commit after that index is remembered
 	last    uint64        // the index of the last commit
 	wake    chan struct{} // closed by the next commit; nil if nobody waits for it
+
+	apps atomic.Uint64 // how many commits added or removed apps
 }
 
 const (
@@ -36,6 +39,9 @@ func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = changes.Index
+	if len(changes.Apps) > 0 {
+		f.apps.Add(1)
+	}
 	if !changes.Empty() {
 		f.commits = append(f.commits, changes)
 		f.objects += size(changes)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,26 @@ func TestLoopbackWithoutATokenTakesOnlyItsOwnNames(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("Host: %s: got %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
+func TestTLSIsServedWhereItIsGiven(t *testing.T) {
+	pair := httptest.NewTLSServer(nil)
+	defer pair.Close()
+	s := newWorld(t).serve(t, ListenConfig{Address: "127.0.0.1:0", TLS: pair.TLS})
+	resp, err := pair.Client().Get("https://" + s.Addr() + "/v1/apps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 1 {
+		t.Errorf("got %d over %s", resp.StatusCode, resp.Proto)
+	}
+	if resp, err := http.Get("http://" + s.Addr() + "/v1/apps"); err == nil {
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			t.Error("it is served without TLS, too")
 		}
 	}
 }

@@ -54,7 +54,15 @@ func (c *call) networks() []registry.Network {
 // twice in the networks that are for the asker.
 func (c *call) app() (registry.AppKey, error) {
 	name := registry.Fold(c.r.PathValue("app"))
-	found := c.having(func(n registry.Network) bool { return c.snap.App(n, name) != nil })
+	find := func() []registry.Network {
+		return c.having(func(n registry.Network) bool { return c.snap.App(n, name) != nil })
+	}
+	var found []registry.Network
+	if _, given := c.networkParam(); given || !c.who.all {
+		found = find()
+	} else {
+		found = c.api.names.lookup(c, name, find)
+	}
 	switch len(found) {
 	case 0:
 		return registry.AppKey{}, noApp(name)
