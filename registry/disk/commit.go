@@ -49,6 +49,7 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 	}
 	tx.Commit()
 	k.committed(staged, now)
+	k.backoff = 0
 	if len(expired) > 0 {
 		k.log.Info("leases ended", zap.Int("machines", len(expired)), zap.Uint64("index", next.index))
 	}
@@ -107,7 +108,7 @@ func expire(tx *registry.Tx, staged *stagedLeases, keys []registry.MachineKey) [
 
 // committed notes that a transaction is durable, and that readers see it.
 func (k *Keeper) committed(staged *stagedLeases, begun time.Time) {
-	k.known = k.db.state
+	k.shown, k.known = k.db.state, k.db.state
 	octets := k.db.octets()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -139,13 +140,15 @@ func (k *Keeper) answer(group []*write) {
 // that were refused for a better reason, which is one whatever became of the
 // others, are told that.
 func (k *Keeper) refuse(group []*write, err error) {
+	failures := 0
 	for _, w := range group {
 		if w.err == nil || w.dirty {
 			w.index, w.err = 0, err
+			failures++
 		}
 	}
 	k.mu.Lock()
-	k.status.Failures += uint64(len(group))
+	k.status.Failures += uint64(failures)
 	k.mu.Unlock()
 	for _, w := range group {
 		close(w.done)

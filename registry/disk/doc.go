@@ -21,8 +21,8 @@
 // closed, never to be synced again as it was; what the kernel remembers of it is
 // dropped, too; it is read anew, whole, and must hold either the commit before
 // or the one that failed. Memory is brought to say the same, and a commit that
-// changes nothing shows that the disk is back. That is tried at most every 250
-// ms when somebody writes, and every 5 s when nobody does.
+// changes nothing shows that the disk is back. That is tried at least once a
+// second when somebody writes, and every 5 s when nobody does.
 //
 // A disk that does not answer counts as one that fails: after some seconds, or
 // as soon as a lease that ends cannot wait. What it was given may then be made

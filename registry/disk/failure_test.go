@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,7 +39,10 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					}
 					when, fault := d.IntN(6), pick(d, syscall.EIO, syscall.ENOSPC)
 					if when < 2 {
-						disk.failure.Store(&failure{when == 1, fault})
+						disk.fail(failure{when == 1, fault})
+						for range d.IntN(3) { // and what is tried then
+							disk.fail(failure{d.one(2), fault})
+						}
 					}
 					_, err := s.Write(context.Background(), func(*registry.Snapshot) (registry.Write, error) { return w, nil })
 					want := registry.ErrUnavailable
@@ -56,16 +60,19 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					}
 					if unsure {
 						failed++
-						disk.failure.Store(nil)
 						if d.one(2) {
-							time.Sleep(lastRetry) // Run finds out by itself
+							time.Sleep(4 * lastRetry) // Run finds out by itself
 							synctest.Wait()
 						} else { // or the next write
-							time.Sleep(firstRetry)
+							for range 3 {
+								time.Sleep(writeRetry)
+								s.try(nil)
+							}
+							time.Sleep(writeRetry)
 							s.put(t)
 						}
 					}
-					disk.failure.Store(nil) // nothing had to be written
+					disk.heal() // nothing had to be written
 					if st := s.Status(); !st.Writable {
 						t.Fatalf("the disk is back, and the status is %+v", st)
 					}
@@ -91,16 +98,35 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 	}
 }
 
-// A faultyDisk fails as long as it is told to.
-type faultyDisk struct{ failure atomic.Pointer[failure] }
+// A faultyDisk fails as it is told to.
+type faultyDisk struct {
+	mu       sync.Mutex
+	failures []failure // to come; guarded by mu
+}
 
 type failure struct {
 	written bool // it fails after writing, else before
 	err     error
 }
 
+func (d *faultyDisk) fail(f failure) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failures = append(d.failures, f)
+}
+
+func (d *faultyDisk) heal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failures = nil
+}
+
 func (d *faultyDisk) fault(written bool) error {
-	if f := d.failure.Load(); f != nil && f.written == written {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.failures) > 0 && d.failures[0].written == written {
+		f := d.failures[0]
+		d.failures = d.failures[1:]
 		return f.err
 	}
 	return nil

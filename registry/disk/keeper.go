@@ -32,11 +32,12 @@ type Keeper struct {
 
 	// What Load and Run, which are never at work at once, know.
 	lock    *lock
-	db      *database // nil while it cannot be written
-	stuck   *attempt  // unless nil, a commit that takes too long; there is no db then
-	known   state     // what the database holds
-	doubt   *state    // unless nil, what it holds instead, if the last commit failed halfway
-	owed    map[registry.MachineKey]bool
+	db      *database                    // nil while it cannot be written
+	stuck   *attempt                     // unless nil, a commit that takes too long; there is no db then
+	shown   state                        // what memory says, but for the leases that are owed
+	known   state                        // what the database holds
+	doubt   *state                       // unless nil, what it holds instead, if the last commit failed halfway
+	owed    map[registry.MachineKey]bool // leases that ended in memory alone
 	backoff time.Duration
 	tried   time.Time // when recover last ended
 	took    time.Duration

@@ -127,7 +127,7 @@ func (k *Keeper) replay(c *contents, now time.Time) (ended []record, err error) 
 		l.Expires = now.Add(min(l.Expires.Sub(shown), l.TTL))
 		k.leases.set(key, &l)
 	}
-	k.known = c.state
+	k.shown, k.known = c.state, c.state
 	k.mu.Lock()
 	k.status.Index, k.status.Leases = index, len(c.leases)
 	k.mu.Unlock()

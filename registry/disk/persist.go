@@ -16,6 +16,10 @@ const (
 	// maxLate bounds how long after its end a lease may wait for a commit. Its
 	// machine must be gone from answers within a second.
 	maxLate = 800 * time.Millisecond
+
+	// minCommit is what a commit has in any case: after a pause of the whole
+	// process all leases are late, and that is not the disk's fault.
+	minCommit = 200 * time.Millisecond
 )
 
 // An attempt is a commit at work in a goroutine of its own, which has the
@@ -53,11 +57,11 @@ func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next *s
 			a.err = k.fault(true)
 		}
 	}()
-	limit := now.Add(maxCommit + time.Duration(len(changed))*perRecord)
-	if end, ok := k.leases.next(); ok && end.Add(maxLate).Before(limit) {
-		limit = end.Add(maxLate)
+	patience := maxCommit + time.Duration(len(changed))*perRecord
+	if end, ok := k.leases.next(); ok {
+		patience = min(patience, max(minCommit, time.Until(end)+maxLate))
 	}
-	timer := time.NewTimer(time.Until(limit))
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-a.done:

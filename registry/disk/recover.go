@@ -12,10 +12,11 @@ import (
 
 const (
 	// firstRetry and lastRetry bound how long a database that failed is left
-	// alone; the time doubles in between. lastRetry is the longest that writes
-	// stay refused when the disk is back and nobody writes; a writer has the
-	// database tried again after firstRetry already.
+	// alone; the time doubles with every failure until a write was made.
+	// lastRetry is the longest that writes stay refused when the disk is back and
+	// nobody writes; a writer has the database tried after writeRetry already.
 	firstRetry = 250 * time.Millisecond
+	writeRetry = time.Second
 	lastRetry  = 5 * time.Second
 )
 
@@ -51,7 +52,7 @@ func (k *Keeper) mayRecover(now time.Time, wanted bool) bool {
 	}
 	wait := k.backoff
 	if wanted {
-		wait = max(firstRetry, k.took)
+		wait = max(min(wait, writeRetry), k.took)
 	}
 	return !now.Before(k.tried.Add(wait))
 }
@@ -85,15 +86,14 @@ func (k *Keeper) reread() (*contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("what is in it after a failure: %w", err)
 	}
-	made := !c.state.same(k.known)
-	if made && (k.doubt == nil || !c.state.same(*k.doubt)) {
+	if !c.state.same(k.known) && (k.doubt == nil || !c.state.same(*k.doubt)) {
 		return nil, fmt.Errorf("it holds commit %d with %d records, and not commit %d with %d that was written: somebody else changed it",
 			c.index, c.state.records, k.known.index, k.known.records)
 	}
-	if made || len(k.owed) > 0 {
-		return (&scan{file: f}).read()
+	if c.state.same(k.shown) && len(k.owed) == 0 {
+		return c, nil
 	}
-	return c, nil
+	return (&scan{file: f}).read()
 }
 
 // reconcile makes memory say what c does, and the database, which holds c, that
@@ -142,7 +142,7 @@ func (k *Keeper) settle(held state, changed []record, events []registry.Event) e
 		return err
 	}
 	tx.Commit()
-	k.doubt, k.backoff = nil, 0
+	k.doubt = nil
 	clear(k.owed)
 	k.committed(stage(&k.leases), now)
 	return nil
