@@ -188,7 +188,7 @@ func (c *call) deleteApp() error {
 		if a == nil {
 			return w, noApp(key.Name)
 		}
-		w.Events = []registry.Event{registry.DeleteApp{Network: key.Network, Name: key.Name}}
+		w.Events = []registry.Event{registry.DeleteApp(key)}
 		return w, nil
 	})
 	if err != nil {

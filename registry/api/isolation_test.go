@@ -63,14 +63,14 @@ func TestWhatIsInOtherNetworksCannotBeTold(t *testing.T) {
 			path = strings.NewReplacer("%[1]s", tt[0], "%[2]s", tt[1], "%[3]s", strings.ReplaceAll(tt[2], "%%", "%"), "%[4]s", tt[3]).Replace(path)
 			for _, query := range []string{"", "?network=secret", "?network=fdaa:0:33::/48", "?force=true", "?dry_run=true"} {
 				for i, body := range bodies {
-					if body != "" && (r.method == "GET" || query != "" && i%4 != len(query)%4) {
+					if body != "" && (r.method == "GET" || query != "" && i%6 != len(query)%6) {
 						continue
 					}
 					ask(r.method, path+query, body)
 				}
-				ask(r.method, path+query, "", "If-Match: 1")
-				ask(r.method, path+query, bodies[3], "If-None-Match: *")
 			}
+			ask(r.method, path, "", "If-Match: 1")
+			ask(r.method, path, bodies[3], "If-None-Match: *")
 		}
 	}
 	t.Logf("%d requests", asked)
