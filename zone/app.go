@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unique"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -128,10 +129,10 @@ type appEdit struct {
 func (a *appEdit) add(m *registry.Machine) {
 	id := []byte(m.ID)
 	a.deployed = a.deployed.insert(a.c.edit, vm{idHead(id), m}, idOrder(id))
-	addr := m.Address.As16()
 	started := m.Started()
+	sets := a.sets(m, true)
 	if started {
-		a.started = a.started.insert(a.c.edit, addr, addressOrder(addr))
+		sets.change(&a.started)
 	}
 
 	i, found := a.region(m.Region)
@@ -141,7 +142,7 @@ func (a *appEdit) add(m *registry.Machine) {
 	r := &a.regions[i]
 	r.deployed++
 	if started {
-		r.started = r.started.insert(a.c.edit, addr, addressOrder(addr))
+		sets.change(&r.started)
 	}
 
 	var unnamed int
@@ -151,7 +152,7 @@ func (a *appEdit) add(m *registry.Machine) {
 		n := a.named(o.labels)
 		n.refs++
 		if started && !o.inner {
-			n.started = n.started.insert(a.c.edit, addr, addressOrder(addr))
+			sets.change(&n.started)
 		}
 	}
 }
@@ -160,10 +161,10 @@ func (a *appEdit) add(m *registry.Machine) {
 // before it adds anything, so that machines may exchange addresses.
 func (a *appEdit) remove(m *registry.Machine) {
 	a.deployed = a.deployed.remove(a.c.edit, idOrder([]byte(m.ID)))
-	addr := m.Address.As16()
 	started := m.Started()
+	sets := a.sets(m, false)
 	if started {
-		a.started = a.started.remove(a.c.edit, addressOrder(addr))
+		sets.change(&a.started)
 	}
 
 	i, _ := a.region(m.Region)
@@ -171,7 +172,7 @@ func (a *appEdit) remove(m *registry.Machine) {
 	if r.deployed--; r.deployed == 0 {
 		a.regions = slices.Delete(a.regions, i, i+1)
 	} else if started {
-		r.started = r.started.remove(a.c.edit, addressOrder(addr))
+		sets.change(&r.started)
 	}
 
 	var unnamed int
@@ -182,7 +183,7 @@ func (a *appEdit) remove(m *registry.Machine) {
 		if n.refs--; n.refs == 0 {
 			a.names = a.names.drop(a.c.edit, hashOfString(o.labels), []byte(o.labels))
 		} else if started && !o.inner {
-			n.started = n.started.remove(a.c.edit, addressOrder(addr))
+			sets.change(&n.started)
 		}
 	}
 }
@@ -195,21 +196,14 @@ func (a *appEdit) restate(before, after *registry.Machine) {
 	if before.Started() == after.Started() {
 		return
 	}
-	addr := after.Address.As16()
-	set := func(s *addressSet) {
-		if after.Started() {
-			*s = s.insert(a.c.edit, addr, addressOrder(addr))
-		} else {
-			*s = s.remove(a.c.edit, addressOrder(addr))
-		}
-	}
-	set(&a.started)
+	sets := a.sets(after, after.Started())
+	sets.change(&a.started)
 	i, _ := a.region(after.Region)
-	set(&a.regions[i].started)
+	sets.change(&a.regions[i].started)
 	a.c.owners, _ = ownersOf(a.c.owners[:0], after)
 	for _, o := range a.c.owners {
 		if !o.inner {
-			set(&a.named(o.labels).started)
+			sets.change(&a.named(o.labels).started)
 		}
 	}
 }
@@ -219,6 +213,11 @@ func (a *app) region(code string) (i int, found bool) {
 	return slices.BinarySearchFunc(a.regions, code, func(r region, code string) int { return strings.Compare(r.code, code) })
 }
 
+// sharedMax is the length of labels, in octets, up to which they are kept once
+// for all apps: groups, roles and versions are shorter, with the keys that flyctl
+// gives them, and what no two apps have, such as the id of a release, is longer.
+const sharedMax = 48
+
 // named returns the name of those labels for changing, made if need be.
 func (a *appEdit) named(labels string) *named {
 	hash, key := hashOfString(labels), []byte(labels)
@@ -226,11 +225,13 @@ func (a *appEdit) named(labels string) *named {
 	if n != nil && n.edit == a.c.edit {
 		return n
 	}
-	own := &named{edit: a.c.edit, labels: labels}
+	own := new(named)
 	if n != nil {
 		*own = *n
-		own.edit = a.c.edit
+	} else if own.labels = labels; len(labels) <= sharedMax {
+		own.labels = unique.Make(labels).Value()
 	}
+	own.edit = a.c.edit
 	a.names = a.names.put(a.c.edit, hash, key, own)
 	return own
 }

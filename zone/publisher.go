@@ -18,6 +18,7 @@ type Publisher struct {
 	mu     sync.Mutex // one change after the other: each builds on the table before
 	codes  codes      // guarded by mu
 	owners []owner    // scratch for commits, guarded by mu
+	sets   setChange  // the same
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.
@@ -74,12 +75,14 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 		edit:   new(edit),
 		codes:  p.codes,
 		owners: p.owners,
+		sets:   p.sets,
 		views:  make(map[registry.Network]*viewEdit, len(changes.Networks)),
 		gone:   make(map[registry.AppKey]bool),
 	}
 	c.run(changes)
 	clear(c.owners[:cap(c.owners)]) // of strings that may be the last of their machines
-	p.owners = c.owners
+	clear(c.sets.done[:cap(c.sets.done)])
+	p.owners, p.sets = c.owners, setChange{done: c.sets.done}
 	p.current.Store(&next)
 }
 
@@ -89,7 +92,8 @@ type commit struct {
 	index  uint64
 	edit   *edit
 	codes  codes
-	owners []owner // scratch: those of one machine
+	owners []owner   // scratch: those of one machine
+	sets   setChange // the one that is being made
 	views  map[registry.Network]*viewEdit
 	gone   map[registry.AppKey]bool // apps dropped whole
 }
