@@ -52,8 +52,8 @@ func TestWhatIsInOtherNetworksCannotBeTold(t *testing.T) {
 	names := strings.NewReplacer("{app}", "%[1]s", "{id}", "%[2]s", "{name}", "%[3]s", "{address}", "%[4]s", "{key}", "role")
 	for i := range routes {
 		r := &routes[i]
-		if r.pattern == "/v1/watch" || strings.HasSuffix(r.pattern, "/wait") {
-			continue // TestAWatcherSeesItsNetworksOnly; a wait for what is there waits
+		if r.pattern == "/v1/watch" || r.pattern == "/v1/openapi.json" || strings.HasSuffix(r.pattern, "/wait") {
+			continue // TestAWatcherSeesItsNetworksOnly; the same for all; a wait for what is there waits
 		}
 		for _, tt := range [][4]string{
 			{"web", "m3", "laptop", "fdaa:0:33:0:1::3"}, {"vault", "m4", "desk", "fdaa:0:33:0:1::3"}, {"vault", "m5", "secret", "fdaa:0:34:0:1::3"},
