@@ -36,7 +36,7 @@ func sampleDir(t testing.TB, machines int) (dir, want string) {
 	for n := range min(machines, 20) {
 		s.put(t, putMachine(n*7%machines, "stopped"), putMachine(n*5%machines, "destroyed"))
 	}
-	s.lease(t, ttl(1000*time.Hour), putMachine(1, "started"))
+	s.lease(t, ttl(100*365*24*time.Hour), putMachine(1, "started"))
 	s.put(t, registry.DeleteMachine{Network: network, App: "web", ID: machine(3, "").ID})
 	want = describe(s.store.Snapshot())
 	s.stop(t)
