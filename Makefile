@@ -47,11 +47,18 @@ PACKETS ?= 2000000
 ANSWERS ?= 10000000
 ROUNDS  ?= 5
 
+# How often soak kills the server, and how many times as much as in CI it loses
+# power, fails disks and damages files.
+KILLS ?= 1000
+DISK  ?= 10
+
 soak: ## what takes too long for CI; write the result down in docs/soak.md
 	@$(call step,$(GO) test -timeout 0 -count 1 -run TestAnswersEqualTheTwins ./zone -zone.draws $(DRAWS))
 	@$(call step,$(GO) test -timeout 0 -count 1 -run Random ./resolver -packets $(PACKETS))
 	@$(call step,$(GO) test -timeout 0 -count 1 -run NeverMixes -v ./test/e2e -e2e.answers $(ANSWERS))
 	@$(call step,$(GO) test -timeout 0 -count $(ROUNDS) -race -shuffle on ./registry/... ./zone/... ./resolver/...)
+	@$(call step,$(GO) test -timeout 0 -count 1 -v -run Killed ./test/crash -rounds $(KILLS))
+	@$(call step,$(GO) test -timeout 0 -count 1 ./registry/disk -disk.soak $(DISK))
 	@$(MAKE) --no-print-directory fuzz
 
 bench: ## the benchmarks beside the code
