@@ -265,13 +265,8 @@ func BenchmarkCommit(b *testing.B) {
 
 // Last result (2026-11-21, go1.26, 2 cores of a Xeon that other work kept busy; the best of 7):
 //
-<<<<<<< HEAD
 //	100 apps of 10 machines                          7 µs,  4.2 kB
 //	10000 apps of 10 machines                       26 µs,  6.2 kB
-=======
-//	100 apps of 10 machines                          7 µs,  4.3 kB
-//	10000 apps of 10 machines                       26 µs,  6.5 kB
->>>>>>> main
 //	1 apps of 10000 machines                        36 µs, 19.1 kB
 
 // What the zone keeps for a machine, beside the facts, which it shares.
@@ -305,11 +300,7 @@ func BenchmarkMemory(b *testing.B) {
 
 // Last result (2026-11-21, go1.26):
 //
-<<<<<<< HEAD
 //	10000 apps of 10 machines                       338 octets a machine
-=======
-//	10000 apps of 10 machines                       396 octets a machine
->>>>>>> main
 //	1 apps of 100000 machines                       245 octets a machine
 
 // heapInUse returns the octets in use after a collection.
