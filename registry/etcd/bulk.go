@@ -40,7 +40,7 @@ func (w *write) bulk(ctx context.Context) (index uint64, again bool, err error) 
 		return 0, false, w.fault(ctx, err)
 	}
 	for try := 1; ; try++ {
-		index, err = w.import1(ctx, lock)
+		index, err = w.move(ctx, lock)
 		if errors.Is(err, errMoved) {
 			if try < maxTries {
 				continue
@@ -114,9 +114,9 @@ func (l *lock) ours() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(l.key(keyImport)), "=", l.revision)
 }
 
-// import1 decides, writes a new epoch and makes it count. It returns errMoved if
+// move decides, writes a new epoch and makes it count. It returns errMoved if
 // something changed meanwhile that does not know of locks.
-func (w *write) import1(ctx context.Context, l *lock) (uint64, error) {
+func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 	b, _, err := w.plan()
 	if err != nil {
 		return 0, err

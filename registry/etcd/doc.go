@@ -61,6 +61,7 @@
 // When it loses to another write, it waits until this node has that, and decides
 // again. When it decides for an error or no change, it first asks etcd for the last
 // write and waits for that: an acknowledged write is seen by all that begin later.
+// What is put by hand is seen when the watch brings it, milliseconds later.
 //
 // What does not fit into one transaction (128 operations, 1.5 MiB) is written
 // under a new epoch: everything is copied there with the changes, and one

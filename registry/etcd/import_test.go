@@ -105,6 +105,31 @@ func TestNoWriteIsLostInAnImport(t *testing.T) {
 	}
 }
 
+// Imports of several nodes come one after the other.
+func TestImportsOfTwoNodesAreBothMade(t *testing.T) {
+	s := serve(t)
+	nodes := []*node{start(t, s), start(t, s)}
+	var wg sync.WaitGroup
+	const rounds, machines = 4, 100
+	for i, n := range nodes {
+		n.do(t, newApp("web"))
+		wg.Go(func() {
+			for round := range rounds {
+				var events []registry.Event
+				for m := range machines {
+					events = append(events, newMachine("web", fmt.Sprintf("n%d-%d-%d", i, round, m), 1000*(10*i+round)+m, "started"))
+				}
+				n.do(t, events...)
+			}
+		})
+	}
+	wg.Wait()
+	converged(t, nodes...)
+	if got := nodes[0].store.Snapshot().Stats().Total(); got != len(nodes)*rounds*machines {
+		t.Errorf("%d machines, want %d", got, len(nodes)*rounds*machines)
+	}
+}
+
 // A value that is not in effect is still somebody's.
 func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
 	s := serve(t)

@@ -16,8 +16,8 @@ const (
 	probeEvery = 500 * time.Millisecond
 	awayEvery  = 100 * time.Millisecond
 
-	// probeTime is when an etcd that does not answer counts as away. Below, an
-	// election or a slow disk would often look like one.
+	// probeTime is how long a probe waits; an etcd that misses two in a row counts
+	// as away. Below, an election or a slow disk would often look like one.
 	probeTime = time.Second
 
 	// patience is how long a connection may be silent after others have been
@@ -36,6 +36,7 @@ var errSilent = errors.New("the watch brings nothing")
 func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 	every, silence := probeEvery, probeTime
 	var silent time.Time // since when the watch is behind and brings nothing
+	missed := false      // the last probe
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()
 		within, cancel := context.WithTimeout(ctx, probeTime)
@@ -46,15 +47,17 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			if ctx.Err() != nil {
 				return
 			}
-			k.away(k.conns.cause(err))
-			every = awayEvery
+			if missed { // one alone may be an election
+				k.away(k.conns.cause(err))
+			}
+			every, missed = awayEvery, true
 			if timeout {
 				k.conns.hangUp(silence)
 				silence = patience
 			}
 			continue
 		}
-		every, silence = probeEvery, probeTime
+		every, silence, missed = probeEvery, probeTime, false
 		if k.strange(h, had) {
 			cancel()
 			k.again(errHeld)

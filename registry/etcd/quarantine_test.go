@@ -81,6 +81,7 @@ func TestHandsCannotTakeWhatIsClaimed(t *testing.T) {
 	a := start(t, s)
 	s.Etcdctl("put", "/internaldns/1/apps/fdaa:0:18/web", "{}")
 	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/web/old", object("old", 1, "started")) // older than m1, elsewhere
+	a.until(t, "what was put by hand is there", func(s *registry.Snapshot) bool { return s.Machine("old") != nil })
 	a.do(t, newMachine("web", "m1", 2, "started"))
 	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/web/old", object("old", 2, "started"))
 	a.until(t, "the machine put by hand is quarantined", func(*registry.Snapshot) bool { return a.Status().Quarantined == 1 })
