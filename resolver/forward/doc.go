@@ -31,10 +31,10 @@
 //
 // A flight goes by express, where there is one and nothing speaks against it: the
 // question leaves from the goroutine of the caller, and one goroutine waits for
-// all responses, and does steps 9 to 11 (depart.go, express_linux.go). What takes long, or is
-// not answered as it should be, is taken over from there (flight.resume), and is
-// then what every other flight is from the beginning: a goroutine, and one more
-// for each question it has open:
+// all responses, and does steps 9 to 11 (depart.go, express_linux.go). What takes
+// long, or is not answered as it should be, is taken over from there
+// (flight.resume), and is then what every other flight is from the beginning: a
+// goroutine, and one more for each question it has open:
 //
 //	(*flight).run
 //	 6. fly                   which upstream, when the next one, and when to give
