@@ -7,7 +7,7 @@ STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build run test check lint soak fuzz netns bench bench-peers bench-scale bench-hang bench-report
+.PHONY: help build run test check lint soak fuzz netns bench bench-peers bench-scale bench-hang bench-keep bench-report
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,7 +73,10 @@ bench-scale: ## a million machines: memory, updates, what updates cost queries
 	$(GO) run ./bench/cmd/scale
 
 bench-hang: build ## local names while upstreams hang, and fail-over
-	$(GO) run ./bench/cmd/hang
+	$(GO) run ./bench/cmd/hang --out bench/results
+
+bench-keep: build ## writes to a registry on disk and in etcd, and how soon answers show them
+	$(GO) run ./bench/cmd/keep --out bench/results
 
 bench-report: ## bench/RESULTS.md and its chart again, from the saved figures
 	$(GO) run ./bench/cmd/peers report bench/results/*.json

@@ -29,6 +29,9 @@ func DefaultPlan() Plan {
 
 // Results is what came out.
 type Results struct {
+	Date     time.Time
+	Command  string
+	Commit   string
 	Plan     Plan
 	Idle     []time.Duration // p99 of local names, by round
 	Hung     []time.Duration // … while others hung
@@ -43,7 +46,7 @@ type Results struct {
 
 // Run measures. How it goes is written to log.
 func (p *Plan) Run(ctx context.Context, log io.Writer) (*Results, error) {
-	r := &Results{Plan: *p}
+	r := &Results{Date: time.Now(), Plan: *p}
 	if err := r.hang(ctx, log); err != nil {
 		return nil, fmt.Errorf("while queries hang: %w", err)
 	}
@@ -117,4 +120,25 @@ func (r *Results) Write(w io.Writer) {
 	fmt.Fprintf(w, "local queries lost: %d idle, %d with queries hanging\n", r.IdleLost, r.HungLost)
 	fmt.Fprintf(w, "fail-over, longest of %d: %v when an upstream falls silent, %v when it never spoke\n",
 		r.Plan.Failover, r.FailoverWorst, r.FailoverUnknown)
+}
+
+// WriteMarkdown writes the results as a section of RESULTS.md.
+func (r *Results) WriteMarkdown(w io.Writer) error {
+	_, err := fmt.Fprintf(w, `## Trouble upstream
+
+As `+"`bench/cmd/hang`"+` measured it (%s UTC, commit %s): `+"`%s`"+`.
+
+| | |
+|---|---:|
+| p99 of local names, median of %d | %v |
+| … while %d queries for other names hang (least seen: %d) | %v |
+| ratio | %.2f |
+| local queries lost, idle and then | %d, %d |
+| first upstream falls silent: the longest of %d queries | %v |
+| first upstream never spoke: the longest of %d | %v |
+
+`, r.Date.UTC().Format("2006-01-02 15:04"), r.Commit, r.Command,
+		r.Plan.Rounds, median(r.Idle), r.Plan.Hanging, slices.Min(r.InFlight), median(r.Hung), r.Ratio, r.IdleLost, r.HungLost,
+		r.Plan.Failover, r.FailoverWorst.Round(time.Microsecond), r.Plan.Failover, r.FailoverUnknown.Round(time.Microsecond))
+	return err
 }

@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/internaldns/internaldns/bench/hang"
+	"github.com/internaldns/internaldns/bench/keep"
 	"github.com/internaldns/internaldns/bench/load"
 	"github.com/internaldns/internaldns/bench/scale"
 )
@@ -28,6 +31,9 @@ type Record struct {
 	Overload []Overload `json:"overload,omitempty"`
 	// Scale is what cmd/scale saved, which measures nothing else.
 	Scale *scale.Record `json:"scale,omitempty"`
+	// Keep and Hang are what cmd/keep and cmd/hang saved, likewise.
+	Keep *keep.Record  `json:"keep,omitempty"`
+	Hang *hang.Results `json:"hang,omitempty"`
 	// Notes are what a reader must know to judge the figures.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -147,11 +153,9 @@ func (all *Record) merge(r *Record) {
 	if r.Host != all.Host {
 		all.Notes = append(all.Notes, fmt.Sprintf("Runs of different machines are mixed here: %+v and %+v.", all.Host, r.Host))
 	}
-	if r.Scale != nil {
-		all.Scale = r.Scale
-	}
+	all.Scale, all.Keep, all.Hang = cmp.Or(r.Scale, all.Scale), cmp.Or(r.Keep, all.Keep), cmp.Or(r.Hang, all.Hang)
 	if len(r.Servers) == 0 {
-		return // of cmd/scale, whose section says its own date and commit
+		return // of another command, whose section says its own date and commit
 	}
 	if len(all.Servers) == 0 {
 		all.Took, all.Command = 0, ""

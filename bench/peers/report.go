@@ -26,6 +26,16 @@ func (r *Record) WriteReport(w io.Writer) error {
 			return err
 		}
 	}
+	if r.Keep != nil {
+		if err := r.Keep.WriteMarkdown(p); err != nil {
+			return err
+		}
+	}
+	if r.Hang != nil {
+		if err := r.Hang.WriteMarkdown(p); err != nil {
+			return err
+		}
+	}
 	p.servers(r)
 	p.notes(r)
 	_, err := io.WriteString(w, p.String())

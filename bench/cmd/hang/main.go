@@ -6,14 +6,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/bench/hang"
+	"github.com/internaldns/internaldns/bench/peers"
 )
 
 func main() {
@@ -26,14 +28,14 @@ func main() {
 
 func command() *cobra.Command {
 	p := hang.DefaultPlan()
-	var asJSON bool
+	var out string
 	cmd := &cobra.Command{
 		Use:   "hang",
 		Short: "Measure local names while upstreams hang, and fail-over",
 		Long: "hang starts internaldns with upstreams that do not answer, and measures how long local names take\n" +
 			"with and without queries that hang, and how long clients wait for the second upstream.",
 		Example: "  hang                            # bin/internaldns, as published\n" +
-			"  hang --rounds 1 --duration 1s --json",
+			"  hang --rounds 1 --duration 1s --out bench/results",
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,10 +43,12 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/hang"}, os.Args[1:]...), " "), commit()
+			if out != "" {
+				all := peers.Record{Date: r.Date, Host: peers.DescribeHost(), Hang: r}
+				if _, err := all.Save(out); err != nil {
+					return err
+				}
 			}
 			r.Write(cmd.OutOrStdout())
 			return nil
@@ -57,6 +61,12 @@ func command() *cobra.Command {
 	flags.Float64Var(&p.Rate, "rate", p.Rate, "local `QUERIES` a second")
 	flags.DurationVar(&p.Duration, "duration", p.Duration, "`TIME` of each measurement")
 	flags.IntVar(&p.Failover, "failover", p.Failover, "`QUERIES` when the first upstream is silent")
-	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	flags.StringVar(&out, "out", "", "save the figures in this `FOLDER`, of which peers report makes a section of RESULTS.md")
 	return cmd
+}
+
+// commit returns the commit that is checked out, "" if git does not say.
+func commit() string {
+	out, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	return strings.TrimSpace(string(out))
 }
