@@ -120,7 +120,10 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := &recorder{ResponseWriter: w}
 	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot(), patience: writeTime}
 	done := p.api.stats.begin(route)
-	defer func() { done(seen.status, time.Since(start)) }()
+	defer func() {
+		done(seen.status, time.Since(start))
+		c.audit()
+	}()
 
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")

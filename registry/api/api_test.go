@@ -3,8 +3,12 @@ package api
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -80,6 +84,33 @@ func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
 	w.do("PUT", "/v1/apps/web/machines/m119", `{"id":"m119","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"}`)
 	if got := w.do("GET", "/v1/apps/web/machines?include_deleted=1", ""); strings.Count(got.Body.String(), `"m119"`) != 1 {
 		t.Error(shown(got))
+	}
+}
+
+// Who has changed what can be read in the log, and what is broken stands out.
+func TestTheLogSaysWhoChangedWhat(t *testing.T) {
+	w := newWorld(t)
+	core, logged := observer.New(zap.DebugLevel)
+	w.Log = zap.New(core)
+	w.do("POST", "/v1/apps", `{"name":"web"}`, "Authorization: Bearer "+secretAcme)
+	w.do("GET", "/v1/apps", "")
+	w.do("DELETE", "/v1/apps/db", "")
+	w.do("DELETE", "/v1/apps/web", "", "Authorization: Bearer nobody")
+	w.keeper.fail = errors.New("a bug")
+	w.do("DELETE", "/v1/apps/web", "")
+	w.keeper.fail = registry.ErrUnavailable
+	w.do("DELETE", "/v1/apps/web", "")
+	var got []string
+	for _, e := range logged.All() {
+		m := e.ContextMap()
+		got = append(got, fmt.Sprint(e.Level, " ", m["token"], " ", m["method"], " ", m["path"], " ", m["status"], " ", m["index"], " ", m["error"]))
+	}
+	want := []string{
+		"debug acme POST /v1/apps 201 1 <nil>", "debug  DELETE /v1/apps/db 404 1 <nil>", "debug  DELETE /v1/apps/web 401  <nil>",
+		"error <nil> <nil> <nil> <nil> <nil> a bug", "debug  DELETE /v1/apps/web 500 1 <nil>", "debug  DELETE /v1/apps/web 503 1 <nil>",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -64,6 +64,13 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("Export10000", func(b *testing.B) { w.bench(b, "GET", "/v1/export", "") })
 }
 
+// A list of all apps counts their machines.
+func BenchmarkListApps(b *testing.B) {
+	w := newWorld(b)
+	w.fill(b, 1000, 100)
+	w.bench(b, "GET", "/v1/apps", "")
+}
+
 // An app's name, without its network, is looked for in all of them.
 func BenchmarkNameIn100000Networks(b *testing.B) {
 	w := newWorld(b)

@@ -72,8 +72,8 @@ func (c *call) fail(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	f := failureOf(err)
-	if f.status >= http.StatusInternalServerError {
-		c.api.Log.Warn("request failed", zap.Int("status", f.status), zap.Error(err))
+	if f.status == http.StatusInternalServerError {
+		c.api.Log.Error("request failed", zap.Stringer("route", c.route), zap.Error(err))
 	}
 	if f.challenge {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="internaldns"`)
@@ -105,6 +105,24 @@ func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error
 	}
 	c.at(index)
 	return index, nil
+}
+
+// audit logs who asked for a change, and what became of it. That is at the level
+// of debugging, since leases are renewed without end.
+func (c *call) audit() {
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+		return
+	}
+	entry := c.api.Log.Check(zap.DebugLevel, "change asked for")
+	if entry == nil {
+		return
+	}
+	name := ""
+	if c.who != nil && c.who.token != nil {
+		name = c.who.token.name
+	}
+	entry.Write(zap.String("token", name), zap.String("client", c.r.RemoteAddr), zap.String("method", c.r.Method),
+		zap.String("path", c.r.URL.Path), zap.Int("status", c.w.status), zap.String("index", c.w.Header().Get(IndexHeader)))
 }
 
 // parseQuery parses the query of a URL. What cannot be parsed is refused.

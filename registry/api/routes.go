@@ -77,7 +77,12 @@ var routes = []route{
 var ourParams = []string{"ttl", "dry_run", "index"}
 
 // String names the route for metrics and messages, as ServeMux would.
-func (r *route) String() string { return r.method + " " + r.pattern }
+func (r *route) String() string {
+	if r == nil {
+		return "no route"
+	}
+	return r.method + " " + r.pattern
+}
 
 func allowed(methods map[string]*route) string {
 	return strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
