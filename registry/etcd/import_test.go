@@ -2,11 +2,14 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -127,6 +130,47 @@ func TestImportsOfTwoNodesAreBothMade(t *testing.T) {
 	converged(t, nodes...)
 	if got := nodes[0].store.Snapshot().Stats().Total(); got != len(nodes)*rounds*machines {
 		t.Errorf("%d machines, want %d", got, len(nodes)*rounds*machines)
+	}
+}
+
+// An import that is given up in the middle leaves nothing that counts, and nothing
+// that is in the way.
+func TestAnImportGivenUpInTheMiddleIsNone(t *testing.T) {
+	s := serve(t)
+	a, b := start(t, s), start(t, s)
+	a.do(t, newApp("web"), newMachine("web", "m1", 90_000, "started"))
+	before := digest(a.store.Snapshot())
+	var events []registry.Event
+	for i := range 2_000 {
+		events = append(events, newMachine("web", fmt.Sprintf("new%d", i), i, "started"))
+	}
+	ctx, giveUp := context.WithCancel(t.Context())
+	watch := b.client.Watch(ctx, "/internaldns/", clientv3.WithPrefix())
+	done := make(chan error)
+	go func() {
+		_, err := a.Write(ctx, func(*registry.Snapshot) (registry.Write, error) { return registry.Write{Events: events}, nil })
+		done <- err
+	}()
+	for epochs := 0; epochs < 300; {
+		for _, e := range (<-watch).Events {
+			if strings.Contains(string(e.Kv.Key), "/machines/") && !strings.HasPrefix(string(e.Kv.Key), "/internaldns/1/") {
+				epochs++
+			}
+		}
+	}
+	giveUp()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the write ended with %v", err)
+	}
+	if got := digest(b.store.Snapshot()); got != before {
+		t.Errorf("the other node has\n%s", got)
+	}
+	b.do(t, newMachine("web", "m1", 90_000, "stopped"))
+	converged(t, a, b)
+	b.do(t, events...)
+	converged(t, a, b)
+	if keys := s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/"); strings.Count(keys, "machines/fdaa:0:18/web/m1\n") != 1 {
+		t.Error("an old epoch is still there")
 	}
 }
 

@@ -51,12 +51,16 @@ func TestAMachinePutAgainStaysThroughWhicheverNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	n := 0
+	last, n := begun, 0
 	for ; time.Since(begun) < 2*ttl; n++ {
 		again, err := []*node{b, a}[n%2].tryLease(&ttl, put)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if time.Since(last) > ttl-time.Second {
+			t.Skip("this machine is too busy to renew a lease in time")
+		}
+		last = time.Now()
 		if again != index {
 			t.Fatalf("renewal %d made commit %d", n, again)
 		}
@@ -102,8 +106,11 @@ func TestLeasesDoNotEndWhileEtcdIsAway(t *testing.T) {
 	if _, err := a.tryLease(&ttl, newMachine("web", "m1", 1, "started")); err != nil {
 		t.Fatal(err)
 	}
-	s.Kill()
 	begun := time.Now()
+	s.Kill()
+	if time.Since(begun) > ttl/2 {
+		t.Skip("this machine is too busy to kill etcd in time")
+	}
 	a.until(t, "twice the time has passed", func(*registry.Snapshot) bool { return time.Since(begun) > 2*ttl })
 	if a.store.Snapshot().Machine("m1") == nil {
 		t.Error("the machine is gone while etcd is away")

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -151,6 +154,33 @@ func TestKeysNameOneObjectInOneWay(t *testing.T) {
 		if r, err := parseKey(key); err == nil {
 			t.Errorf("%q is taken for %+v", key, r)
 		}
+	}
+}
+
+// The table in the package's documentation shows keys and values as they are.
+func TestTheDocumentedKeysAndValuesAreUnderstood(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := strings.NewReplacer("NETWORK", "fdaa:0:18", "APP", "web", "ID", "148e21dad76789", "ADDRESS", "fdaa:0:18:0:1::3",
+		"PEER", "laptop", "CODE", "ams", "FROM", "ams", "TO", "fra", "NAME", "acme")
+	kinds := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z]+/[A-Z/2]+) +(.*)$`).FindAllStringSubmatch(string(text), -1) {
+		r, err := parseKey(sample.Replace(m[1]))
+		if err != nil {
+			t.Errorf("%s: %v", m[1], err)
+			continue
+		}
+		kinds[r.kind] = true
+		if strings.HasPrefix(m[2], "{") {
+			if _, err := decode(&r, []byte(strings.Replace(m[2], "fdaa:…", "fdaa:0:18::9", 1)), 1); err != nil {
+				t.Errorf("%s is documented as %s: %v", m[1], m[2], err)
+			}
+		}
+	}
+	if len(kinds) != 10 {
+		t.Errorf("found %d kinds of keys, and there are 10", len(kinds))
 	}
 }
 

@@ -69,12 +69,18 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 	}
 	var mu sync.Mutex
 	made, refused := 0, 0
+	own := map[string][2]int{} // of each writer's own machine: the last version acknowledged, and tried
+	nodes[0].do(t, newApp("keep"))
 	for i, n := range nodes {
 		for w := range 2 {
 			writers.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(i), uint64(w)))
-				for range 80 {
+				id, acknowledged := fmt.Sprintf("own%d-%d", i, w), 0
+				for version := range 80 {
 					events := randomEvents(r)
+					if r.IntN(2) == 0 {
+						events = []registry.Event{newMachine("keep", id, 2000+2*i+w, fmt.Sprint("v", version))}
+					}
 					if r.IntN(40) == 0 { // too large for a transaction
 						events = []registry.Event{newApp("web")}
 						for m := range 60 {
@@ -84,6 +90,12 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 					index, err := n.try(events...)
 					var faults registry.Faults
 					mu.Lock()
+					if m, ok := events[0].(registry.PutMachine); ok && m.ID == id {
+						if err == nil {
+							acknowledged = version
+						}
+						own[id] = [2]int{acknowledged, version}
+					}
 					switch {
 					case err == nil:
 						made++
@@ -96,8 +108,20 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 						t.Errorf("a write: %v", err)
 					}
 					mu.Unlock()
-					if r.IntN(25) == 0 {
+					if w > 0 {
+						continue // one makes trouble for both
+					}
+					switch r.IntN(40) {
+					case 0, 1:
 						n.proxy.Reset()
+					case 2:
+						n.proxy.Delay(time.Duration(r.IntN(20)) * time.Millisecond)
+					case 3:
+						n.proxy.Swallow() // until the next, or the node has noticed
+						n.until(t, "the node has noticed", func(*registry.Snapshot) bool { return !n.Status().Connected })
+						n.proxy.Pass()
+					default:
+						n.proxy.Pass()
 					}
 				}
 			})
@@ -111,9 +135,19 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 		t.Errorf("only %d writes were made", made)
 	}
 	for _, n := range nodes {
+		n.proxy.Pass()
 		n.back(t, "after the storm", time.Now())
 	}
 	converged(t, nodes...)
+	for id, versions := range own {
+		m, version := nodes[0].store.Snapshot().Machine(id), 0
+		if m != nil {
+			fmt.Sscanf(m.State, "v%d", &version)
+		}
+		if version < versions[0] || version > versions[1] {
+			t.Errorf("machine %s is at version %d; %d was acknowledged and %d tried", id, version, versions[0], versions[1])
+		}
+	}
 }
 
 // Two who read one index and write if nothing has changed since: one wins.
