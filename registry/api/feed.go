@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +19,7 @@ type Feed struct {
 	commits []*registry.Changes // by index; those before start are forgotten
 	start   int
 	objects int           // in the commits that are remembered
-	floor   uint64        // every commit after that index is remembered
+	floor   uint64        // the index of the last commit that is forgotten
 	last    uint64        // the index of the last commit
 	wake    chan struct{} // closed by the next commit; nil if nobody waits for it
 
@@ -42,10 +44,8 @@ func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
 	if len(changes.Apps) > 0 {
 		f.apps.Add(1)
 	}
-	if !changes.Empty() {
-		f.commits = append(f.commits, changes)
-		f.objects += size(changes)
-	}
+	f.commits = append(f.commits, changes)
+	f.objects += size(changes)
 	for len(f.commits)-f.start > maxCommits || f.objects > maxObjects {
 		oldest := f.commits[f.start]
 		f.commits[f.start] = nil
@@ -81,26 +81,34 @@ func (f *Feed) nextLocked() <-chan struct{} {
 	return f.wake
 }
 
-// after returns the first commits after index, at most n, and the index up to
-// which there are no others. It reports false if some that come next are
-// forgotten. If there are none, more is closed by the next one. The index may be
-// that of a commit which is shown already and about to be noted.
-func (f *Feed) after(index uint64, n int) (commits []*registry.Changes, upTo uint64, more <-chan struct{}, ok bool) {
+// after returns the first commits after the one of that index, at most n. If
+// there are none, more is closed by the next one. The index may be that of a
+// commit which is shown already and about to be noted.
+//
+// It reports false if what comes next is forgotten, or if there was no commit of
+// that index, as when a store is loaded at a later one, or has got several
+// commits of another node as one: what was deleted in between is not in it.
+func (f *Feed) after(index uint64, n int) (commits []*registry.Changes, more <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if index < f.floor {
-		return nil, f.last, nil, false
+	kept := f.commits[f.start:]
+	i, noted := slices.BinarySearchFunc(kept, index, func(c *registry.Changes, index uint64) int { return cmp.Compare(c.Index, index) })
+	switch {
+	case noted:
+		i++
+	case index == f.floor, index > f.last:
+	default:
+		return nil, nil, false
 	}
-	i := len(f.commits)
-	for i > f.start && f.commits[i-1].Index > index {
-		i--
+	if i == len(kept) {
+		return nil, f.nextLocked(), true
 	}
-	commits = append(commits, f.commits[i:min(len(f.commits), i+n)]...)
-	if i+n < len(f.commits) {
-		return commits, commits[len(commits)-1].Index, nil, true
-	}
-	if len(commits) == 0 {
-		more = f.nextLocked()
-	}
-	return commits, max(index, f.last), more, true
+	return slices.Clone(kept[i:min(len(kept), i+n)]), nil, true
+}
+
+// now returns the index of the last commit.
+func (f *Feed) now() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
 }

@@ -7,11 +7,18 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// noted returns a feed of commits with that many objects each, from index 1 on.
+// noted returns a feed of commits with that many objects each, from index 1 on;
+// instead of a commit that is negative, so many indexes are left out.
 func noted(sizes ...int) *Feed {
 	f := new(Feed)
-	for i, size := range sizes {
-		f.Note(nil, &registry.Changes{Index: uint64(i + 1), Apps: make([]registry.Change[registry.App], size)})
+	index := uint64(0)
+	for _, size := range sizes {
+		if size < 0 {
+			index += uint64(-size)
+			continue
+		}
+		index++
+		f.Note(nil, &registry.Changes{Index: index, Apps: make([]registry.Change[registry.App], size)})
 	}
 	return f
 }
@@ -27,29 +34,33 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 		after uint64
 		want  string
 	}{
-		{"of an empty feed", noted(), 0, "[] up to 0"},
-		{"all there are", noted(1, 2, 3), 0, "[1 2] up to 2"},
-		{"those that come next", noted(1, 2, 3), 1, "[2 3] up to 3"},
-		{"none", noted(1, 2, 3), 3, "[] up to 3"},
-		{"an index that is shown and not noted yet", noted(1), 2, "[] up to 2"},
-		{"a commit that changes nothing is passed over", noted(1, 0, 0, 1), 1, "[4] up to 4"},
-		{"up to the last, though it changes nothing", noted(1, 0, 0), 0, "[1] up to 3"},
-		{"the oldest that is kept", noted(many...), uint64(len(many) - maxCommits), fmt.Sprintf("[%d %d] up to %[2]d", len(many)-maxCommits+1, len(many)-maxCommits+2)},
-		{"what is forgotten", noted(many...), uint64(len(many) - maxCommits - 1), "forgotten"},
-		{"as much as fits", noted(maxObjects/2, maxObjects/2), 0, "[1 2] up to 2"},
-		{"by objects", noted(maxObjects/2, maxObjects/2, 1), 0, "forgotten"},
-		{"by objects, the rest", noted(maxObjects/2, maxObjects/2, 1), 1, "[2 3] up to 3"},
-		{"a commit that is too large", noted(1, maxObjects+1, 1), 1, "forgotten"},
-		{"after a commit that is too large", noted(1, maxObjects+1, 1), 2, "[3] up to 3"},
+		{"of an empty feed", noted(), 0, "[]"},
+		{"all there are", noted(1, 2, 3), 0, "[1 2]"},
+		{"those that come next", noted(1, 2, 3), 1, "[2 3]"},
+		{"none", noted(1, 2, 3), 3, "[]"},
+		{"an index that is shown and not noted yet", noted(1), 2, "[]"},
+		{"commits that change nothing, too", noted(1, 0, 0, 1), 1, "[2 3]"},
+		{"what was loaded at once, from nothing", noted(-5, 3, 1), 0, "[6 7]"},
+		{"what was loaded at once, from before", noted(-5, 3, 1), 5, "unknown"},
+		{"what was loaded at once, from there", noted(-5, 3, 1), 6, "[7]"},
+		{"several commits that came as one, from the one before", noted(1, -3, 1), 1, "[5]"},
+		{"several commits that came as one, from among them", noted(1, -3, 1), 3, "unknown"},
+		{"the oldest that is kept", noted(many...), uint64(len(many) - maxCommits), fmt.Sprintf("[%d %d]", len(many)-maxCommits+1, len(many)-maxCommits+2)},
+		{"what is forgotten", noted(many...), uint64(len(many) - maxCommits - 1), "unknown"},
+		{"as much as fits", noted(maxObjects/2, maxObjects/2), 0, "[1 2]"},
+		{"by objects", noted(maxObjects/2, maxObjects/2, 1), 0, "unknown"},
+		{"by objects, the rest", noted(maxObjects/2, maxObjects/2, 1), 1, "[2 3]"},
+		{"a commit that is too large", noted(1, maxObjects+1, 1), 1, "unknown"},
+		{"after a commit that is too large", noted(1, maxObjects+1, 1), 2, "[3]"},
 	} {
-		commits, upTo, more, ok := tt.feed.after(tt.after, 2)
-		got := "forgotten"
+		commits, more, ok := tt.feed.after(tt.after, 2)
+		got := "unknown"
 		if ok {
 			var indexes []uint64
 			for _, c := range commits {
 				indexes = append(indexes, c.Index)
 			}
-			got = fmt.Sprintf("%v up to %d", indexes, upTo)
+			got = fmt.Sprint(indexes)
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)

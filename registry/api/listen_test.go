@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -139,5 +140,33 @@ func TestTLSIsServedWhereItIsGiven(t *testing.T) {
 		if resp.StatusCode == http.StatusOK {
 			t.Error("it is served without TLS, too")
 		}
+	}
+}
+
+// A server that stops lets go of those who wait, and of nobody else before the
+// answer.
+func TestAServerStopsWithThoseWhoWait(t *testing.T) {
+	w := newWorld(t)
+	s, err := w.Listen(ListenConfig{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	resp, err := http.Get("http://" + s.Addr() + "/v1/watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	stop()
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if _, err := http.Get("http://" + s.Addr() + "/v1/apps"); err == nil {
+		t.Error("it is still served")
 	}
 }

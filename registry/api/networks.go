@@ -71,8 +71,13 @@ func (c *call) checkName(there bool, name string) error {
 			return failf(http.StatusPreconditionFailed, "it was changed since: its name is %s", quote(name))
 		}
 	}
-	if _, given := header["If-None-Match"]; given && there {
-		return failf(http.StatusPreconditionFailed, "it exists already")
+	if none, given := header["If-None-Match"]; given {
+		switch {
+		case len(none) != 1 || none[0] != "*":
+			return failf(http.StatusBadRequest, "If-None-Match must be *, got %s", quote(none[0]))
+		case there:
+			return failf(http.StatusPreconditionFailed, "it exists already")
+		}
 	}
 	return nil
 }

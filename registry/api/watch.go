@@ -117,16 +117,17 @@ func (s *stream) run(ctx context.Context) error {
 		return nil
 	}
 	for {
-		commits, upTo, more, ok := s.api.Feed.after(s.index, burst)
+		commits, more, ok := s.api.Feed.after(s.index, burst)
 		if !ok {
-			s.event("reset", watchEvent{Index: upTo})
+			s.index = s.api.Feed.now()
+			s.event("reset", watchEvent{Index: s.index})
 		}
 		for _, changes := range commits {
+			s.index = changes.Index
 			if visible := s.who.changes(changes); len(visible) > 0 {
 				s.event("commit", watchEvent{changes.Index, visible})
 			}
 		}
-		s.index = upTo
 		if s.buf.Len() > 0 {
 			if err := s.flush(); err != nil {
 				return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // A listener reads events of a real connection.
@@ -115,4 +117,21 @@ func TestAWatcherSeesItsNetworksOnly(t *testing.T) {
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	l.wants(`id: 2|event: commit|data: {"index":2,"changes":[{"kind":"network","network":"fdaa:0:18::/48","name":"acme","after":{}}]}`)
 	l.wants(`id: 3|event: commit|data: {"index":3,"changes":[{"kind":"app","network":"fdaa:0:18::/48","name":"web","after":{}}]}`)
+}
+
+// A server that was started again knows what there is, and not what has gone
+// since its last commits: who comes back to it with an index from before is not
+// told its load as if that were all that has changed.
+func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
+	w := newWorld(t)
+	tx := w.store.Begin()
+	if _, err := tx.ApplyAt(6, []registry.Event{registry.PutApp{App: registry.App{Network: 0x18, Name: "web"}}}); err != nil {
+		t.Fatal(err)
+	}
+	tx.Commit()
+	w.listen(t, "?index=5").wants(`id: 6|event: reset|data: {"index":6}`)
+	w.listen(t, "?index=0").wants(`id: 6|event: commit|«.*»"name":"web","after":{}}]}`)
+	l := w.listen(t, "?index=6")
+	w.do("PUT", "/v1/apps/web/machines/m1", m1)
+	l.wants(`id: 7|event: commit|«.*»`)
 }
