@@ -20,7 +20,14 @@ import (
 
 // BenchmarkWrite writes machines through one node, as many writers as it says, and
 // watches on another when they are visible there. etcd runs beside it and does not
-// sync its disk.
+// sync its disk. The lag is from the acknowledgement; 0 is before it.
+//
+// Last result (2 cores of an AMD EPYC, busy with other work, etcd 3.4.23):
+//
+//	machines=0/writers=1        2102 writes/s   lag p50 0   p99 0.2 ms
+//	machines=0/writers=16       3028 writes/s   lag p50 0   p99 4.4 ms
+//	machines=10000/writers=1    1392 writes/s   lag p50 0   p99 0.3 ms
+//	machines=10000/writers=16   1508 writes/s   lag p50 0   p99 7.1 ms
 func BenchmarkWrite(b *testing.B) {
 	for _, machines := range []int{0, 10_000} {
 		for _, writers := range []int{1, 16} {
@@ -75,7 +82,7 @@ func benchmarkWrite(b *testing.B, machines, writers int) {
 
 // BenchmarkMirror makes the mirror of 50,000 machines with their claims, without
 // etcd: what listing costs beside the transfer, and what a machine costs in memory
-// beside the store.
+// beside the store. Last result: 800 octets, 21 µs.
 func BenchmarkMirror(b *testing.B) {
 	const machines = 50_000
 	f := &fakeEtcd{revision: 1, keys: make(map[string]*mvccpb.KeyValue)}

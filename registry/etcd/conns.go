@@ -14,6 +14,8 @@ import (
 // conns are the connections to etcd, so that those that answer no more can be
 // closed: gRPC itself notices that after more than ten seconds.
 type conns struct {
+	secure bool // there is a handshake after dial
+
 	mu   sync.Mutex
 	open map[*conn]struct{} // guarded by mu
 	why  error              // the last could not be made; guarded by mu
@@ -33,6 +35,9 @@ func (cs *conns) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		cs.note(err)
 		return nil, err
+	}
+	if !cs.secure {
+		cs.note(nil)
 	}
 	c := &conn{Conn: tcp, of: cs}
 	c.heard.Store(time.Now().UnixNano())

@@ -124,7 +124,7 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 		store:   store,
 		log:     log,
 		kick:    make(chan error, 1),
-		conns:   conns{open: make(map[*conn]struct{})},
+		conns:   conns{open: make(map[*conn]struct{}), secure: config.secure()},
 		changed: make(chan struct{}),
 		leases:  make(map[clientv3.LeaseID]*known),
 		status:  Status{Endpoints: config.Endpoints},
@@ -169,7 +169,7 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 			MinConnectTimeout: connectTime,
 		}),
 	}
-	if k.config.secure() {
+	if k.conns.secure {
 		options = append(options, grpc.WithTransportCredentials(handshakes{credentials.NewTLS(k.config.TLS), &k.conns}))
 	}
 	client, err := clientv3.New(clientv3.Config{

@@ -83,6 +83,8 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 	case <-k.kick: // it was for the watch before
 	default:
 	}
+	// Progress is notified so that the client, which goes on by itself after a
+	// break, asks for revisions that are not compacted away after a quiet day.
 	watch := client.Watch(clientv3.WithRequireLeader(ctx), k.key(""), clientv3.WithPrefix(),
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	for {
