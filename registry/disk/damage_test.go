@@ -72,56 +72,60 @@ func TestDamageIsFoundAndNeverServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := memoryDir(t)
-	d := newDraw(1)
-	refused, whole := 0, 0
-	count := func(err error) {
-		if err != nil {
-			refused++
-		} else {
-			whole++
-		}
-	}
-	for i := range 240 * *soak {
-		broken := append([]byte(nil), octets...)
-		what := ""
-		switch i % 4 {
-		case 0: // one bit
-			at := d.IntN(len(broken))
-			broken[at] ^= 1 << d.IntN(8)
-			what = fmt.Sprintf("a bit of octet %d flipped", at)
-		case 1: // one bit where it hurts: at the beginning of a page
-			at := d.IntN(len(broken)/pageSize)*pageSize + d.IntN(96)
-			broken[at] ^= 1 << d.IntN(8)
-			what = fmt.Sprintf("a bit of octet %d flipped", at)
-		case 2: // a sector
-			at := d.IntN(len(broken)/512) * 512
-			fill := pick(d, byte(0), 0xff)
-			for j := range 512 {
-				broken[at+j] = fill
+	for seed := range seeds(1) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			d, dir := newDraw(seed), memoryDir(t)
+			refused, whole := 0, 0
+			for i := range 240 {
+				broken := bytes.Clone(octets)
+				if err := outcome(t, dir, broken, d.damage(broken, i%4), want); err != nil {
+					refused++
+				} else {
+					whole++
+				}
 			}
-			what = fmt.Sprintf("a sector at %d of %#x", at, fill)
-		case 3: // a page in the place of another
-			from, to := d.IntN(len(broken)/pageSize)*pageSize, d.IntN(len(broken)/pageSize)*pageSize
-			copy(broken[to:to+pageSize], octets[from:])
-			what = fmt.Sprintf("the page at %d in the place of that at %d", from, to)
-		}
-		count(outcome(t, dir, broken, what, want))
-	}
-	if refused < 10 || whole < 10 {
-		t.Errorf("%d files were refused and %d were not; does this test still damage what matters?", refused, whole)
-	}
-	for i := range 50 * *soak {
-		n := d.IntN(len(octets))
-		if i < 40 {
-			n = i * 100
-		}
-		err := outcome(t, dir, octets[:n], fmt.Sprintf("a file cut to %d octets", n), want)
-		if err == nil && n < len(octets)/2 {
-			t.Errorf("a file cut from %d to %d octets was not refused", len(octets), n)
-		}
+			if refused < 10 || whole < 10 {
+				t.Errorf("%d files were refused and %d were not; does this test still damage what matters?", refused, whole)
+			}
+			for i := range 50 {
+				n := d.IntN(len(octets))
+				if i < 40 {
+					n = i * 100
+				}
+				err := outcome(t, dir, octets[:n], fmt.Sprintf("a file cut to %d octets", n), want)
+				if err == nil && n < len(octets)/2 {
+					t.Errorf("a file cut from %d to %d octets was not refused", len(octets), n)
+				}
+			}
+		})
 	}
 }
+
+// damage damages octets in one of four ways, and says how.
+func (d draw) damage(octets []byte, way int) string {
+	page := func() int { return d.IntN(len(octets)/pageSize) * pageSize }
+	switch way {
+	case 0:
+		at := d.IntN(len(octets))
+		octets[at] ^= 1 << d.IntN(8)
+		return fmt.Sprintf("a bit of octet %d flipped", at)
+	case 1: // where it hurts: at the beginning of a page
+		at := page() + d.IntN(96)
+		octets[at] ^= 1 << d.IntN(8)
+		return fmt.Sprintf("a bit of octet %d flipped", at)
+	case 2:
+		at, fill := d.IntN(len(octets)/sector)*sector, pick(d, byte(0), 0xff)
+		copy(octets[at:], bytes.Repeat([]byte{fill}, sector))
+		return fmt.Sprintf("a sector at %d of %#x", at, fill)
+	default:
+		from, to := page(), page()
+		copy(octets[to:to+pageSize], octets[from:from+pageSize])
+		return fmt.Sprintf("the page at %d in the place of that at %d", from, to)
+	}
+}
+
+// sector is what a disk writes whole, in octets.
+const sector = 512
 
 // What is wrong is said so that one can do something about it.
 func TestDamageIsNamed(t *testing.T) {

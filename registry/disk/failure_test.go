@@ -20,7 +20,7 @@ import (
 // disk is back, memory and disk say the same, and nothing that was acknowledged
 // is missing.
 func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
-	for seed := range uint64(4 * *soak) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDraw(seed)
@@ -250,6 +250,30 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 					t.Errorf("after a restart there is\n%swant\n%s", got, want)
 				}
 			})
+		})
+	}
+}
+
+// bbolt maps the file into memory. Where that cannot be read any more, as when a
+// disk is gone or the file was cut, the process goes on all the same.
+func TestMemoryThatCannotBeReadIsAFailure(t *testing.T) {
+	for _, size := range []int64{0, pageSize, 3 * pageSize} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, t.TempDir())
+			s.put(t, app, putMachine(1, "started"))
+			if err := os.Truncate(s.path, size); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, err := s.try(nil, putMachine(2, "started")); !errors.Is(err, registry.ErrUnavailable) {
+					t.Errorf("with the file cut to %d octets, a write ends with %v", size, err)
+				}
+				time.Sleep(lastRetry)
+				synctest.Wait()
+			}
+			if !s.has(1) || s.has(2) || s.Status().Writable {
+				t.Errorf("with the file cut to %d octets, the registry is not as it was, or the status is %+v", size, s.Status())
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -14,7 +15,25 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-var soak = flag.Int("disk.soak", 1, "how many times as much the random tests do")
+var (
+	soak      = flag.Int("disk.soak", 1, "how many times as much the random tests do; if more than once, from another seed each time")
+	firstSeed = flag.Uint64("disk.seed", 0, "where the seeds of the random tests begin")
+)
+
+// seeds yields n seeds, or more in a soak. Names of tests have them.
+func seeds(n int) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		first := *firstSeed
+		if first == 0 && *soak > 1 {
+			first = uint64(rand.Uint32())
+		}
+		for i := range uint64(n * *soak) {
+			if !yield(first + i) {
+				return
+			}
+		}
+	}
+}
 
 // A draw makes random events from few names and addresses, so that they clash
 // often.
@@ -148,7 +167,7 @@ func there(s *registry.Snapshot, key registry.MachineKey) bool {
 // Whatever is written, a Keeper says what its twin in memory says, and after a
 // reopen again, with every index.
 func TestAKeeperDoesWhatItsObviousTwinDoes(t *testing.T) {
-	for seed := range uint64(4 * *soak) {
+	for seed := range seeds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			d := newDraw(seed)
