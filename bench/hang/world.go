@@ -95,11 +95,15 @@ type crowd struct {
 }
 
 const (
-	crowdSize = 10                    // clients, each with an address of its own
-	crowdTick = 20 * time.Millisecond // how often they look how many hang
-	// crowdBurst is how many queries they send in a tick: what comes at once is
-	// lost at once, in the server's socket buffer.
-	crowdBurst = 100
+	crowdSize = 10                     // clients, each with an address of its own
+	crowdTick = 5 * time.Millisecond   // how often they ask
+	crowdLook = 100 * time.Millisecond // how often they look how many hang
+
+	// crowdRamp is how long they take until all queries hang: somewhat less than
+	// the 5 s after which the first fail. So those that fail, and those that come
+	// in their place, are spread evenly over time. It is hanging that is to be
+	// measured, not crowds that come at once.
+	crowdRamp = 4 * time.Second
 )
 
 // newCrowd has s asked for names that hang, until so many do and from then on. It
@@ -127,26 +131,32 @@ func (c *crowd) run(ctx context.Context, s *server, queries int) {
 		// What comes back is of no interest, and dropped at the socket.
 		c.conns[names%crowdSize].Write(query(uint16(names), fmt.Sprintf("%s%d.x%d.example", kind, names, time.Now().UnixNano())))
 	}
+	looked, lack := time.Time{}, 0
 	for tick := time.Tick(crowdTick); ; {
 		select {
 		case <-c.stops:
 			return
 		case <-tick:
 		}
-		hang, err := s.inFlight(ctx)
-		if err != nil {
-			return
+		if time.Since(looked) >= crowdLook {
+			hang, err := s.inFlight(ctx)
+			if err != nil {
+				return
+			}
+			looked = time.Now()
+			lack = queries + queries/50 - hang // some more: they fail while nobody looks
+			switch {
+			case full:
+				c.least = min(c.least, hang)
+			case hang >= queries:
+				full = true
+				close(c.full)
+			}
+			ask("lives") // the upstream is slow with some names, and not dead
 		}
-		switch {
-		case full:
-			c.least = min(c.least, hang)
-		case hang >= queries:
-			full = true
-			close(c.full)
-		}
-		ask("lives") // the upstream is slow with some names, and not dead
-		for range min(queries+crowdBurst-hang, crowdBurst) {
+		for range min(lack, 1+queries*int(crowdTick)/int(crowdRamp)) {
 			ask("hang")
+			lack--
 		}
 	}
 }
