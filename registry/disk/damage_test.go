@@ -171,6 +171,9 @@ func TestDamageIsNamed(t *testing.T) {
 			native.PutUint16(broken[p.freelist*pageSize+10:], 1)
 			return os.WriteFile(path, broken, 0o600)
 		}, "is neither used nor in it (internaldns data compact makes a new one)"},
+		{"a bucket that is missing", edit(func(tx *bbolt.Tx) error {
+			return tx.DeleteBucket([]byte(bLeases))
+		}), "there is no bucket leases"},
 		{"a record of later times", edit(func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("volumes"))
 			return err
@@ -201,6 +204,57 @@ func TestDamageIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// All that is wrong is said at once, also if whole pages are.
+func TestAllDamageIsNamed(t *testing.T) {
+	dir, _ := sampleDir(t, 300)
+	path := filepath.Join(dir, fileName)
+	octets, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPages(bytes.NewReader(octets), int64(len(octets)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	err = p.buckets(func(bucket string) bool { return bucket == bMachines }, func(_ string, page []byte) error {
+		switch id := native.Uint64(page); len(want) {
+		case 0:
+			octets[id*pageSize+8] ^= 1
+			want = append(want, fmt.Sprintf("page %d: it is of another kind", id))
+		case 1:
+			key, _, _ := first(page)
+			octets[bytes.Index(octets[id*pageSize:], key)+int(id)*pageSize+len(key)] ^= 1
+			want = append(want, object(bMachines, key)+": the checksum is wrong")
+		case 2:
+			octets[id*pageSize] ^= 1
+			want = append(want, fmt.Sprintf("page %d says that it is page %d", id, id^1))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeDir(t, dir, octets)
+	_, err = Check(dir, nil)
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("Check says\n%v\nwant %q in it", err, w)
+		}
+	}
+	if len(want) != 3 {
+		t.Errorf("there are too few pages to damage: %q", want)
+	}
+}
+
+// first returns the first key of a leaf page.
+func first(page []byte) (key []byte, at int, err error) {
+	for key, at = range elements(page, flagLeaf, &err) {
+		break
+	}
+	return key, at, err
 }
 
 // One of the two meta pages can be lost without any record being lost. But it

@@ -84,8 +84,8 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 						t.Fatalf("there are %d leases, want %d", n, len(tw.leases))
 					}
 				}
-				if failed < 5 {
-					t.Errorf("only %d writes failed", failed)
+				if failed == 0 {
+					t.Error("no write failed")
 				}
 				want := describe(s.store.Snapshot())
 				s.stop(t)

@@ -55,6 +55,8 @@ type pages struct {
 	file io.ReaderAt
 	boltMeta
 	seen []uint64 // a bit for each page that is in use or free
+	// goOn is told of damage, and says whether to read what is beside it.
+	goOn func(error) bool
 }
 
 // openPages reads the meta pages. Beside a metaError it returns what the other
@@ -68,7 +70,7 @@ func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	for i := range metas {
 		metas[i], errs[i] = readMeta(file, i)
 	}
-	p := &pages{file: file, boltMeta: metas[0]}
+	p := &pages{file: file, boltMeta: metas[0], goOn: func(error) bool { return false }}
 	switch {
 	case errs[0] != nil && errs[1] != nil:
 		return nil, fmt.Errorf("this is no database, or its beginning is lost: %w", errs[0])
@@ -173,8 +175,7 @@ func (p *pages) page(id uint64) ([]byte, error) {
 }
 
 // walk calls leaf for the leaf pages below page id, in the order of their keys,
-// which must be from from and, unless it is nil, below to. It stops at the first
-// fault.
+// which must be from from and, unless it is nil, below to.
 func (p *pages) walk(id uint64, from, to []byte, leaf func(page []byte) error) error {
 	b, err := p.page(id)
 	if err != nil {
@@ -208,7 +209,7 @@ func (p *pages) walk(id uint64, from, to []byte, leaf func(page []byte) error) e
 		if i+1 < len(children) {
 			end = children[i+1].key
 		}
-		if err := p.walk(c.id, c.key, end, leaf); err != nil {
+		if err := p.walk(c.id, c.key, end, leaf); err != nil && !p.goOn(err) {
 			return err
 		}
 	}
@@ -287,37 +288,40 @@ func (p *pages) buckets(wanted func(bucket string) bool, leaf func(bucket string
 	return p.walk(p.root, nil, nil, func(b []byte) error {
 		var err error
 		for name, at := range elements(b, flagLeaf, &err) {
+			bucket := string(name)
 			v, flags := value(b, at)
 			if flags != flagBucket || len(v) < 16 {
-				return fmt.Errorf("%q is no bucket", name)
+				return fmt.Errorf("%q is no bucket", bucket)
 			}
-			bucket := string(name)
 			if !wanted(bucket) {
 				continue
 			}
-			if root := native.Uint64(v); root != 0 {
-				err := p.walk(root, nil, nil, func(b []byte) error { return leaf(bucket, b) })
-				if err != nil {
-					return fmt.Errorf("bucket %s: %w", bucket, err)
+			if err := p.bucket(v, func(b []byte) error { return leaf(bucket, b) }); err != nil {
+				if err = fmt.Errorf("bucket %s: %w", bucket, err); !p.goOn(err) {
+					return err
 				}
-				continue
-			}
-			inline := v[16:]
-			if len(inline) < pageHeader {
-				return fmt.Errorf("bucket %s: it is cut off", bucket)
-			}
-			if err := inRange(inline, nil, nil); err != nil {
-				return fmt.Errorf("bucket %s: %w", bucket, err)
-			}
-			if native.Uint16(inline[8:]) != flagLeaf {
-				return fmt.Errorf("bucket %s: it is of another kind", bucket)
-			}
-			if err := leaf(bucket, inline); err != nil {
-				return fmt.Errorf("bucket %s: %w", bucket, err)
 			}
 		}
 		return err
 	})
+}
+
+// bucket calls leaf for the leaf pages of a bucket, whose value in the root is v.
+func (p *pages) bucket(v []byte, leaf func(page []byte) error) error {
+	if root := native.Uint64(v); root != 0 {
+		return p.walk(root, nil, nil, leaf)
+	}
+	inline := v[16:]
+	if len(inline) < pageHeader {
+		return errors.New("it is cut off")
+	}
+	if native.Uint16(inline[8:]) != flagLeaf {
+		return errors.New("it is of another kind")
+	}
+	if err := inRange(inline, nil, nil); err != nil {
+		return err
+	}
+	return leaf(inline)
 }
 
 // free reads the list of free pages, after all buckets: each page is used or

@@ -126,13 +126,24 @@ func (s *scan) mendable(err error) {
 	}
 }
 
-// stop notes what ended the walk: damage, or that the file cannot be read.
-func (s *scan) stop(err error) {
-	if _, ok := errors.AsType[syscall.Errno](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		s.err = err
-		return
+// damage notes what is wrong with pages. It reports false if that is no damage.
+func (s *scan) damage(err error) bool {
+	if faults, ok := fatal(err).(Faults); ok {
+		s.fault("%s", faults[0])
+		return true
 	}
-	s.fault("%v", err)
+	s.err = err
+	return false
+}
+
+// fatal returns an error about pages as Faults, unless it is none: the file
+// cannot be read, or is not to be.
+func fatal(err error) error {
+	_, unreadable := errors.AsType[syscall.Errno](err)
+	if unreadable || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return Faults{err.Error()}
 }
 
 // read returns what the file holds, or Faults, or an error of reading.
@@ -143,12 +154,12 @@ func (s *scan) read() (*contents, error) {
 	}
 	p, err := openPages(s.file, info.Size())
 	if p == nil {
-		return nil, Faults{err.Error()}
+		return nil, fatal(err)
 	}
 	s.mendable(err)
 	meta, err := metaBucket(p)
 	if err != nil {
-		return nil, Faults{err.Error()}
+		return nil, fatal(err)
 	}
 	c := &contents{octets: info.Size(), skimmed: s.skim}
 	if err := s.meta(meta, &c.state); err != nil {
@@ -173,8 +184,6 @@ func (s *scan) read() (*contents, error) {
 }
 
 func isMeta(bucket string) bool { return bucket == bMeta }
-
-func anyBucket(string) bool { return true }
 
 // metaBucket returns what is in the bucket meta.
 func metaBucket(p *pages) (map[string][]byte, error) {
@@ -225,11 +234,13 @@ func (s *scan) data(p *pages, c *contents) {
 	}
 	var all []*batch
 	b := new(batch)
-	err := p.buckets(anyBucket, func(bucket string, page []byte) error {
-		switch {
-		case bucket == bMeta: // read already
-			return nil
-		case !slices.Contains(dataBuckets[:], bucket):
+	p.goOn = s.damage
+	missing := slices.Clone(dataBuckets[:])
+	err := p.buckets(func(bucket string) bool {
+		missing = slices.DeleteFunc(missing, func(name string) bool { return name == bucket })
+		return bucket != bMeta // which was read already
+	}, func(bucket string, page []byte) error {
+		if !slices.Contains(dataBuckets[:], bucket) {
 			return fmt.Errorf("bucket %q is not known", bucket)
 		}
 		b.buckets, b.pages = append(b.buckets, bucket), append(b.pages, page)
@@ -247,8 +258,11 @@ func (s *scan) data(p *pages, c *contents) {
 	all = append(all, b)
 	close(work)
 	workers.Wait()
-	if err != nil {
-		s.stop(err)
+	if err != nil && s.err == nil {
+		s.damage(err)
+	}
+	for _, name := range missing {
+		s.fault("there is no bucket %s", name)
 	}
 	machines := 0
 	for _, b := range all {
