@@ -303,27 +303,31 @@ func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, c
 	}
 }
 
-// wipe deletes everything under a prefix, some at a time: whoever watches must be
-// told of all of it.
+// wipe deletes everything under a prefix, as long as the conditions hold, and some
+// at a time: whoever watches must be told of all of it.
 func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) error {
-	end := clientv3.GetPrefixRangeEnd(prefix)
-	for {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		defer cancel()
-		page, err := client.Get(call, prefix, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithKeysOnly())
-		if err != nil {
+	for done := false; !done; {
+		var err error
+		if done, err = k.wipeSome(ctx, client, prefix, conditions); err != nil {
 			return err
-		}
-		if len(page.Kvs) == 0 {
-			return nil
-		}
-		last := string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
-		resp, err := client.Txn(call).If(conditions...).Then(clientv3.OpDelete(prefix, clientv3.WithRange(last))).Commit()
-		if err != nil {
-			return err
-		}
-		if !resp.Succeeded {
-			return nil // somebody else is at it
 		}
 	}
+	return nil
+}
+
+// wipeSome reports whether there is nothing more to wipe, or it is somebody else's
+// to do.
+func (k *Keeper) wipeSome(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	page, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithLimit(pageSize), clientv3.WithKeysOnly())
+	if err != nil || len(page.Kvs) == 0 {
+		return true, err
+	}
+	last := string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+	resp, err := client.Txn(ctx).If(conditions...).Then(clientv3.OpDelete(prefix, clientv3.WithRange(last))).Commit()
+	if err != nil {
+		return true, err
+	}
+	return !resp.Succeeded || !page.More, nil
 }

@@ -40,7 +40,7 @@ func randomEvents(r *rand.Rand) []registry.Event {
 	return events
 }
 
-// All nodes write at once, connections break, imports come between: afterwards
+// All nodes write at once, connections break, etcd is killed, imports come between: afterwards
 // all have the same, and what etcd has; meanwhile none goes back.
 func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 	s := serve(t)
@@ -108,8 +108,15 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 						t.Errorf("a write: %v", err)
 					}
 					mu.Unlock()
+					if errors.Is(err, registry.ErrUnavailable) {
+						n.until(t, "etcd is back", func(*registry.Snapshot) bool { return n.Status().Connected })
+					}
 					if w > 0 {
 						continue // one makes trouble for both
+					}
+					if i == 0 && version%30 == 29 {
+						s.Kill()
+						s.Restart()
 					}
 					switch r.IntN(40) {
 					case 0, 1:
@@ -120,6 +127,7 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 						n.proxy.Swallow() // until the next, or the node has noticed
 						n.until(t, "the node has noticed", func(*registry.Snapshot) bool { return !n.Status().Connected })
 						n.proxy.Pass()
+						n.until(t, "etcd is back", func(*registry.Snapshot) bool { return n.Status().Connected })
 					default:
 						n.proxy.Pass()
 					}
