@@ -155,3 +155,18 @@ func TestPrefixesKeepRegistriesApart(t *testing.T) {
 		t.Error("keys of the other registry are quarantined")
 	}
 }
+
+func TestARegistryWithoutItsEpochIsNotBegunAnew(t *testing.T) {
+	s := serve(t)
+	a := start(t, s)
+	a.do(t, newApp("web"))
+	a.stop()
+	s.Etcdctl("del", "/internaldns/epoch")
+	if _, err := load(t, Config{Endpoints: []string{s.Proxy().Endpoint()}}); err == nil || !strings.Contains(err.Error(), "/internaldns/epoch only one is there") {
+		t.Errorf("got %v", err)
+	}
+	s.Etcdctl("put", "/internaldns/epoch", "1")
+	if k, err := load(t, Config{Endpoints: []string{s.Proxy().Endpoint()}}); err != nil || k.store.Snapshot().App(acme, "web") == nil {
+		t.Errorf("mended: %v", err)
+	}
+}

@@ -59,7 +59,9 @@ func (k *Keeper) load(ctx context.Context) error {
 		if err = k.found(ctx, client); err != nil {
 			return err
 		}
-		h, err = k.head(ctx, client)
+		if h, err = k.head(ctx, client); err == nil && (h.name == "" || h.epoch.name == "") {
+			err = fmt.Errorf("%w: of %s and %s only one is there", errBroken, k.key(keyRegistry), k.key(keyEpoch))
+		}
 	}
 	if err != nil {
 		return err
@@ -225,9 +227,12 @@ func (k *Keeper) showLocked(l *listing, sure bool) (changes int, err error) {
 	return len(events), nil
 }
 
+// errBroken says that what stands in etcd is not ours to mend.
+var errBroken = errors.New("the registry is damaged")
+
 // permanent reports whether trying again cannot help.
 func permanent(err error) bool {
-	for _, is := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound} {
+	for _, is := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, errBroken} {
 		if errors.Is(err, is) {
 			return true
 		}
