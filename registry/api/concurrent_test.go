@@ -15,6 +15,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"github.com/miekg/dns"
 
+	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -49,10 +50,26 @@ func (w *world) addresses(t testing.TB, name string) []string {
 // Of many who want to change what they have seen, one does; the others are told
 // that it has changed since.
 func TestOfManyCompareAndSwapsExactlyOneWins(t *testing.T) {
+	eachKeeper(t, ofManyCompareAndSwapsExactlyOneWins)
+}
+
+func ofManyCompareAndSwapsExactlyOneWins(t *testing.T, w *world) { swap(t, w) }
+
+// Also if they ask different nodes, which hear late of each other.
+func TestOfManyCompareAndSwapsOnTwoNodesExactlyOneWins(t *testing.T) {
+	server := etcdtest.Start(t)
+	swap(t, newEtcdWorld(t, server), newEtcdWorld(t, server))
+}
+
+// swap has writers ask nodes in turn to change what they have seen.
+func swap(t *testing.T, nodes ...*world) {
 	const writers, rounds = 8, 30
-	w := newWorld(t)
+	w := nodes[0]
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	w.do("PUT", "/v1/apps/web/machines/m1", m1)
+	for _, w := range nodes {
+		w.until(t, func() bool { return w.store.Snapshot().Machine("m1") != nil })
+	}
 	for round := range rounds {
 		_, got := w.send("GET", "/v1/apps/web/machines/m1", "")
 		tag := got.Header().Get("ETag")
@@ -61,8 +78,8 @@ func TestOfManyCompareAndSwapsExactlyOneWins(t *testing.T) {
 		winner := make([]string, writers)
 		for i := range writers {
 			wg.Go(func() {
-				body := fmt.Sprintf(`{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18::%x:%x"}`, round+1, i+1)
-				_, rec := w.send("PUT", "/v1/apps/web/machines/m1", body, "If-Match: "+tag)
+				body := fmt.Sprintf(`{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18:%x::%x"}`, round+1, i+1)
+				_, rec := nodes[i%len(nodes)].send("PUT", "/v1/apps/web/machines/m1", body, "If-Match: "+tag)
 				switch rec.Code {
 				case http.StatusOK:
 					won.Add(1)
@@ -78,16 +95,37 @@ func TestOfManyCompareAndSwapsExactlyOneWins(t *testing.T) {
 		if won.Load() != 1 || lost.Load() != writers-1 {
 			t.Fatalf("round %d: %d won and %d lost", round, won.Load(), lost.Load())
 		}
-		if _, got := w.send("GET", "/v1/apps/web/machines/m1", ""); !slices.Contains(winner, got.Body.String()) {
-			t.Fatalf("round %d: the object is of nobody who won: %s", round, got.Body)
+		// The next round begins when the first node has heard of this one.
+		w.until(t, func() bool {
+			_, got := w.send("GET", "/v1/apps/web/machines/m1", "")
+			return slices.Contains(winner, got.Body.String())
+		})
+	}
+}
+
+// until waits for commits until something is so.
+func (w *world) until(t *testing.T, so func() bool) {
+	t.Helper()
+	for {
+		next := w.feed.next()
+		if so() {
+			return
+		}
+		select {
+		case <-next:
+		case <-t.Context().Done():
+			t.Fatal("it does not come to that")
 		}
 	}
 }
 
 // Machines that are created at once get each its own id and address.
 func TestWhatIsAllocatedAtOnceIsEachItsOwn(t *testing.T) {
+	eachKeeper(t, whatIsAllocatedAtOnceIsEachItsOwn)
+}
+
+func whatIsAllocatedAtOnceIsEachItsOwn(t *testing.T, w *world) {
 	const creators, each = 8, 40
-	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	var wg sync.WaitGroup
 	for range creators {
@@ -236,8 +274,11 @@ var machineModel = porcupine.Model{
 // What many clients see of machines that they register, stop, start and delete is
 // what they would see if all of it were done one after the other.
 func TestWritesAndLookupsAreLinearizable(t *testing.T) {
+	eachKeeper(t, writesAndLookupsAreLinearizable)
+}
+
+func writesAndLookupsAreLinearizable(t *testing.T, w *world) {
 	const clients, each, machines = 6, 150, 3
-	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	begin := time.Now()
 	histories := make([][]porcupine.Operation, clients)

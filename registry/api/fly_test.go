@@ -99,8 +99,10 @@ type flyLaunch struct {
 	LeaseTTL    int            `json:"lease_ttl,omitempty"`
 }
 
-func TestFlysClientLeadsAnAppThroughItsLife(t *testing.T) {
-	server := httptest.NewServer(newWorld(t))
+func TestFlysClientLeadsAnAppThroughItsLife(t *testing.T) { eachKeeper(t, leadThroughLife) }
+
+func leadThroughLife(t *testing.T, w *world) {
+	server := httptest.NewServer(w)
 	defer server.Close()
 	f := &flyClient{t, server.URL}
 

@@ -3,10 +3,63 @@ package api
 import (
 	"context"
 	"sync"
+	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/disk"
+	"github.com/internaldns/internaldns/registry/etcd"
+	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
+
+// eachKeeper runs test with every keeper that there is.
+func eachKeeper(t *testing.T, test func(*testing.T, *world)) {
+	t.Run("memory", func(t *testing.T) { test(t, newWorld(t)) })
+	t.Run("disk", func(t *testing.T) { test(t, newDiskWorld(t)) })
+	t.Run("etcd", func(t *testing.T) { test(t, newEtcdWorld(t, etcdtest.Start(t))) })
+}
+
+// newEtcdWorld makes one that is kept in the etcd of server, among any others.
+func newEtcdWorld(t testing.TB, server *etcdtest.Server) *world {
+	return newWorldOf(t, func(w *world) registry.Keeper {
+		k, err := etcd.New(etcd.Config{Endpoints: []string{server.Proxy().Endpoint()}}, w.store, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return running(t, k)
+	})
+}
+
+func newDiskWorld(t testing.TB) *world {
+	dir := t.TempDir()
+	return newWorldOf(t, func(w *world) registry.Keeper { return running(t, disk.New(dir, w.store, zap.NewNop())) })
+}
+
+type keeper interface {
+	registry.Keeper
+	Load(context.Context) error
+	Run(context.Context) error
+}
+
+// running returns k, loaded and at work until the test ends.
+func running(t testing.TB, k keeper) registry.Keeper {
+	t.Helper()
+	if err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return k
+}
 
 // A memoryKeeper keeps facts nowhere but in the store, and forgets leases only
 // when told to. fail, unless nil, is what writes return.

@@ -20,14 +20,23 @@ type world struct {
 	*API
 	t      testing.TB
 	store  *registry.Store
-	keeper *memoryKeeper
+	keeper *memoryKeeper // that of newWorld
 	feed   *Feed
 	names  *zone.Publisher
 }
 
-// newWorld makes one in which everybody on loopback may do everything, and whom
-// the tokens of tokensFile let in.
+// newWorld makes one that is kept in memory, in which everybody on loopback may do
+// everything, and whom the tokens of tokensFile let in.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldOf(t, func(w *world) registry.Keeper {
+		w.keeper = &memoryKeeper{store: w.store, leases: make(map[registry.MachineKey]registry.Lease), again: 1}
+		return w.keeper
+	})
+}
+
+// newWorldOf makes one that keep keeps.
+func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	t.Helper()
 	w := &world{t: t, feed: new(Feed)}
 	w.names = zone.NewPublisher(zone.Options{TTL: 5})
@@ -36,7 +45,6 @@ func newWorld(t testing.TB) *world {
 		w.names.Commit(s, c)
 		w.feed.Note(s, c)
 	})
-	w.keeper = &memoryKeeper{store: w.store, leases: make(map[registry.MachineKey]registry.Lease), again: 1}
 	path := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(path, []byte(tokensFile()), 0o600); err != nil {
 		t.Fatal(err)
@@ -45,7 +53,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.API, err = New(Config{Store: w.store, Keeper: w.keeper, Feed: w.feed, Tokens: tokens, Local: true, Region: "ams"})
+	w.API, err = New(Config{Store: w.store, Keeper: keep(w), Feed: w.feed, Tokens: tokens, Local: true, Region: "ams"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +102,13 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	for _, path := range scripts {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			runScript(t, newWorld(t), string(text))
-		})
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(path), ".txt")
+		t.Run(name, func(t *testing.T) { runScript(t, newWorld(t), string(text)) })
+		t.Run(name+" on disk", func(t *testing.T) { runScript(t, newDiskWorld(t), string(text)) })
 	}
 }
 
