@@ -60,6 +60,25 @@ func TestADiskThatFailsNowAndThen(t *testing.T) {
 	}
 }
 
+// A file that cannot be read is not called damaged, and is not served.
+func TestADiskThatCannotBeRead(t *testing.T) {
+	needProgram(t, "strace")
+	dir, _ := sampleDir(t, 100)
+	for when := 1; when <= 13; when += 3 {
+		cmd := child(t, "write", dir, "strace", "-f", "-o", filepath.Join(t.TempDir(), "trace"), "-P", filepath.Join(dir, fileName),
+			"-e", "trace=pread64", "-e", fmt.Sprintf("inject=pread64:error=EIO:when=%d+", when))
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if out, err := cmd.Output(); err == nil || len(out) > 0 {
+			t.Errorf("with read %d failing, the registry is served", when)
+		}
+		if s := said.String(); !strings.Contains(s, "input/output error") || strings.Contains(s, "damaged") {
+			t.Errorf("with read %d failing, Load says %s", when, s)
+		}
+	}
+	load(t, dir).close()
+}
+
 func init() {
 	children["fill"] = childFills
 	children["readonly"] = childReadsOnly

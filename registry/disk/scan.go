@@ -57,7 +57,8 @@ func (s state) same(o state) bool {
 	return s.index == o.index && s.records == o.records && s.sum == o.sum
 }
 
-// Faults are what is wrong with a database, in the order of the file.
+// Faults are what is wrong with a database: with its pages, then with its
+// records, each in the order of their keys.
 type Faults []string
 
 // maxFaults bounds how many faults are kept; a file may be damaged throughout.
@@ -80,21 +81,17 @@ type contents struct {
 }
 
 // A scan reads a database file, all of it, with every checksum, page and count
-// compared. It needs no lock but for whoever writes, and neither maps the file
-// nor writes it.
+// compared. Nobody may write the file meanwhile. It is neither mapped nor written.
 type scan struct {
 	file     *os.File
 	progress func(records, of uint64) error // unless nil, called now and then; its error ends the scan
 	lenient  bool                           // what compacting mends is a warning
 	skim     bool                           // records are checked and not decoded
 
+	faults   Faults
 	warnings []string
-
-	err     error         // that is no damage
-	decoded atomic.Uint64 // records, by the workers
-
-	mu     sync.Mutex
-	faults Faults // guarded by mu
+	err      error         // that is no damage
+	decoded  atomic.Uint64 // records, by the workers
 }
 
 // A batch is some leaf pages in a row.
@@ -102,17 +99,20 @@ type batch struct {
 	buckets []string
 	pages   [][]byte
 	part    part
+	faults  Faults
 }
 
 // batchPages is how many pages a worker takes at once: enough that handing over
 // costs little.
 const batchPages = 64
 
-func (s *scan) fault(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.faults) < maxFaults {
-		s.faults = append(s.faults, fmt.Sprintf(format, args...))
+// add adds a fault, or, after too many, that there are more.
+func (f *Faults) add(format string, args ...any) {
+	switch n := len(*f); {
+	case n < maxFaults:
+		*f = append(*f, fmt.Sprintf(format, args...))
+	case n == maxFaults:
+		*f = append(*f, "and more")
 	}
 }
 
@@ -122,14 +122,14 @@ func (s *scan) mendable(err error) {
 	case err != nil && s.lenient:
 		s.warnings = append(s.warnings, err.Error())
 	case err != nil:
-		s.fault("%v", err)
+		s.faults.add("%v", err)
 	}
 }
 
 // damage notes what is wrong with pages. It reports false if that is no damage.
 func (s *scan) damage(err error) bool {
 	if faults, ok := fatal(err).(Faults); ok {
-		s.fault("%s", faults[0])
+		s.faults.add("%s", faults[0])
 		return true
 	}
 	s.err = err
@@ -170,11 +170,14 @@ func (s *scan) read() (*contents, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
+	if len(s.faults) > 0 {
+		return nil, s.faults // what follows follows from that
+	}
 	if err := p.free(); err != nil {
 		s.mendable(fmt.Errorf("%w (internaldns data compact makes a new one)", err))
 	}
-	if len(s.faults) == 0 && (c.part.records != c.state.records || c.part.sum != c.state.sum) {
-		s.fault("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",
+	if c.part.records != c.state.records || c.part.sum != c.state.sum {
+		s.faults.add("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",
 			c.part.records, c.part.sum, c.state.records, c.state.sum)
 	}
 	if len(s.faults) > 0 {
@@ -262,7 +265,7 @@ func (s *scan) data(p *pages, c *contents) {
 		s.damage(err)
 	}
 	for _, name := range missing {
-		s.fault("there is no bucket %s", name)
+		s.faults.add("there is no bucket %s", name)
 	}
 	machines := 0
 	for _, b := range all {
@@ -271,6 +274,9 @@ func (s *scan) data(p *pages, c *contents) {
 	c.facts.Machines = make([]*registry.Machine, 0, machines)
 	for _, b := range all {
 		c.join(&b.part)
+		for _, fault := range b.faults {
+			s.faults.add("%s", fault)
+		}
 	}
 }
 
@@ -289,14 +295,14 @@ func (s *scan) decode(d *decoder, b *batch) {
 				err = b.part.add(d, bucket, key, octets)
 			}
 			if err != nil {
-				s.fault("%s: %v", object(bucket, key), err)
+				b.faults.add("%s: %v", object(bucket, key), err)
 				continue
 			}
 			b.part.records++
 			b.part.sum += uint64(sumOf(v))
 		}
 		if err != nil {
-			s.fault("bucket %s: %v", bucket, err)
+			b.faults.add("bucket %s: %v", bucket, err)
 		}
 	}
 	s.decoded.Add(b.part.records)

@@ -79,15 +79,13 @@ func checkBolt(path string, want state) (err error) {
 	err = d.bolt.View(func(tx *bbolt.Tx) error {
 		var faults Faults
 		for err := range tx.Check() {
-			if len(faults) < maxFaults {
-				faults = append(faults, err.Error())
-			}
+			faults.add("%v", err)
 		}
 		got := state{index: want.index}
 		for _, name := range dataBuckets {
 			b := tx.Bucket([]byte(name))
 			if b == nil {
-				faults = append(faults, fmt.Sprintf("there is no bucket %s", name))
+				faults.add("there is no bucket %s", name)
 				continue
 			}
 			b.ForEach(func(_, v []byte) error {
@@ -97,8 +95,7 @@ func checkBolt(path string, want state) (err error) {
 			})
 		}
 		if !got.same(want) {
-			faults = append(faults, fmt.Sprintf("bbolt finds %d records with checksums of %016x, want %d with %016x",
-				got.records, got.sum, want.records, want.sum))
+			faults.add("bbolt finds %d records with checksums of %016x, want %d with %016x", got.records, got.sum, want.records, want.sum)
 		}
 		if len(faults) > 0 {
 			return faults
