@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ var udpBuffers = sync.Pool{New: func() any { return new([udpRoom]byte) }}
 var past = time.Unix(1, 0)
 
 // exchangeUDP asks from a socket of its own: so the kernel chooses a random port,
-// and passes on only what comes from the upstream's address and port. Whatever
-// else is wrong with a message, the true one may still come.
+// and passes on only what comes from the upstream's address and port, but for the
+// moment in which the socket has a port and no peer yet. Whatever is wrong with a
+// message, the true one may still come.
 func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
 	if !f.sockets.take(a) {
 		return nil, errNoSocket
@@ -47,12 +49,14 @@ func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent
 	buf := udpBuffers.Get().(*[udpRoom]byte)
 	defer udpBuffers.Put(buf)
 	for {
-		n, err := conn.Read(buf[:])
+		n, from, err := conn.ReadFromUDPAddrPort(buf[:])
 		switch {
 		case ctx.Err() != nil:
 			return nil, errNoAnswer
 		case err != nil:
 			return nil, err
+		case !a.up.isAt(from):
+			continue // it came before the socket had a peer
 		}
 		msg := buf[:n]
 		match := sent.match(msg, false)
@@ -88,3 +92,9 @@ func (f *Forwarder) retryTCP(ctx context.Context, a ask, q question) (*response,
 
 // truncated reports whether a response says that records are missing.
 func truncated(msg []byte) bool { return msg[2]&(wire.FlagTC>>8) != 0 }
+
+// isAt reports whether from is u's address and port. The zone of an address does
+// not count: the socket is bound to it.
+func (u *upstream) isAt(from netip.AddrPort) bool {
+	return from.Port() == u.Addr.Port() && from.Addr().Unmap().WithZone("") == u.Addr.Addr().Unmap().WithZone("")
+}

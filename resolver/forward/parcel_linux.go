@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -26,37 +27,83 @@ type parcel struct {
 	fl      *flight // guarded by mu, as all that follows; nil: none
 	ask     ask
 	sent    query
-	room    [maxQuery]byte // of sent
-	until   moment         // when fl is promoted
-	doubted bool           // something else than the response has come
-	gone    bool           // the socket is no longer the express's
+	room    [maxQuery]byte        // of sent
+	until   moment                // when fl is promoted
+	doubted bool                  // something else than the response has come
+	gone    bool                  // the socket is no longer the express's
+	from    unix.RawSockaddrInet6 // who sent what was read last, of either family
 }
 
-// send connects the socket, which gives it a port, and sends the question.
+// maxLeft is how many messages, and errors, an earlier question may leave in the
+// socket. After so many, somebody is sending to it who should not know its port.
+const maxLeft = 16
+
+// send connects the socket, which gives it a port, and sends the question. What
+// has come until then cannot be the response, and is dropped: it was for an
+// earlier question, or came in the moment between port and peer, when the kernel
+// lets everybody in.
 func (p *parcel) send(addr netip.AddrPort) bool {
-	var sa unix.Sockaddr = &p.sa4
-	if p.v6 {
-		p.sa6.Addr, p.sa6.Port = addr.Addr().As16(), int(addr.Port())
-		sa = &p.sa6
-	} else {
-		p.sa4.Addr, p.sa4.Port = addr.Addr().Unmap().As4(), int(addr.Port())
-	}
-	if unix.Connect(p.fd, sa) != nil {
+	if unix.Connect(p.fd, p.setPeer(addr)) != nil || !p.empty() {
 		return false
 	}
 	n, err := unix.Write(p.fd, p.sent.msg)
 	return err == nil && n == len(p.sent.msg)
 }
 
+// setPeer notes whom the question is for, and returns that as the kernel wants it.
+func (p *parcel) setPeer(addr netip.AddrPort) unix.Sockaddr {
+	if p.v6 {
+		p.sa6.Addr, p.sa6.Port = addr.Addr().As16(), int(addr.Port())
+		return &p.sa6
+	}
+	p.sa4.Addr, p.sa4.Port = addr.Addr().Unmap().As4(), int(addr.Port())
+	return &p.sa4
+}
+
+// empty drops what is in the socket, and reports whether there was an end to it.
+func (p *parcel) empty() bool {
+	var dropped [1]byte
+	for range maxLeft + 1 {
+		if _, err := unix.Read(p.fd, dropped[:]); err == unix.EAGAIN {
+			return true
+		}
+	}
+	return false
+}
+
+// read reads one message into buf, and reports whether it is from the upstream.
+func (p *parcel) read(buf []byte) (n int, fromPeer bool, err error) {
+	size := uint32(unix.SizeofSockaddrInet6)
+	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0,
+		uintptr(unsafe.Pointer(&p.from)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return 0, false, errno
+	}
+	return int(r), p.isPeer(), nil
+}
+
+// isPeer reports whether from is whom the question was sent to.
+func (p *parcel) isPeer() bool {
+	port := int(binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&p.from.Port))[:]))
+	if p.v6 {
+		return port == p.sa6.Port && p.from.Addr == p.sa6.Addr
+	}
+	from := (*unix.RawSockaddrInet4)(unsafe.Pointer(&p.from)) // the port is in the same place
+	return port == p.sa4.Port && from.Addr == p.sa4.Addr
+}
+
 // receive takes what has come to the socket, until it is the response.
 func (p *parcel) receive(buf []byte) {
 	p.mu.Lock()
 	for p.fl != nil {
-		n, err := unix.Read(p.fd, buf)
-		if err == unix.EAGAIN || err == unix.EINTR {
+		n, fromPeer, err := p.read(buf)
+		if err == unix.EAGAIN {
 			break
 		}
-		if resp := p.judge(buf[:max(n, 0)], err); resp != nil {
+		if err == unix.EINTR || err == nil && !fromPeer {
+			continue
+		}
+		if resp := p.judge(buf[:n], err); resp != nil {
 			p.arrived(resp)
 			return
 		}
