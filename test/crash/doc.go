@@ -6,5 +6,5 @@
 // What was sent and acknowledged is in a log that the test keeps by itself, from
 // what it saw of the requests alone.
 //
-//	go test -count=1 ./test/crash -rounds 1000 -v
+//	go test -count=1 -v ./test/crash -rounds 1000
 package crash
