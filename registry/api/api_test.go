@@ -169,3 +169,26 @@ func TestAMachineIsCreatedWhereItIsAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// A node that hears late of what others do takes writes to it, if they say where.
+func TestAWriteDependsOnWhatTheKeeperKnows(t *testing.T) {
+	late := newWorld(t)
+	w := newWorldOf(t, func(w *world) registry.Keeper { return late.keeper })
+	late.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	for _, r := range []struct{ method, path, body string }{
+		{"PUT", "/v1/apps/web/machines/m1", m1}, {"POST", "/v1/apps/web/machines", `{}`}, {"POST", "/v1/apps/web/machines/m1", `{"config":{}}`},
+		{"POST", "/v1/apps/web/machines/m1/stop", ""}, {"POST", "/v1/apps/web/machines/m1/metadata/role", `{"value":"x"}`},
+		{"POST", "/v1/apps/web/flycast", ""}, {"PUT", "/v1/apps/web/flycast/fdaa:0:18:0:9::3", ""}, {"DELETE", "/v1/apps/web/flycast/fdaa:0:18:0:9::3", ""},
+		{"DELETE", "/v1/apps/web/machines/m1", ""}, {"DELETE", "/v1/apps/web", ""},
+	} {
+		if got := w.do(r.method, strings.Replace(r.path, "web", "none", 1)+"?network=fdaa:0:18::/48", r.body); got.Code != 404 || !strings.Contains(got.Body.String(), "none") {
+			t.Errorf("%s %s of an app that nobody has: %s", r.method, r.path, shown(got))
+		}
+		if got := w.do(r.method, r.path, r.body, "Authorization: Bearer "+secretAcme); got.Code >= 300 {
+			t.Errorf("%s %s: %s", r.method, r.path, shown(got))
+		}
+	}
+	if got := w.do("GET", "/v1/apps/web", "", "Authorization: Bearer "+secretAcme); got.Code != 404 {
+		t.Errorf("what the node has not heard of is shown: %s", shown(got))
+	}
+}

@@ -251,6 +251,9 @@ func (l *launch) fits(m *registry.Machine, object []byte) error {
 
 // existing returns the machine of k, which must be there and as cond asks.
 func existing(s *registry.Snapshot, k registry.MachineKey, cond precondition) (*registry.Machine, error) {
+	if s.App(k.App.Network, k.App.Name) == nil {
+		return nil, noApp(k.App.Name)
+	}
 	m := live(s, k)
 	if err := cond.checkMachine(m); err != nil {
 		return nil, err

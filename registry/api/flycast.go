@@ -178,6 +178,9 @@ func (c *call) deleteFlycast() error {
 		return err
 	}
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		if s.App(k.Network, k.Name) == nil {
+			return w, noApp(k.Name)
+		}
 		f := flycastOf(s, k, addr)
 		if err := cond.checkFlycast(s, f); err != nil {
 			return w, err

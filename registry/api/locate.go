@@ -52,8 +52,16 @@ func (c *call) networks() []registry.Network {
 // app returns the key of the app that the path names. It must be one app: of the
 // network that the request or its token says, or of a name that is not used
 // twice in the networks that are for the asker.
+//
+// For a write in a network that is said, the app need not be there: whether it is
+// is the keeper's to say, which may know of it before we do.
 func (c *call) app() (registry.AppKey, error) {
 	name := registry.Fold(c.r.PathValue("app"))
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		if n := c.said(); n != 0 {
+			return registry.AppKey{Network: n, Name: name}, nil
+		}
+	}
 	find := func() []registry.Network {
 		return c.having(func(n registry.Network) bool { return c.snap.App(n, name) != nil })
 	}
@@ -70,6 +78,17 @@ func (c *call) app() (registry.AppKey, error) {
 		return registry.AppKey{Network: found[0], Name: name}, nil
 	}
 	return registry.AppKey{}, ambiguous("apps", name, found)
+}
+
+// said returns the network that the request or its token says, or 0.
+func (c *call) said() registry.Network {
+	if n, given := c.networkParam(); given {
+		return n
+	}
+	if len(c.who.networks) == 1 {
+		return c.who.networks[0]
+	}
+	return 0
 }
 
 // having returns the networks that the request can be about in which there is
