@@ -24,14 +24,7 @@ import (
 func forwarding(t *testing.T) (server netip.AddrPort, asked *atomic.Int64) {
 	t.Helper()
 	asked = new(atomic.Int64)
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothAt(t)
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		asked.Add(1)
 		m := new(dns.Msg).SetReply(q)
@@ -63,6 +56,25 @@ func forwarding(t *testing.T) (server netip.AddrPort, asked *atomic.Int64) {
 	}
 	return program.Serve(t, "--registry", registryFile(t), "--listen", "127.0.0.1:0", "--admin", "off",
 		"--upstream", pc.LocalAddr().String(), "--network", "fdaa:0:18::/48").Addrs[0], asked
+}
+
+// bothAt returns sockets at one free port of both transports.
+func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var err error
+	for range 20 { // the port of one may be taken for the other
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		var pc net.PacketConn
+		if pc, err = net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return pc, l
+		}
+		l.Close()
+	}
+	t.Fatal(err)
+	return nil, nil
 }
 
 // What the header of a response says of forwarding.
