@@ -82,14 +82,15 @@ func (z *Zone) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 // Serve answers over UDP and TCP at the address until the context is done, or
 // one of the two fails.
 func (z *Zone) Serve(ctx context.Context, addr string) error {
-	packets, err := net.ListenPacket("udp", addr)
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	// The port may have been left to the system: TCP gets the same.
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
+	// The port may have been left to the system: UDP gets the same, which fewer
+	// others take than TCP's.
+	packets, err := net.ListenPacket("udp", listener.Addr().String())
 	if err != nil {
-		packets.Close()
+		listener.Close()
 		return err
 	}
 	return z.serve(ctx, packets, listener)
