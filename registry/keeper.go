@@ -17,7 +17,8 @@ type Keeper interface {
 	//
 	// decide is told the registry as all writes before left it, and says what to
 	// change; its error ends the write, and Write returns it as it is. It must
-	// not wait, and may be called again, when somebody else was quicker.
+	// not wait, nor call the Keeper, and may be called again, when somebody else
+	// was quicker.
 	//
 	// Other errors are Faults, ErrReadOnly, ErrUnavailable and ErrFull, wrapped,
 	// or that of ctx. After one of ctx or ErrUnavailable the change may have been
