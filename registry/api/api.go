@@ -20,6 +20,10 @@ type Config struct {
 	// Feed must be told of every commit of Store, by its hook.
 	Feed *Feed
 
+	// Ready, unless nil, returns an error while the facts are not there, or are
+	// about to go. Whoever may ask is told so, with status 503.
+	Ready func() error
+
 	// Tokens say who may do what; nil if there are none.
 	Tokens *Tokens
 
@@ -140,6 +144,11 @@ func (p *path) serve(c *call) error {
 	}
 	if c.route == nil {
 		return p.refuse(c)
+	}
+	if p.api.Ready != nil {
+		if err := p.api.Ready(); err != nil {
+			return failf(http.StatusServiceUnavailable, "%v", err)
+		}
 	}
 	c.at(c.snap.Index)
 	if err := c.checkQuery(); err != nil {

@@ -32,6 +32,11 @@ const (
 	// at most.
 	maxCommits = 4096
 	maxObjects = 16384
+
+	// maxChanged is how many objects a commit may change to be remembered: as an
+	// event they are some 400 kB, which every watcher has in memory until it is
+	// sent. Who has missed more than that is as quick to list everything.
+	maxChanged = 2048
 )
 
 // Note tells the feed of a commit. It is for the store's commit hook: it never
@@ -46,7 +51,8 @@ func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
 	}
 	f.commits = append(f.commits, changes)
 	f.objects += size(changes)
-	for len(f.commits)-f.start > maxCommits || f.objects > maxObjects {
+	tooLarge := size(changes) > maxChanged
+	for f.start < len(f.commits) && (tooLarge || len(f.commits)-f.start > maxCommits || f.objects > maxObjects) {
 		oldest := f.commits[f.start]
 		f.commits[f.start] = nil
 		f.start++

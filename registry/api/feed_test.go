@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
@@ -28,6 +29,7 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 	for i := range many {
 		many[i] = 1
 	}
+	full := slices.Repeat([]int{maxChanged}, maxObjects/maxChanged)
 	for _, tt := range []struct {
 		name  string
 		feed  *Feed
@@ -47,11 +49,13 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 		{"several commits that came as one, from among them", noted(1, -3, 1), 3, "unknown"},
 		{"the oldest that is kept", noted(many...), uint64(len(many) - maxCommits), fmt.Sprintf("[%d %d]", len(many)-maxCommits+1, len(many)-maxCommits+2)},
 		{"what is forgotten", noted(many...), uint64(len(many) - maxCommits - 1), "unknown"},
-		{"as much as fits", noted(maxObjects/2, maxObjects/2), 0, "[1 2]"},
-		{"by objects", noted(maxObjects/2, maxObjects/2, 1), 0, "unknown"},
-		{"by objects, the rest", noted(maxObjects/2, maxObjects/2, 1), 1, "[2 3]"},
-		{"a commit that is too large", noted(1, maxObjects+1, 1), 1, "unknown"},
-		{"after a commit that is too large", noted(1, maxObjects+1, 1), 2, "[3]"},
+		{"as much as fits", noted(full...), 0, "[1 2]"},
+		{"by objects", noted(append(full, 1)...), 0, "unknown"},
+		{"by objects, the rest", noted(append(full, 1)...), 1, "[2 3]"},
+		{"a commit that is as large as may be", noted(1, maxChanged, 1), 1, "[2 3]"},
+		{"a commit that is too large", noted(1, maxChanged+1, 1), 1, "unknown"},
+		{"after a commit that is too large", noted(1, maxChanged+1, 1), 2, "[3]"},
+		{"at a commit that is too large", noted(1, maxChanged+1), 2, "[]"},
 	} {
 		commits, more, ok := tt.feed.after(tt.after, 2)
 		got := "unknown"

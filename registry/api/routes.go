@@ -9,8 +9,9 @@ import (
 
 // A route is one thing that can be asked.
 //
-// To add one: a line in routes, a function, an entry in openapi.json, and a line
-// in doc.go; the tests fail until all are there.
+// To add one: a line in routes, a function, an entry in openapi.json, and what
+// people have to know of it in docs/api.md. The tests fail until the first three
+// agree.
 type route struct {
 	method, pattern string
 	serve           func(*call) error

@@ -79,6 +79,13 @@ func NewToken(name string, networks ...registry.Network) (secret, line string) {
 	return secret, name + " " + hex.EncodeToString(hash[:]) + " " + strings.Join(scope, " ")
 }
 
+// CheckTokens says what is wrong with the text of a file of tokens, by line; nil
+// if nothing is.
+func CheckTokens(text []byte) error {
+	_, err := parseTokens(text)
+	return err
+}
+
 // ReadTokens reads a file of tokens. When it changes later and is broken, that
 // is logged, and the tokens stay as they are.
 func ReadTokens(path string, log *zap.Logger) (*Tokens, error) {

@@ -57,8 +57,10 @@ const (
 	// between client and server forgets connections that are quiet for a minute.
 	heartbeat = 15 * time.Second
 
-	// burst is how many commits are sent at once, at most, to one watcher.
-	burst = 64
+	// burst is how many commits a stream takes from the feed at once, and
+	// maxBuffered how many octets of events it gathers before it sends them.
+	burst       = 64
+	maxBuffered = 32 << 10
 )
 
 // watch is GET /v1/watch. It ends only with the client, the server, or the
@@ -127,6 +129,11 @@ func (s *stream) run(ctx context.Context) error {
 			if visible := s.who.changes(changes); len(visible) > 0 {
 				s.event("commit", watchEvent{changes.Index, visible})
 			}
+			if s.buf.Len() > maxBuffered {
+				if err := s.flush(); err != nil {
+					return nil
+				}
+			}
 		}
 		if s.buf.Len() > 0 {
 			if err := s.flush(); err != nil {
@@ -183,7 +190,9 @@ func (s *stream) flush() error {
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
 		return err
 	}
-	s.buf.Reset()
+	if s.buf.Reset(); s.buf.Cap() > 2*maxBuffered {
+		s.buf = bytes.Buffer{} // there are many streams, and few commits as large as that
+	}
 	return http.NewResponseController(s.w).Flush()
 }
 

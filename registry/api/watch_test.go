@@ -44,7 +44,9 @@ func (w *world) listen(t *testing.T, query string, header ...string) *listener {
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
-	return &listener{t, bufio.NewScanner(resp.Body)}
+	l := &listener{t, bufio.NewScanner(resp.Body)}
+	l.lines.Buffer(nil, 1<<20)
+	return l
 }
 
 // next returns the next event, its lines joined by "|".
@@ -134,4 +136,33 @@ func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
 	l := w.listen(t, "?index=6")
 	w.do("PUT", "/v1/apps/web/machines/m1", m1)
 	l.wants(`id: 7|event: commit|«.*»`)
+}
+
+// A commit that changes very much is not told object by object.
+func TestAWatcherIsToldToListAgainAfterAVeryLargeCommit(t *testing.T) {
+	w := newWorld(t)
+	l := w.listen(t, "?index=0")
+	for _, n := range []int{maxChanged, maxChanged + 1} {
+		var events []registry.Event
+		for i := range n {
+			events = append(events, registry.PutApp{App: registry.App{Network: registry.Network(n), Name: fmt.Sprint(i)}})
+		}
+		if _, err := w.store.Apply(events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	// It depends on who is quicker whether the first is told.
+	got := l.next()
+	if strings.HasPrefix(got, "id: 1|event: commit|") {
+		got = l.next()
+	}
+	if strings.HasPrefix(got, "id: 2|event: reset|") {
+		got = l.next()
+	} else if got == `id: 3|event: reset|data: {"index":3}` {
+		return
+	}
+	if !strings.HasPrefix(got, "id: 3|event: commit|") {
+		t.Errorf("got %.100s", got)
+	}
 }
