@@ -45,8 +45,9 @@ func openDatabase(path string, st state) (*database, error) {
 // open opens the file. bbolt panics where it finds what it does not expect.
 func (d *database) open(flags int) (err error) {
 	defer func() {
-		if err != nil && d.file != nil {
-			d.file.Close() // unless bbolt did
+		if err != nil && d.file != nil { // unless bbolt did
+			unlock(d.file)
+			d.file.Close()
 		}
 	}()
 	defer guard(&err)

@@ -19,11 +19,12 @@ import (
 //	Write        queue, and wait
 //	Run          take what waits, and in one go
 //	 └ commit     ├ decide, Tx.Apply   each write on what the ones before left
-//	              ├ database.commit    all of them in one transaction, on disk
-//	              ├ Tx.Commit          readers see them
+//	              ├ expire             leases that are over
+//	              ├ persist            all of that in one transaction, on disk
+//	              ├ Tx.Commit          readers see it
 //	              └ answer             the writers are told
-//	             between writes: expire ends leases, recover opens a database
-//	             that failed
+//	             or, while the disk fails:
+//	   refuse, expireInMemory, and now and then recover
 type Keeper struct {
 	dir, path string
 	store     *registry.Store
@@ -38,10 +39,10 @@ type Keeper struct {
 	known   state                        // what the database holds
 	doubt   *state                       // unless nil, what it holds instead, if the last commit failed halfway
 	owed    map[registry.MachineKey]bool // leases that ended in memory alone
-	backoff time.Duration
-	tried   time.Time // when recover last ended
-	took    time.Duration
-	pending []*write // taken, and not yet looked at
+	backoff time.Duration                // how long after tried to recover
+	tried   time.Time                    // when the database last failed
+	took    time.Duration                // how long it last took to recover, or to fail
+	pending []*write                     // taken, and not yet looked at
 
 	// What tests replace: a disk that fails, or takes its time, before or after
 	// it wrote a transaction.
@@ -165,7 +166,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		for k.turn() {
+		if k.turn() {
+			continue
 		}
 		timer.Reset(k.idle())
 		select {
@@ -176,11 +178,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 		}
 	}
 	k.mu.Lock()
-	k.phase = phaseOver
-	k.status.Writable, k.status.LastError = false, errOver.Error()
+	k.phase = phaseOver // nothing more is accepted
 	k.mu.Unlock()
 	for k.turn() {
 	}
+	k.mu.Lock()
+	k.status.Writable, k.status.NotSince, k.status.LastError = false, time.Now(), errOver.Error()
+	k.mu.Unlock()
 	if k.stuck != nil {
 		return errors.New("the disk does not answer; what it was given last may be made or not")
 	}

@@ -258,3 +258,45 @@ func TestWritersThatLeave(t *testing.T) {
 	}()
 	s.put(t, app)
 }
+
+// Run ends when it is told to, also while writers keep it busy: they are refused,
+// and what was acknowledged is there.
+func TestRunEndsUnderWrites(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir)
+	s.put(t, app)
+	const writers = 8
+	var acked [writers]int
+	var all sync.WaitGroup
+	busy := make(chan struct{}, writers)
+	for w := range writers {
+		all.Go(func() {
+			for ; ; acked[w]++ {
+				if _, err := s.try(nil, putMachine(w*100_000+acked[w], "started")); err != nil {
+					if !errors.Is(err, registry.ErrUnavailable) {
+						t.Error(err)
+					}
+					return
+				}
+				if acked[w] == 3 {
+					busy <- struct{}{}
+				}
+			}
+		})
+	}
+	for range writers {
+		<-busy
+	}
+	s.stop(t)
+	all.Wait()
+	if st := s.Status(); st.Writable {
+		t.Errorf("the status is %+v", st)
+	}
+	want := 0
+	for _, n := range acked {
+		want += n
+	}
+	if s := serve(t, dir); s.store.Snapshot().Stats().Total() != want {
+		t.Errorf("there are %d machines, and %d were acknowledged", s.store.Snapshot().Stats().Total(), want)
+	}
+}

@@ -106,9 +106,9 @@ func checkBolt(path string, want state) (err error) {
 }
 
 // Compact writes the database in dir anew, without what is free in it, and says
-// how it was and is. It needs room for both. A database of which one meta page is
-// damaged is mended by it: that is a warning in before. Compact fails if a server
-// is running on dir.
+// how it was and is. It needs room for both. It mends a damaged meta page and a
+// damaged list of free pages: that they were is in the warnings of before. It
+// fails if a server is running on dir.
 func Compact(dir string, progress Progress) (before, after Report, err error) {
 	l, err := acquire(dir)
 	if err != nil {
@@ -119,11 +119,13 @@ func Compact(dir string, progress Progress) (before, after Report, err error) {
 	if before, err = rewrite(path, path, progress); err != nil {
 		return before, after, err
 	}
-	after, info := before, os.FileInfo(nil)
-	if info, err = os.Stat(path); err == nil {
-		after.Octets, after.Warnings = info.Size(), nil
+	info, err := os.Stat(path)
+	if err != nil {
+		return before, after, err
 	}
-	return before, after, err
+	after = before
+	after.Octets, after.Warnings = info.Size(), nil
+	return before, after, nil
 }
 
 // Backup writes a copy of the database in dir to a file, which is there whole and
