@@ -20,8 +20,8 @@ type Config struct {
 	// Feed must be told of every commit of Store, by its hook.
 	Feed *Feed
 
-	// Ready, unless nil, returns an error while the facts are not there, or are
-	// about to go. Whoever may ask is told so, with status 503.
+	// Ready, unless nil, returns an error while the facts are not there. Whoever
+	// may ask is told so, with status 503.
 	Ready func() error
 
 	// Tokens say who may do what; nil if there are none.

@@ -38,8 +38,12 @@ func TestABodyOverTheLimitIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	w.MaxImport = 1000
-	for target, size := range map[string]int{"PUT /v1/apps/web/machines/m1": maxBody, "POST /v1/import": 1000, "POST /v1/apps": maxBody} {
-		method, path, _ := strings.Cut(target, " ")
+	for _, tt := range []struct {
+		method, path string
+		size         int
+	}{{"PUT", "/v1/apps/web/machines/m1", maxBody}, {"POST", "/v1/apps", maxBody}, {"POST", "/v1/import", 1000}} {
+		method, path, size := tt.method, tt.path, tt.size
+		target := method + " " + path
 		body := `{"apps":[` + strings.Repeat(" ", size-11) + `]}`
 		if got := w.do(method, path, body); got.Code == 413 {
 			t.Errorf("%s with %d octets: %s", target, len(body), shown(got))
