@@ -24,8 +24,11 @@ func acquire(dir string) (*lock, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		switch {
+		case errors.Is(err, unix.EWOULDBLOCK):
 			return nil, errInUse(dir)
+		case errors.Is(err, unix.EBADF): // NFS wants to write what it locks
+			return nil, fmt.Errorf("%s is on a file system that cannot lock directories, as NFS is; a registry is kept on a local disk", dir)
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
