@@ -34,10 +34,16 @@ func (c *config) together() error {
 	fault(c.kept() && c.Registry != "" && !c.Seed,
 		"registry: with --data or --etcd the registry is what is kept there; add --seed to import the file once, or leave --registry out")
 	fault(c.Seed && !(c.kept() && c.Registry != ""), "seed: want --registry FILE, and --data or --etcd to import it into")
+	if !hasEtcd {
+		for _, path := range []string{"etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file"} {
+			fault(*findSetting(path).to(c).(*string) != "", "%s: the registry is not kept in etcd; want --etcd URL, too", path)
+		}
+	}
 	fault((c.EtcdCert == "") != (c.EtcdKey == ""), "etcd_cert: a certificate and its key go together; want both or neither")
 	fault((c.EtcdUser == "") != (c.EtcdPasswordFile == ""), "etcd_user: a user and a password go together; want both or neither")
 	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
 	if c.API != off {
+		fault(c.API == c.Admin && !anyPort(c.API), "api: --admin is at %s, too; want two ports", c.API)
 		fault(c.APITokens == "" && !c.APILocal,
 			"api: nobody could use it; want --api-tokens FILE, or --api-local to let in whoever is on this host")
 		fault(c.APITokens == "" && c.APILocal && !isLocalAPI(c.API),
@@ -48,6 +54,9 @@ func (c *config) together() error {
 
 // kept reports whether the registry can be changed here.
 func (c *config) kept() bool { return c.Data != "" || len(c.Etcd) > 0 }
+
+// anyPort reports whether the system chooses the port of an address.
+func anyPort(s string) bool { return strings.HasSuffix(s, ":0") }
 
 // isLocalAPI reports whether only this host can reach an address of the API.
 func isLocalAPI(s string) bool {
@@ -63,14 +72,14 @@ func isLocalAPI(s string) bool {
 }
 
 func checkAPI(s string) error {
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		return notEmpty(path)
-	}
-	if s == off {
+	switch {
+	case s == "unix:":
+		return errors.New("want unix:PATH, got no path")
+	case s == off, strings.HasPrefix(s, "unix:"):
 		return nil
 	}
 	if err := checkHostPort(s); err != nil {
-		return fmt.Errorf("%w, or unix:PATH, or %q", err, off)
+		return fmt.Errorf("%w; unix:PATH and %q are possible, too", err, off)
 	}
 	return nil
 }
@@ -154,7 +163,7 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 	}
 	fault := func(err error) *listenFault { return &listenFault{err: err} }
 	config := api.Config{
-		Store: s.store, Keeper: s.keeper, Feed: &s.feed, Local: c.APILocal, Region: registry.Fold(c.Region), Log: s.log,
+		Store: s.store, Keeper: s.keeper, Feed: &s.feed, Ready: s.loading, Local: c.APILocal, Region: registry.Fold(c.Region), Log: s.log,
 	}
 	if c.APITokens != "" {
 		tokens, err := api.ReadTokens(c.APITokens, s.log)
@@ -189,6 +198,11 @@ func (s *server) seed(ctx context.Context) error {
 		return nil
 	}
 	path := s.config.Registry
+	empty := func(snap *registry.Snapshot) bool { return s.source.fresh() && snap.Stats() == registry.Stats{} }
+	if !empty(s.store.Snapshot()) { // then it may be broken, or gone
+		s.log.Info("something was kept before, so the registry file does not count", zap.String("file", path))
+		return nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
@@ -200,7 +214,7 @@ func (s *server) seed(ctx context.Context) error {
 	}
 	imported := false
 	index, err := s.keeper.Write(ctx, func(snap *registry.Snapshot) (registry.Write, error) {
-		imported = s.source.fresh() && snap.Stats() == registry.Stats{}
+		imported = empty(snap) // another server may have been first
 		if !imported {
 			return registry.Write{}, nil
 		}
@@ -212,7 +226,7 @@ func (s *server) seed(ctx context.Context) error {
 	if imported {
 		s.log.Info("the registry file was imported", zap.String("file", path), zap.Uint64("index", index))
 	} else {
-		s.log.Info("something was kept before, so the registry file does not count", zap.String("file", path))
+		s.log.Info("another server has imported a registry file meanwhile, so this one does not count", zap.String("file", path))
 	}
 	return nil
 }

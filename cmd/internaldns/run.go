@@ -82,10 +82,11 @@ const loadGOGC = 25
 //	admin      says that we live, and whether we are ready
 //	forwarder  asks upstreams, when the resolver has it asked
 //	resolver   answers; until there are facts, SERVFAIL
-//	load       reads the facts, all of them
-//	source     follows the facts, or makes the changes that are asked for
+//	source     waits for the facts
+//	api        serves the facts, and takes changes; until there are facts, 503
+//	load       reads the facts, all of them; from then on the source follows
+//	           them, or makes the changes that are asked for
 //	seed       imports a file, once; then we are ready
-//	api        serves the facts, and takes changes
 //	hangups    asks the source to look again
 //
 // It stops in the other order: when the facts stand still, the resolver answers
@@ -108,20 +109,29 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		running.start("forwarder", s.forwarder.Run)
 	}
 	running.start("resolver", resolver.Run)
+	loaded := make(chan struct{})
+	running.start("source", func(ctx context.Context) error {
+		select {
+		case <-loaded:
+			return s.source.Run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if api != nil {
+		running.start("api", api.Run) // after the source, so that what it has asked for is done when it stops
+	}
 	gogc := debug.SetGCPercent(loadGOGC)
 	err = s.load(running.ctx)
 	debug.SetGCPercent(gogc)
 	if err != nil {
 		return running.reason(err)
 	}
-	running.start("source", s.source.Run)
+	close(loaded)
 	if err := s.seed(running.ctx); err != nil {
 		return running.reason(err)
 	}
 	s.publisher.Ready()
-	if api != nil {
-		running.start("api", api.Run)
-	}
 	running.start("hangups", func(ctx context.Context) error { return s.follow(ctx, hangups) })
 	if err := s.ready(); err != nil {
 		return err
@@ -273,6 +283,14 @@ func (s *server) ready() error {
 	}
 	stats := s.store.Snapshot().Stats()
 	s.log.Info("serving", zap.Int("networks", stats.Networks), zap.Int("apps", stats.Apps), zap.Int("machines", stats.Total()))
+	return nil
+}
+
+// loading returns an error until the facts are there.
+func (s *server) loading() error {
+	if why := s.notReady(); why == errNotLoaded {
+		return why
+	}
 	return nil
 }
 
