@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +27,9 @@ does not exist for it; one without is for everything.`,
   internaldns token --file tokens acme-ci fdaa:0:18::/48 > ci.token`,
 		Args: wantArgs(1, 1000, "deploy fdaa:0:18::/48"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if words := strings.Fields(args[0]); len(words) != 1 || words[0] != args[0] || strings.Contains(args[0], "#") {
+				return fmt.Errorf("%q is no name of a token: want one word, without #", args[0])
+			}
 			var networks []registry.Network
 			var faults []error
 			for _, s := range args[1:] {
@@ -37,7 +42,7 @@ does not exist for it; one without is for everything.`,
 			secret, line := api.NewToken(args[0], networks...)
 			if file == "" {
 				fmt.Fprintf(p.stderr, "the line for the server's --api-tokens file:\n%s\n", line)
-			} else if err := appendLine(file, line); err != nil {
+			} else if err := addToken(file, line); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(p.stdout, secret)
@@ -48,12 +53,26 @@ does not exist for it; one without is for everything.`,
 	return cmd
 }
 
-// appendLine adds a line to a file, made if need be, that only its owner reads.
-func appendLine(path, line string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+// addToken adds a line to a file of tokens, made if need be, that only its owner
+// reads. A file that would be refused with it, as one whose names are not unique
+// is, stays as it was.
+func addToken(path, line string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(f, line)
-	return errors.Join(err, f.Close())
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	more := line + "\n"
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		more = "\n" + more // editors differ about the end of the last line
+	}
+	if err := api.CheckTokens(append(text, more...)); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	_, err = f.WriteString(more)
+	return errors.Join(err, f.Sync())
 }
