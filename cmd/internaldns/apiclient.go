@@ -83,6 +83,8 @@ func (p *program) env(name string) string {
 func (c *apiClient) open() error {
 	transport := &http.Transport{DisableKeepAlives: true} // and no proxy
 	c.http.Transport = transport
+	// The API sends nobody elsewhere, and what does shall not have the token.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	switch {
 	case strings.HasPrefix(c.address, "unix:"):
 		path := strings.TrimPrefix(c.address, "unix:")

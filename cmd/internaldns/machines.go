@@ -123,7 +123,7 @@ func (c *apiClient) machinesPut() *cobra.Command {
 			if len(args) == 2 {
 				r.method, r.path = http.MethodPut, at("apps", args[0], "machines", args[1])
 			}
-			if ttl != 0 {
+			if cmd.Flags().Changed("ttl") {
 				r.query.Set("ttl", plain(ttl))
 			}
 			body, header, err := c.ask(cmd.Context(), r)

@@ -213,6 +213,13 @@ func (c *apiClient) verb(use, short, eg string, least, most int, run func(cmd *c
 		return fmt.Errorf("want %s, such as: %s %s", usage, cmd.CommandPath(), eg)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, arg := range args {
+			// In a URL these mean the path itself or the one above, so that the
+			// request would be about something else.
+			if arg == "" || arg == "." || arg == ".." {
+				return fmt.Errorf("nothing can be called %q", arg)
+			}
+		}
 		if err := c.open(); err != nil {
 			return err
 		}

@@ -24,7 +24,8 @@ func (p *program) importCommand() *cobra.Command {
 		Short: "Make the registry what a registry file says",
 		Long: `Makes the registry that a server's control API serves what a registry file says,
 all of it in one change, or nothing. What the file does not say goes. A file that
-would take more than half of a network's machines away needs --force.
+would take more than half of a network's machines away needs --force. FILE is JSON,
+or YAML if its name says so, or - for JSON on standard input.
 
 ` + exitHelp,
 		Example: `  internaldns import --dry-run org.json
@@ -39,11 +40,17 @@ would take more than half of a network's machines away needs --force.
 		if err := c.open(); err != nil {
 			return err
 		}
-		f, err := os.Open(args[0])
-		if err != nil {
-			return err
+		f := os.Stdin
+		if args[0] != "-" {
+			var err error
+			if f, err = os.Open(args[0]); err != nil {
+				return err
+			}
+			defer f.Close()
+			if info, err := f.Stat(); err == nil && info.IsDir() {
+				return fmt.Errorf("%s is a directory; want a registry file", args[0])
+			}
 		}
-		defer f.Close()
 		r := request{method: http.MethodPost, path: at("import"), query: url.Values{}, body: f, patient: true}
 		if ext := filepath.Ext(args[0]); ext == ".yaml" || ext == ".yml" {
 			r.contentType = "application/yaml"
@@ -132,8 +139,21 @@ as it is at one moment. The machines' objects are as they were registered.
 	return cmd
 }
 
-// writeWhole writes what r holds to a file, which appears when it is durable.
+// writeWhole writes what r holds to a file, which appears when it is durable. What
+// path links to is replaced, not the link; and what is no file, such as a device
+// or a pipe, cannot be replaced and is written to.
 func writeWhole(path string, r io.Reader) (err error) {
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, r)
+		return errors.Join(err, f.Close())
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -189,7 +209,7 @@ reset, and everything may have changed.`,
 // A watcher prints changes.
 type watcher struct {
 	client *apiClient
-	after  *uint64 // the index of the last event; nil: none yet, from now on
+	after  *uint64 // the index of the last event; nil: from now on, which no server has said yet
 	left   int     // how many events to print; 0: any number
 }
 
@@ -233,6 +253,11 @@ func (w *watcher) stream(ctx context.Context) error {
 		return err
 	}
 	defer resp.Body.Close()
+	if w.after == nil { // from now on, also if the connection is lost before the first event
+		if _, err := fmt.Sscan(resp.Header.Get("Internaldns-Index"), w.at()); err != nil {
+			return errors.New("the answer of the API has no index")
+		}
+	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
 	var kind, data string
@@ -260,7 +285,10 @@ func (w *watcher) stream(ctx context.Context) error {
 			return errEnough
 		}
 	}
-	return nil
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("an event after index %d is longer than %d octets", *w.after, maxEvent)
+	}
+	return nil // the connection was lost
 }
 
 // at returns where the index of the last event is.
