@@ -92,7 +92,8 @@ func (s *diskSource) Reload() {
 
 func (s *diskSource) status() sourceStatus {
 	st := s.Status()
-	out := sourceStatus{Kind: "disk", Failures: st.Failures, LastError: st.LastError, Disk: &st}
+	// Writes that fail are no failures of the source: what it said is in effect.
+	out := sourceStatus{Kind: "disk", LastError: st.LastError, Disk: &st}
 	if at := s.loaded.at(); !at.IsZero() {
 		out.Loads, out.LoadedAt, out.CheckedAt = 1, at, time.Now()
 	}
@@ -122,10 +123,11 @@ func (s *etcdSource) Reload() {
 
 func (s *etcdSource) status() sourceStatus {
 	st := s.Status()
-	return sourceStatus{
-		Kind: "etcd", LoadedAt: s.loaded.at(), CheckedAt: st.ConfirmedAt, Loads: 1 + st.Relists,
-		Failures: st.Failures, LastError: st.LastError, Etcd: &st,
+	out := sourceStatus{Kind: "etcd", CheckedAt: st.ConfirmedAt, Failures: st.Failures, LastError: st.LastError, Etcd: &st}
+	if at := s.loaded.at(); !at.IsZero() {
+		out.Loads, out.LoadedAt = 1+st.Relists, at
 	}
+	return out
 }
 
 func (s *etcdSource) fresh() bool { return true }

@@ -152,7 +152,10 @@ func (s *sourceStatus) write(w io.Writer, now time.Time) {
 	}
 	if e := s.Etcd; e != nil {
 		fmt.Fprintf(w, "kept\t%s through this server, revision %d", counted(e.Writes, "write", "writes"), e.Revision)
-		if !e.Connected {
+		switch {
+		case !e.Connected && e.ConfirmedAt.IsZero():
+			fmt.Fprint(w, "; etcd is away")
+		case !e.Connected:
 			fmt.Fprintf(w, "; etcd is away, and what is answered is %s old", ago(now.Sub(e.ConfirmedAt)))
 		}
 		fmt.Fprintln(w)

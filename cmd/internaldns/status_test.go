@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/registry/etcd"
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
@@ -53,6 +54,31 @@ facts     from org.json, applied 3 days ago
 forwards  everything else to 9.9.9.9:53: dead, 7 requests, 7 without response
 forwards  corp.example. to 10.0.0.53:53: healthy, 1 request, median 1.25 ms
 cache     1 answer in 250 of 1000 octets; 2 hits, 1 miss
+`},
+		{"an etcd that never answered", status{
+			Version: "v1.2.3", Why: errNotLoaded.Error(),
+			Source: sourceStatus{Kind: "etcd", Etcd: &etcd.Status{Endpoints: []string{"http://10.0.0.1:2379"}}, LastError: "no answer"},
+		}, `
+server    does not answer queries: the facts are not loaded yet, version v1.2.3
+listens   
+registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
+facts     from etcd at http://10.0.0.1:2379
+kept      0 writes through this server, revision 0; etcd is away
+          wrong now: no answer
+forwards  nothing
+`},
+		{"an etcd that is away", status{
+			Version: "v1.2.3", Ready: true,
+			Source: sourceStatus{Kind: "etcd", LoadedAt: now.Add(-time.Hour), Etcd: &etcd.Status{
+				Endpoints: []string{"http://10.0.0.1:2379", "http://10.0.0.2:2379"}, Writes: 1, Revision: 9, ConfirmedAt: now.Add(-5 * time.Second),
+			}},
+		}, `
+server    answers queries, version v1.2.3
+listens   
+registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
+facts     from etcd at http://10.0.0.1:2379 http://10.0.0.2:2379, loaded 1h ago
+kept      1 write through this server, revision 9; etcd is away, and what is answered is 5s old
+forwards  nothing
 `},
 		{"a resolv.conf that names nobody", status{Ready: true, Forward: &forward.Status{}}, `
 server    answers queries, version 
