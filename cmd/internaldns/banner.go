@@ -24,6 +24,13 @@ var tryThese = []string{
 // writeBanner says what the sample holds, and how to ask for it at server. The
 // lines with dig work as they stand; self is how the user calls this program.
 func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, self string) error {
+	if server.Addr().IsUnspecified() { // we are here, too, but not every client finds us at ::
+		loopback := netip.IPv6Loopback()
+		if server.Addr().Is4() {
+			loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		server = netip.AddrPortFrom(loopback, server.Port())
+	}
 	b := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(b, "This is internaldns with a sample organisation. For your own:\n\n")
 	fmt.Fprintf(b, "  %s serve --registry FILE\n\n", self)

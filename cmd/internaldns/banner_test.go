@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
@@ -33,5 +34,22 @@ func TestTheBannerSaysWhatIsServedAndWhatToAsk(t *testing.T) {
 	}
 	if got.String() != string(want) {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
+	}
+}
+
+// Who serves at every address is asked at one that every client can reach.
+func TestTheBannerNamesAnAddressThatCanBeAsked(t *testing.T) {
+	for listen, want := range map[string]string{
+		"[::]:5300":      "dig @::1 -p 5300 AAAA web.internal",
+		"0.0.0.0:5300":   "dig @127.0.0.1 -p 5300 AAAA web.internal",
+		"192.0.2.1:5300": "dig @192.0.2.1 -p 5300 AAAA web.internal",
+	} {
+		var got strings.Builder
+		if err := writeBanner(&got, registry.NewStore(nil).Snapshot(), netip.MustParseAddrPort(listen), programName); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("listening at %s: got\n%swant %s", listen, got.String(), want)
+		}
 	}
 }

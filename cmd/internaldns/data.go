@@ -36,18 +36,20 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Check(args[0], p.progress("read"))
 				if err != nil {
-					return dataFault(err)
+					return dataFault(args[0], err)
 				}
 				return writeReport(p.stdout, report)
 			},
 		},
 		&cobra.Command{
 			Use: "backup DIR FILE", Short: "Write a copy, from which can be served", DisableFlagsInUseLine: true,
+			Long: `Writes a copy of what is kept in DIR. To serve from it, put it into a directory of
+its own, as registry.db.`,
 			Args: wantArgs(2, 2, "DIR FILE"),
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Backup(args[0], args[1], p.progress("copied"))
 				if err != nil {
-					return dataFault(err)
+					return dataFault(args[0], err)
 				}
 				return writeReport(p.stdout, report)
 			},
@@ -58,7 +60,7 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 			RunE: func(_ *cobra.Command, args []string) error {
 				before, after, err := disk.Compact(args[0], p.progress("copied"))
 				if err != nil {
-					return dataFault(err)
+					return dataFault(args[0], err)
 				}
 				for _, w := range before.Warnings {
 					fmt.Fprintf(p.stderr, "internaldns: %s\n", w)
@@ -73,10 +75,10 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 	return cmd
 }
 
-// dataFault says all that is wrong with a database, a line each.
-func dataFault(err error) error {
+// dataFault says all that is wrong with the database in dir, a line each.
+func dataFault(dir string, err error) error {
 	if faults, ok := errors.AsType[disk.Faults](err); ok {
-		return errors.Join(eachLine(faults, func(line string) string { return line })...)
+		return errors.Join(eachLine(faults, func(line string) string { return dir + ": " + line })...)
 	}
 	return err
 }
