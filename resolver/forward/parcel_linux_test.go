@@ -132,7 +132,7 @@ func TestWhatAnEarlierQuestionLeftIsDropped(t *testing.T) {
 	}
 }
 
-func listenAt(t *testing.T, at string) *net.UDPConn {
+func listenAt(t testing.TB, at string) *net.UDPConn {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addrPort(at)))
 	if err != nil {

@@ -1,0 +1,389 @@
+//go:build linux
+
+package forward
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// What flight_test.go says of flights in fake time, where there is no express, holds
+// for those that one carries.
+
+// A moody upstream does something else from one moment to the next.
+type moody struct {
+	*fake
+	do atomic.Pointer[func(*request)]
+}
+
+func newMoody(t testing.TB, do func(*request)) *moody {
+	m := new(moody)
+	m.now(do)
+	m.fake = newFake(t, func(r *request) { (*m.do.Load())(r) })
+	return m
+}
+
+func (m *moody) now(do func(*request)) { m.do.Store(&do) }
+
+// Things for it to do.
+func silence(*request) {}
+
+func truthAfter(d time.Duration) func(*request) {
+	return func(r *request) { time.AfterFunc(d, func() { truth(r) }) }
+}
+
+// probesTruth answers probes truly, and does do for the rest.
+func probesTruth(do func(*request)) func(*request) {
+	return func(r *request) {
+		if r.msg.Question[0].Name == "." {
+			truth(r)
+		} else {
+			do(r)
+		}
+	}
+}
+
+func onlySaying(rcode int) func(*request) {
+	return func(r *request) {
+		m := r.reply()
+		m.Rcode = rcode
+		r.sendMsg(m)
+	}
+}
+
+// failOverTime is what clients may wait because an upstream died. 150 ms are
+// promised, which fake time shows; a busy machine takes longer. Without fail-over
+// it were 800 ms.
+const failOverTime = 400 * ms
+
+func TestFailOverByExpress(t *testing.T) {
+	slowest := func(t testing.TB, f *Forwarder, names string) (worst time.Duration) {
+		for i := range 100 {
+			name := fmt.Sprintf("%s%d.example.", names, i)
+			m, took := stub.ask(t, f, "A "+name)
+			if show(m) != isTruth(name) {
+				t.Errorf("%s: %s", name, show(m))
+			}
+			worst = max(worst, took)
+		}
+		return worst
+	}
+	t.Run("a black hole", func(t *testing.T) {
+		t.Parallel()
+		inTime(t, 0, failOverTime, func(t testing.TB) time.Duration {
+			a, b := newFake(t, silence), newFake(t, truth)
+			f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
+			return slowest(t, f, "n")
+		})
+	})
+	t.Run("one that worked for long", func(t *testing.T) {
+		t.Parallel()
+		inTime(t, 0, failOverTime, func(t testing.TB) time.Duration {
+			a, b := newMoody(t, truth), newFake(t, truth)
+			f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
+			slowest(t, f, "before")
+			a.now(silence)
+			return slowest(t, f, "n")
+		})
+	})
+	t.Run("all at once", func(t *testing.T) {
+		t.Parallel()
+		inTime(t, 0, failOverTime, func(t testing.TB) time.Duration {
+			a, b := newFake(t, silence), newFake(t, truth)
+			f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
+			began := time.Now()
+			var came []<-chan *dns.Msg
+			for i := range 100 {
+				came = append(came, stub.send(t, f, fmt.Sprintf("A n%d.example.", i)))
+			}
+			for i, c := range came {
+				if m := <-c; show(m) != isTruth(fmt.Sprintf("n%d.example.", i)) {
+					t.Errorf("query %d: %s", i, show(m))
+				}
+			}
+			return time.Since(began)
+		})
+	})
+	t.Run("a closed port costs no time", func(t *testing.T) {
+		t.Parallel()
+		inTime(t, 0, failOverTime/2, func(t testing.TB) time.Duration {
+			closed := listenAt(t, "127.0.0.1:0")
+			closed.Close()
+			f := start(t, Config{Upstreams: []Upstream{{Addr: addrPort(closed.LocalAddr().String())}, newFake(t, truth).upstream()}})
+			return slowest(t, f, "n")
+		})
+	})
+	for _, rcode := range []int{dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeNotAuth} {
+		t.Run(dns.RcodeToString[rcode]+" moves on", func(t *testing.T) {
+			t.Parallel()
+			inTime(t, 0, failOverTime/2, func(t testing.TB) time.Duration {
+				a, b := newFake(t, onlySaying(rcode)), newFake(t, truth)
+				f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
+				m, took := stub.ask(t, f, "A www.example.")
+				if show(m) != isTruth("www.example.") || len(a.received("www.example.")) != 1 {
+					t.Errorf("%s; the first was asked %d times, want once", show(m), len(a.received("www.example.")))
+				}
+				if s := f.Stats().Upstreams[0]; s.Responses[min(rcode, numRCodes-1)] != 1 {
+					t.Errorf("the first upstream's RCODEs are counted as %v", s.Responses)
+				}
+				return took
+			})
+		})
+	}
+}
+
+// An upstream that has become slow costs the other a tenth more, and some that were
+// saved up.
+func TestHedgesOfAnExpressAreBounded(t *testing.T) {
+	t.Parallel()
+	a, b := newMoody(t, truth), newFake(t, truth)
+	f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
+	for i := range 100 {
+		stub.ask(t, f, fmt.Sprintf("A before%d.example.", i))
+	}
+	before := len(b.received(""))
+	a.now(truthAfter(80 * ms)) // less than what would be held against it
+	const n = 200
+	var came []<-chan *dns.Msg
+	for i := range n {
+		came = append(came, stub.send(t, f, fmt.Sprintf("A n%d.example.", i)))
+		time.Sleep(10 * ms)
+	}
+	for _, c := range came {
+		<-c
+	}
+	s := f.Stats().Upstreams[1]
+	if got := len(b.received("")) - before; got == 0 || s.Hedges == 0 || s.Hedges > (n+100)/hedgeCost+hedgeBurst {
+		t.Errorf("%d of %d queries went to the second upstream, %d as hedges; want some, and a tenth at most beside %d saved up", got, n, s.Hedges, hedgeBurst)
+	}
+}
+
+func TestOneUpstreamIsAskedAgainAfterAnExpress(t *testing.T) {
+	t.Parallel()
+	inTime(t, 1800*ms, 2200*ms, func(t testing.TB) time.Duration {
+		began := time.Now()
+		asked := make(chan time.Duration, 100)
+		up := newFake(t, func(r *request) {
+			if r.msg.Question[0].Name != "." {
+				asked <- time.Since(began)
+			}
+		})
+		f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+		m, took := stub.ask(t, f, "A www.example.")
+		if show(m) != "SERVFAIL EDE 22" {
+			t.Errorf("got %s", show(m))
+		}
+		if m := stub.cached(t, f, "A www.example."); show(m) != "SERVFAIL EDE 22" {
+			t.Errorf("asked again: %s at once", show(m))
+		}
+		missing := []time.Duration{0, 800 * ms, 1400 * ms}
+		for len(asked) > 0 {
+			at := <-asked
+			missing = slices.DeleteFunc(missing, func(want time.Duration) bool { return at >= want && at < want+100*ms })
+		}
+		if len(missing) > 0 {
+			t.Logf("not asked at %v", missing)
+			return 0
+		}
+		return took
+	})
+}
+
+func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
+	t.Parallel()
+	inTime(t, 0, 2500*ms, func(t testing.TB) time.Duration {
+		up := newMoody(t, silence)
+		f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+		for range 40 { // four seconds of trouble
+			stub.send(t, f, "A www.example.")
+			time.Sleep(100 * ms)
+		}
+		if st := f.Status().Upstreams[0].State; st != "dead" {
+			t.Errorf("the upstream is %s, want dead", st)
+		}
+		if n := f.Stats().Upstreams[0].Probes; n < 3 || n > 5 {
+			t.Errorf("it was probed %d times in 4 s, want once a second", n)
+		}
+		up.now(truth)
+		back := time.Now()
+		for i := 0; time.Since(back) < 10*time.Second; i++ {
+			if m, _ := stub.ask(t, f, fmt.Sprintf("A back%d.example.", i)); m.Rcode == dns.RcodeSuccess {
+				break
+			}
+			time.Sleep(10 * ms)
+		}
+		return time.Since(back)
+	})
+}
+
+// Where there is something out of date to give, clients do not wait for an express.
+func TestStaleBesideAnExpress(t *testing.T) {
+	t.Parallel()
+	stale := "NOERROR [www.example. 30 A 192.0.2.1] EDE 3"
+	inTime(t, 300*ms, 700*ms, func(t testing.TB) time.Duration {
+		up := newMoody(t, func(r *request) { r.sendMsg(r.reply(r.msg.Question[0].Name + " 1 IN A 192.0.2.1")) })
+		f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+		stub.ask(t, f, "A www.example.")
+		up.now(silence)
+		time.Sleep(1100 * ms)
+		m, took := stub.ask(t, f, "A www.example.")
+		if show(m) != stale {
+			t.Errorf("got %s, want %s", show(m), stale)
+		}
+		return took
+	})
+}
+
+// What is carried counts as what waits otherwise, and no more once it is answered.
+func TestWhatIsCarriedIsBounded(t *testing.T) {
+	held := make(chan *request, 1000)
+	hold := probesTruth(func(r *request) { held <- r })
+	up := newMoody(t, hold)
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}, MaxInFlight: 20, MaxPerSource: 10})
+	for round := range 3 {
+		up.now(hold)
+		var came []<-chan *dns.Msg
+		for source := range 3 {
+			c := stub
+			c.Addr = netip.AddrFrom4([4]byte{127, 0, 0, byte(source + 1)})
+			taken := 0
+			for i := range 15 {
+				if came1 := c.send(t, f, fmt.Sprintf("A n%d-%d-%d.example.", round, source, i)); came1 != nil {
+					came = append(came, came1)
+					taken++
+				}
+			}
+			if want := []int{10, 10, 0}[source]; taken != want {
+				t.Errorf("of client %d, %d queries were taken, want %d", source+1, taken, want)
+			}
+		}
+		up.now(truth)
+		for len(held) > 0 {
+			truth(<-held)
+		}
+		for _, c := range came {
+			if m := <-c; m.Rcode != dns.RcodeSuccess {
+				t.Errorf("got %s", show(m))
+			}
+		}
+	}
+}
+
+// An upstream that is no longer one may still answer what it was asked.
+func TestAnUpstreamIsTakenAwayWhileItIsAsked(t *testing.T) {
+	held := make(chan *request, 10)
+	a, b := newFake(t, func(r *request) { held <- r }), newFake(t, truth)
+	f := start(t, Config{ResolvConf: "/nonexistent/resolv.conf"})
+	f.setUpstreams([]Upstream{a.upstream()})
+	came := stub.send(t, f, "A first.example.")
+	r := <-held
+	f.setUpstreams([]Upstream{b.upstream()})
+	if m, _ := stub.ask(t, f, "A second.example."); show(m) != isTruth("second.example.") || len(b.received("second.example.")) == 0 {
+		t.Errorf("the new upstream: %s", show(m))
+	}
+	truth(r)
+	if m := <-came; show(m) != isTruth("first.example.") {
+		t.Errorf("the old upstream: %s", show(m))
+	}
+}
+
+// Run ends whatever the express carries, or has handed on, however much that is, and
+// leaves neither a goroutine nor a descriptor.
+func TestThousandsThatAreCarriedEndWithRun(t *testing.T) {
+	before, files := runtime.NumGoroutine(), openNow(t)
+	n := min(1000, int(openFiles()/4))
+	for _, wait := range []time.Duration{0, 50 * ms, silentAfter, 250 * ms} {
+		f := newForwarder(t, Config{Upstreams: []Upstream{{Addr: addrPort(listenAt(t, "127.0.0.1:0").LocalAddr().String())}}, MaxPerSource: 10_000})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		for !f.flights.goWith(func() {}) {
+			time.Sleep(time.Microsecond)
+		}
+		for i := range n {
+			if !f.Submit(wireQuery(t, stub, fmt.Sprintf("A n%d.example.", i)), stub.Client, func([]byte) {}) {
+				t.Fatal("not taken")
+			}
+		}
+		time.Sleep(wait) // so that some or all have been handed on
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if waiting, open := f.flights.count(); waiting != 0 || open != 0 || f.sockets.open.Load() != 0 {
+			t.Errorf("after %v: left behind: %d waiting, %d flights, %d sockets", wait, waiting, open, f.sockets.open.Load())
+		}
+	}
+	files += 4 // the upstreams' sockets
+	for range 500 {
+		if runtime.NumGoroutine() <= before && openNow(t) <= files {
+			return
+		}
+		time.Sleep(10 * ms) // timers that are just running
+	}
+	t.Errorf("%d goroutines and %d files, before %d and %d", runtime.NumGoroutine(), openNow(t), before, files)
+}
+
+// openNow returns how many files the process has open.
+func openNow(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	return len(list)
+}
+
+// Without a descriptor a question fails, whatever is kept serves on, the upstream
+// stays what it was, and all is well once there are some again.
+func TestTheExpressWithoutDescriptors(t *testing.T) {
+	held := make(chan *request, 10)
+	up := newMoody(t, truth)
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	stub.ask(t, f, "A first.example.")
+	keptSocket(t, f)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 3 // less than are open
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if m, _ := stub.ask(t, f, "A kept.example."); show(m) != isTruth("kept.example.") {
+		t.Errorf("with the socket that is kept: %s", show(m))
+	}
+	up.now(func(r *request) { held <- r })
+	keptSocket(t, f)
+	came := stub.send(t, f, "A taken.example.")
+	r := <-held
+	if m, _ := stub.ask(t, f, "A none.example."); show(m) != "SERVFAIL" {
+		t.Errorf("without a socket: %s", show(m))
+	}
+	truth(r)
+	if m := <-came; show(m) != isTruth("taken.example.") {
+		t.Errorf("what was on its way: %s", show(m))
+	}
+	if u := f.upstreams()[0]; u.dead.Load() || u.silent() {
+		t.Errorf("the upstream seems %s", u.state())
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	up.now(truth)
+	if m, _ := stub.ask(t, f, "A none.example."); show(m) != isTruth("none.example.") {
+		t.Errorf("with sockets again: %s", show(m))
+	}
+}
