@@ -60,19 +60,19 @@ func benchObject(m *registry.Machine) []byte {
 	return append(b, `}},"image_ref":{"registry":"registry.fly.io","repository":"web","tag":"deployment-01"},"created_at":"2026-10-31T02:30:10Z","updated_at":"2026-10-31T02:35:26Z"}`...)
 }
 
-// Last results: 2026-11-21, Go 1.26.8, ext4, 2 CPUs of an AMD EPYC that had four
-// times as much other work (a load of 8). What a sync takes there varies from 0.3
-// to 3 ms, and with it the writes; what it is shared by does not.
+// Last results: 2026-11-21, commit 71daa97, Go 1.26.8, ext4, 2 CPUs of an AMD EPYC
+// that had twice as much other work (a load of 5). What a sync takes there varies
+// from 0.3 to 3 ms, and with it the writes; how many share one does not.
 //
-//	Write/1                 2611 writes/s     1.0 writes/sync
-//	Write/16                8406 writes/s     7.6 writes/sync
-//	Write/64               17812 writes/s    31.4 writes/sync
-//	Large/Load/1000000      10.6 s           6.0 s of CPU      482 octets/machine
-//	Large/Read/1000000       1.4 s           the part of that which is the file: every checksum compared, all decoded
-//	Large/Skim/1000000       0.4 s           the same without decoding, as after a failure
+//	Write/1                 2336 writes/s     1.0 writes/sync
+//	Write/16               11627 writes/s     7.8 writes/sync
+//	Write/64               18734 writes/s    31.3 writes/sync
+//	Large/Load/1000000       8.2 s           5.5 s of CPU      482 octets/machine
+//	Large/Read/1000000       2.0 s           the part of that which is the file: every checksum compared, all decoded
+//	Large/Skim/1000000       0.5 s           the same without decoding, as after a failure
 //
 // The rest of Load is one Store.ApplyAt. Importing the million in one write took
-// 17 s; then a write of one machine 0.4 ms.
+// 19 s; then a write of one machine 2 ms.
 
 // Writers that each put one machine after the other, in a registry of 1,000.
 func BenchmarkWrite(b *testing.B) {

@@ -1,12 +1,15 @@
 package disk
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -90,6 +93,13 @@ func (d *database) commit(changes []record, index uint64, now time.Time) (next s
 	tx, err := d.bolt.Begin(true)
 	if err != nil {
 		return next, err
+	}
+	if len(changes) >= bulk {
+		// A page grows by as many as come, and whatever comes in the middle of it
+		// moves all behind. Of several records of one key the last must stay last.
+		slices.SortStableFunc(changes, func(a, b record) int {
+			return cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.key, b.key))
+		})
 	}
 	for _, r := range changes {
 		b := tx.Bucket([]byte(r.bucket))
