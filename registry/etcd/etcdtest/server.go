@@ -96,8 +96,7 @@ func (s *Server) start() (wait func()) {
 		"--initial-cluster", s.others,
 	}, s.args...)...)
 	s.cmd.Dir = s.dir
-	// It must not outlive a test that is killed.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = attr()
 	r, w := io.Pipe()
 	s.cmd.Stdout, s.cmd.Stderr = w, w
 	if err := s.cmd.Start(); err != nil {
