@@ -85,16 +85,20 @@ func (c *apiClient) open() error {
 	c.http.Transport = transport
 	// The API sends nobody elsewhere, and what does shall not have the token.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	path, isUnix := strings.CutPrefix(c.address, "unix:")
+	scheme, rest, isURL := strings.Cut(c.address, "://")
+	_, _, err := net.SplitHostPort(c.address)
 	switch {
-	case strings.HasPrefix(c.address, "unix:"):
-		path := strings.TrimPrefix(c.address, "unix:")
+	case isUnix && path != "":
 		c.base = "http://localhost"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
 		}
-	case strings.HasPrefix(c.address, "http://"), strings.HasPrefix(c.address, "https://"):
+	case isURL && rest != "" && (scheme == "http" || scheme == "https"):
 		c.base = strings.TrimSuffix(c.address, "/")
+	case isUnix, isURL, err != nil:
+		return fmt.Errorf("--api: want HOST:PORT, unix:PATH or https://HOST:PORT, got %q", c.address)
 	default:
 		c.base = "http://" + reachable(c.address)
 	}
@@ -116,6 +120,9 @@ func (c *apiClient) open() error {
 			return fmt.Errorf("--token-file: %w", err)
 		}
 		token = strings.TrimSpace(string(text))
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the token of --token-file or INTERNALDNS_TOKEN is no token: want one word")
 	}
 	if token != "" {
 		c.auth = "Bearer " + token
@@ -199,6 +206,9 @@ func (c *apiClient) send(ctx context.Context, r request) (*http.Response, error)
 		req.Header.Set("If-None-Match", "*")
 	}
 	resp, err := c.http.Do(req)
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return nil, fmt.Errorf("%w; --api-ca says whom to trust", errors.Unwrap(err))
+	}
 	if err != nil {
 		return nil, exitError{fmt.Errorf("%w; is a server's API there? --api says where", errors.Unwrap(err)), exitUnavailable}
 	}
@@ -216,6 +226,9 @@ func apiFault(status string, body []byte) error {
 		Error    string
 		Networks []string
 		Faults   []struct{ Object, Field, Problem string }
+	}
+	if strings.Contains(string(body), "HTTP request to an HTTPS server") { // what net/http says
+		return errors.New("the API is served over TLS; want --api https://HOST:PORT, and --api-ca FILE if the system does not trust its certificate")
 	}
 	if json.Unmarshal(body, &said) != nil || said.Error == "" {
 		return fmt.Errorf("the API answers %s", status)

@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 //	dawdle             connect to $ADMIN, and ask nothing
 //	upstream NAME FILE [HOST:PORT]
 //	                   start a server of the records in FILE; $NAME is its address
+//	certificate CERT KEY
+//	                   make a certificate for 127.0.0.1 that vouches for itself
 //	heard NAME PATTERN want it to have been asked "TYPE name." that matches, or none
 //	exec get URL       print status and body of an HTTP response
 //
@@ -78,6 +80,8 @@ func runScripts(t *testing.T, p testscript.Params) {
 		"dawdle":   scriptDawdle,
 		"upstream": scriptUpstream,
 		"heard":    scriptHeard,
+
+		"certificate": scriptCertificate,
 	}
 	testscript.Run(t, p)
 }
