@@ -16,6 +16,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -277,9 +278,24 @@ func printAnswer[T any](c *apiClient, body []byte, write func(w io.Writer, v T))
 	return w.Flush()
 }
 
+// harmless returns a text of somebody else's as a terminal can show it, in one
+// line: what cannot be printed, such as the beginning of a terminal's commands, is
+// replaced.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
 // done tells that something was done, and in which commit.
 func (c *apiClient) done(header http.Header, body []byte, format string, args ...any) error {
 	if c.json {
+		if len(body) == 0 {
+			return nil // no empty line either: that is not JSON
+		}
 		_, err := fmt.Fprintln(c.p.stdout, strings.TrimRight(string(body), "\n"))
 		return err
 	}

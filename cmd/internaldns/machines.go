@@ -89,7 +89,7 @@ func showMachines(w io.Writer, machines ...listedMachine) {
 	fmt.Fprintln(w, "ID\tSTATE\tREGION\tADDRESS\tGROUP\tNAME")
 	for i := range machines {
 		m := &machines[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.State, m.Region, m.PrivateIP, m.group(), m.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, harmless(m.State), m.Region, m.PrivateIP, harmless(m.group()), harmless(m.Name))
 	}
 }
 
@@ -134,7 +134,7 @@ func (c *apiClient) machinesPut() *cobra.Command {
 			if err := json.Unmarshal(body, &m); err != nil {
 				return fmt.Errorf("the answer of the API: %w", err)
 			}
-			return c.done(header, body, "machine %s is %s at %s", m.ID, m.State, m.PrivateIP)
+			return c.done(header, body, "machine %s is %s at %s", m.ID, harmless(m.State), m.PrivateIP)
 		})
 	flags := cmd.Flags()
 	flags.StringVar(&file, "file", "", "`FILE` with the machine's whole object as JSON, or - for standard input")

@@ -355,5 +355,5 @@ func (ch watchedChange) String() string {
 }
 
 func (s *watchedState) String() string {
-	return strings.Join(strings.Fields(s.State+" "+s.Region+" "+s.Address), " ")
+	return harmless(strings.Join(strings.Fields(s.State+" "+s.Region+" "+s.Address), " "))
 }
