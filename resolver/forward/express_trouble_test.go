@@ -120,7 +120,11 @@ func TestFailOverByExpress(t *testing.T) {
 			closed := listenAt(t, "127.0.0.1:0")
 			closed.Close()
 			f := start(t, Config{Upstreams: []Upstream{{Addr: addrPort(closed.LocalAddr().String())}, newFake(t, truth).upstream()}})
-			return slowest(t, f, "n")
+			worst := slowest(t, f, "n")
+			if n := f.Stats().Upstreams[0].Errors; n == 0 {
+				t.Errorf("no error is counted")
+			}
+			return worst
 		})
 	})
 	for _, rcode := range []int{dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeNotAuth} {
@@ -224,6 +228,54 @@ func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
 		}
 		return time.Since(back)
 	})
+}
+
+// An upstream that answers what an express asks lives, and what it takes long for is
+// not held against it.
+func TestAnswersByExpressAreHeard(t *testing.T) {
+	held := make(chan *request, 10)
+	up := newFake(t, func(r *request) {
+		if len(r.msg.Question[0].Name) == len("slow.example.") {
+			held <- r
+		} else {
+			truth(r)
+		}
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	u := f.upstreams()[0]
+	u.missed.Store(silentMisses - 1)
+	f.budget.flights.Store(0)
+	slow := stub.send(t, f, "A slow.example.")
+	stub.ask(t, f, "A n.example.")
+	if !u.heardSince(0) || u.missed.Load() != 0 {
+		t.Errorf("last heard of at %v, %d questions missed", time.Duration(u.heard.Load()), u.missed.Load())
+	}
+	time.Sleep(2 * silentAfter) // the slow one is handed on meanwhile
+	if st := u.state(); st != "healthy" || u.missed.Load() != 0 {
+		t.Errorf("the upstream is %v, with %d questions missed", st, u.missed.Load())
+	}
+	truth(<-held)
+	<-slow
+	s := f.Stats().Upstreams[0]
+	if s.Requests[UDP] != 2 || s.Responses[dns.RcodeSuccess] != 2 || f.budget.flights.Load() != 2 {
+		t.Errorf("of 2 questions, %d are counted, %d responses, and %d towards hedges", s.Requests[UDP], s.Responses[dns.RcodeSuccess], f.budget.flights.Load())
+	}
+}
+
+// What has failed between a client's look at the cache and its query's departure is
+// not asked again.
+func TestWhatJustFailedIsNotCarried(t *testing.T) {
+	up := newFake(t, truth)
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	q := wireQuery(t, stub, "A www.example.")
+	f.cache.fail(asked(q), f.now(), 0, 0)
+	told := make(chan byte, 1)
+	if !f.Submit(q, stub.Client, func(msg []byte) { told <- msg[3] & 0xF }) {
+		t.Fatal("not taken")
+	}
+	if rcode := <-told; rcode != dns.RcodeServerFailure || len(up.received("")) != 0 {
+		t.Errorf("RCODE %d, and the upstream was asked %d times", rcode, len(up.received("")))
+	}
 }
 
 // Where there is something out of date to give, clients do not wait for an express.
