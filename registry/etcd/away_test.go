@@ -323,10 +323,17 @@ func TestLoadWaitsForEtcd(t *testing.T) {
 }
 
 func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
-	err := (&Config{Endpoints: []string{"ftp://a:1", "b"}, Prefix: "x/", Password: "p"}).Validate()
-	for _, want := range []string{`"ftp://a:1"`, `"b"`, "prefix: ", "username: "} {
+	err := (&Config{
+		Endpoints: []string{"ftp://a:1", "b", "http://c:1/path", "https://user:hunter2@d:1", "http://e:1/"}, Prefix: "x/", Password: "p",
+	}).Validate()
+	for _, want := range []string{`"ftp://a:1"`, `"b"`, `"http://c:1/path"`, "one has a user in it", "prefix: ", "username: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no word of %s in:\n%v", want, err)
+		}
+	}
+	for _, never := range []string{"hunter2", `"http://e:1/"`} {
+		if err != nil && strings.Contains(err.Error(), never) {
+			t.Errorf("%s is in:\n%v", never, err)
 		}
 	}
 }

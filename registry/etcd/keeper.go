@@ -46,12 +46,17 @@ func (c *Config) Validate() error {
 	}
 	for _, e := range c.Endpoints {
 		address := e
+		if strings.Contains(e, "@") { // not quoted: there may be a password in it
+			faults = append(faults, errors.New("endpoints: one has a user in it, who is to be named apart"))
+			continue
+		}
 		if scheme, rest, ok := strings.Cut(e, "://"); ok {
 			if address = rest; scheme != "http" && scheme != "https" {
 				faults = append(faults, fmt.Errorf("endpoints: %q must begin with http or https", e))
 			}
 		}
-		if _, _, err := net.SplitHostPort(address); err != nil {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil || strings.Contains(strings.TrimSuffix(port, "/"), "/") {
 			faults = append(faults, fmt.Errorf("endpoints: %q is no address such as http://192.0.2.1:2379", e))
 		}
 	}
