@@ -44,6 +44,7 @@ query for it asks upstreams anew. Names of our own are never cached.`,
 	}
 	cmd.Flags().StringVar(&suffix, "suffix", "", "drop all names at or below this `SUFFIX`; the root, ., is above all")
 	addFlags(cmd.Flags(), "admin", "config")
+	cmd.Flags().Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -39,6 +40,9 @@ func (c *config) together() error {
 			fault(*findSetting(path).to(c).(*string) != "", "%s: the registry is not kept in etcd; want --etcd URL, too", path)
 		}
 	}
+	plain := func(url string) bool { return strings.HasPrefix(url, "http://") }
+	fault(slices.ContainsFunc(c.Etcd, plain) && c.EtcdCA+c.EtcdCert+c.EtcdKey != "",
+		"etcd: certificates are for etcd over TLS; want https in each --etcd, or no --etcd-ca, --etcd-cert and --etcd-key")
 	fault((c.EtcdCert == "") != (c.EtcdKey == ""), "etcd_cert: a certificate and its key go together; want both or neither")
 	fault((c.EtcdUser == "") != (c.EtcdPasswordFile == ""), "etcd_user: a user and a password go together; want both or neither")
 	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
@@ -85,6 +89,9 @@ func checkAPI(s string) error {
 }
 
 func checkEtcd(s string) error {
+	if strings.Contains(s, "@") { // not repeated: there may be a password in it
+		return errors.New("a URL has a user in it; want --etcd-user NAME and --etcd-password-file FILE")
+	}
 	c := etcd.Config{Endpoints: []string{s}}
 	return c.Validate()
 }

@@ -96,6 +96,7 @@ exit status is 0 if it answers. Programs had better read /status of the listener
 		},
 	}
 	addFlags(cmd.Flags(), "admin", "config")
+	cmd.Flags().Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
 	return cmd
 }
 
