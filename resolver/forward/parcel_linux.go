@@ -32,6 +32,7 @@ type parcel struct {
 	doubted bool                  // something else than the response has come
 	gone    bool                  // the socket is no longer the express's
 	from    unix.RawSockaddrInet6 // who sent what was read last, of either family
+	dropped [1]byte               // as much as is wanted of what is dropped
 }
 
 // maxLeft is how many messages, and errors, an earlier question may leave in the
@@ -62,9 +63,8 @@ func (p *parcel) setPeer(addr netip.AddrPort) unix.Sockaddr {
 
 // empty drops what is in the socket, and reports whether there was an end to it.
 func (p *parcel) empty() bool {
-	var dropped [1]byte
 	for range maxLeft + 1 {
-		if _, err := unix.Read(p.fd, dropped[:]); err == unix.EAGAIN {
+		if _, _, err := p.read(p.dropped[:]); err == unix.EAGAIN {
 			return true
 		}
 	}
@@ -74,7 +74,8 @@ func (p *parcel) empty() bool {
 // read reads one message into buf, and reports whether it is from the upstream.
 func (p *parcel) read(buf []byte) (n int, fromPeer bool, err error) {
 	size := uint32(unix.SizeofSockaddrInet6)
-	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0,
+	// The socket does not block, so the scheduler need not know.
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0,
 		uintptr(unsafe.Pointer(&p.from)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return 0, false, errno
