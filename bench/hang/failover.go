@@ -29,8 +29,8 @@ func failover(ctx context.Context, p *Plan, spoke bool) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.stop()
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.addr))
+	defer s.Stop()
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.DNS))
 	if err != nil {
 		return 0, err
 	}

@@ -72,7 +72,7 @@ func (r *Results) hang(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	for round := range r.Plan.Rounds {
 		idle, err := s.measure(ctx, &r.Plan)
 		if err != nil {

@@ -3,82 +3,41 @@
 package hang
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
+	"github.com/internaldns/internaldns/bench/internal/serving"
 	"github.com/internaldns/internaldns/bench/load"
 )
 
 // A server is a running internaldns.
 type server struct {
+	*serving.Server
 	program string
-	cmd     *exec.Cmd
-	addr    netip.AddrPort
-	admin   string
-	log     bytes.Buffer
-	ended   chan struct{}
 }
 
 // serve starts internaldns with its sample and the given upstreams, and returns
 // when it answers.
 func serve(ctx context.Context, p *Plan, upstreams ...*upstream) (*server, error) {
-	args := []string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+	args := []string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
 		"--max-in-flight", strconv.Itoa(2 * p.Hanging), "--max-per-source", strconv.Itoa(2 * p.Hanging)}
 	for _, u := range upstreams {
 		args = append(args, "--upstream", u.addr.String())
 	}
-	s := &server{program: p.Program, cmd: exec.CommandContext(ctx, p.Program, args...), ended: make(chan struct{})}
-	stderr, err := s.cmd.StderrPipe()
+	running, err := serving.Start(ctx, p.Program, args...)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	serving := make(chan bool, 1)
-	go func() {
-		defer close(s.ended)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			var line struct {
-				Msg, Admin string
-				DNS        []netip.AddrPort
-			}
-			json.Unmarshal(lines.Bytes(), &line)
-			switch line.Msg {
-			case "listening":
-				s.addr, s.admin = line.DNS[0], line.Admin
-			case "serving":
-				serving <- true
-			}
-			fmt.Fprintf(&s.log, "%s\n", lines.Bytes())
-		}
-	}()
-	select {
-	case <-serving:
-		return s, nil
-	case <-s.ended:
-		s.cmd.Wait()
-		return nil, fmt.Errorf("%s serve ended: %s", p.Program, &s.log)
-	}
-}
-
-func (s *server) stop() {
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	<-s.ended
-	s.cmd.Wait()
+	return &server{running, p.Program}, nil
 }
 
 // localNames are what is asked meanwhile, as a file for internaldns bench.
@@ -95,7 +54,7 @@ func (s *server) measure(ctx context.Context, p *Plan) (*load.Result, error) {
 	if err := os.WriteFile(names, []byte(localNames), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, s.program, "bench", s.addr.String(), "--queries", names, "--format", "json",
+	cmd := exec.CommandContext(ctx, s.program, "bench", s.DNS.String(), "--queries", names, "--format", "json",
 		"--rate", strconv.FormatFloat(p.Rate, 'f', -1, 64), "--duration", p.Duration.String(), "--timeout", "5s")
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -109,7 +68,7 @@ func (s *server) measure(ctx context.Context, p *Plan) (*load.Result, error) {
 
 // inFlight returns how many queries wait for upstreams.
 func (s *server) inFlight(ctx context.Context) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+"/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Admin+"/status", nil)
 	if err != nil {
 		return 0, err
 	}

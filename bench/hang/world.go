@@ -111,7 +111,7 @@ const (
 func newCrowd(ctx context.Context, s *server, queries int) (*crowd, error) {
 	c := &crowd{stops: make(chan struct{}), done: make(chan struct{}), full: make(chan struct{})}
 	for i := range crowdSize {
-		conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}, net.UDPAddrFromAddrPort(s.addr))
+		conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}, net.UDPAddrFromAddrPort(s.DNS))
 		if err != nil {
 			c.close()
 			return nil, err

@@ -90,7 +90,7 @@ func (r *Record) disk(ctx context.Context, dir string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	if err := r.rates(ctx, "disk", s, log); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (r *Record) etcd(ctx context.Context, dir string, log io.Writer) error {
 		if nodes[i], err = serve(ctx, r.Plan.Program, "--etcd", endpoint); err != nil {
 			return err
 		}
-		defer nodes[i].stop()
+		defer nodes[i].Stop()
 	}
 	if err := r.rates(ctx, "etcd", nodes[0], log); err != nil {
 		return err

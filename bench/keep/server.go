@@ -3,16 +3,12 @@
 package keep
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
@@ -20,68 +16,33 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/bench/internal/serving"
 )
 
 // patience is how long what is started may take to answer, and what was
 // acknowledged to show.
 const patience = 30 * time.Second
 
-// A server is a running internaldns.
+// A server is a running internaldns, and ways to ask it.
 type server struct {
-	cmd    *exec.Cmd
-	addr   netip.AddrPort
-	api    string
-	log    bytes.Buffer  // complete when ended is closed
-	ended  chan struct{} // closed when the log is at its end
+	*serving.Server
+	api    string // its URL
 	client http.Client
 	dns    *dns.Conn
 }
 
 // serve starts internaldns and returns when it answers.
 func serve(ctx context.Context, program string, where ...string) (*server, error) {
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "off", "--network", "fdaa:0:18::/48",
-		"--api", "127.0.0.1:0", "--api-local"}, where...)
-	s := &server{cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
-	s.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
-	stderr, err := s.cmd.StderrPipe()
+	running, err := serving.Start(ctx, program, append([]string{"--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "off",
+		"--network", "fdaa:0:18::/48", "--api", "127.0.0.1:0", "--api-local"}, where...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	serving := make(chan bool, 1)
-	go func() {
-		defer close(s.ended)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			var line struct {
-				Msg, API string
-				DNS      []netip.AddrPort
-			}
-			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
-			switch line.Msg {
-			case "listening":
-				s.addr, s.api = line.DNS[0], "http://"+line.API
-			case "serving":
-				serving <- true
-			}
-			fmt.Fprintf(&s.log, "%s\n", lines.Bytes())
-		}
-	}()
-	select {
-	case <-serving:
-	case <-s.ended:
-		s.cmd.Wait()
-		return nil, fmt.Errorf("%s serve ended: %s", program, &s.log)
-	}
-	s.dns, err = dns.Dial("udp", s.addr.String())
+	s := &server{Server: running, api: "http://" + running.API}
+	s.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
+	s.dns, err = dns.Dial("udp", running.DNS.String())
 	return s, err
-}
-
-func (s *server) stop() {
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	<-s.ended
-	s.cmd.Wait()
 }
 
 // id returns the id of the i-th machine.

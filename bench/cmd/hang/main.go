@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/bench/hang"
+	"github.com/internaldns/internaldns/bench/internal/serving"
 	"github.com/internaldns/internaldns/bench/peers"
 )
 
@@ -43,7 +43,7 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/hang"}, os.Args[1:]...), " "), commit()
+			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/hang"}, os.Args[1:]...), " "), serving.Commit()
 			if out != "" {
 				all := peers.Record{Date: r.Date, Host: peers.DescribeHost(), Hang: r}
 				if _, err := all.Save(out); err != nil {
@@ -63,10 +63,4 @@ func command() *cobra.Command {
 	flags.IntVar(&p.Failover, "failover", p.Failover, "`QUERIES` when the first upstream is silent")
 	flags.StringVar(&out, "out", "", "save the figures in this `FOLDER`, of which peers report makes a section of RESULTS.md")
 	return cmd
-}
-
-// commit returns the commit that is checked out, "" if git does not say.
-func commit() string {
-	out, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	return strings.TrimSpace(string(out))
 }

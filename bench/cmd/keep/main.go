@@ -7,13 +7,13 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/internaldns/internaldns/bench/internal/serving"
 	"github.com/internaldns/internaldns/bench/keep"
 	"github.com/internaldns/internaldns/bench/peers"
 )
@@ -43,7 +43,7 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/keep"}, os.Args[1:]...), " "), commit()
+			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/keep"}, os.Args[1:]...), " "), serving.Commit()
 			if out != "" {
 				all := peers.Record{Date: r.Date, Took: r.Took, Host: peers.DescribeHost(), Keep: r}
 				if _, err := all.Save(out); err != nil {
@@ -62,10 +62,4 @@ func command() *cobra.Command {
 	flags.IntVar(&p.Changes, "changes", p.Changes, "`CHANGES` that are timed to the answers")
 	flags.StringVar(&out, "out", "", "save the figures in this `FOLDER`, of which peers report makes a section of RESULTS.md")
 	return cmd
-}
-
-// commit returns the commit that is checked out, "" if git does not say.
-func commit() string {
-	out, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	return strings.TrimSpace(string(out))
 }
