@@ -178,7 +178,7 @@ func writeWhole(path string, r io.Reader) (err error) {
 
 func (p *program) watchCommand() *cobra.Command {
 	var index uint64
-	var once int
+	var once uint
 	cmd := &cobra.Command{
 		Use:   "watch [flags]",
 		Short: "Print the changes of the registry as they are made",
@@ -191,7 +191,7 @@ reset, and everything may have changed.`,
 	}
 	c := p.apiFlags(cmd)
 	cmd.Flags().Uint64Var(&index, "index", 0, "begin after this `INDEX` (default: now)")
-	cmd.Flags().IntVar(&once, "count", 0, "end after `N` events (default: never)")
+	cmd.Flags().UintVar(&once, "count", 0, "end after `N` events (default: never)")
 	c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := c.open(); err != nil {
@@ -210,7 +210,7 @@ reset, and everything may have changed.`,
 type watcher struct {
 	client *apiClient
 	after  *uint64 // the index of the last event; nil: from now on, which no server has said yet
-	left   int     // how many events to print; 0: any number
+	left   uint    // how many events to print; 0: any number
 }
 
 // watchAgain is how long a watcher waits before it connects anew.
