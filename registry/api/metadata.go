@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -101,6 +102,10 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 		m, err := parseMachine(k, object)
 		if err != nil {
 			return w, err
+		}
+		if len(object) > maxBody && len(object) > len(before) { // it grows with each key, and no body is too large
+			return w, registry.Faults{{Object: m.String(), Field: "config", Problem: fmt.Sprintf(
+				"the machine's object would be larger than %d octets, the most that can be sent", maxBody)}}
 		}
 		if slices.Equal(m.Metadata, old.Metadata) {
 			return w, nil

@@ -1,0 +1,31 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Metadata is written a key at a time, so that no body is too large, but all of
+// them together make an object that was larger than any that can be sent. What
+// makes such an object smaller is done, and so is what says another state.
+func TestMetadataCannotMakeAnObjectGrowWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	const m1 = "/v1/apps/web/machines/m1"
+	w.do("PUT", m1, `{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"}`)
+	large := `{"value":"` + strings.Repeat("x", maxBody*2/3) + `"}`
+	want := func(method, path, body string, status int) {
+		t.Helper()
+		if _, got := w.send(method, path, body); got.Code != status {
+			t.Errorf("%s %s: %d, want %d: %.200s", method, path, got.Code, status, got.Body)
+		}
+	}
+	want("POST", m1+"/metadata/a", large, http.StatusNoContent)
+	want("POST", m1+"/metadata/b", large, http.StatusUnprocessableEntity)
+	want("GET", m1+"/metadata/b", "", http.StatusNotFound)
+	want("POST", m1+"/stop", "", http.StatusOK)
+	want("POST", m1+"/metadata/a", `{"value":"x"}`, http.StatusNoContent)
+	want("POST", m1+"/metadata/b", large, http.StatusNoContent)
+	want("DELETE", m1+"/metadata/b", "", http.StatusNoContent)
+}
