@@ -52,6 +52,10 @@ type Config struct {
 	// TCPTotal is how long a connection may last. Default 5m.
 	TCPTotal time.Duration
 
+	// Prefer has the system prefer the threads that answer to all others of the
+	// program, where it knows a way: it makes the others nicer, for good.
+	Prefer bool
+
 	// spawn has TCP served as on systems without epoll: so tests can reach that
 	// everywhere.
 	spawn bool
@@ -89,11 +93,12 @@ func (c *Config) setDefaults() {
 
 // A Server answers DNS queries at its listen addresses.
 type Server struct {
-	config  Config
-	debts   *debts // nil: forwarding is off
-	workers []*udpWorker
-	tcp     tcpServer
-	addrs   []netip.AddrPort
+	config   Config
+	debts    *debts // nil: forwarding is off
+	workers  []*udpWorker
+	tcp      tcpServer
+	addrs    []netip.AddrPort
+	vanguard *vanguard // nil: no thread is preferred
 }
 
 // Listen binds all of c's addresses, or none and returns everything that failed.
@@ -214,8 +219,14 @@ func (s *Server) Run(ctx context.Context) error {
 		once.Do(func() { failure = err })
 		cancel()
 	}
+	if s.config.Prefer {
+		s.vanguard = newVanguard(s.Waiting())
+	}
 	for _, w := range s.workers {
 		wg.Go(func() {
+			if batchWaits {
+				s.vanguard.join()
+			}
 			if err := w.serve(); err != nil {
 				fail(fmt.Errorf("serve UDP at %v: %w", w.addr, err))
 			}

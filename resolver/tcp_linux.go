@@ -87,6 +87,7 @@ func (t *tcpPoller) serve(fail func(error)) {
 	var wg sync.WaitGroup
 	for _, w := range t.workers {
 		wg.Go(func() {
+			t.server.vanguard.join()
 			if err := w.serve(); err != nil {
 				fail(err)
 			}

@@ -159,7 +159,7 @@ func parse(path string, progress func(string, ...any)) (*registry.Facts, error) 
 // serve answers on loopback until stop is called, which returns what went wrong.
 func (w *world) serve(ctx context.Context) (addr netip.AddrPort, stop func() error, err error) {
 	srv, err := resolver.Listen(resolver.Config{
-		Listen: []string{"127.0.0.1:0"}, Zone: w.publisher, Metrics: new(metrics.DNS), Log: zap.NewNop(),
+		Listen: []string{"127.0.0.1:0"}, Zone: w.publisher, Metrics: new(metrics.DNS), Prefer: true, Log: zap.NewNop(),
 	})
 	if err != nil {
 		return addr, nil, err

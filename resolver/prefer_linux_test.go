@@ -1,0 +1,87 @@
+package resolver
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The threads that answer are as nice as before, and all others nicer, also those
+// that start later. It is a matter of the whole process, so the test has one of
+// its own.
+func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
+	const inside = "RESOLVER_TEST_PREFER"
+	if os.Getenv(inside) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	before := niceness(t, unix.Gettid())
+	const size = 3
+	v, ids, end := newVanguard(size), make(chan int, size), make(chan struct{})
+	for range size {
+		go func() {
+			v.join()
+			ids <- unix.Gettid()
+			<-end
+		}()
+	}
+	vanguard := make(map[int]bool)
+	for range size {
+		vanguard[<-ids] = true
+	}
+	// Many threads in system calls have the runtime start more.
+	for range 20 {
+		go func() {
+			var b [1]byte
+			r, w, _ := os.Pipe()
+			defer r.Close()
+			defer w.Close()
+			unix.SetNonblock(int(r.Fd()), false)
+			go func() { <-end; w.Write(b[:]) }()
+			ids <- unix.Gettid()
+			unix.Read(int(r.Fd()), b[:])
+		}()
+	}
+	for range 20 {
+		<-ids
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(vanguard) != size || len(tasks) < size+20 {
+		t.Errorf("%d threads answer, of %d", len(vanguard), len(tasks))
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := before
+		if !vanguard[id] {
+			want = min(before+behind, 19)
+		}
+		if got := niceness(t, id); got != want {
+			t.Errorf("thread %d, which answers: %v, has niceness %d, want %d", id, vanguard[id], got, want)
+		}
+	}
+	close(end)
+}
+
+// niceness returns that of a thread, from 19 to -20.
+func niceness(t *testing.T, id int) int {
+	t.Helper()
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 20 - n // as the system call has it
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package resolver
+
+// Elsewhere threads have no niceness of their own.
+
+func threadID() int { return 0 }
+
+func stepBehind(map[int]bool) {}
