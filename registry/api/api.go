@@ -50,10 +50,14 @@ type API struct {
 	stats stats
 	names nameCache
 
-	importing sync.Mutex    // held by the one import that is read
-	watching  chan struct{} // holds a token for each stream and each wait
-	ended     chan struct{} // closed when nobody shall wait any more
-	endWaits  func()        // closes ended
+	// Each is held by the one import that is read, of those by tokens for all
+	// networks and by others: who has a few networks keeps nobody waiting who has
+	// all of them.
+	importing, importingPart sync.Mutex
+
+	watching chan struct{} // holds a token for each stream and each wait
+	ended    chan struct{} // closed when nobody shall wait any more
+	endWaits func()        // closes ended
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -192,6 +193,36 @@ func TestASlowImportIsTakenForMinutes(t *testing.T) {
 				t.Errorf("pauses of %v: %s", tt.pause, resp.Status)
 			}
 		})
+	}
+}
+
+// Whoever has a token for a few networks may send a file as slowly as the limits
+// let them, and keeps only their like from importing meanwhile.
+func TestASlowImportOfAFewNetworksKeepsNobodyWithAllWaiting(t *testing.T) {
+	w := newWorld(t)
+	r, drip := io.Pipe()
+	slow := httptest.NewRequest("POST", "http://127.0.0.1:4280/v1/import", r)
+	slow.Header.Set("Authorization", "Bearer "+secretAcme)
+	slow.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	var importing sync.WaitGroup
+	importing.Go(func() { w.ServeHTTP(rec, slow) })
+	defer importing.Wait()
+	defer drip.Close()
+	if _, err := io.WriteString(drip, `{"apps"`); err != nil { // it is being read
+		t.Fatal(err)
+	}
+	const file = `{"apps":[{"name":"web","network":"fdaa:0:33::/48"}]}`
+	for _, tt := range []struct {
+		who, secret string
+		want        int
+	}{
+		{"another with a few networks", secretOther, http.StatusServiceUnavailable},
+		{"whoever has all of them", secretAll, http.StatusOK},
+	} {
+		if _, rec := w.send("POST", "/v1/import", file, "Authorization: Bearer "+tt.secret); rec.Code != tt.want {
+			t.Errorf("%s gets %d %s, want %d", tt.who, rec.Code, rec.Body, tt.want)
+		}
 	}
 }
 

@@ -72,10 +72,14 @@ func (c *call) importFacts() error {
 	if err != nil {
 		return err
 	}
-	if !c.api.importing.TryLock() {
+	importing := &c.api.importing
+	if !c.who.all {
+		importing = &c.api.importingPart
+	}
+	if !importing.TryLock() {
 		return failf(http.StatusServiceUnavailable, "another import is being read; try again when it is done")
 	}
-	defer c.api.importing.Unlock()
+	defer importing.Unlock()
 	facts, err := c.readFacts()
 	if err != nil {
 		return err
