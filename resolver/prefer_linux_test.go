@@ -3,6 +3,7 @@ package resolver
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,27 +38,22 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 	for range size {
 		vanguard[<-ids] = true
 	}
-	// Many threads in system calls have the runtime start more.
-	for range 20 {
+	const later = 20
+	for range later {
 		go func() {
-			var b [1]byte
-			r, w, _ := os.Pipe()
-			defer r.Close()
-			defer w.Close()
-			unix.SetNonblock(int(r.Fd()), false)
-			go func() { <-end; w.Write(b[:]) }()
+			runtime.LockOSThread() // so each has a thread of its own
 			ids <- unix.Gettid()
-			unix.Read(int(r.Fd()), b[:])
+			<-end
 		}()
 	}
-	for range 20 {
+	for range later {
 		<-ids
 	}
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(vanguard) != size || len(tasks) < size+20 {
+	if len(vanguard) != size || len(tasks) < size+later {
 		t.Errorf("%d threads answer, of %d", len(vanguard), len(tasks))
 	}
 	for _, task := range tasks {
