@@ -3,6 +3,7 @@ package resolver
 import (
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,21 +16,48 @@ const behind = 5
 
 func threadID() int { return unix.Gettid() }
 
-// stepBehind makes all threads of the program nicer but the given ones. That
-// needs no privilege, and where it fails, nothing is lost but the favour.
+// stepBehind makes all threads of the program nicer but the given ones, of which
+// the caller's is one. That needs no privilege, and where it fails, nothing is
+// lost but the favour.
+//
+// A thread is as nice as the one that starts it was when it began to, and shows
+// only some time later. So they are looked for until, twice in a row and with
+// more than that time between, there is none.
 func stepBehind(vanguard map[int]bool) {
-	tasks, err := os.ReadDir("/proc/self/task")
+	nice, err := niceOf(0)
 	if err != nil {
 		return
 	}
-	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err != nil {
-		return
-	}
-	nice := 20 - raw // as the system call has it
-	for _, t := range tasks {
-		if id, err := strconv.Atoi(t.Name()); err == nil && !vanguard[id] {
-			unix.Setpriority(unix.PRIO_PROCESS, id, min(nice+behind, 19))
+	nice = min(nice+behind, 19)
+	const (
+		passes  = 100 // the third is the last, as a rule
+		startup = 2 * time.Millisecond
+	)
+	quiet := 0
+	for pass := 0; pass < passes && quiet < 2; pass++ {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return
 		}
+		found := false
+		for _, t := range tasks {
+			id, err := strconv.Atoi(t.Name())
+			if err != nil || vanguard[id] {
+				continue
+			}
+			if now, err := niceOf(id); err == nil && now < nice {
+				found = unix.Setpriority(unix.PRIO_PROCESS, id, nice) == nil || found
+			}
+		}
+		if quiet++; found {
+			quiet = 0
+		}
+		time.Sleep(startup)
 	}
+}
+
+// niceOf returns how nice a thread is, from -20 to 19; 0 is the caller's.
+func niceOf(thread int) (int, error) {
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, thread)
+	return 20 - n, err // as the system call has it
 }

@@ -72,12 +72,11 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 	close(end)
 }
 
-// niceness returns that of a thread, from 19 to -20.
-func niceness(t *testing.T, id int) int {
+func niceness(t *testing.T, thread int) int {
 	t.Helper()
-	n, err := unix.Getpriority(unix.PRIO_PROCESS, id)
+	n, err := niceOf(thread)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return 20 - n // as the system call has it
+	return n
 }
