@@ -101,6 +101,18 @@ func checkEtcdPrefix(s string) error {
 	return c.Validate()
 }
 
+// loadFault says why the facts could not be loaded, and first the setting that
+// says where they are.
+func (c *config) loadFault(err error) error {
+	switch {
+	case c.Data != "":
+		return fmt.Errorf("data: %w", err)
+	case len(c.Etcd) > 0:
+		return fmt.Errorf("etcd: %w", err)
+	}
+	return registryFault(c.Registry, err)
+}
+
 // keep sets where the server's facts come from, and who writes them, as its
 // settings say.
 func (s *server) keep() error {

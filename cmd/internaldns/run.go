@@ -245,7 +245,7 @@ func (s *server) listenAdmin() (*admin, *listenFault) {
 // load reads the facts for the first time and decides who sees them.
 func (s *server) load(ctx context.Context) error {
 	if err := s.source.Load(ctx); err != nil {
-		return registryFault(s.config.Registry, err)
+		return s.config.loadFault(err)
 	}
 	s.loaded.Store(true)
 	s.place(s.store.Snapshot())
