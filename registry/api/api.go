@@ -47,6 +47,7 @@ type Config struct {
 type API struct {
 	Config
 	mux   *http.ServeMux
+	none  path // for requests that no pattern takes
 	stats stats
 	names nameCache
 
@@ -86,13 +87,28 @@ func New(c Config) (*API, error) {
 		c.Log = zap.NewNop()
 	}
 	a := &API{Config: c, mux: http.NewServeMux(), watching: make(chan struct{}, maxWaiting), ended: make(chan struct{})}
+	a.none.api = a
 	a.endWaits = sync.OnceFunc(func() { close(a.ended) })
 	a.handle(routes)
 	return a, nil
 }
 
-// ServeHTTP answers one request.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP answers one request. There is nothing at a path that is not written
+// as it must be: the mux would lead whoever asks to delete /v1/apps//machines,
+// where a name should have been, to the app of the name machines.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h, _ := a.mux.Handler(r); !isPath(h) {
+		a.none.ServeHTTP(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// isPath reports whether h is ours, and not one that the mux makes by itself.
+func isPath(h http.Handler) bool {
+	_, is := h.(*path)
+	return is
+}
 
 // handle makes the mux of the routes.
 func (a *API) handle(routes []route) {
@@ -108,7 +124,6 @@ func (a *API) handle(routes []route) {
 		p.methods[r.method] = r
 	}
 	a.stats.init(routes)
-	a.mux.Handle("/", &path{api: a})
 }
 
 // A path answers requests for one pattern, whatever their method.
@@ -126,12 +141,13 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route = p.methods[http.MethodGet]
 	}
 	seen := &recorder{ResponseWriter: w}
-	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot(), patience: writeTime}
+	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot(), begun: start, patience: writeTime}
 	done := p.api.stats.begin(route)
 	defer func() {
 		done(seen.status, time.Since(start))
 		c.audit()
 	}()
+	defer c.rescue()
 
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -167,7 +183,7 @@ func (p *path) refuse(c *call) error {
 		return failf(http.StatusNotFound, "there is nothing at %s", quote(c.r.URL.Path))
 	}
 	c.w.Header().Set("Allow", allowed(p.methods))
-	return failf(http.StatusMethodNotAllowed, "%s takes %s", c.r.URL.Path, allowed(p.methods))
+	return failf(http.StatusMethodNotAllowed, "%s takes %s", quote(c.r.URL.Path), allowed(p.methods))
 }
 
 // A recorder remembers the status of a response.

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -57,16 +58,21 @@ func (c *call) appBody(a *registry.App) appBody {
 
 // listApps is GET /v1/apps.
 func (c *call) listApps() error {
-	apps := []appBody{}
-	for _, n := range c.networks() {
-		for a := range c.snap.AppsIn(n) {
-			apps = append(apps, c.appBody(a))
+	networks, total := c.networks(), 0
+	for _, n := range networks {
+		for range c.snap.AppsIn(n) {
+			total++
 		}
 	}
-	return c.answer(http.StatusOK, struct {
-		Total int       `json:"total_apps"`
-		Apps  []appBody `json:"apps"`
-	}{len(apps), apps})
+	return list(c, fmt.Sprintf(`{"total_apps":%d,"apps":[`, total), func(yield func(appBody) bool) {
+		for _, n := range networks {
+			for a := range c.snap.AppsIn(n) {
+				if !yield(c.appBody(a)) {
+					return
+				}
+			}
+		}
+	})
 }
 
 // getApp is GET /v1/apps/{app}.
@@ -94,8 +100,17 @@ func (c *call) createApp() error {
 	}
 	network := f.text("network")
 	f.text("org_slug")
-	if name == "" && len(f.faults) == 0 {
+	key := registry.AppKey{Name: registry.Fold(name)}
+	switch {
+	case name != "":
+		f.check(registry.Facts{Apps: []registry.App{{Network: 1, Name: key.Name}}}) // whichever network it will be
+	case len(f.faults) == 0:
 		f.faultf("app_name", "is missing")
+	}
+	if strings.Contains(network, "/") {
+		if _, err := registry.ParseNetwork(network); err != nil {
+			f.faultf("network", "%v", err)
+		}
 	}
 	if err := f.err(); err != nil {
 		return err
@@ -104,7 +119,6 @@ func (c *call) createApp() error {
 	if err != nil {
 		return err
 	}
-	key := registry.AppKey{Name: registry.Fold(name)}
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		c.snap = s
 		if key.Network, w.Events, err = c.networkForApp(network); err != nil {
@@ -160,10 +174,6 @@ func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event,
 	}
 	if !c.who.all {
 		return 0, nil, failf(http.StatusForbidden, "the token is not for the network %s", quote(wanted))
-	}
-	if strings.Contains(wanted, "/") {
-		_, err := registry.ParseNetwork(wanted)
-		return 0, nil, registry.Faults{{Object: "app", Field: "network", Problem: err.Error()}}
 	}
 	n, err := newNetwork(c.snap)
 	name := registry.NetworkName{Network: n, Name: registry.Fold(wanted)}

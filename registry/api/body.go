@@ -26,7 +26,11 @@ func (c *call) readBody() ([]byte, error) {
 	if err := c.plainBody(); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
+	from, err := c.body(maxBody)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(from)
 	if err != nil {
 		return nil, bodyError(err)
 	}
@@ -34,6 +38,15 @@ func (c *call) readBody() ([]byte, error) {
 		return nil, nil
 	}
 	return body, c.mediaType("application/json")
+}
+
+// body returns the body of the request, of which no more than limit octets can be
+// read. One that says it is longer is refused before any of it has come.
+func (c *call) body(limit int64) (io.Reader, error) {
+	if c.r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	return http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit), nil
 }
 
 // bodyError says why a body could not be read.
@@ -191,6 +204,15 @@ func (f *form) address(field string) netip.Addr {
 		f.faultf(field, "%s is no address", quote(s))
 	}
 	return a
+}
+
+// check adds what the registry would find wrong with facts by themselves, so that
+// it is told with the rest.
+func (f *form) check(facts registry.Facts) {
+	var faults registry.Faults
+	if errors.As(facts.Validate(), &faults) {
+		f.faults = append(f.faults, faults...)
+	}
 }
 
 // none faults all fields that were not taken: a misspelt one must not count as

@@ -2,13 +2,16 @@ package api
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
@@ -24,8 +27,9 @@ type call struct {
 	who   *grant
 	// snap is the registry when the request came. What a write depends on is
 	// looked up again in what the keeper shows.
-	snap *registry.Snapshot
-	slow time.Time // when slowly last gave more time
+	snap  *registry.Snapshot
+	begun time.Time
+	slow  time.Time // when slowly last gave more time
 	// patience is how long the keeper may take for a write.
 	patience time.Duration
 }
@@ -43,12 +47,18 @@ func (c *call) at(index uint64) { c.w.Header().Set(IndexHeader, strconv.FormatUi
 
 // answer sends v as JSON.
 func (c *call) answer(status int, v any) error {
-	body, err := json.Marshal(v, json.Deterministic(true))
+	body, err := encode(v)
 	if err != nil {
 		return err
 	}
 	c.send(status, append(body, '\n'))
 	return nil
+}
+
+// encode returns v as JSON. What is not UTF-8, which paths, parameters and names
+// of regions need not be, is shown with replacement characters.
+func encode(v any) ([]byte, error) {
+	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // send sends octets of JSON.
@@ -57,7 +67,44 @@ func (c *call) send(status int, body []byte) {
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
-	c.w.Write(body) // fails only if the client has gone
+	for piece := range slices.Chunk(body, pieceSize) {
+		c.slowly()
+		if _, err := c.w.Write(piece); err != nil {
+			return // the client has gone
+		}
+	}
+}
+
+// pieceSize is how much of a long response is sent, or made, at once: as much as
+// each client that reads slowly takes of memory.
+const pieceSize = 64 << 10
+
+// list sends an object that begins as head and ends with a list of all items.
+func list[T any](c *call, head string, items iter.Seq[T]) error {
+	c.w.Header().Set("Content-Type", "application/json")
+	b := []byte(head)
+	comma := false
+	for item := range items {
+		body, err := encode(item)
+		if err != nil {
+			return err
+		}
+		if comma {
+			b = append(b, ',')
+		}
+		comma = true
+		if b = append(b, body...); len(b) < pieceSize {
+			continue
+		}
+		c.slowly()
+		if _, err := c.w.Write(b); err != nil {
+			return err
+		}
+		b = b[:0]
+	}
+	c.slowly()
+	_, err := c.w.Write(append(b, "]}\n"...))
+	return err
 }
 
 // okBody is what Fly answers where there is nothing to say.
@@ -79,6 +126,23 @@ func (c *call) fail(err error) {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="internaldns"`)
 	}
 	c.answer(f.status, f.body)
+}
+
+// rescue answers a panic, which is a defect of ours, as an error. Left to
+// net/http, it would be logged among the clients that break off.
+func (c *call) rescue() {
+	why := recover()
+	if why == nil {
+		return
+	}
+	if why != http.ErrAbortHandler {
+		c.api.Log.Error("request failed", zap.Stringer("route", c.route), zap.Any("panic", why), zap.StackSkip("stack", 1))
+		if c.w.status == 0 {
+			c.answer(http.StatusInternalServerError, errorBody{Error: "the server has a defect, which is in its log"})
+			return
+		}
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // write has the keeper make the change that decide wants, and says its index in

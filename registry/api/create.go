@@ -65,12 +65,19 @@ func (c *call) createMachine() error {
 	if err != nil {
 		return err
 	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
 	now := time.Now().UTC()
 	var object []byte
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		a := s.App(app.Network, app.Name)
 		if a == nil {
 			return w, noApp(app.Name)
+		}
+		if err := cond.checkMachine(live(s, registry.MachineKey{App: app, ID: l.id})); err != nil { // without an id, there is none
+			return w, err
 		}
 		l := l
 		if err := l.allocate(s, a); err != nil {

@@ -103,10 +103,17 @@ func (c *call) createFlycast() error {
 	if err := form.err(); err != nil {
 		return err
 	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
 	f := registry.Flycast{App: k.Name, Owner: k.Network}
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		if s.App(k.Network, k.Name) == nil {
 			return w, noApp(k.Name)
+		}
+		if err := cond.check(false, 0); err != nil { // it is a new one
+			return w, err
 		}
 		f.Address, err = newFlycastAddress(s, network)
 		w.Events = []registry.Event{registry.PutFlycast{Flycast: f}}

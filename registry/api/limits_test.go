@@ -134,6 +134,38 @@ func TestASlowWatcherIsCut(t *testing.T) {
 	})
 }
 
+// Who takes a long response bit by bit does not hold what it shows in memory for
+// ever, and whoever takes it steadily gets all of it.
+func TestALongResponseIsTakenForMinutes(t *testing.T) {
+	for _, tt := range []struct {
+		pause time.Duration
+		whole bool
+	}{{time.Second, true}, {20 * time.Second, false}} {
+		inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+			big := fmt.Sprintf(`{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1","note":%q}`, strings.Repeat("x", maxBody-200))
+			w.send("PUT", "/v1/apps/web/machines/m1", big)
+			conn, r := l.dial(t, "GET /v1/apps/web/machines/m1 HTTP/1.1\r\nHost: x\r\n\r\n")
+			defer conn.Close()
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin, got := time.Now(), 0
+			for buf := make([]byte, 8<<10); err == nil; time.Sleep(tt.pause) {
+				var n int
+				n, err = io.ReadFull(resp.Body, buf)
+				got += n
+			}
+			if whole := got == len(big); whole != tt.whole {
+				t.Errorf("a client that pauses for %v gets %d of %d octets", tt.pause, got, len(big))
+			}
+			if took := time.Since(begin); took > responseTime+2*writeStep {
+				t.Errorf("a client that pauses for %v is served for %v", tt.pause, took)
+			}
+		})
+	}
+}
+
 // A request that does not come to its end is given up.
 func TestASlowRequestIsCut(t *testing.T) {
 	for name, tt := range map[string]struct {

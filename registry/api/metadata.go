@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/file"
@@ -88,6 +89,9 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 		return err
 	}
 	key, now := c.r.PathValue("key"), time.Now().UTC()
+	if !utf8.ValidString(key) { // it could not be kept as it is
+		return failf(http.StatusBadRequest, "the key %s is no UTF-8", quote(key))
+	}
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		old, err := existing(s, k, cond)
 		if err != nil {

@@ -19,13 +19,13 @@ func (c *call) networkBody(n registry.Network) networkBody {
 
 // listNetworks is GET /v1/networks.
 func (c *call) listNetworks() error {
-	networks := []networkBody{}
-	for _, n := range c.networks() {
-		networks = append(networks, c.networkBody(n))
-	}
-	return c.answer(http.StatusOK, struct {
-		Networks []networkBody `json:"networks"`
-	}{networks})
+	return list(c, `{"networks":[`, func(yield func(networkBody) bool) {
+		for _, n := range c.networks() {
+			if !yield(c.networkBody(n)) {
+				return
+			}
+		}
+	})
 }
 
 // network returns the network of the path, by name or prefix, that has a name or
@@ -104,6 +104,7 @@ func (c *call) putNetwork() error {
 	}
 	f.take("index") // as GET shows it
 	f.none()
+	f.check(registry.Facts{Networks: []registry.NetworkName{{Network: max(name.Network, 1), Name: name.Name}}})
 	if err := f.err(); err != nil {
 		return err
 	}

@@ -19,15 +19,15 @@ func (c *call) peerBody(p *registry.Peer) peerBody {
 
 // listPeers is GET /v1/peers.
 func (c *call) listPeers() error {
-	peers := []peerBody{}
-	for _, n := range c.networks() {
-		for p := range c.snap.PeersIn(n) {
-			peers = append(peers, c.peerBody(p))
+	return list(c, `{"peers":[`, func(yield func(peerBody) bool) {
+		for _, n := range c.networks() {
+			for p := range c.snap.PeersIn(n) {
+				if !yield(c.peerBody(p)) {
+					return
+				}
+			}
 		}
-	}
-	return c.answer(http.StatusOK, struct {
-		Peers []peerBody `json:"peers"`
-	}{peers})
+	})
 }
 
 // peer returns the peer of the path: one of the network that the request or its
@@ -69,6 +69,9 @@ func (c *call) putPeer() error {
 	p.Address, p.Region = f.address("address"), registry.Fold(f.text("region"))
 	said := f.text("network")
 	f.none()
+	if p.Address.IsValid() {
+		f.check(registry.Facts{Peers: []registry.Peer{p}})
+	}
 	if n, given := c.networkParam(); given && p.Address.IsValid() && n != p.Network() {
 		f.faultf("address", "%v is outside the network that the request names", p.Address)
 	}

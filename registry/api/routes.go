@@ -85,8 +85,14 @@ func (r *route) String() string {
 	return r.method + " " + r.pattern
 }
 
+// allowed lists the methods for an Allow header (RFC 9110, Section 10.2.1).
 func allowed(methods map[string]*route) string {
-	return strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+	list := slices.Collect(maps.Keys(methods))
+	if methods[http.MethodGet] != nil {
+		list = append(list, http.MethodHead)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // checkQuery refuses parameters that the route does not take, and those that are
@@ -99,14 +105,14 @@ func (c *call) checkQuery() error {
 	c.query = query
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
-		case c.route.fly && !slices.Contains(ourParams, name):
+		case c.route.fly && !slices.Contains(ourParams, name) && (name != "network" || len(query[name]) == 1):
+		case len(query[name]) > 1:
+			return failf(http.StatusBadRequest, "the parameter %s is given twice", quote(name))
 		case !slices.Contains(c.route.params, name) && len(c.route.params) == 0:
 			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes none", quote(name), c.route)
 		case !slices.Contains(c.route.params, name):
 			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes %s",
 				quote(name), c.route, strings.Join(c.route.params, ", "))
-		case len(query[name]) > 1:
-			return failf(http.StatusBadRequest, "the parameter %s is given twice", quote(name))
 		}
 	}
 	return nil

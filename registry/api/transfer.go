@@ -64,6 +64,11 @@ const maxItems = 1000
 // importFacts is POST /v1/import: the registry becomes what the file says, in
 // one commit, or nothing changes.
 func (c *call) importFacts() error {
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if c.r.Header[name] != nil { // whoever sends it relies on it
+			return failf(http.StatusBadRequest, "an import takes no %s: it is of many objects", name)
+		}
+	}
 	force, err := c.flag("force")
 	if err != nil {
 		return err
@@ -139,9 +144,11 @@ func (c *call) readFacts() (*registry.Facts, error) {
 	if c.mediaType("application/json") == nil {
 		name = "import.json"
 	}
-	body := &slowReader{
-		c: c, from: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.api.MaxImport), until: time.Now().Add(importTime),
+	from, err := c.body(c.api.MaxImport)
+	if err != nil {
+		return nil, err
 	}
+	body := &slowReader{c: c, from: from, until: time.Now().Add(importTime)}
 	facts, err := file.Parse(name, body, nil)
 	if body.err != nil && !errors.Is(body.err, io.EOF) {
 		return nil, bodyError(body.err)

@@ -160,6 +160,23 @@ func TestAQuietStreamShowsThatItLives(t *testing.T) {
 	})
 }
 
+// However much is committed all the time, a stream hears that it shall end.
+func TestAStreamEndsUnderCommits(t *testing.T) {
+	w := newWorld(t)
+	w.commit(0)
+	r := httptest.NewRequest("GET", "http://127.0.0.1:4280/v1/watch?index=0", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	writes := 0
+	w.ServeHTTP(&pieces{ResponseWriter: httptest.NewRecorder(), each: func() {
+		if writes++; writes == 10 {
+			w.endWaits()
+		} else if writes > 1000 {
+			panic("it goes on for ever")
+		}
+		w.commit(writes) // before the stream looks whether there is more
+	}}, r)
+}
+
 func TestAStreamEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

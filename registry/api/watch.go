@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/internaldns/internaldns/registry"
 )
 
@@ -70,12 +68,15 @@ func (c *call) watch() error {
 	if err != nil {
 		return err
 	}
+	c.w.Header().Set("Content-Type", "text/event-stream")
+	if c.r.Method == http.MethodHead {
+		return nil
+	}
 	free, err := c.waits(heartbeat)
 	if err != nil {
 		return err
 	}
 	defer free()
-	c.w.Header().Set("Content-Type", "text/event-stream")
 	c.w.WriteHeader(http.StatusOK)
 	s := stream{call: c, index: index, told: index}
 	if index > c.snap.Index { // it was never reached here
@@ -141,7 +142,7 @@ func (s *stream) run(ctx context.Context) error {
 			}
 		}
 		if more == nil {
-			continue
+			more = always // but the others have their turn, however much is committed
 		}
 		select {
 		case <-more:
@@ -161,11 +162,18 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
+// always is ready.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // event adds an event to what is to be sent.
 func (s *stream) event(name string, e watchEvent) {
-	data, err := json.Marshal(e)
+	data, err := encode(e)
 	if err != nil {
-		return // names and states are text that was JSON before
+		return // it is made of text
 	}
 	s.told = e.Index
 	s.buf.WriteString("id: " + strconv.FormatUint(e.Index, 10) + "\nevent: " + name + "\ndata: ")
