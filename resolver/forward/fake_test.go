@@ -22,8 +22,10 @@ import (
 // local is where the clients of most tests are.
 var local = netip.MustParseAddr("127.0.0.1")
 
-// isLocal is the Local of tests: our zones are internal. and below.
-func isLocal(name []byte) bool { return within(name, []byte("\x08internal\x00")) }
+// isLocal is the Local of tests: our zones are internal. and the reverse one.
+func isLocal(name []byte) bool {
+	return within(name, []byte("\x08internal\x00")) || within(name, []byte(ourReverse))
+}
 
 // start returns a Forwarder at work, which ends with the test.
 func start(t testing.TB, c Config) *Forwarder {

@@ -90,11 +90,15 @@ func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
 		}
 		return g
 	}
-	r := &routes{suffixes: make(map[string]*group)}
+	r := &routes{suffixes: make(map[string]*group), above: make(map[string]bool)}
+	if f.config.Local([]byte(ourReverse)) {
+		r.noteAbove(ourReverse)
+	}
 	if len(upstreams) > 0 {
 		r.rest = newGroup(".", upstreams)
 	}
 	for _, forward := range f.config.Forwards {
+		r.noteAbove(forward.Suffix.name)
 		g := newGroup(forward.Suffix.String(), forward.Upstreams)
 		switch before := r.suffixes[forward.Suffix.name]; {
 		case g.suffix == ".":
@@ -180,10 +184,11 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 		f.use(e, at)
 		return f.appendEntry(out, e, q, &c, at, false)
 	}
-	g, labels := f.routes.Load().find(q)
-	if h, ok := findHome(q); ok && h.labels > labels && !h.askAbroad(q) {
+	r := f.routes.Load()
+	g, labels := r.find(q)
+	if h, ok := findHome(q); ok && h.labels > labels && !askAbroad(q) {
 		stats.home.Add(1)
-		return h.appendTo(out, q, &c)
+		return h.appendTo(out, q, &c, r.above[string(q.Name())])
 	}
 	if g == nil {
 		stats.refused[RefusedRoute].Add(1)

@@ -14,6 +14,7 @@ import (
 // upstreams about private networks.
 //
 //	empty      a zone that holds only its SOA (RFC 6303, Section 3)
+//	blank      the same, but that every name in it exists
 //	nowhere    does not exist, and nothing below it
 //	localhost  is this machine (RFC 6761, Section 6.3)
 var homeNames = func() map[string]homeKind {
@@ -24,6 +25,12 @@ var homeNames = func() map[string]homeKind {
 		"onion.":     nowhere,   // RFC 7686, Section 2
 		"alt.":       nowhere,   // RFC 9476, Section 3
 		"home.arpa.": emptyZone, // RFC 8375, Section 4
+
+		"service.arpa.": emptyZone, // RFC 9665
+		// Who asks it which encrypted resolvers stand for us must not be sent to
+		// those of an upstream, which know none of our names (RFC 9462, Sections
+		// 4 and 6.4).
+		"resolver.arpa.": blankZone,
 
 		// RFC 6303, Sections 4.1 to 4.6.
 		"10.in-addr.arpa.":              emptyZone,
@@ -48,6 +55,9 @@ var homeNames = func() map[string]homeKind {
 	for i := 16; i < 32; i++ {
 		m[strconv.Itoa(i)+".172.in-addr.arpa."] = emptyZone
 	}
+	for i := 64; i < 128; i++ { // RFC 7793, Section 4
+		m[strconv.Itoa(i)+".100.in-addr.arpa."] = emptyZone
+	}
 	return m
 }()
 
@@ -55,6 +65,7 @@ type homeKind uint8
 
 const (
 	emptyZone homeKind = iota
+	blankZone
 	nowhere
 	localhost
 )
@@ -98,9 +109,13 @@ func findHome(q *wire.Query) (home, bool) {
 
 // askAbroad reports whether q must leave the home it is in all the same: a
 // validating client needs the proof that home.arpa is not signed, which only the
-// public DNS can give (RFC 8375, Section 4).
-func (h home) askAbroad(q *wire.Query) bool {
-	return h.kind == emptyZone && q.Type == typeDS && q.DO && string(q.Name()) == "\x04home\x04arpa\x00"
+// public DNS can give (RFC 8375, Section 4), and likewise for service.arpa.
+func askAbroad(q *wire.Query) bool {
+	if q.Type != typeDS || !q.DO {
+		return false
+	}
+	name := string(q.Name())
+	return name == "\x04home\x04arpa\x00" || name == "\x07service\x04arpa\x00"
 }
 
 // homeTTL is the TTL of what is answered from a home, in seconds (RFC 6303,
@@ -111,15 +126,17 @@ const homeTTL = 10800
 const homeMailbox = "\x06nobody\x07invalid\x00"
 
 // appendTo appends the response to q, whose name is in h, to out, which must be
-// empty. It fits any client.
-func (h home) appendTo(out []byte, q *wire.Query, c *wire.Client) []byte {
+// empty. It fits any client. With exists, there is something below the name that
+// is not in h: then the name exists too, or nobody would look there (RFC 8020).
+func (h home) appendTo(out []byte, q *wire.Query, c *wire.Client, exists bool) []byte {
 	apex := q.Labels() == h.labels
 	rcode := wire.NoError
-	if h.kind == nowhere || h.kind == emptyZone && !apex {
+	if !exists && (h.kind == nowhere || h.kind == emptyZone && !apex) {
 		rcode = wire.NXDomain
 	}
 	out = wire.AppendHead(out, q, rcode, wire.FlagRA)
 	any := q.Type == wire.TypeANY
+	zone := h.kind == emptyZone || h.kind == blankZone
 	answers := 1
 	at := q.Offset(h.labels)
 	switch {
@@ -127,9 +144,9 @@ func (h home) appendTo(out []byte, q *wire.Query, c *wire.Client) []byte {
 		out = append(appendHomeHead(out, wire.HeaderLen, wire.TypeA, 4), 127, 0, 0, 1)
 	case h.kind == localhost && q.Type == wire.TypeAAAA:
 		out = append(appendHomeHead(out, wire.HeaderLen, wire.TypeAAAA, 16), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
-	case h.kind == emptyZone && apex && q.Type == wire.TypeNS:
+	case zone && apex && q.Type == wire.TypeNS:
 		out = appendPointer(appendHomeHead(out, wire.HeaderLen, wire.TypeNS, 2), at)
-	case h.kind == emptyZone && apex && (q.Type == wire.TypeSOA || any):
+	case zone && apex && (q.Type == wire.TypeSOA || any):
 		out = appendHomeSOA(out, at)
 	default:
 		answers = 0

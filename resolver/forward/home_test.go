@@ -18,9 +18,9 @@ func TestHomes(t *testing.T) {
 		{"localhost is this machine, over IPv6 too", "AAAA localhost.", "NOERROR [localhost. 10800 AAAA ::1]", stub},
 		{"so is everything below it", "A a.b.LocalHost.", "NOERROR [a.b.localhost. 10800 A 127.0.0.1]", stub},
 		{"localhost has no other data", "MX localhost.", "NOERROR authority [localhost. 10800 SOA]", stub},
-		{"test does not exist", "A test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
-		{"nor anything below it", "A www.test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
-		{"invalid does not exist", "TXT a.b.invalid.", "NXDOMAIN authority [invalid. 10800 SOA]", stub},
+		{"invalid does not exist", "A invalid.", "NXDOMAIN authority [invalid. 10800 SOA]", stub},
+		{"test has no names", "A www.test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
+		{"nor anything below it", "TXT a.b.invalid.", "NXDOMAIN authority [invalid. 10800 SOA]", stub},
 		{"onion does not exist", "A facebook.onion.", "NXDOMAIN authority [onion. 10800 SOA]", stub},
 		{"alt does not exist", "A a.alt.", "NXDOMAIN authority [alt. 10800 SOA]", stub},
 		{"private addresses have no names", "PTR 1.2.3.10.in-addr.arpa.", "NXDOMAIN authority [10.in-addr.arpa. 10800 SOA]", stub},
@@ -38,12 +38,25 @@ func TestHomes(t *testing.T) {
 		{"its DS is too, for who does not validate", "DS home.arpa.", "NOERROR authority [home.arpa. 10800 SOA]", stub},
 		{"but who validates needs the proof", "DS home.arpa.", "no response", do},
 		{"the DS of others stays", "DS 10.in-addr.arpa.", "NOERROR authority [10.in-addr.arpa. 10800 SOA]", do},
+		{"carrier-grade addresses have no names", "PTR 1.0.64.100.in-addr.arpa.", "NXDOMAIN authority [64.100.in-addr.arpa. 10800 SOA]", stub},
+		{"up to 100.127", "PTR 1.0.127.100.in-addr.arpa.", "NXDOMAIN authority [127.100.in-addr.arpa. 10800 SOA]", stub},
+		{"100.63 is public", "PTR 1.0.63.100.in-addr.arpa.", "no response", stub},
+		{"100.128 is public", "PTR 1.0.128.100.in-addr.arpa.", "no response", stub},
+		{"upstreams' encrypted resolvers do not stand for us", "TYPE64 _dns.resolver.arpa.", "NOERROR authority [resolver.arpa. 10800 SOA]", stub},
+		{"nor does anything else there", "A a.b.resolver.arpa.", "NOERROR authority [resolver.arpa. 10800 SOA]", stub},
+		{"resolver.arpa is a zone", "NS resolver.arpa.", "NOERROR [resolver.arpa. 10800 NS resolver.arpa.]", stub},
+		{"service.arpa is at home", "PTR _http._tcp.default.service.arpa.", "NXDOMAIN authority [service.arpa. 10800 SOA]", stub},
+		{"but who validates needs the proof for it too", "DS service.arpa.", "no response", do},
 		{"the example names are ordinary", "A www.example.", "no response", stub},
 		{"example.com is ordinary", "A example.com.", "no response", stub},
 		{"a name that only ends alike is ordinary", "A contest.", "no response", stub},
 		{"what a Forward names is forwarded", "PTR 1.5.10.in-addr.arpa.", "no response", stub},
 		{"also the name itself", "A corp.test.", "no response", stub},
 		{"and what stands beside it is not", "A other.test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
+		{"a name exists that a Forward is below", "A test.", "NOERROR authority [test. 10800 SOA]", stub},
+		{"also in an empty zone", "PTR 6.10.in-addr.arpa.", "NOERROR authority [10.in-addr.arpa. 10800 SOA]", stub},
+		{"and not what stands beside it", "PTR 7.10.in-addr.arpa.", "NXDOMAIN authority [10.in-addr.arpa. 10800 SOA]", stub},
+		{"a name exists that our reverse zone is below", "PTR a.d.f.ip6.arpa.", "NOERROR authority [d.f.ip6.arpa. 10800 SOA]", stub},
 		{"a Forward above does not open it", "A www.onion.", "NXDOMAIN authority [onion. 10800 SOA]", stub},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,6 +64,7 @@ func TestHomes(t *testing.T) {
 				Upstreams: []Upstream{upstreamA},
 				Forwards: []Forward{
 					{suffix(t, "5.10.in-addr.arpa"), []Upstream{upstreamB}},
+					{suffix(t, "8.6.10.in-addr.arpa"), []Upstream{upstreamB}},
 					{suffix(t, "corp.test"), []Upstream{upstreamB}},
 					{suffix(t, "."), []Upstream{upstreamB}},
 				},
@@ -76,8 +90,8 @@ func TestEveryHomeIsKept(t *testing.T) {
 			}
 		}
 	}
-	if len(homeNames) != 6+15+2+16 {
-		t.Errorf("%d names are kept at home, want those of RFC 6303 and six others", len(homeNames))
+	if len(homeNames) != 8+15+2+16+64 {
+		t.Errorf("%d names are kept at home, want those of RFC 6303, RFC 7793 and eight others", len(homeNames))
 	}
 }
 

@@ -10,6 +10,18 @@ import (
 type routes struct {
 	rest     *group            // for what no suffix covers; nil: nobody
 	suffixes map[string]*group // by wire format in lower case
+	above    map[string]bool   // names that a suffix, or one of our zones, is below
+}
+
+// ourReverse is the apex of the one zone of ours that is below a name kept at home.
+const ourReverse = "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00"
+
+// noteAbove notes the names that name is below.
+func (r *routes) noteAbove(name string) {
+	for name[0] != 0 {
+		name = name[1+int(name[0]):]
+		r.above[name] = true
+	}
 }
 
 // A group is the upstreams of a route, in the order in which they are asked. It
