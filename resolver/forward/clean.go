@@ -73,7 +73,7 @@ func (c *cleaner) clean(m *message, q question, local func(name []byte) bool) (*
 	if len(c.out.buf) > wire.MaxMessageLen {
 		return nil, senseless // names that must not be compressed were
 	}
-	c.resp.body = slices.Clone(c.out.buf[wire.HeaderLen+len(q.name)+4:]) // no larger than need be
+	c.resp.body = slices.Clone(c.out.buf[c.bodyAt():]) // no larger than need be
 	return c.resp, worthy
 }
 
@@ -125,7 +125,9 @@ func (c *cleaner) chain() worth {
 	case !c.data && !c.ours && c.find(typeCNAME) != nil && c.q.qtype != wire.TypeANY:
 		return senseless // longer than any chain should be
 	case c.ours:
-		c.resp.rcode = wire.NoError // what an upstream says of our names is nothing to us
+		// What an upstream says of our names is nothing to us, and what it said
+		// of the whole is not said of the part that is left.
+		c.resp.rcode, c.resp.ad = wire.NoError, false
 	}
 	return worthy
 }
@@ -142,21 +144,35 @@ func (c *cleaner) find(rtype uint16) *record {
 }
 
 // keepRRset keeps the records of that type at the name that the chain has come
-// to, and reports whether there were any.
+// to, and reports whether there were any. All get the lowest of their TTLs: an RRset
+// has only one (RFC 2181, Section 5.2), and so have its signatures (RFC 4034,
+// Section 3).
 func (c *cleaner) keepRRset(rtype uint16) bool {
-	found := false
+	found, first, ttl := false, len(c.resp.ttls), uint32(maxTTL)
 	for i := range c.answer() {
 		r := &c.answer()[i]
 		if (r.rtype == rtype || rtype == wire.TypeANY) && r.class == wire.ClassIN && r.rtype != wire.TypeOPT && c.owns(r, c.at) {
 			c.keep(r, maxTTL)
-			found = true
+			found, ttl = true, min(ttl, r.ttl)
 		}
 	}
 	if found && rtype != wire.TypeANY && rtype != typeRRSIG {
 		c.keepSignatures(rtype)
 	}
+	for _, at := range c.resp.ttls[first:] {
+		c.capTTL(int(at), ttl)
+	}
 	return found
 }
+
+// capTTL makes the TTL at that place of the body ttl, if it is higher.
+func (c *cleaner) capTTL(at int, ttl uint32) {
+	p := c.out.buf[c.bodyAt()+at:]
+	binary.BigEndian.PutUint32(p, min(ttl, binary.BigEndian.Uint32(p)))
+}
+
+// bodyAt returns where in c.out the body begins.
+func (c *cleaner) bodyAt() int { return wire.HeaderLen + len(c.q.name) + 4 }
 
 // keepSignatures keeps what signs the RRset of that type at the name that the
 // chain has come to, if the client wants it (RFC 4035, Section 3.2.1).
@@ -226,7 +242,7 @@ func (c *cleaner) keep(r *record, limit uint32) {
 	p.appendName(owner[:n], true)
 	p.buf = binary.BigEndian.AppendUint16(p.buf, r.rtype)
 	p.buf = binary.BigEndian.AppendUint16(p.buf, wire.ClassIN)
-	if at := len(p.buf) - wire.HeaderLen - len(c.q.name) - 4; at <= 0xFFFF { // else clean gives up
+	if at := len(p.buf) - c.bodyAt(); at <= 0xFFFF { // else clean gives up
 		c.resp.ttls = append(c.resp.ttls, uint16(at))
 	}
 	p.buf = binary.BigEndian.AppendUint32(p.buf, ttl)
