@@ -68,7 +68,9 @@ func (e *entry) answers(q *wire.Query) bool {
 // lacks room.
 func (e *entry) appendTo(out []byte, q *wire.Query, c *wire.Client, now moment, stale bool) (_ []byte, cut bool) {
 	o, flags := c.Options, uint16(wire.FlagRA)
-	if stale {
+	if stale && e.rcode == wire.NXDomain {
+		o.EDE = wire.EDEStaleNXDomain
+	} else if stale {
 		o.EDE = wire.EDEStale
 	} else if e.ad && (q.DO || q.Flags&wire.FlagAD != 0) { // RFC 6840, Section 5.8
 		flags |= wire.FlagAD

@@ -250,6 +250,19 @@ func TestStale(t *testing.T) {
 			expect(t, f, "A www.example.", stale, 0)
 		})
 	})
+	t.Run("a name that did not exist is said to be out of date in its own way", func(t *testing.T) {
+		none := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
+			m := answerTo(q, 60)
+			m.Rcode, m.Answer, m.Ns = dns.RcodeNameError, nil, records("example. 60 IN SOA a. b. 1 2 3 4 60")
+			return ms, m, nil
+		}
+		inScript(t, Config{}, map[string]behaviour{"A": none}, func(t *testing.T, f *Forwarder, s *scripted) {
+			expect(t, f, "A no.example.", "NXDOMAIN authority [example. 60 SOA]", ms)
+			time.Sleep(61 * time.Second)
+			s.now("A", saying(dns.RcodeServerFailure))
+			expect(t, f, "A no.example.", "NXDOMAIN authority [example. 30 SOA] EDE 19", ms)
+		})
+	})
 	t.Run("it is given for a day", func(t *testing.T) {
 		inScript(t, Config{}, answered, func(t *testing.T, f *Forwarder, s *scripted) {
 			expect(t, f, "A www.example.", fresh, ms)

@@ -124,6 +124,7 @@ const (
 	EDEStale            = 3
 	EDENotReady         = 14
 	EDEProhibited       = 18
+	EDEStaleNXDomain    = 19
 	EDENotAuthoritative = 20 // to who asks for a foreign name that is not resolved here
 	EDENoReach          = 22
 	EDENetwork          = 23
