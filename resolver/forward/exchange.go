@@ -42,7 +42,7 @@ type exchanger func(ctx context.Context, a ask, q question, hinted func(hint)) (
 // Why an exchange gave no response.
 var (
 	errNoAnswer  = errors.New("no response in time")
-	errSenseless = errors.New("the response says nothing about the question")
+	errSenseless = errors.New("the response says nothing about the question, or not all")
 )
 
 // An rcodeError is a response that says the upstream cannot answer.

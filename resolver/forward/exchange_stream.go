@@ -49,6 +49,9 @@ func (f *Forwarder) readStream(msg []byte, sent *query, a ask, q question) (_ *r
 		return nil, true, &rcodeError{rcode: rcodeOf(msg)}
 	}
 	if match == matches {
+		if truncated(msg) {
+			return nil, true, errSenseless // there is nowhere left to ask for the rest
+		}
 		if r, wellFormed, err := f.read(msg, sent, q); wellFormed {
 			if r != nil {
 				r.caseKept = sent.match(msg, false) == matches

@@ -174,8 +174,11 @@ func sendFrom(r *request, addr string) {
 
 // Of a response that matches, only what answers the question is believed.
 func TestHostileContent(t *testing.T) {
+	validating := stub
+	validating.ad = true
 	for _, tt := range []struct {
 		name, question, want string
+		c                    client // default: stub
 		handle               func(r *request)
 		then                 map[string]string // what must still be asked, and is
 	}{
@@ -201,6 +204,17 @@ func TestHostileContent(t *testing.T) {
 			want: "NOERROR [alias.example.com. 60 CNAME web.internal.]",
 			handle: func(r *request) {
 				r.sendMsg(r.reply("alias.example.com. 60 IN CNAME web.internal.", "web.internal. 60 IN AAAA fdaa::66"))
+			},
+		},
+		{
+			name: "what is left of an alias to one of our names was not validated", question: "AAAA alias.example.com.",
+			want: "NOERROR [alias.example.com. 60 CNAME web.internal.]",
+			c:    validating,
+			handle: func(r *request) {
+				m := r.reply("alias.example.com. 60 IN CNAME web.internal.")
+				m.Rcode, m.AuthenticatedData = dns.RcodeNameError, true
+				m.Ns = records(". 60 IN SOA a. b. 1 2 3 4 60")
+				r.sendMsg(m)
 			},
 		},
 		{
@@ -250,6 +264,22 @@ func TestHostileContent(t *testing.T) {
 				if !r.tcp {
 					m.Answer, m.Truncated = nil, true
 				}
+				r.sendMsg(m)
+			},
+		},
+		{
+			name: "a response that is cut over TCP as well is no answer", question: "A long.example.com.", want: "SERVFAIL",
+			handle: func(r *request) {
+				m := r.reply("long.example.com. 60 IN A 192.0.2.1")
+				m.Truncated = true
+				r.sendMsg(m)
+			},
+		},
+		{
+			name: "nor is one that is empty", question: "A empty.example.com.", want: "SERVFAIL",
+			handle: func(r *request) {
+				m := r.reply()
+				m.Truncated = true
 				r.sendMsg(m)
 			},
 		},
@@ -348,7 +378,11 @@ func TestHostileContent(t *testing.T) {
 					tt.handle(r)
 				})
 				f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
-				m, took := stub.ask(t, f, tt.question)
+				c := tt.c
+				if !c.rd {
+					c = stub
+				}
+				m, took := c.ask(t, f, tt.question)
 				if got := show(m); got != tt.want {
 					t.Errorf("%s: the client got\n     %s\nwant %s", tt.question, got, tt.want)
 				}
