@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/file"
 )
 
 // maxBody is the largest body, in octets, but for imports. A machine's object
@@ -108,7 +109,7 @@ func parseForm(object string, body []byte) (*form, error) {
 	}
 	f := &form{object: object, fields: make(map[string]jsontext.Value)}
 	if k := jsontext.Value(body).Kind(); k != jsontext.KindBeginObject {
-		return nil, registry.Faults{{Object: object, Problem: "want an object, got " + kindName(k)}}
+		return nil, registry.Faults{{Object: object, Problem: "want an object, got " + file.KindName(k)}}
 	}
 	members(body, func(name string, value jsontext.Value) {
 		f.fields[name] = value
@@ -168,7 +169,7 @@ func (f *form) text(field string) string {
 		return ""
 	}
 	if k := v.Kind(); k != jsontext.KindString {
-		f.faultf(field, "want a string, got %s", kindName(k))
+		f.faultf(field, "want a string, got %s", file.KindName(k))
 		return ""
 	}
 	s, _ := jsontext.AppendUnquote(nil, v) // it was checked
@@ -183,7 +184,7 @@ func (f *form) boolean(field string) bool {
 	}
 	k := v.Kind()
 	if k != jsontext.KindTrue && k != jsontext.KindFalse {
-		f.faultf(field, "want true or false, got %s", kindName(k))
+		f.faultf(field, "want true or false, got %s", file.KindName(k))
 	}
 	return k == jsontext.KindTrue
 }
@@ -225,22 +226,3 @@ func (f *form) none() {
 
 // err returns what is wrong with the fields, as Faults.
 func (f *form) err() error { return f.faults.Err() }
-
-// kindName says for people what kind of value k begins.
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindNull:
-		return "null"
-	case jsontext.KindTrue:
-		return "true"
-	case jsontext.KindFalse:
-		return "false"
-	case jsontext.KindString:
-		return "a string"
-	case jsontext.KindNumber:
-		return "a number"
-	case jsontext.KindBeginObject:
-		return "an object"
-	}
-	return "a list"
-}

@@ -40,7 +40,7 @@ func (c *call) readLaunch(object string) (l launch, err error) {
 		skipLaunch: f.boolean("skip_launch"),
 	}
 	if l.config = f.take("config"); l.config != nil && l.config.Kind() != jsontext.KindBeginObject {
-		f.faultf("config", "want an object, got %s", kindName(l.config.Kind()))
+		f.faultf("config", "want an object, got %s", file.KindName(l.config.Kind()))
 	}
 	for _, name := range requestFields {
 		f.take(name)

@@ -137,7 +137,7 @@ func (d *machineDecoder) metadata(name []byte) {
 		return
 	}
 	if k := v.Kind(); k != jsontext.KindString {
-		d.faultf("config.metadata", "want a string as the value of %s, got %s", quote(key), kindName(k))
+		d.faultf("config.metadata", "want a string as the value of %s, got %s", quote(key), KindName(k))
 		return
 	}
 	d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], v)

@@ -44,7 +44,7 @@ func (c *cursor) read(object jsontext.Value, field func(name []byte)) bool {
 func (c *cursor) readOnce(object jsontext.Value, field func(name []byte), opts ...jsontext.Options) bool {
 	c.faults, c.err = nil, nil
 	if k := object.Kind(); k != jsontext.KindBeginObject {
-		c.faultf("", "want an object, got %s", kindName(k))
+		c.faultf("", "want an object, got %s", KindName(k))
 		return false
 	}
 	c.src = *bytes.NewBuffer(object)
@@ -137,7 +137,7 @@ func (c *cursor) fail(err error) {
 
 func (c *cursor) wants(field, want string, got jsontext.Kind) {
 	if c.err == nil {
-		c.faultf(field, "want %s, got %s", want, kindName(got))
+		c.faultf(field, "want %s, got %s", want, KindName(got))
 	}
 }
 
@@ -159,8 +159,8 @@ func (c *cursor) missing(field string) {
 	c.faultf(field, isMissing)
 }
 
-// kindName says for people what kind of value k begins.
-func kindName(k jsontext.Kind) string {
+// KindName says for people what kind of value k begins.
+func KindName(k jsontext.Kind) string {
 	switch k {
 	case jsontext.KindNull:
 		return "null"

@@ -68,7 +68,7 @@ func newWalk(r io.Reader, progress func(int)) *walk {
 func (w *walk) file() {
 	if k := w.dec.PeekKind(); k != jsontext.KindBeginObject && k != jsontext.KindInvalid {
 		w.faults = append(w.faults, registry.Fault{
-			Problem: "want an object with the key apps, got " + kindName(k),
+			Problem: "want an object with the key apps, got " + KindName(k),
 		})
 		return
 	}
@@ -279,7 +279,7 @@ func (w *walk) unread(key string, faults *registry.Faults) {
 func (w *walk) wants(faults *registry.Faults, field, want string, got jsontext.Value) {
 	if w.end == nil {
 		*faults = append(*faults, registry.Fault{
-			Field: field, Problem: fmt.Sprintf("want %s, got %s", want, kindName(got.Kind())),
+			Field: field, Problem: fmt.Sprintf("want %s, got %s", want, KindName(got.Kind())),
 		})
 	}
 }
