@@ -17,6 +17,8 @@ type Figures struct {
 	Keep    func() Keep    // how keeping the facts goes
 	API     func() API     // what became of requests to the control API
 	Forward func() Forward // what became of names that are not ours
+	// Certificates are those that we show to others.
+	Certificates func() []Certificate
 }
 
 // Build says which program runs.
@@ -70,6 +72,9 @@ func (f Figures) Describe(ch chan<- *prometheus.Desc) {
 	if f.Forward != nil {
 		describeForward(ch)
 	}
+	if f.Certificates != nil {
+		describeCertificates(ch)
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -89,6 +94,11 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	if f.Forward != nil {
 		f.Forward().collect(ch)
+	}
+	if f.Certificates != nil {
+		for _, c := range f.Certificates() {
+			c.collect(ch)
+		}
 	}
 }
 

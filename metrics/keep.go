@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -28,6 +29,13 @@ type Route struct {
 	Buckets []uint64       // by time taken; the last bucket has no bound
 	Bounds  []float64      // of Buckets, in seconds
 	Seconds float64        // that all of them took
+}
+
+// Certificate is one that we show to others.
+type Certificate struct {
+	Setting  string // that names its file
+	Expires  time.Time
+	Failures uint64 // times that its files were at fault
 }
 
 func describeKeep(ch chan<- *prometheus.Desc) {
@@ -75,4 +83,14 @@ func (a API) collect(ch chan<- prometheus.Metric) {
 			apiDuration.sendBuckets(ch, r.Buckets, r.Seconds, func(i int) float64 { return r.Bounds[i] }, name)
 		}
 	}
+}
+
+func describeCertificates(ch chan<- *prometheus.Desc) {
+	ch <- certExpiry.desc
+	ch <- certFailures.desc
+}
+
+func (c Certificate) collect(ch chan<- prometheus.Metric) {
+	certExpiry.send(ch, float64(c.Expires.Unix()), c.Setting)
+	certFailures.send(ch, float64(c.Failures), c.Setting)
 }

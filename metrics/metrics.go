@@ -92,6 +92,13 @@ var (
 		"Requests to the control API that are being answered now.")
 	apiWaiting = gauge("api_requests_waiting",
 		"Requests to the control API that wait for changes now.")
+
+	certExpiry = gauge("certificate_expiry_timestamp_seconds",
+		"When the certificate that is shown expires, in seconds since 1970, by the setting that names its file (api_cert, etcd_cert).",
+		"setting")
+	certFailures = counter("certificate_reload_failures_total",
+		"Times that the files of a certificate or its key could not be read or were at fault, so that the one before stayed.",
+		"setting")
 )
 
 // Names that are not ours, and who is asked for them: Figures tell. The label to

@@ -71,16 +71,18 @@ func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
 	}
 }
 
-func TestWhatBecameOfTheAPIsRequestsIsScraped(t *testing.T) {
+func TestWhatBecameOfTheAPIsRequestsAndCertificatesIsScraped(t *testing.T) {
 	got := nonZero(t, allFigures())
 	for series, want := range map[string]float64{
-		`internaldns_api_requests_total{code="200",route="GET /v1/apps"}`: 3,
-		`internaldns_api_requests_total{code="404",route="GET /v1/apps"}`: 1,
-		`internaldns_api_requests_total{code="500",route="GET /v1/apps"}`: 0,
-		`internaldns_api_requests_in_flight`:                              2,
-		`internaldns_api_requests_waiting`:                                1,
-		`internaldns_store_available`:                                     1,
-		`internaldns_store_leases`:                                        3,
+		`internaldns_api_requests_total{code="200",route="GET /v1/apps"}`:       3,
+		`internaldns_api_requests_total{code="404",route="GET /v1/apps"}`:       1,
+		`internaldns_api_requests_total{code="500",route="GET /v1/apps"}`:       0,
+		`internaldns_api_requests_in_flight`:                                    2,
+		`internaldns_api_requests_waiting`:                                      1,
+		`internaldns_store_available`:                                           1,
+		`internaldns_certificate_reload_failures_total{setting="api_cert"}`:     2,
+		`internaldns_certificate_expiry_timestamp_seconds{setting="etcd_cert"}`: 1_900_000_000,
+		`internaldns_store_leases`:                                              3,
 	} {
 		if got[series] != want {
 			t.Errorf("%s is %v, want %v", series, got[series], want)
@@ -235,6 +237,9 @@ func allFigures() Figures {
 				}},
 				Refused: []Count{{"rd", 6}, {"client", 7}},
 			}
+		},
+		Certificates: func() []Certificate {
+			return []Certificate{{"api_cert", time.Unix(1_800_000_000, 0), 2}, {"etcd_cert", time.Unix(1_900_000_000, 0), 0}}
 		},
 	}
 }

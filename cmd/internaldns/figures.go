@@ -37,6 +37,15 @@ func (s *server) figures() metrics.Figures {
 	if s.config.API != off {
 		figures.API = func() metrics.API { return apiFigures(s.api.Stats()) }
 	}
+	if len(s.certificates) > 0 {
+		figures.Certificates = func() []metrics.Certificate {
+			var list []metrics.Certificate
+			for _, c := range s.certificates {
+				list = append(list, metrics.Certificate{Setting: c.setting, Expires: c.expires(), Failures: c.failures.Load()})
+			}
+			return list
+		}
+	}
 	if s.config.forwards() {
 		figures.Forward = func() metrics.Forward { return forwardFigures(s.forwarder) }
 	}

@@ -123,7 +123,7 @@ func (s *server) keep() error {
 		k := disk.New(c.Data, s.store, s.log)
 		s.source, s.keeper = &diskSource{Keeper: k, log: s.log}, k
 	case len(c.Etcd) > 0:
-		config, err := c.etcd()
+		config, err := s.etcd()
 		if err != nil {
 			return err
 		}
@@ -140,8 +140,9 @@ func (s *server) keep() error {
 	return nil
 }
 
-// etcd returns what c says about etcd.
-func (c *config) etcd() (etcd.Config, error) {
+// etcd returns what the settings say about etcd.
+func (s *server) etcd() (etcd.Config, error) {
+	c := &s.config
 	e := etcd.Config{Endpoints: c.Etcd, Prefix: c.EtcdPrefix, Username: c.EtcdUser}
 	var faults []error
 	t := new(tls.Config)
@@ -157,11 +158,12 @@ func (c *config) etcd() (etcd.Config, error) {
 		e.TLS = t
 	}
 	if c.EtcdCert != "" {
-		pair, err := tls.LoadX509KeyPair(c.EtcdCert, c.EtcdKey)
+		cert, err := s.certificate("etcd_cert", c.EtcdCert, c.EtcdKey)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("etcd_cert: %w", err))
+			faults = append(faults, err)
+		} else {
+			t.GetClientCertificate = cert.toServer
 		}
-		t.Certificates = []tls.Certificate{pair}
 		e.TLS = t
 	}
 	if c.EtcdPasswordFile != "" {
@@ -172,6 +174,16 @@ func (c *config) etcd() (etcd.Config, error) {
 		e.Password = strings.TrimRight(string(password), "\r\n")
 	}
 	return e, errors.Join(faults...)
+}
+
+// certificate reads a certificate and its key, to be followed when the server
+// runs.
+func (s *server) certificate(setting, certFile, keyFile string) (*certificate, error) {
+	c, err := readCertificate(setting, certFile, keyFile, s.log)
+	if err == nil {
+		s.certificates = append(s.certificates, c)
+	}
+	return c, err
 }
 
 // listenAPI binds the API's address; nil if there shall be none.
@@ -193,11 +205,11 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 	}
 	listen := api.ListenConfig{Address: c.API}
 	if c.APICert != "" {
-		pair, err := tls.LoadX509KeyPair(c.APICert, c.APIKey)
+		cert, err := s.certificate("api_cert", c.APICert, c.APIKey)
 		if err != nil {
-			return nil, fault(fmt.Errorf("api_cert: %w", err))
+			return nil, fault(err)
 		}
-		listen.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+		listen.TLS = &tls.Config{GetCertificate: cert.toClients}
 	}
 	a, err := api.New(config)
 	if err != nil {

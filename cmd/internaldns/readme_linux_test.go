@@ -215,13 +215,6 @@ func quoted(text string) []string {
 	return all
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A block is one that Markdown fences by ```.
 type block struct {
 	section  string // the heading above it

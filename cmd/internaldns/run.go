@@ -35,7 +35,10 @@ type server struct {
 	feed      api.Feed           // who watches the API learns of changes from
 	api       *api.API           // nil if it is not served
 	addrs     []netip.AddrPort   // where queries are answered, once sockets are bound
+	apiAddr   string             // where the API is served, once it is bound; "" for nowhere
 	forwarder *forward.Forwarder // nil if nothing is forwarded
+
+	certificates []*certificate // that we show: the API's, and ours to etcd
 
 	state  atomic.Pointer[error] // why queries are not answered; nil if they are
 	loaded atomic.Bool           // the facts are there
@@ -80,6 +83,7 @@ const loadGOGC = 25
 //
 //	sockets    DNS and admin are bound: where that fails, nothing starts
 //	admin      says that we live, and whether we are ready
+//	certs      follows the files of certificates
 //	forwarder  asks upstreams, when the resolver has it asked
 //	resolver   answers; until there are facts, SERVFAIL
 //	source     waits for the facts
@@ -87,7 +91,7 @@ const loadGOGC = 25
 //	load       reads the facts, all of them; from then on the source follows
 //	           them, or makes the changes that are asked for
 //	seed       imports a file, once; then we are ready
-//	hangups    asks the source to look again
+//	hangups    asks the source and the certificates to look again
 //
 // It stops in the other order: when the facts stand still, the resolver answers
 // what it has, and the admin listener is there to the end.
@@ -104,6 +108,9 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	defer running.stop()
 	if admin != nil {
 		running.start("admin", admin.run)
+	}
+	for _, c := range s.certificates {
+		running.start("certs", c.run)
 	}
 	if s.forwarder != nil {
 		running.start("forwarder", s.forwarder.Run)
@@ -160,6 +167,9 @@ func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 		err = s.newForwarder(&late)
 	}
 	if err == nil {
+		if api != nil {
+			s.apiAddr = api.Addr()
+		}
 		return resolver, admin, api, nil
 	}
 	if resolver != nil {
@@ -302,15 +312,18 @@ func (s *server) notReady() error {
 	return nil
 }
 
-// follow has the facts read again whenever someone hangs up, until ctx is done.
+// follow has files read again whenever someone hangs up, until ctx is done.
 func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hangups:
-			s.log.Info("hangup: the facts are read again")
+			s.log.Info("hangup: files are read again")
 			s.source.Reload()
+			for _, c := range s.certificates {
+				c.reload()
+			}
 		}
 	}
 }

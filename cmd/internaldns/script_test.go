@@ -315,3 +315,10 @@ func get() {
 	fmt.Println(resp.Status)
 	io.Copy(os.Stdout, resp.Body)
 }
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -31,7 +31,8 @@ INTERNALDNS_MAX_UDP_SIZE, lists separated by spaces. So it can in the YAML file
 that --config names, as max_udp_size. Flags win over the environment, and the
 environment wins over the file.
 
-SIGHUP has the registry file read again at once; resolv.conf is followed without.
+Files are followed as they change: the registry, resolv.conf, tokens, certificates.
+SIGHUP has the registry file and the certificates read again at once.
 SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once.`,
 		Example: `  # The sample, on 127.0.0.1:5300:
   internaldns serve

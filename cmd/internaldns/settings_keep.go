@@ -36,8 +36,9 @@ etcd is away.`,
 	{
 		path: "etcd_cert", arg: "FILE", eg: "/etc/internaldns/etcd.pem",
 		help: "certificate to show to etcd, with --etcd-key",
-		why:  "The certificate, as PEM, and its key, that say to etcd who we are.",
-		to:   func(c *config) any { return &c.EtcdCert }, check: notEmpty,
+		why: `The certificate, as PEM, and its key, that say to etcd who we are. They are read
+again when they change, and count for new connections.`,
+		to: func(c *config) any { return &c.EtcdCert }, check: notEmpty,
 	},
 	{
 		path: "etcd_key", arg: "FILE", eg: "/etc/internaldns/etcd-key.pem",
@@ -90,8 +91,10 @@ token. On a host that others use, everybody there may.`,
 	{
 		path: "api_cert", arg: "FILE", eg: "/etc/internaldns/api.pem",
 		help: "serve the API over TLS with this certificate, and --api-key",
-		why:  "The certificate, as PEM, with which the API is served over TLS.",
-		to:   func(c *config) any { return &c.APICert }, check: notEmpty,
+		why: `The certificate, as PEM, with which the API is served over TLS. It is read again
+with its key when they change, and on SIGHUP; if something is wrong with them then,
+it stays as it is.`,
+		to: func(c *config) any { return &c.APICert }, check: notEmpty,
 	},
 	{
 		path: "api_key", arg: "FILE", eg: "/etc/internaldns/api-key.pem",

@@ -23,9 +23,12 @@ type status struct {
 	Ready    bool             `json:"ready"`
 	Why      string           `json:"why,omitempty"` // if not ready
 	Listen   []netip.AddrPort `json:"listen"`
+	API      string           `json:"api,omitempty"` // HOST:PORT or unix:PATH, if it is served
 	Registry registryStatus   `json:"registry"`
 	Source   sourceStatus     `json:"source"`
 	Forward  *forward.Status  `json:"forward"` // null if nothing is forwarded
+
+	Certificates []certificateStatus `json:"certificates,omitempty"`
 }
 
 // registryStatus is the size of the registry.
@@ -47,6 +50,7 @@ func (s *server) status() status {
 		Version: build().Version,
 		Ready:   true,
 		Listen:  s.addrs,
+		API:     s.apiAddr,
 		Registry: registryStatus{
 			Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Machines: stats.Total(),
 			Started: stats.Machines[slices.Index(registry.States[:], registry.StateStarted)], Peers: stats.Peers, Flycast: stats.Flycast,
@@ -55,6 +59,9 @@ func (s *server) status() status {
 	}
 	if why := s.notReady(); why != nil {
 		st.Ready, st.Why = false, why.Error()
+	}
+	for _, c := range s.certificates {
+		st.Certificates = append(st.Certificates, c.status())
 	}
 	if s.forwarder != nil {
 		f := s.forwarder.Status()
@@ -113,6 +120,12 @@ func (st *status) write(w io.Writer, now time.Time) error {
 		listen = append(listen, a.String())
 	}
 	fmt.Fprintf(b, "listens\t%s\n", strings.Join(listen, " "))
+	if st.API != "" {
+		fmt.Fprintf(b, "api\t%s\n", st.API)
+	}
+	for i := range st.Certificates {
+		st.Certificates[i].write(b, now)
+	}
 	r := &st.Registry
 	fmt.Fprintf(b, "registry\t%s, %s, %s (%d started), %s\n",
 		count(r.Networks, "network"), count(r.Apps, "app"), count(r.Machines, "machine"), r.Started, count(r.Peers, "peer"))
