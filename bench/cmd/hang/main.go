@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/bench/hang"
-	"github.com/internaldns/internaldns/bench/internal/serving"
+	"github.com/internaldns/internaldns/bench/internal/checkout"
 	"github.com/internaldns/internaldns/bench/peers"
 )
 
@@ -43,7 +43,8 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/hang"}, os.Args[1:]...), " "), serving.Commit()
+			r.Command = strings.Join(append([]string{"go run ./bench/cmd/hang"}, checkout.WithoutPaths(os.Args[1:])...), " ")
+			r.Commit = checkout.Commit(cmd.Context())
 			if out != "" {
 				all := peers.Record{Date: r.Date, Host: peers.DescribeHost(), Hang: r}
 				if _, err := all.Save(out); err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/internaldns/internaldns/bench/internal/serving"
+	"github.com/internaldns/internaldns/bench/internal/checkout"
 	"github.com/internaldns/internaldns/bench/keep"
 	"github.com/internaldns/internaldns/bench/peers"
 )
@@ -43,7 +43,8 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r.Command, r.Commit = strings.Join(append([]string{"go run ./bench/cmd/keep"}, os.Args[1:]...), " "), serving.Commit()
+			r.Command = strings.Join(append([]string{"go run ./bench/cmd/keep"}, checkout.WithoutPaths(os.Args[1:])...), " ")
+			r.Commit = checkout.Commit(cmd.Context())
 			if out != "" {
 				all := peers.Record{Date: r.Date, Took: r.Took, Host: peers.DescribeHost(), Keep: r}
 				if _, err := all.Save(out); err != nil {

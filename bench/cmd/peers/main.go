@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/bench/echo"
+	"github.com/internaldns/internaldns/bench/internal/checkout"
 	"github.com/internaldns/internaldns/bench/mapdns"
 	"github.com/internaldns/internaldns/bench/peers"
 )
@@ -170,9 +170,9 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if rec == nil {
 		return runErr
 	}
-	rec.Command = "peers " + strings.Join(withoutPaths(os.Args[1:]), " ")
+	rec.Command = "peers " + strings.Join(checkout.WithoutPaths(os.Args[1:]), " ")
 	rec.Notes = append(rec.Notes, f.notes...)
-	rec.Commit = commit(cmd.Context())
+	rec.Commit = checkout.Commit(cmd.Context())
 	if runErr != nil {
 		rec.Notes = append(rec.Notes, fmt.Sprintf("The run was cut short: %v.", runErr))
 	}
@@ -223,17 +223,12 @@ func (f *flags) findBench(ctx context.Context) error {
 	if f.bench != "" {
 		return nil
 	}
-	root, err := moduleRoot(ctx)
+	root, err := checkout.Root(ctx)
 	if err != nil {
 		return fmt.Errorf("find bench/ (or name a directory with --out): %w", err)
 	}
 	f.bench = filepath.Join(root, "bench")
 	return nil
-}
-
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/internaldns/internaldns").Output()
-	return strings.TrimSpace(string(out)), err
 }
 
 // tools builds what can be built. What cannot is missing, with the reason.
@@ -249,7 +244,7 @@ func (f *flags) tools(ctx context.Context, dir string, progress func(string)) (p
 	t.InternalDNS = f.internaldns
 	if t.InternalDNS == "" {
 		progress("building internaldns")
-		root, err := moduleRoot(ctx)
+		root, err := checkout.Root(ctx)
 		if err == nil {
 			t.InternalDNS, err = build(ctx, root, dir)
 		}
@@ -293,39 +288,4 @@ func installCoreDNS(ctx context.Context, progress func(string)) (string, error) 
 		return "", fmt.Errorf("go install: %w: %s", err, out)
 	}
 	return bin, nil
-}
-
-// commit returns the commit that this checkout is at, or that the program was
-// built from.
-func commit(ctx context.Context) string {
-	if root, err := moduleRoot(ctx); err == nil {
-		cmd := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD")
-		cmd.Dir = root
-		if out, err := cmd.Output(); err == nil {
-			return strings.TrimSpace(string(out))
-		}
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
-	}
-	return ""
-}
-
-// withoutPaths leaves directories out of arguments: where things lie on one
-// machine is of no use on another.
-func withoutPaths(args []string) []string {
-	var out []string
-	for _, a := range args {
-		if flag, path, ok := strings.Cut(a, "="); ok && filepath.IsAbs(path) {
-			a = flag + "=" + filepath.Base(path)
-		} else if filepath.IsAbs(a) {
-			a = filepath.Base(a)
-		}
-		out = append(out, a)
-	}
-	return out
 }

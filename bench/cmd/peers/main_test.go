@@ -69,10 +69,3 @@ func TestPageAndChartAreWrittenFromSavedFigures(t *testing.T) {
 		}
 	}
 }
-
-func TestDirectoriesAreLeftOutOfTheCommand(t *testing.T) {
-	got := strings.Join(withoutPaths([]string{"--rounds", "3", "--out=/a/b", "/c/d.json"}), " ")
-	if want := "--rounds 3 --out=b d.json"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/internaldns/internaldns/bench/internal/checkout"
 	"github.com/internaldns/internaldns/bench/load"
 	"github.com/internaldns/internaldns/bench/peers"
 	"github.com/internaldns/internaldns/bench/scale"
@@ -110,7 +111,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("only %d MiB of memory are available; use fewer --machines", free>>20)
 	}
 	if f.out == "" {
-		root, err := moduleRoot(cmd.Context())
+		root, err := checkout.Root(cmd.Context())
 		if err != nil {
 			return fmt.Errorf("find bench/results (or name a directory with --out): %w", err)
 		}
@@ -131,12 +132,12 @@ func (f *flags) run(cmd *cobra.Command) error {
 		defer a.stop()
 		r.Ask = a.ask
 	}
-	at := commit(cmd.Context()) // which may not be the one when the run has ended
+	at := checkout.Commit(cmd.Context()) // which may not be the one when the run has ended
 	rec, runErr := r.Run(cmd.Context())
 	if rec == nil {
 		return runErr
 	}
-	rec.Command = "scale " + strings.Join(withoutPaths(os.Args[1:]), " ")
+	rec.Command = "scale " + strings.Join(checkout.WithoutPaths(os.Args[1:]), " ")
 	rec.Commit = at
 	rec.Notes = f.notes
 	if runErr != nil {
@@ -216,41 +217,4 @@ func (a *asker) ask(_ context.Context, q scale.Questions) (res load.Result, err 
 func (a *asker) stop() {
 	a.in.Close()
 	a.cmd.Wait()
-}
-
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/internaldns/internaldns").Output()
-	return strings.TrimSpace(string(out)), err
-}
-
-// commit returns the commit that this checkout is at, or "".
-func commit(ctx context.Context) string {
-	root, err := moduleRoot(ctx)
-	if err != nil {
-		return ""
-	}
-	cmd := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// withoutPaths leaves directories out of arguments: where things lie on one
-// machine is of no use on another.
-func withoutPaths(args []string) []string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		flag, value, ok := strings.Cut(a, "=")
-		switch {
-		case ok && filepath.IsAbs(value):
-			a = flag + "=" + filepath.Base(value)
-		case filepath.IsAbs(a):
-			a = filepath.Base(a)
-		}
-		out[i] = a
-	}
-	return out
 }

@@ -76,10 +76,3 @@ func TestEstimateMeasuresNothing(t *testing.T) {
 		t.Errorf("%v was written", files[0].Name())
 	}
 }
-
-func TestDirectoriesStayOutOfTheRecordedCommand(t *testing.T) {
-	got := strings.Join(withoutPaths([]string{"--machines", "500", "--out", "/home/someone/results", "--profiles=/home/someone"}), " ")
-	if want := "--machines 500 --out results --profiles=someone"; got != want {
-		t.Errorf("recorded as %q, want %q", got, want)
-	}
-}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"strings"
 	"syscall"
 )
 
@@ -67,11 +66,4 @@ func (s *Server) Stop() {
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	<-s.ended
 	s.cmd.Wait()
-}
-
-// Commit returns the commit that is checked out where the benchmark is started;
-// "" if git does not say.
-func Commit() string {
-	out, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	return strings.TrimSpace(string(out))
 }
