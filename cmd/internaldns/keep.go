@@ -46,7 +46,12 @@ func (c *config) together() error {
 	fault((c.EtcdCert == "") != (c.EtcdKey == ""), "etcd_cert: a certificate and its key go together; want both or neither")
 	fault((c.EtcdUser == "") != (c.EtcdPasswordFile == ""), "etcd_user: a user and a password go together; want both or neither")
 	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
-	if c.API != off {
+	if c.API == off {
+		for _, path := range []string{"api_tokens", "api_cert", "api_key"} {
+			fault(*findSetting(path).to(c).(*string) != "", "%s: the API is not served; want --api HOST:PORT, too", path)
+		}
+		fault(c.APILocal, "api_local: the API is not served; want --api HOST:PORT, too")
+	} else {
 		fault(c.API == c.Admin && !anyPort(c.API), "api: --admin is at %s, too; want two ports", c.API)
 		fault(c.APITokens == "" && !c.APILocal,
 			"api: nobody could use it; want --api-tokens FILE, or --api-local to let in whoever is on this host")
@@ -218,7 +223,7 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 	s.api = a
 	server, err := a.Listen(listen)
 	if err != nil {
-		return nil, newListenFault(err, "api", c.API)
+		return nil, newListenFault(fmt.Errorf("api: %w", err), "api", c.API)
 	}
 	return server, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -247,7 +248,7 @@ func (s *server) listenAdmin() (*admin, *listenFault) {
 	}
 	a, err := listenAdmin(s.config.Admin, pages)
 	if err != nil {
-		return nil, newListenFault(err, "admin", s.config.Admin)
+		return nil, newListenFault(fmt.Errorf("admin: %w", err), "admin", s.config.Admin)
 	}
 	return a, nil
 }
@@ -258,7 +259,11 @@ func (s *server) load(ctx context.Context) error {
 		return s.config.loadFault(err)
 	}
 	s.loaded.Store(true)
-	s.place(s.store.Snapshot())
+	snap := s.store.Snapshot()
+	s.place(snap)
+	if c := &s.config; c.Data != "" && c.API == off && !c.Seed && snap.Stats() == (registry.Stats{}) {
+		s.log.Warn("the registry is empty, and nobody can change that; want --api HOST:PORT, too", zap.String("data", c.Data))
+	}
 	if s.config.placesNobody() && s.placed.Load() == 0 {
 		s.log.Warn("only clients with 6PN addresses are in a network; place others with --network or --client")
 	}
