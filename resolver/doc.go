@@ -85,7 +85,8 @@
 // that wait for its client to take them; until it does, nothing more is read of
 // it. If its client closes its half, everything that it has asked is answered
 // before the connection ends, and while the Forwarder has a query of it, it is not
-// idle.
+// idle. When as many are open as may be, a new one takes the place of that which has
+// been idle for longest: to hold all of them keeps nobody out.
 //
 // Elsewhere than on Linux, each connection has a goroutine (tcp_spawner.go).
 package resolver

@@ -240,11 +240,7 @@ func TestAClientThatDoesNotReadItsForeignResponsesIsLeft(t *testing.T) {
 	for _, k := range tasks[1:] {
 		k.answer(60_000)
 	}
-	for end := time.Now().Add(patience); r.closedBecause("write") == 0; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("the connection stays open")
-		}
-	}
+	r.awaitClosed(t, "write", 1)
 	tasks[0].answer(60_000)
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_open": 0})
 }
@@ -254,20 +250,31 @@ func (r *running) closedBecause(why string) float64 {
 	return counted(r.t, r.dns)["tcp_connections_closed_total "+why]
 }
 
+// awaitClosed returns when n connections have ended for that reason.
+func (r *running) awaitClosed(t testing.TB, why string, n int) {
+	t.Helper()
+	for end := time.Now().Add(patience); r.closedBecause(why) < float64(n); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the connection stays open")
+		}
+	}
+}
+
 // Of a client that is gone, the next one on the same descriptor, and in the same
 // memory, hears nothing.
 func TestAForeignResponseNeverReachesAnotherConnection(t *testing.T) {
 	d := newDesk()
 	r := start(t, Config{Forward: d, TCPWorkers: 1, TCPConns: 1, Listen: []string{"127.0.0.1:0"}})
 	secret := question(t, 1, dns.TypeTXT, "secret.example")
-	for range 20 {
-		s := r.admitted(t)
+	for i := range 20 {
+		s := dialTCP(t, r.Addrs()[0])
 		s.put(secret)
 		k := d.next(t)
 		s.conn.SetLinger(0)
 		s.conn.Close() // a reset: half a close would be waited out
+		r.awaitClosed(t, "read", i+1)
 
-		next := r.admitted(t) // only one can be open, so that one is closed
+		next := dialTCP(t, r.Addrs()[0])
 		k.answer(1000)
 		// The mailbox is empty before this is answered.
 		for range 3 {
@@ -281,6 +288,27 @@ func TestAForeignResponseNeverReachesAnotherConnection(t *testing.T) {
 	if lost := r.counts()["dns_dropped_total tcp send"]; lost != 20 {
 		t.Errorf("%v responses are counted as lost, want 20", lost)
 	}
+}
+
+// Who has a query with the forwarder on every connection that may be open keeps
+// nobody out either.
+func TestConnectionsThatWaitMakeRoom(t *testing.T) {
+	d := newDesk()
+	r := start(t, Config{Forward: d, TCPWorkers: 1, TCPConns: 2, Listen: []string{"127.0.0.1:0"}})
+	var waiting []*stream
+	var tasks []*task
+	for range 2 {
+		s := dialTCP(t, r.Addrs()[0])
+		s.put(question(t, 1, dns.TypeTXT, "www.example.com"))
+		tasks = append(tasks, d.next(t))
+		waiting = append(waiting, s)
+	}
+	dialTCP(t, r.Addrs()[0]).kept()
+	waiting[0].closed()
+	for _, k := range tasks {
+		k.answer(1000)
+	}
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total full": 1, "tcp_connections_closed_total stop": 2})
 }
 
 // A mailbox holds what it has room for, and of the rest that it came.

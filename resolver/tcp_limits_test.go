@@ -72,43 +72,27 @@ func TestABusyConnectionIsClosedWhenItIsOld(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total old": 1})
 }
 
-// Beyond the number that may be open, connections are closed at once, and the
-// others live on. When one ends, another may come.
-func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
-	r := start(t, Config{TCPConns: 2})
-	first, second := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1])
+// At the number that may be open, whoever comes is served, and the connection that
+// has been idle for longest is closed: nobody keeps others out by holding all.
+func TestTheIdlestConnectionMakesRoom(t *testing.T) {
+	r := start(t, Config{TCPConns: 3, TCPWorkers: 1})
+	first, second, third := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1]), dialTCP(t, r.Addrs()[0])
 	first.kept()
 	second.kept()
-	for _, addr := range r.Addrs() {
-		dialTCP(t, addr).closed()
-	}
-	first.kept()
-	second.kept()
+	third.kept()
+	first.kept() // so that the second is idle for longest
 
-	first.conn.CloseWrite()
-	first.closed()
-	next := r.admitted(t)
+	next := dialTCP(t, r.Addrs()[1])
 	next.kept()
-	second.kept()
-	counts := r.counts()
-	if counts["tcp_connections_closed_total full"] < 2 || counts["tcp_connections_closed_total client"] != 1 {
-		t.Errorf("of connections, there were %v", counts)
+	second.closed()
+	first.kept()
+	last := dialTCP(t, r.Addrs()[0])
+	last.kept()
+	third.closed()
+	for _, s := range []*stream{first, next, last} {
+		s.kept()
 	}
-}
-
-// admitted connects until it is let in: a connection that has ended is no longer
-// counted only some moments after its client saw that.
-func (r *running) admitted(t testing.TB) *stream {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		s := dialTCP(t, r.Addrs()[0])
-		s.conn.Write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
-		if _, err := readFrame(s.conn); err == nil {
-			return s
-		}
-	}
-	t.Fatal("no connection is let in")
-	return nil
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total full": 2, "tcp_connections_closed_total stop": 3})
 }
 
 // A client that does not take its responses is left when it has had as long as

@@ -25,16 +25,16 @@ type tcpSpawner struct {
 	wg        sync.WaitGroup
 
 	mu       sync.Mutex
-	open     map[*net.TCPConn]struct{} // guarded by mu
-	stopping bool                      // guarded by mu
-	end      time.Time                 // guarded by mu; while stopping, no deadline is later
+	open     map[*net.TCPConn]time.Time // guarded by mu; until when each may be idle
+	stopping bool                       // guarded by mu
+	end      time.Time                  // guarded by mu; while stopping, no deadline is later
 }
 
 func newTCPSpawner(s *Server) *tcpSpawner {
 	return &tcpSpawner{
 		server: s,
 		stock:  make(chan *spawned, tcpStock),
-		open:   make(map[*net.TCPConn]struct{}),
+		open:   make(map[*net.TCPConn]time.Time),
 	}
 }
 
@@ -71,40 +71,58 @@ func (t *tcpSpawner) accept(ln *net.TCPListener) error {
 		case err != nil:
 			return err
 		}
-		metrics := t.server.config.Metrics
-		metrics.Accepted()
-		if why, ok := t.admit(conn); !ok {
+		counts := t.server.config.Metrics
+		counts.Accepted()
+		if !t.admit(conn) {
 			conn.Close()
-			metrics.Closed(why)
+			counts.Closed(metrics.ClosedStop)
 			continue
 		}
 		t.wg.Go(func() {
 			why := t.talk(conn)
-			t.leave(conn)
+			if !t.leave(conn) {
+				why = metrics.ClosedFull
+			}
 			conn.Close()
-			metrics.Closed(why)
+			counts.Closed(why)
 		})
 	}
 }
 
-// admit notes conn as open, if there may be one more.
-func (t *tcpSpawner) admit(conn *net.TCPConn) (why metrics.Closing, ok bool) {
+// admit notes conn as open, unless the server stops. If there may be no more, the
+// one that has been idle for longest makes room.
+func (t *tcpSpawner) admit(conn *net.TCPConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case t.stopping:
-		return metrics.ClosedStop, false
-	case len(t.open) >= t.server.config.TCPConns:
-		return metrics.ClosedFull, false
+	if t.stopping {
+		return false
 	}
-	t.open[conn] = struct{}{}
-	return 0, true
+	if len(t.open) >= t.server.config.TCPConns {
+		t.makeRoomLocked()
+	}
+	t.open[conn] = time.Now().Add(t.server.config.TCPIdle)
+	return true
 }
 
-func (t *tcpSpawner) leave(conn *net.TCPConn) {
+// makeRoomLocked ends the connection that has been idle for longest.
+func (t *tcpSpawner) makeRoomLocked() {
+	var idlest *net.TCPConn
+	for conn, due := range t.open {
+		if idlest == nil || due.Before(t.open[idlest]) {
+			idlest = conn
+		}
+	}
+	delete(t.open, idlest)
+	idlest.Close()
+}
+
+// leave notes that conn has ended, and reports whether it still had its place.
+func (t *tcpSpawner) leave(conn *net.TCPConn) (had bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	_, had = t.open[conn]
 	delete(t.open, conn)
+	return had
 }
 
 func (t *tcpSpawner) close() {
@@ -133,6 +151,7 @@ func (t *tcpSpawner) mayRead(conn *net.TCPConn, deadline time.Time) time.Time {
 	if t.stopping && t.end.Before(deadline) {
 		deadline = t.end
 	}
+	t.noteLocked(conn, deadline)
 	conn.SetReadDeadline(deadline)
 	return deadline
 }
@@ -143,7 +162,15 @@ func (t *tcpSpawner) mayWrite(conn *net.TCPConn, deadline time.Time) {
 	if t.stopping && t.end.Before(deadline) {
 		deadline = t.end
 	}
+	t.noteLocked(conn, deadline)
 	conn.SetWriteDeadline(deadline)
+}
+
+// noteLocked notes until when conn may be idle, if it has its place.
+func (t *tcpSpawner) noteLocked(conn *net.TCPConn, deadline time.Time) {
+	if _, ok := t.open[conn]; ok {
+		t.open[conn] = deadline
+	}
 }
 
 func (t *tcpSpawner) stopped() bool {

@@ -213,7 +213,7 @@ func (w *tcpWorker) accept(ln tcpListener) (n int, err error) {
 		}
 		n++
 		config.Metrics.Accepted()
-		if !w.tcp.admit() {
+		if !w.tcp.admit() && !(w.makeRoom() && w.tcp.admit()) {
 			unix.Close(fd)
 			config.Metrics.Closed(metrics.ClosedFull)
 			continue
@@ -225,6 +225,24 @@ func (w *tcpWorker) accept(ln tcpListener) (n int, err error) {
 		w.begin(fd, src, dst)
 	}
 	return n, nil
+}
+
+// makeRoom closes the worker's connection that has been idle for longest, and
+// reports whether there was one: or whoever holds as many connections as may be open
+// would keep all others out. One that waits for the forwarder goes only if all do.
+func (w *tcpWorker) makeRoom() bool {
+	idlest := w.idle.first
+	for c := idlest; c != nil; c = c.links[linkIdle].next {
+		if c.flying == 0 {
+			idlest = c
+			break
+		}
+	}
+	if idlest == nil {
+		return false
+	}
+	w.close(idlest, metrics.ClosedFull)
+	return true
 }
 
 // pause has the worker not accept for acceptPause.
