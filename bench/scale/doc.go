@@ -19,6 +19,7 @@
 //	pick.go       machines to update, and what must be seen of them afterwards
 //	update.go     one update: from Apply to an answer; how many a second
 //	serve.go      queries at a constant rate, idle and while facts change
+//	rate.go       updates at a constant rate meanwhile
 //	app.go        many updates of one large app
 //	delete.go     machines deleted, and the memory given back
 //	record.go     what a run saves, as JSON

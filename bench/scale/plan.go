@@ -41,9 +41,17 @@ type Plan struct {
 	// Rounds how often an idle registry and a changing one take turns.
 	Duration time.Duration `json:"duration_ns"`
 	Rounds   int           `json:"rounds"`
+	// Lasting is the measured time of one more round, with the first setting, in
+	// which the registry changes as long as that; 0 for none.
+	Lasting time.Duration `json:"lasting_ns"`
 	// Settings are those of the garbage collector; with each all rounds are
 	// run. The first is in force for everything else.
 	Settings []Setting `json:"settings"`
+
+	// ServerCPU and LoadCPU are the CPUs of everything that serves, and of what
+	// asks, while queries are answered; negative for any.
+	ServerCPU int `json:"server_cpu"`
+	LoadCPU   int `json:"load_cpu"`
 
 	// Seed makes the facts and the queries.
 	Seed uint64 `json:"seed"`
@@ -104,7 +112,10 @@ func DefaultPlan() Plan {
 		QueryRate:  10_000,
 		Duration:   time.Second,
 		Rounds:     7,
+		Lasting:    time.Minute,
 		Settings:   []Setting{{Percent: 100}, {Percent: 50}, {Percent: 25}, {Percent: -1, Limit: 1.3}},
+		ServerCPU:  0,
+		LoadCPU:    1,
 		Seed:       1,
 	}
 }
@@ -140,10 +151,24 @@ func (p *Plan) Validate() error {
 	if p.Duration < 10*time.Millisecond || p.Rounds < 1 {
 		fault("duration, rounds: must be 10ms or longer, and 1 or more, got %v and %d", p.Duration, p.Rounds)
 	}
+	if p.ServerCPU >= 0 && p.ServerCPU == p.LoadCPU {
+		fault("server-cpu, load-cpu: must differ, or what asks is in the way of what answers")
+	}
+	if p.Lasting < 0 {
+		fault("lasting: must be positive, or 0 for none, got %v", p.Lasting)
+	}
 	if len(p.Settings) == 0 {
 		fault("gc: must not be empty")
 	}
 	return errors.Join(faults...)
+}
+
+// apart says on which CPUs queries are asked and answered, if that is planned.
+func (p *Plan) apart() string {
+	if p.ServerCPU < 0 || p.LoadCPU < 0 {
+		return ""
+	}
+	return fmt.Sprintf(".\nThe process that is measured, with all its threads, is held to CPU %d meanwhile, and what asks to CPU %d", p.ServerCPU, p.LoadCPU)
 }
 
 // minMachines leaves enough machines to update in apps that are not asked for.
@@ -187,6 +212,6 @@ func (p *Plan) Estimate() Estimate {
 	rounds := time.Duration(p.Rounds * (1 + 2*len(p.Settings)))
 	t := time.Duration(machines)*loadPerMachine + time.Duration(p.Machines)*deletePerMachine +
 		time.Duration(2*p.Updates*(1+len(p.Smaller))+2*p.AppUpdates*len(p.BigApps))*onePerUpdate +
-		time.Duration(len(p.Batches))*p.Duration + rounds*(p.Duration+warmup+200*time.Millisecond)
+		time.Duration(len(p.Batches))*p.Duration + rounds*(p.Duration+warmup+200*time.Millisecond) + p.Lasting
 	return Estimate{Time: t, Memory: 64<<20 + uint64(p.Machines)*peakPerMachine, Disk: uint64(p.Machines) * filePerMachine}
 }

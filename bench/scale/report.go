@@ -25,7 +25,7 @@ type table struct {
 func (r *Record) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("## Scale\n\n")
-	fmt.Fprintf(&b, "The parts of internaldns in one process, on both CPUs, as `bench/cmd/scale` measured them (%s UTC, %s", r.Date.UTC().Format("2006-01-02 15:04"), r.Took.Round(time.Second))
+	fmt.Fprintf(&b, "The parts of internaldns in one process, as `bench/cmd/scale` measured them (%s UTC, %s", r.Date.UTC().Format("2006-01-02 15:04"), r.Took.Round(time.Second))
 	if r.Commit != "" {
 		fmt.Fprintf(&b, ", commit %s", r.Commit)
 	}
@@ -205,8 +205,11 @@ type Serving struct {
 
 // name returns what the row is called.
 func (s *Serving) name() string {
-	if s.State == Collecting {
+	switch s.State {
+	case Collecting:
 		return s.Setting.String() + ", collecting"
+	case Lasting:
+		return fmt.Sprintf("%v, for %.0f s", s.Setting, s.Elapsed.Seconds())
 	}
 	return s.Setting.String()
 }
@@ -215,7 +218,7 @@ func (s *Serving) name() string {
 // plan's order.
 func (r *Record) serving() (rows []Serving) {
 	for _, s := range r.Plan.Settings {
-		for _, state := range []State{Changing, Collecting} {
+		for _, state := range []State{Changing, Lasting, Collecting} {
 			if row := r.servingRow(s, state); row.Rounds > 0 {
 				rows = append(rows, row)
 			}
@@ -294,10 +297,10 @@ func (r *Record) roundTable() table {
 	t := table{
 		title: "Queries while facts change",
 		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
-			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *collecting* has one collection after\n"+
-			"another. Medians of the rounds; *quietest* compares the best round with the best idle one of all. Updates are seen from when they were due.\n"+
+			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *for … s* is one round that is so long\n"+
+			"that collections come by themselves, and *collecting* has one after another%s. Medians of the rounds; *quietest* compares the best round with the best idle one of all. Updates are seen from when they were due.\n"+
 			"A lost query counts as one that took as long as was waited for it, %s. CPU is the process's, of one, without what asks.",
-			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), short(r.timeout())),
+			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), r.Plan.apart(), short(r.timeout())),
 		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "CPU", "peak"},
 	}
 	for _, x := range r.serving() {

@@ -130,7 +130,7 @@ func (r *Runner) largest(ctx context.Context, rec *Record) error {
 		return err
 	}
 	empty := rec.Loads[len(rec.Loads)-1].Before.Heap
-	q := Questions{Seed: r.Plan.Seed, Shape: d.Shape(), Rate: r.Plan.QueryRate, Duration: r.Plan.Duration}
+	q := Questions{Seed: r.Plan.Seed, Shape: d.Shape(), Rate: r.Plan.QueryRate, Duration: r.Plan.Duration, CPU: r.Plan.LoadCPU}
 	q.Count = min(queryCount, d.Shape().Apps/2) // leaves apps to be updated, whatever is drawn
 	asked, err := q.apps()
 	if err != nil {

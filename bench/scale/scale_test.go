@@ -14,9 +14,10 @@ func smallPlan() Plan {
 	return Plan{
 		Machines: 3000, Apps: 300, Smaller: []int{200}, BigApps: []int{300},
 		Updates: 100, Batches: []int{1, 50}, AppUpdates: 100,
-		Rate: 300, QueryRate: 500, Duration: 50 * time.Millisecond, Rounds: 1,
-		Settings: []Setting{{Percent: 100}, {Percent: -1, Limit: 1.5}},
-		Seed:     1,
+		Rate: 300, QueryRate: 500, Duration: 50 * time.Millisecond, Rounds: 1, Lasting: 100 * time.Millisecond,
+		Settings:  []Setting{{Percent: 100}, {Percent: -1, Limit: 1.5}},
+		ServerCPU: -1, LoadCPU: -1,
+		Seed: 1,
 	}
 }
 
@@ -50,7 +51,7 @@ func TestARunMeasuresEverythingAndGivesItsMemoryBack(t *testing.T) {
 			t.Errorf("updates in batches of %d: %+v", batch, x)
 		}
 	}
-	states := []State{Idle, Changing, Collecting, Idle, Changing}
+	states := []State{Idle, Changing, Collecting, Lasting, Idle, Changing}
 	if len(rec.Rounds) != len(states) {
 		t.Fatalf("got %d rounds, want %v for 2 settings", len(rec.Rounds), states)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/internaldns/internaldns/bench/dataset"
 	"github.com/internaldns/internaldns/bench/load"
-	"github.com/internaldns/internaldns/registry"
 )
 
 // Questions are what the server is asked, at a constant rate. They are made
@@ -27,6 +26,7 @@ type Questions struct {
 	Count    int            `json:"count"` // before they repeat
 	Rate     float64        `json:"rate"`
 	Duration time.Duration  `json:"duration_ns"`
+	CPU      int            `json:"cpu"` // of what asks; negative for any
 }
 
 // warmup comes before each measured time.
@@ -56,7 +56,10 @@ func (g *Generator) Ask(ctx context.Context, q Questions) (load.Result, error) {
 		}
 		g.made = key
 	}
-	return load.Run(ctx, load.Options{Server: q.Server, Queries: g.queries, Rate: q.Rate, Warmup: warmup, Duration: q.Duration})
+	return load.Run(ctx, load.Options{
+		Server: q.Server, Queries: g.queries, Rate: q.Rate, Warmup: warmup, Duration: q.Duration,
+		Pin: q.CPU >= 0, CPU: max(0, q.CPU),
+	})
 }
 
 // A State is what goes on in the process while the server is asked.
@@ -70,6 +73,8 @@ const (
 	// Collecting is Changing with one collection after another, whatever the
 	// setting: what is felt of each, however rare they are.
 	Collecting State = "collecting"
+	// Lasting is Changing for so long that collections come by themselves.
+	Lasting State = "lasting"
 )
 
 // Round is the server asked once.
@@ -88,16 +93,6 @@ type Round struct {
 	Memory Memory `json:"memory"`
 }
 
-// Updating is what became of updates that fell due at a constant rate.
-type Updating struct {
-	Updates int `json:"updates"`
-	Commits int `json:"commits"`
-	// Late counts the updates that were due and not applied when the round ended.
-	Late int `json:"late"`
-	// Latency is from when an update was due until it was seen.
-	Latency Latency `json:"latency"`
-}
-
 // P99 returns the 99th percentile of the latency of all queries that were sent,
 // where one that was lost took as long as the generator waited for it.
 func (r *Round) P99() time.Duration {
@@ -109,9 +104,10 @@ func (r *Round) P99() time.Duration {
 
 // serveRounds asks an idle registry and a changing one in turn, with each
 // setting of the collector, and with the first also one that is collected all
-// the time. picks must be of apps that are not asked for.
+// the time, and at last one that changes for long. picks must be of apps that are
+// not asked for.
 func (r *Runner) serveRounds(ctx context.Context, w *world, picks []pick, q Questions) (rounds []Round, err error) {
-	addr, stop, err := w.serve(ctx)
+	addr, stop, err := w.serve(ctx, r.Plan.ServerCPU)
 	if err != nil {
 		return nil, err
 	}
@@ -126,20 +122,34 @@ func (r *Runner) serveRounds(ctx context.Context, w *world, picks []pick, q Ques
 		if i > 0 {
 			states = states[:2]
 		}
+		serve := func(n int, state State) error {
+			round, err := r.serveOnce(ctx, w, picks, q, state)
+			if err != nil {
+				return err
+			}
+			round.Setting, round.Round = s, n
+			rounds = append(rounds, round)
+			r.say("  GOGC %v, round %d, %s", s, n+1, round.String())
+			return nil
+		}
 		restore := s.apply()
 		for n := range r.Plan.Rounds {
 			for _, state := range states {
-				round, err := r.serveOnce(ctx, w, picks, q, state)
-				if err != nil {
-					restore()
-					return rounds, err
+				if err == nil {
+					err = serve(n, state)
 				}
-				round.Setting, round.Round = s, n
-				rounds = append(rounds, round)
-				r.say("  GOGC %v, round %d, %s", s, n+1, round.String())
 			}
 		}
+		if i == 0 && r.Plan.Lasting > 0 && err == nil {
+			short := q.Duration
+			q.Duration = r.Plan.Lasting
+			err = serve(r.Plan.Rounds, Lasting)
+			q.Duration = short
+		}
 		restore()
+		if err != nil {
+			return rounds, err
+		}
 	}
 	return rounds, nil
 }
@@ -220,54 +230,4 @@ func (r *Round) String() string {
 		text += fmt.Sprintf("; %s updates in %s commits, p99 %s", thousands(u.Updates), thousands(u.Commits), short(u.Latency.P99))
 	}
 	return fmt.Sprintf("%s; %d collections", text, r.GC.Cycles)
-}
-
-// mostAtOnce bounds the updates in one commit: a source that has fallen behind
-// takes that many at a time.
-const mostAtOnce = 1000
-
-// updateAtRate flips machines' states as they fall due, at a constant rate,
-// until stop is closed: each as soon as it is due, and those that fell due while
-// others were applied together.
-func (w *world) updateAtRate(stop <-chan struct{}, picks []pick, rate float64, u *Updating) error {
-	var (
-		k      = newAsker()
-		took   []time.Duration
-		events []registry.Event
-		begun  = time.Now()
-		most   = min(mostAtOnce, len(picks))
-	)
-	dueAt := func(i int) time.Duration { return time.Duration(float64(i) / rate * float64(time.Second)) }
-	for {
-		now := time.Since(begun)
-		due := int(now.Seconds()*rate) + 1 - u.Updates
-		select {
-		case <-stop:
-			u.Late, u.Latency = max(0, due), latency(took)
-			return nil
-		default:
-		}
-		if due <= 0 {
-			time.Sleep(dueAt(u.Updates) - now)
-			continue
-		}
-		events = events[:0]
-		var last *pick
-		for i := range min(due, most) {
-			last = &picks[(u.Updates+i)%len(picks)]
-			events = append(events, last.update(FlipState))
-		}
-		if _, err := w.store.Apply(events); err != nil {
-			return err
-		}
-		if err := last.shown(k.ask(w.publisher, last.query)); err != nil {
-			return err
-		}
-		now = time.Since(begun)
-		for i := range events {
-			took = append(took, now-dueAt(u.Updates+i))
-		}
-		u.Updates += len(events)
-		u.Commits++
-	}
 }

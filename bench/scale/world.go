@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/bench/dataset"
+	"github.com/internaldns/internaldns/bench/internal/affinity"
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/file"
@@ -157,14 +158,29 @@ func parse(path string, progress func(string, ...any)) (*registry.Facts, error) 
 }
 
 // serve answers on loopback until stop is called, which returns what went wrong.
-func (w *world) serve(ctx context.Context) (addr netip.AddrPort, stop func() error, err error) {
+// Meanwhile all of the process keeps to that CPU, and the server is as it would be
+// on a machine that has no other, unless cpu is negative.
+func (w *world) serve(ctx context.Context, cpu int) (addr netip.AddrPort, stop func() error, err error) {
+	procs, release := runtime.GOMAXPROCS(0), func() {}
+	defer func() {
+		if err != nil {
+			runtime.GOMAXPROCS(procs)
+			release()
+		}
+	}()
+	if cpu >= 0 {
+		if release, err = affinity.PinProcess(cpu); err != nil {
+			return addr, nil, err
+		}
+		runtime.GOMAXPROCS(1)
+	}
 	srv, err := resolver.Listen(resolver.Config{
 		Listen: []string{"127.0.0.1:0"}, Zone: w.publisher, Metrics: new(metrics.DNS), Prefer: true, Log: zap.NewNop(),
 	})
 	if err != nil {
 		return addr, nil, err
 	}
-	procs := runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + srv.Waiting())
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + srv.Waiting())
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
@@ -172,6 +188,7 @@ func (w *world) serve(ctx context.Context) (addr netip.AddrPort, stop func() err
 		cancel()
 		err := <-done
 		runtime.GOMAXPROCS(procs)
+		release()
 		return err
 	}, nil
 }

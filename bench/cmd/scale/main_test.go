@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // small are flags for a run of seconds.
-var small = strings.Fields("--machines 500 --apps 50 --smaller 100 --big-apps 100 --app-updates 20 --updates 20 --batches 5 --rate 200 --query-rate 300 --duration 30ms --rounds 1 --gc 100")
+var small = strings.Fields("--machines 500 --apps 50 --smaller 100 --big-apps 100 --app-updates 20 --updates 20 --batches 5 --rate 200 --query-rate 300 --duration 30ms --rounds 1 --lasting 60ms --server-cpu -1 --load-cpu -1 --gc 100")
 
 func TestTheCommandSavesFiguresThatReportReads(t *testing.T) {
 	dir := t.TempDir()
