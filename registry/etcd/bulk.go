@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -16,6 +18,11 @@ import (
 // lockTTL is how long an import that crashed keeps others from writing, in
 // seconds.
 const lockTTL = 5
+
+// maxFlights is how many transactions of an import are under way at a time, with no
+// more than maxOctets together: etcd syncs its disk for all that have come meanwhile
+// at once. Each has to be answered in callTime, also by an etcd that is slow.
+const maxFlights = 4
 
 // maxTries bounds how often a large write starts over because somebody changes
 // keys by hand all the time.
@@ -141,7 +148,7 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 	}
 	begun := time.Now()
 	name := strconv.FormatInt(w.revisionNow(), 10) // above all before: the lock's revision or later
-	f := &filler{write: w, lock: l, root: w.key(name) + "/"}
+	f := &filler{write: w, lock: l, root: w.key(name) + "/", done: make(chan flight, maxFlights)}
 	err = w.copy(l.ctx, b, f)
 	if err == nil {
 		for key, p := range b.puts {
@@ -153,6 +160,7 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 	if err == nil {
 		err = f.flush(l.ctx)
 	}
+	err = cmp.Or(err, f.wait())
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return 0, errMoved // a machine's time was over
 	}
@@ -195,25 +203,13 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 // copy copies what the batch does not change, as it was when it was decided.
 func (w *write) copy(ctx context.Context, b *batch, f *filler) error {
 	root := w.key(b.epoch.name) + "/"
-	for from := root; ; {
-		page, err := w.page(ctx, w.client, from, clientv3.GetPrefixRangeEnd(root), b.revision)
-		if err != nil {
-			return err
-		}
-		for _, kv := range page.Kvs {
-			key := string(kv.Key[len(root):])
-			if b.replaces(key) {
-				continue
-			}
-			if err := f.put(ctx, key, kv.Value, clientv3.LeaseID(kv.Lease)); err != nil {
-				return err
-			}
-		}
-		if !page.More {
+	return w.pages(ctx, w.client, root, b.revision, func(kv *mvccpb.KeyValue) error {
+		key := string(kv.Key[len(root):])
+		if b.replaces(key) {
 			return nil
 		}
-		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
-	}
+		return f.put(ctx, key, kv.Value, clientv3.LeaseID(kv.Lease))
+	})
 }
 
 // replaces reports whether key is not what it was after the batch.
@@ -233,7 +229,8 @@ func (b *batch) replaces(key string) bool {
 }
 
 // A filler writes an epoch that does not count yet, in transactions that only the
-// holder of the lock can make.
+// holder of the lock can make. Each key is put once, so that their order does not
+// matter.
 type filler struct {
 	*write
 	lock   *lock
@@ -241,6 +238,15 @@ type filler struct {
 	ops    []clientv3.Op
 	octets int
 	keys   int
+
+	busy, busyOctets int         // under way
+	done             chan flight // those that ended
+}
+
+// A flight is a transaction of a filler.
+type flight struct {
+	octets int
+	err    error
 }
 
 func (f *filler) put(ctx context.Context, key string, value []byte, lease clientv3.LeaseID) error {
@@ -254,22 +260,46 @@ func (f *filler) put(ctx context.Context, key string, value []byte, lease client
 	return nil
 }
 
+// flush begins to write what was put. The error is of what was begun before.
 func (f *filler) flush(ctx context.Context) error {
 	if len(f.ops) == 0 {
 		return nil
 	}
+	for f.busy == maxFlights || f.busy > 0 && f.busyOctets+f.octets > maxOctets {
+		if err := f.await(); err != nil {
+			return err
+		}
+	}
+	ops, octets := f.ops, f.octets
+	f.busy, f.busyOctets, f.keys = f.busy+1, f.busyOctets+octets, f.keys+len(ops)
+	f.ops, f.octets = nil, 0
+	go func() { f.done <- flight{octets, f.commit(ctx, ops)} }()
+	return nil
+}
+
+// await waits until one that is under way has ended.
+func (f *filler) await() error {
+	ended := <-f.done
+	f.busy, f.busyOctets = f.busy-1, f.busyOctets-ended.octets
+	return ended.err
+}
+
+func (f *filler) commit(ctx context.Context, ops []clientv3.Op) error {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	resp, err := f.client.Txn(call).If(f.lock.ours()).Then(f.ops...).Commit()
-	if err != nil {
-		return err
+	resp, err := f.client.Txn(call).If(f.lock.ours()).Then(ops...).Commit()
+	if err == nil && !resp.Succeeded {
+		err = errors.New("the import lock was lost")
 	}
-	if !resp.Succeeded {
-		return errors.New("the import lock was lost")
+	return err
+}
+
+// wait waits for all that was begun, and returns what went wrong with it.
+func (f *filler) wait() (err error) {
+	for f.busy > 0 {
+		err = cmp.Or(err, f.await())
 	}
-	f.keys += len(f.ops)
-	f.ops, f.octets = f.ops[:0], 0
-	return nil
+	return err
 }
 
 // tidy deletes the epochs that do not count, as long as the conditions hold. They

@@ -241,3 +241,41 @@ func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
 	}
 	converged(t, a, b)
 }
+
+// An import whose lock is taken from it, however much of it is under way, does not
+// count, and what it still writes is not there for long.
+func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
+	s := serve(t)
+	a, b := start(t, s), start(t, s)
+	a.do(t, newApp("web"))
+	before := digest(a.store.Snapshot())
+	var events []registry.Event
+	for i := range 2_000 {
+		events = append(events, newMachine("web", fmt.Sprintf("new%d", i), i, "started"))
+	}
+	watch := b.client.Watch(t.Context(), "/internaldns/", clientv3.WithPrefix())
+	done := make(chan error)
+	go func() {
+		_, err := a.try(events...)
+		done <- err
+	}()
+	for seen := 0; seen < 300; {
+		for _, e := range (<-watch).Events {
+			if strings.Contains(string(e.Kv.Key), "/machines/") {
+				seen++
+			}
+		}
+	}
+	s.Etcdctl("del", "/internaldns/import")
+	if err := <-done; !errors.Is(err, registry.ErrUnavailable) {
+		t.Fatalf("the import ended with %v", err)
+	}
+	if got := digest(b.store.Snapshot()); got != before {
+		t.Errorf("the other node has\n%s", got)
+	}
+	b.do(t, events...)
+	converged(t, a, b)
+	if keys := s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/"); strings.Count(keys, "machines/fdaa:0:18/web/new7\n") != 1 {
+		t.Error("what was written is still there twice")
+	}
+}

@@ -8,9 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -21,9 +24,16 @@ type listing struct {
 	mirror *mirror
 }
 
-// pageSize is how many keys are listed at once: about a megaoctet, which etcd
-// reads without others noticing.
-const pageSize = 1000
+const (
+	// pageSize is how many keys are listed at once, at first.
+	pageSize = 1000
+
+	// pageOctets is how much the next page should have: etcd reads that without
+	// others noticing. Many pages are dear, since etcd before 3.5 looks at all keys
+	// that follow for each of them; large objects make pages that do not come in
+	// time.
+	pageOctets = 4 << 20
+)
 
 // Load reads the registry for the first time, before Run, and makes an empty one
 // if there is none under the prefix. It goes on trying until ctx is done, unless
@@ -112,27 +122,21 @@ func (k *Keeper) list(ctx context.Context, client *clientv3.Client, h *head) (*l
 	}
 	var claims []named // after the objects that they name
 	last := time.Now()
-	for from := root; ; {
-		page, err := k.page(ctx, client, from, clientv3.GetPrefixRangeEnd(root), l.revision)
-		if err != nil {
-			return nil, err
-		}
-		for _, kv := range page.Kvs {
-			key := string(kv.Key[len(root):])
-			if kind, _, _ := strings.Cut(key, "/"); isClaim(kind) {
-				claims = append(claims, named{key, claim{string(kv.Value), kv.ModRevision, clientv3.LeaseID(kv.Lease)}})
-				continue
-			}
-			l.mirror.put(kv, key, d)
-		}
-		if !page.More {
-			break
-		}
-		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+	err := k.pages(ctx, client, root, l.revision, func(kv *mvccpb.KeyValue) error {
 		if time.Since(last) > progressEvery {
 			last = time.Now()
 			k.log.Info("loading the registry from etcd", zap.Int("keys", len(l.mirror.entries)+len(claims)))
 		}
+		key := string(kv.Key[len(root):])
+		if kind, _, _ := strings.Cut(key, "/"); isClaim(kind) {
+			claims = append(claims, named{key, claim{string(kv.Value), kv.ModRevision, clientv3.LeaseID(kv.Lease)}})
+		} else {
+			l.mirror.put(kv, key, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	for _, c := range claims {
 		c.owner = l.mirror.intern(c.owner)
@@ -149,10 +153,41 @@ func (k *Keeper) list(ctx context.Context, client *clientv3.Client, h *head) (*l
 // progressEvery is how often a long load says how far it is.
 const progressEvery = 2 * time.Second
 
-func (k *Keeper) page(ctx context.Context, client *clientv3.Client, from, end string, revision int64) (*clientv3.GetResponse, error) {
+// pages calls each for everything below root as it was at a revision, in the order
+// of the keys, and ends with its error.
+func (k *Keeper) pages(ctx context.Context, client clientv3.KV, root string, revision int64, each func(*mvccpb.KeyValue) error) error {
+	limit := int64(pageSize)
+	for from := root; ; {
+		page, err := k.page(ctx, client, from, clientv3.GetPrefixRangeEnd(root), revision, limit)
+		switch {
+		case err != nil && tooLong(err) && limit > 1 && ctx.Err() == nil:
+			limit = max(limit/10, 1)
+			continue
+		case err != nil:
+			return err
+		}
+		octets := 1
+		for _, kv := range page.Kvs {
+			octets += len(kv.Key) + len(kv.Value)
+			if err := each(kv); err != nil {
+				return err
+			}
+		}
+		if !page.More {
+			return nil
+		}
+		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+		limit = max(min(limit*pageOctets/int64(octets), 4*limit), 1)
+	}
+}
+
+// tooLong reports whether err can be one of a page that is too long.
+func tooLong(err error) bool { return late(err) || status.Code(err) == codes.ResourceExhausted }
+
+func (k *Keeper) page(ctx context.Context, client clientv3.KV, from, end string, revision, limit int64) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+	return client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(revision))
 }
 
 // A head is what stands beside the epochs, and what etcd says of itself.
