@@ -27,6 +27,7 @@ func (v *vanguard) join() {
 		return
 	}
 	runtime.LockOSThread()
+	hurry()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.threads[threadID()] = true

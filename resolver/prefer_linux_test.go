@@ -7,12 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// The threads that answer are as nice as before, and all others nicer, also those
-// that start later. It is a matter of the whole process, so the test has one of
+// The threads that answer are as nice as before and take short turns, and all
+// others are nicer, also those that start later. It is a matter of the whole process, so the test has one of
 // its own.
 func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 	const inside = "RESOLVER_TEST_PREFER"
@@ -67,6 +68,13 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 		}
 		if got := niceness(t, id); got != want {
 			t.Errorf("thread %d, which answers: %v, has niceness %d, want %d", id, vanguard[id], got, want)
+		}
+		attr, err := unix.SchedGetAttr(id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if short := attr.Runtime == uint64(turn); short != vanguard[id] && attr.Runtime != 0 { // 0 before Linux 6.12
+			t.Errorf("thread %d, which answers: %v, asks for turns of %v", id, vanguard[id], time.Duration(attr.Runtime))
 		}
 	}
 	close(end)
