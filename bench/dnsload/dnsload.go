@@ -42,7 +42,7 @@ func Command(name string, sample []byte) *cobra.Command {
 	f := flags{source: source{sample: sample}}
 	f.Options = load.Options{CPU: -1, Duration: duration}.WithDefaults()
 	cmd := &cobra.Command{
-		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " ADDRESS[:PORT] [flags]",
+		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " [flags] ADDRESS[:PORT]",
 		Short: "Send queries to a DNS server, check and time the responses",
 		Long: `Asks a DNS server, any DNS server, as fast as it answers (a closed loop, with
 --window queries outstanding), at a constant --rate (an open loop: latency counts
@@ -61,35 +61,38 @@ second.`,
 			"  " + name + " \"[::1]:5300\" --queries names.txt --transport tcp --duration 1s --format json\n" +
 			"  " + name + " 127.0.0.1:5300 --queries names.txt --duration 1s --format benchmark --name ours >> new.txt",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("want the one server to ask, such as 127.0.0.1:5300, got %q", args)
+			switch len(args) {
+			case 0:
+				return fmt.Errorf("want the server to ask, such as: %s 127.0.0.1:5300", name)
+			case 1:
+				return nil
 			}
-			return nil
+			return fmt.Errorf("want one server to ask, such as 127.0.0.1:5300, got %q", args)
 		},
 		SilenceUsage: true,
 		RunE:         func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.file, "queries", "", "send the queries of this `file`, - for standard input")
-	fl.IntVar(&f.machines, "machines", 0, "send queries about this `number` of made-up machines")
-	fl.Uint64Var(&f.seed, "seed", 1, "with --machines: seed of the made-up facts")
-	fl.IntVar(&f.count, "count", 100_000, "with --machines: number of queries before they repeat")
-	fl.Uint16Var(&f.udpSize, "udp-size", 1232, "EDNS UDP size in `octets`, 0 for queries without EDNS")
-	fl.StringVar((*string)(&f.Transport), "transport", string(f.Transport), "udp, tcp (pipelined) or tcp-once (a connection for each query)")
-	fl.IntVar(&f.Sockets, "sockets", f.Sockets, "number of UDP sockets or TCP connections")
-	fl.IntVar(&f.Window, "window", f.Window, "queries outstanding in the closed loop")
-	fl.Float64Var(&f.Rate, "rate", 0, "queries a second; makes the loop open")
+	fl.StringVar(&f.file, "queries", "", "send the queries of this `FILE`, - for standard input")
+	fl.IntVar(&f.machines, "machines", 0, "send queries about this `NUMBER` of made-up machines")
+	fl.Uint64Var(&f.seed, "seed", 1, "with --machines: `SEED` of the made-up facts")
+	fl.IntVar(&f.count, "count", 100_000, "with --machines: `NUMBER` of queries before they repeat")
+	fl.Uint16Var(&f.udpSize, "udp-size", 1232, "EDNS UDP size in `OCTETS`, 0 for queries without EDNS")
+	fl.StringVar((*string)(&f.Transport), "transport", string(f.Transport), "`TRANSPORT`: udp, tcp (pipelined) or tcp-once (a connection for each query)")
+	fl.IntVar(&f.Sockets, "sockets", f.Sockets, "`NUMBER` of UDP sockets or TCP connections")
+	fl.IntVar(&f.Window, "window", f.Window, "`QUERIES` outstanding in the closed loop")
+	fl.Float64Var(&f.Rate, "rate", 0, "`QUERIES` a second; makes the loop open")
 	fl.BoolVar(&f.Flood, "flood", false, "send as fast as possible, whatever comes back")
-	fl.DurationVar(&f.Warmup, "warmup", 0, "time before the measured time")
-	fl.DurationVar(&f.Duration, "duration", f.Duration, "measured time")
-	fl.DurationVar(&f.Timeout, "timeout", f.Timeout, "when a query without response is lost")
-	fl.DurationVar(&f.Deadline, "deadline", f.Deadline, "what a response must keep to count as goodput")
-	fl.IntVar(&f.Sample, "sample", f.Sample, "compare the answers of one response in so many")
+	fl.DurationVar(&f.Warmup, "warmup", 0, "`DURATION` before the measured time")
+	fl.DurationVar(&f.Duration, "duration", f.Duration, "measured time, a `DURATION`")
+	fl.DurationVar(&f.Timeout, "timeout", f.Timeout, "`DURATION` after which a query without response is lost")
+	fl.DurationVar(&f.Deadline, "deadline", f.Deadline, "`DURATION` in which a response counts as goodput")
+	fl.IntVar(&f.Sample, "sample", f.Sample, "compare the answers of one response in this `NUMBER`")
 	fl.BoolVar(&f.Echo, "echo", false, "accept the query itself for a response")
-	fl.IntVar(&f.CPU, "cpu", f.CPU, "run on this CPU only, and spin")
-	fl.StringVar(&f.format, "format", formats[0], strings.Join(formats, ", "))
-	fl.StringVar(&f.name, "name", "DNS", "name in the benchmark format")
+	fl.IntVar(&f.CPU, "cpu", f.CPU, "run on this `CPU` only, and spin")
+	fl.StringVar(&f.format, "format", formats[0], "`FORMAT`: "+strings.Join(formats, ", "))
+	fl.StringVar(&f.name, "name", "DNS", "`NAME` in the benchmark format")
 	return cmd
 }
 
@@ -97,7 +100,7 @@ second.`,
 // command line is said before the first query, all at once.
 func (f *flags) run(cmd *cobra.Command, server string) error {
 	f.Pin = f.CPU >= 0
-	if err := f.prepare(server); err != nil {
+	if err := errors.Join(f.madeUp(cmd), f.prepare(server)); err != nil {
 		return err
 	}
 	if err := probe(cmd.Context(), &f.Options); err != nil {
@@ -119,6 +122,17 @@ func (f *flags) run(cmd *cobra.Command, server string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "The server lacks most of the names asked for, which are %s.\nAsk for its own with --queries FILE.\n", f.what())
 	}
 	return nil
+}
+
+// madeUp wants what is about made-up machines to go with them.
+func (f *flags) madeUp(cmd *cobra.Command) error {
+	var faults []error
+	for _, name := range []string{"seed", "count"} {
+		if cmd.Flags().Changed(name) && f.machines == 0 && (f.file != "" || f.sample != nil) {
+			faults = append(faults, fmt.Errorf("%s: is about made-up machines; want --machines NUMBER, too", name))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // prepare completes the options. The error has a line for each fault; what is

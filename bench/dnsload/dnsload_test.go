@@ -155,8 +155,9 @@ func TestFaultsOfTheCommandLineAreErrors(t *testing.T) {
 		args string
 		want string // of each line of the error, how it begins
 	}{
-		{"", "want the one server to ask, such as 127.0.0.1:5300, got []"},
-		{"127.0.0.1:53 127.0.0.2:53", "want the one server to ask"},
+		{"", "want the server to ask, such as: dnsload 127.0.0.1:5300"},
+		{"--seed 2 --count 5 --queries " + bad + " " + nobody, "seed: is about made-up machines; want --machines NUMBER, too|count: is about made-up machines; want --machines NUMBER, too|queries: " + bad + ": "},
+		{"127.0.0.1:53 127.0.0.2:53", "want one server to ask"},
 		{"ns.example:53", "server: want an IP address"},
 		{"127.0.0.1:0", "server: port must be from 1 to 65535"},
 		{"[fe80::1%lo]:53", "server: addresses with a zone"},
