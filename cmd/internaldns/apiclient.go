@@ -26,7 +26,8 @@ const defaultAPI = "127.0.0.1:4280"
 
 // An apiClient asks a control API, for a command.
 type apiClient struct {
-	p *program
+	p     *program
+	group string // the command that the flags are of
 
 	address   string // HOST:PORT, unix:PATH or a URL
 	tokenFile string
@@ -42,7 +43,7 @@ type apiClient struct {
 
 // apiFlags adds the flags of commands that ask an API.
 func (p *program) apiFlags(cmd *cobra.Command) *apiClient {
-	c := &apiClient{p: p}
+	c := &apiClient{p: p, group: cmd.Name()}
 	flags := cmd.PersistentFlags()
 	flags.SortFlags = false
 	address := p.env("API")
@@ -138,10 +139,11 @@ const apiTime = 60 * time.Second
 type request struct {
 	method, path string // the path is escaped
 	query        url.Values
-	body         io.Reader // nil for none
-	contentType  string    // of body; "" is JSON
-	onlyNew      bool      // only if the object is not there
-	patient      bool      // the answer may take longer than apiTime
+	body         io.Reader         // nil for none
+	contentType  string            // of body; "" is JSON
+	onlyNew      bool              // only if the object is not there
+	patient      bool              // the answer may take longer than apiTime
+	flags        map[string]string // what sets a field of body, by the field's name
 }
 
 // at returns a path of escaped parts.
@@ -218,11 +220,12 @@ func (c *apiClient) send(ctx context.Context, r request) (*http.Response, error)
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return nil, exitError{apiFault(resp.Status, body), exitFor(resp.StatusCode)}
+	return nil, exitError{apiFault(resp.Status, body, r.flags), exitFor(resp.StatusCode)}
 }
 
-// apiFault makes an error of an answer that is one.
-func apiFault(status string, body []byte) error {
+// apiFault makes an error of an answer that is one. Fields that flags set are
+// named by these.
+func apiFault(status string, body []byte, flags map[string]string) error {
 	var said struct {
 		Error    string
 		Networks []string
@@ -238,10 +241,13 @@ func apiFault(status string, body []byte) error {
 		return fmt.Errorf("%s; say which with --network, of %s", strings.TrimSuffix(said.Error, ": say which one with ?network="), strings.Join(said.Networks, ", "))
 	}
 	if len(said.Faults) == 0 {
-		return errors.New(said.Error)
+		return errors.New(strings.Replace(said.Error, "?force=true", "--force", 1))
 	}
 	var faults []error
 	for _, f := range said.Faults {
+		if flag, ok := flags[f.Field]; ok {
+			f.Field = "--" + flag
+		}
 		var parts []string
 		for _, part := range []string{f.Object, f.Field, f.Problem} {
 			if part != "" {

@@ -21,18 +21,13 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 		Example: `  internaldns data check d
   internaldns data backup d registry.backup
   internaldns data compact d`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return fmt.Errorf("there is no command %q; see internaldns data --help", "data "+args[0])
-		},
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check DIR", Short: "Read all of it, and say everything that is wrong", DisableFlagsInUseLine: true,
-			Args: wantArgs(1, 1, "DIR"),
+			Use: "check DIR", Short: "Read all of it, and say everything that is wrong",
+			Args: wantArgs(1, 1, "d"), Example: "  internaldns data check d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Check(args[0], p.progress("read"))
 				if err != nil {
@@ -42,21 +37,25 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 			},
 		},
 		&cobra.Command{
-			Use: "backup DIR FILE", Short: "Write a copy, from which can be served", DisableFlagsInUseLine: true,
+			Use: "backup DIR FILE", Short: "Write a copy, from which can be served",
 			Long: `Writes a copy of what is kept in DIR. To serve from it, put it into a directory of
 its own, as registry.db.`,
-			Args: wantArgs(2, 2, "DIR FILE"),
+			Args: wantArgs(2, 2, "d registry.backup"), Example: "  internaldns data backup d registry.backup",
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Backup(args[0], args[1], p.progress("copied"))
 				if err != nil {
 					return dataFault(args[0], err)
 				}
-				return writeReport(p.stdout, report)
+				if err := writeReport(p.stdout, report); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(p.stdout, "copied to %s\n", args[1])
+				return err
 			},
 		},
 		&cobra.Command{
-			Use: "compact DIR", Short: "Write it anew, without what is free in it", DisableFlagsInUseLine: true,
-			Args: wantArgs(1, 1, "DIR"),
+			Use: "compact DIR", Short: "Write it anew, without what is free in it",
+			Args: wantArgs(1, 1, "d"), Example: "  internaldns data compact d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				before, after, err := disk.Compact(args[0], p.progress("copied"))
 				if err != nil {

@@ -78,8 +78,8 @@ The query goes over UDP, and again over TCP if the response is truncated.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "ask from this address, which need not be on any interface")
-	flags.Uint16VarP(&port, "port", "p", 0, "ask the server at this port")
+	flags.StringVar(&from, "from", "", "ask from this `ADDRESS`, which need not be on any interface")
+	flags.Uint16VarP(&port, "port", "p", 0, "ask the server at this `PORT`")
 	flags.BoolVarP(&q.reverse, "reverse", "x", false, "NAME is an address: ask for its name")
 	flags.BoolVar(&q.tcp, "tcp", false, "ask over TCP")
 	flags.BoolVar(&q.short, "short", false, "print only the data of the answer's records, one a line")

@@ -24,7 +24,7 @@ query for it asks upstreams anew. Names of our own are never cached.`,
 		Example: `  internaldns flush www.example.com
   internaldns flush --suffix example.com
   internaldns flush --suffix .`,
-		Args: cobra.MaximumNArgs(1),
+		Args: wantArgs(0, 1, "www.example.com"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := load(cmd.Flags(), p.environ)
 			if err != nil {

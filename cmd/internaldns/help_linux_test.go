@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,16 +59,53 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 				case "data": // while nobody serves from it
 					serveLine(t, withAPI)()
 				}
-				out, err := exec.Command("sh", "-c", line).CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				for _, bad := range []string{"REFUSED", "NXDOMAIN", "SERVFAIL", "ANSWER: 0", "wrong:"} {
-					if strings.Contains(string(out), bad) && !strings.Contains(line, "vault") {
-						t.Errorf("an example should have an answer to show, got\n%s", out)
-					}
-				}
+				runLine(t, line)
 			})
+		}
+		// Those of the commands below it, in their order, find the sample as it was.
+		t.Run(cmd.Name(), func(t *testing.T) {
+			if !cmd.HasSubCommands() || cmd == root || cmd.Name() == "completion" {
+				return
+			}
+			t.Chdir(t.TempDir())
+			write(t, "org.json", string(sampleJSON))
+			stop := serveLine(t, withAPI)
+			if cmd.Name() == "data" {
+				stop()
+			} else {
+				defer stop()
+			}
+			for _, verb := range inOrder(cmd.Commands()) {
+				lines := examples(verb)
+				if len(lines) == 0 {
+					t.Errorf("the help of %s has no example", verb.CommandPath())
+				}
+				for _, line := range lines {
+					runLine(t, line)
+				}
+			}
+		})
+	}
+}
+
+// inOrder returns commands in the order in which what one needs is there: things
+// are removed last.
+func inOrder(commands []*cobra.Command) []*cobra.Command {
+	return slices.SortedStableFunc(slices.Values(commands), func(a, b *cobra.Command) int {
+		return cmp.Compare(strings.Count(a.Name(), "rm"), strings.Count(b.Name(), "rm"))
+	})
+}
+
+// runLine runs a line that has an answer to show.
+func runLine(t *testing.T, line string) {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", line).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	for _, bad := range []string{"REFUSED", "NXDOMAIN", "SERVFAIL", "ANSWER: 0", "wrong:"} {
+		if strings.Contains(string(out), bad) && !strings.Contains(line, "vault") {
+			t.Errorf("%s\nshould have an answer to show, got\n%s", line, out)
 		}
 	}
 }

@@ -46,7 +46,7 @@ one is to say so, and its address is in answers only while it is started.`,
 	c.jsonFlag(cmd)
 	cmd.AddCommand(c.machinesList(), c.machinesGet(), c.machinesPut(),
 		c.machinesState("start", "started"), c.machinesState("stop", "stopped"), c.machinesState("suspend", "suspended"),
-		c.removal("rm APP ID", "Remove a machine", "machine", func(args []string) string { return at("apps", args[0], "machines", args[1]) }),
+		c.removal("APP ID", "Remove a machine", "pg 1857961b2d73e8", "machine", func(args []string) string { return at("apps", args[0], "machines", args[1]) }),
 	)
 	return cmd
 }
@@ -55,7 +55,7 @@ func (c *apiClient) machinesList() *cobra.Command {
 	var region, state string
 	var metadata []string
 	var all bool
-	cmd := c.verb("list APP", "List the machines of an app", "web", 1, 1, func(cmd *cobra.Command, args []string) error {
+	cmd := c.verb("list", "APP", "List the machines of an app", "pg", 1, 1, func(cmd *cobra.Command, args []string) error {
 		query := url.Values{}
 		for name, value := range map[string]string{"region": region, "state": state} {
 			if value != "" {
@@ -94,7 +94,7 @@ func showMachines(w io.Writer, machines ...listedMachine) {
 }
 
 func (c *apiClient) machinesGet() *cobra.Command {
-	return c.verb("get APP ID", "Show one machine", "web 5f3a9c1d2e4b80", 2, 2, func(cmd *cobra.Command, args []string) error {
+	return c.verb("get", "APP ID", "Show one machine", "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
 		body, header, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0], "machines", args[1])})
 		if err != nil {
 			return err
@@ -113,13 +113,16 @@ func (c *apiClient) machinesPut() *cobra.Command {
 	var metadata []string
 	var ttl time.Duration
 	var onlyNew bool
-	cmd := c.verb("put APP [ID]", "Register a machine, or replace it; without ID, one with an id and an address of the server's choice", "pg --region fra", 1, 2,
+	cmd := c.verb("put", "APP [ID]", "Register a machine, or replace it; without ID, one with an id and an address of the server's choice", "pg --region fra", 1, 2,
 		func(cmd *cobra.Command, args []string) error {
 			object, err := c.machineObject(file, args[1:], machineFlags{region, state, address, name, metadata})
 			if err != nil {
 				return err
 			}
-			r := request{method: http.MethodPost, path: at("apps", args[0], "machines"), query: url.Values{}, body: bytes.NewReader(object), onlyNew: onlyNew}
+			r := request{method: http.MethodPost, path: at("apps", args[0], "machines"), query: url.Values{}, body: bytes.NewReader(object), onlyNew: onlyNew, flags: machineFields}
+			if file != "" {
+				r.flags = nil
+			}
 			if len(args) == 2 {
 				r.method, r.path = http.MethodPut, at("apps", args[0], "machines", args[1])
 			}
@@ -148,6 +151,9 @@ func (c *apiClient) machinesPut() *cobra.Command {
 	c.indexFlag(cmd)
 	return cmd
 }
+
+// machineFields are the fields of a machine's object that flags set, by name.
+var machineFields = map[string]string{"region": "region", "private_ip": "address", "state": "state", "name": "name"}
 
 // machineFlags are what flags say of a machine.
 type machineFlags struct {
@@ -192,7 +198,7 @@ func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]b
 // machinesState returns the command that says that a machine is in another
 // state.
 func (c *apiClient) machinesState(verb, state string) *cobra.Command {
-	cmd := c.verb(verb+" APP ID", "Say that a machine is "+state, "web 5f3a9c1d2e4b80", 2, 2, func(cmd *cobra.Command, args []string) error {
+	cmd := c.verb(verb, "APP ID", "Say that a machine is "+state, "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
 		body, header, err := c.ask(cmd.Context(), request{method: http.MethodPost, path: at("apps", args[0], "machines", args[1], verb)})
 		if err != nil {
 			return err

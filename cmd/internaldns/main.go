@@ -8,11 +8,16 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 func main() {
 	ctx := untilSignal(context.Background(), os.Interrupt, syscall.SIGTERM)
 	p := &program{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	if columns, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		p.columns = columns
+	}
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
@@ -34,6 +39,7 @@ func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
 // A program is what a command may use of its surroundings.
 type program struct {
 	stdout  io.Writer
+	columns int // of the terminal that stdout is; 0 if it is none
 	stderr  io.Writer
 	environ []string // NAME=value
 	args    []string // of the command line, without the program

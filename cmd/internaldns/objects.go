@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,21 +41,21 @@ func (p *program) appsCommand() *cobra.Command {
 		}
 	}
 	cmd.AddCommand(
-		c.verb("list", "List the apps of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
+		c.verb("list", "", "List the apps of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Apps []listedApp }) { show(w, v.Apps...) })
 		}),
-		c.verb("get APP", "Show one app", "web", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("get", "APP", "Show one app", "pg", 1, 1, func(cmd *cobra.Command, args []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0])})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, a listedApp) { show(w, a) })
 		}),
-		c.verb("put APP", "Add an app, to a network that is made if need be; one that is there stays", "web", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("put", "APP", "Add an app, to a network that is made if need be; one that is there stays", "shop --network fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
 			app := map[string]string{"app_name": args[0]}
 			if c.network != "" {
 				app["network"] = c.network
@@ -70,7 +69,7 @@ func (p *program) appsCommand() *cobra.Command {
 			}
 			return c.done(header, body, "app %s is there", args[0])
 		}),
-		c.removal("rm APP", "Remove an app with its machines and Flycast addresses", "app", func(args []string) string { return at("apps", args[0]) }),
+		c.removal("APP", "Remove an app with its machines and Flycast addresses", "shop", "app", func(args []string) string { return at("apps", args[0]) }),
 	)
 	return cmd
 }
@@ -94,7 +93,7 @@ API serves. A peer is one of the network that its address names.`,
 		}
 	}
 	var region string
-	put := c.verb("put NAME ADDRESS", "Add or replace a peer", "laptop fdaa:0:18:a7b:d6b:0:a:199", 2, 2, func(cmd *cobra.Command, args []string) error {
+	put := c.verb("put", "NAME ADDRESS", "Add or replace a peer", "laptop fdaa:0:18:a7b:d6b:0:a:199 --region ams", 2, 2, func(cmd *cobra.Command, args []string) error {
 		peer := map[string]string{"address": args[1]}
 		if region != "" {
 			peer["region"] = region
@@ -108,14 +107,14 @@ API serves. A peer is one of the network that its address names.`,
 	put.Flags().StringVar(&region, "region", "", "`REGION` in which the peer is")
 	c.indexFlag(put)
 	cmd.AddCommand(
-		c.verb("list", "List the peers of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
+		c.verb("list", "", "List the peers of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("peers")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Peers []listedPeer }) { show(w, v.Peers...) })
 		}),
-		c.verb("get NAME", "Show one peer", "laptop", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("get", "NAME", "Show one peer", "my-peer", 1, 1, func(cmd *cobra.Command, args []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("peers", args[0])})
 			if err != nil {
 				return err
@@ -123,7 +122,7 @@ API serves. A peer is one of the network that its address names.`,
 			return printAnswer(c, body, func(w io.Writer, p listedPeer) { show(w, p) })
 		}),
 		put,
-		c.removal("rm NAME", "Remove a peer", "peer", func(args []string) string { return at("peers", args[0]) }),
+		c.removal("NAME", "Remove a peer", "laptop", "peer", func(args []string) string { return at("peers", args[0]) }),
 	)
 	return cmd
 }
@@ -150,21 +149,21 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 		}
 	}
 	cmd.AddCommand(
-		c.verb("list", "List all networks", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
+		c.verb("list", "", "List all networks", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("networks")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Networks []listedNetwork }) { show(w, v.Networks...) })
 		}),
-		c.verb("get NETWORK", "Show one network, by name or prefix", "acme", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("get", "NETWORK", "Show one network, by name or prefix", "fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
 			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("networks", args[0])})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, n listedNetwork) { show(w, n) })
 		}),
-		c.verb("put NAME [PREFIX]", "Name the network of a prefix, or a free one", "acme fdaa:0:18::/48", 1, 2, func(cmd *cobra.Command, args []string) error {
+		c.verb("put", "NAME [PREFIX]", "Name the network of a prefix, or a free one", "acme fdaa:0:18::/48", 1, 2, func(cmd *cobra.Command, args []string) error {
 			network := map[string]string{}
 			if len(args) == 2 {
 				network["prefix"] = args[1]
@@ -179,7 +178,7 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 			}
 			return c.done(header, body, "network %s is %s", n.Name, n.Prefix)
 		}),
-		c.removal("rm NETWORK", "Take the name from a network; what is in it stays", "network", func(args []string) string { return at("networks", args[0]) }),
+		c.removal("NETWORK", "Take the name from a network; what is in it stays", "acme", "network", func(args []string) string { return at("networks", args[0]) }),
 	)
 	return cmd
 }
@@ -188,29 +187,20 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 func group(name, short, long, example string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Long: long + "\n\n" + exitHelp, Example: example,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return fmt.Errorf("there is no command %q; see internaldns %s --help", name+" "+args[0], name)
-		},
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 }
 
-// verb returns a command of a group, with from least to most arguments. eg is an
-// example of them.
-func (c *apiClient) verb(use, short, eg string, least, most int, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, DisableFlagsInUseLine: true}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) >= least && len(args) <= most {
-			return nil
-		}
-		usage := strings.TrimSpace(strings.TrimSuffix(cmd.CommandPath(), cmd.Name()) + use)
-		if eg == "" {
-			return errors.New("want " + usage)
-		}
-		return fmt.Errorf("want %s, such as: %s %s", usage, cmd.CommandPath(), eg)
+// verb returns a command of a group, which takes from least to most arguments.
+// args says what they are, and eg is an example of them, with flags perhaps.
+func (c *apiClient) verb(name, args, short, eg string, least, most int, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: strings.TrimSpace(name + " [flags] " + args), Short: short, Args: wantArgs(least, most, eg),
+		Example: strings.TrimRight("  "+programName+" "+c.group+" "+name+" "+eg, " "),
+	}
+	if most == 0 {
+		cmd.Args = noArgs
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
@@ -229,9 +219,9 @@ func (c *apiClient) verb(use, short, eg string, least, most int, run func(cmd *c
 }
 
 // removal returns the verb rm of a group.
-func (c *apiClient) removal(use, short, noun string, path func(args []string) string) *cobra.Command {
-	n := strings.Count(use, " ")
-	cmd := c.verb(use, short, "", n, n, func(cmd *cobra.Command, args []string) error {
+func (c *apiClient) removal(args, short, eg, noun string, path func(args []string) string) *cobra.Command {
+	n := len(strings.Fields(args))
+	cmd := c.verb("rm", args, short, eg, n, n, func(cmd *cobra.Command, args []string) error {
 		body, header, err := c.ask(cmd.Context(), request{method: http.MethodDelete, path: path(args), query: url.Values{}})
 		if err != nil {
 			return err

@@ -13,8 +13,9 @@ var errReported = errors.New("reported")
 
 // root returns the command tree.
 func (p *program) root() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
-		Use:   "internaldns",
+		Use:   programName,
 		Short: "Service discovery by DNS, with Fly.io's .internal names",
 		Long: `internaldns answers DNS queries for .internal and .flycast names from a
 registry of machines, as Fly.io's own server does: each private network sees
@@ -23,45 +24,58 @@ its own apps, and no other's.
 Without any setup, "internaldns serve" serves a sample organisation.`,
 		Example: `  internaldns serve
   internaldns dig AAAA web.internal`,
-		Args:                       knownCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return p.printVersion()
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:              true,
 		SilenceUsage:               true,
-		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.digCommand(), p.explainCommand(),
-		p.appsCommand(), p.machinesCommand(), p.peersCommand(), p.networksCommand(),
-		p.importCommand(), p.exportCommand(), p.watchCommand(), p.tokenCommand(), p.dataCommand(),
-		p.statusCommand(), p.flushCommand(), p.benchCommand(), p.versionCommand())
-	for _, c := range root.Commands() {
-		tidy(c)
+	root.Flags().BoolVar(&version, "version", false, "say which version this is")
+	root.AddGroup(commandGroups...)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+		}
+		root.AddCommand(commands...)
 	}
+	add("serve", p.serveCommand(), p.checkCommand(), p.tokenCommand(), p.dataCommand())
+	add("ask", p.digCommand(), p.explainCommand(), p.statusCommand(), p.flushCommand(), p.benchCommand())
+	add("change", p.appsCommand(), p.machinesCommand(), p.peersCommand(), p.networksCommand(),
+		p.importCommand(), p.exportCommand(), p.watchCommand())
+	add("more", p.versionCommand())
+	root.SetHelpCommand(p.helpCommand())
+	root.SetHelpCommandGroupID("more")
+	root.SetCompletionCommandGroupID("more")
+	root.InitDefaultHelpCmd()
+	addCompletion(root)
+	p.tidy(root)
 	return root
 }
 
-// tidy has c, and the commands below it, speak as all of ours do.
-func tidy(c *cobra.Command) {
-	c.DisableFlagsInUseLine = true
-	c.Flags().SortFlags = false
-	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return errors.New(err.Error() + "; see " + c.CommandPath() + " --help")
-	})
-	for _, below := range c.Commands() {
-		tidy(below)
-	}
-}
-
-// knownCommand is called with what is no command's name.
-func knownCommand(root *cobra.Command, args []string) error {
+// knownCommand is called with what is no command's name, or with nothing.
+func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "see internaldns --help"
-	if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+	hint := "see " + cmd.CommandPath() + " --help"
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
 		hint = "is it " + strings.Join(like, " or ") + " that you mean?"
 	}
-	return fmt.Errorf("there is no command %q; %s", args[0], hint)
+	name := strings.TrimPrefix(cmd.CommandPath()+" "+args[0], cmd.Root().Name()+" ")
+	return fmt.Errorf("there is no command %q; %s", name, hint)
+}
+
+// noArgs is a check of the arguments of a command that takes none.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s takes only flags, got %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
 }
 
 // wantArgs returns a check of a command's arguments: at least so many of

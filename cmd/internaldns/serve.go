@@ -53,7 +53,7 @@ SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once
   internaldns serve --registry org.json --listen "[fdaa::3]:53"
 
   internaldns serve --config internaldns.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(cmd.Flags(), p.environ)
 			if err == nil {
@@ -65,11 +65,12 @@ SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once
 			return p.serve(cmd.Context(), c)
 		},
 	}
-	addFlags(cmd.Flags(), "registry", "listen", "network", "client", "region", "ttl", "max_udp_size",
-		"data", "etcd", "etcd_prefix", "etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file", "seed",
-		"api", "api_tokens", "api_local", "api_cert", "api_key",
-		"upstream", "resolv_conf", "forward", "allow", "cache_size", "stale_after", "stale_age", "max_in_flight", "max_per_source",
-		"admin", "log_level", "config")
+	for _, subject := range subjects {
+		for i := range subject.settings {
+			addFlags(cmd.Flags(), subject.settings[i].path)
+		}
+		headFlags(cmd.Flags(), subject.heading)
+	}
 	return cmd
 }
 

@@ -86,6 +86,17 @@ type config struct {
 	LogLevel string
 }
 
+// subjects are what settings are about, as the help of serve lists them.
+var subjects = []struct {
+	heading  string
+	settings []setting
+}{
+	{"What is served, to whom", answerSettings},
+	{"Facts that change, and who may change them", keepSettings},
+	{"Names that are not ours", forwardSettings},
+	{"For operators", operatorSettings},
+}
+
 // settings are all of them, in the order in which people meet them.
 var settings = slices.Concat(answerSettings, keepSettings, forwardSettings, operatorSettings)
 

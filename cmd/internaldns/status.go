@@ -79,7 +79,7 @@ answers, where its facts are from, and how those fare whom it forwards to. The
 exit status is 0 if it answers. Programs had better read /status of the listener.`,
 		Example: `  internaldns status
   internaldns status --admin 127.0.0.1:9153`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(cmd.Flags(), p.environ)
 			if err != nil {

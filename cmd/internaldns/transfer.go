@@ -117,7 +117,7 @@ as it is at one moment. The machines' objects are as they were registered.
 ` + exitHelp,
 		Example: `  internaldns export > backup.json
   internaldns export --output backup.json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	c := p.apiFlags(cmd)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this `FILE`, which is there whole or not at all")
@@ -187,7 +187,7 @@ each, from now on or from an index. When the connection is lost it is made anew,
 and nothing is missed; where the server does not remember so far back, it says
 reset, and everything may have changed.`,
 		Example: `  internaldns watch --index 0 --count 1`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	c := p.apiFlags(cmd)
 	cmd.Flags().Uint64Var(&index, "index", 0, "begin after this `INDEX` (default: now)")

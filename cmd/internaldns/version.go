@@ -20,14 +20,16 @@ func (p *program) versionCommand() *cobra.Command {
 		Short:   "Say which version this is",
 		Long:    "Says which version this is, which revision it was built from, and with what.",
 		Example: "  internaldns version",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			b := build()
-			_, err := fmt.Fprintf(p.stdout, "internaldns %s (revision %s, %s, %s/%s)\n",
-				b.Version, b.Revision, b.GoVersion, runtime.GOOS, runtime.GOARCH)
-			return err
-		},
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return p.printVersion() },
 	}
+}
+
+func (p *program) printVersion() error {
+	b := build()
+	_, err := fmt.Fprintf(p.stdout, "internaldns %s (revision %s, %s, %s/%s)\n",
+		b.Version, b.Revision, b.GoVersion, runtime.GOOS, runtime.GOARCH)
+	return err
 }
 
 // build returns what is known about the running program.
