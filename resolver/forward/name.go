@@ -13,10 +13,10 @@ type nameBuf [wire.MaxNameLen]byte
 // readName copies the name at off in msg to buf, uncompressed and with its letter
 // case, and returns its length and the offset behind it in msg; end is -1 if the
 // name is malformed. Compression pointers must point backwards, behind the
-// header, each further back than the one before: so the work is bounded whatever
-// msg holds.
+// header, each further back than the one before, and there may be as many as a name
+// has labels: that bounds the work of a record whatever msg holds.
 func readName(buf *nameBuf, msg []byte, off int) (n, end int) {
-	end, limit := -1, off
+	end, limit, pointers := -1, off, 0
 	for {
 		if off >= len(msg) {
 			return 0, -1
@@ -43,7 +43,7 @@ func readName(buf *nameBuf, msg []byte, off int) (n, end int) {
 				end = off + 2
 			}
 			off = (c&0x3F)<<8 | int(msg[off+1])
-			if off < wire.HeaderLen || off >= limit {
+			if pointers++; off < wire.HeaderLen || off >= limit || pointers > wire.MaxLabels {
 				return 0, -1
 			}
 			limit = off
