@@ -220,7 +220,11 @@ func (c *apiClient) send(ctx context.Context, r request) (*http.Response, error)
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return nil, exitError{apiFault(resp.Status, body, r.flags), exitFor(resp.StatusCode)}
+	fault := apiFault(resp.Status, body, r.flags)
+	if resp.StatusCode == http.StatusUnauthorized {
+		fault = fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", fault)
+	}
+	return nil, exitError{fault, exitFor(resp.StatusCode)}
 }
 
 // apiFault makes an error of an answer that is one. Fields that flags set are

@@ -25,14 +25,15 @@ func (p *program) checkCommand() *cobra.Command {
 		Short: "Say what is wrong with registry and config files",
 		Long: `Checks registry files and config files; which of the two a file is, its keys
 tell. Every fault of every file is printed, as FILE: object: field: problem, and
-if there is one the exit status is 1.`,
+if there is one the exit status is 1. A state that Fly's machines do not have, such
+as "stoped", is no fault, but worth a warning.`,
 		Example: `  internaldns check org.json
   internaldns check org.json internaldns.yaml`,
 		Args: wantArgs(1, math.MaxInt, "org.json"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			good := true
 			for _, path := range args {
-				found, err := checkFile(path)
+				found, warnings, err := checkFile(path)
 				if err != nil {
 					good = false
 					for _, e := range eachLine(err, func(line string) string { return path + ": " + line }) {
@@ -41,6 +42,9 @@ if there is one the exit status is 1.`,
 					continue
 				}
 				fmt.Fprintf(p.stdout, "%s: %s\n", path, found)
+				for _, w := range warnings {
+					fmt.Fprintf(p.stderr, "%s: warning: %s\n", path, w)
+				}
 			}
 			if !good {
 				return errReported
@@ -50,35 +54,55 @@ if there is one the exit status is 1.`,
 	}
 }
 
-// checkFile checks one file, and says what it holds. The error has a line for
-// each fault.
-func checkFile(path string) (found string, err error) {
+// checkFile checks one file, and says what it holds, and what of it may not be
+// meant so. The error has a line for each fault.
+func checkFile(path string) (found string, warnings []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", bare(err)
+		return "", nil, bare(err)
 	}
 	defer f.Close()
 	start, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return "", bare(err)
+		return "", nil, bare(err)
 	}
 	if len(start) <= maxConfig {
 		switch kindOf(start) {
 		case kindConfig:
 			k, faults := parseConfig(start)
 			if len(faults) > 0 {
-				return "", errors.Join(faults...)
+				return "", nil, errors.Join(faults...)
 			}
-			return "a config file that sets " + strings.Join(k.Keys(), ", "), nil
+			return "a config file that sets " + strings.Join(k.Keys(), ", "), nil, nil
 		case kindNeither:
-			return "", errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
+			return "", nil, errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
 		}
 	}
 	facts, err := file.Parse(path, io.MultiReader(bytes.NewReader(start), f), nil)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return "a registry of " + sizes(facts), nil
+	return "a registry of " + sizes(facts), strangeStates(facts), nil
+}
+
+// strangeStates warns of each state that Fly's machines are not known to have:
+// machines in it are in no answer as long as nobody notices.
+func strangeStates(facts *registry.Facts) []string {
+	counts, firsts := make(map[string]int), make(map[string]string)
+	for _, m := range facts.Machines {
+		if slices.Contains(registry.States[:], m.State) {
+			continue
+		}
+		if counts[m.State]++; counts[m.State] == 1 {
+			firsts[m.State] = m.ID
+		}
+	}
+	var warnings []string
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		warnings = append(warnings, fmt.Sprintf("%q is no state that is known, so what is in it is not started: %s, first %s",
+			state, count(counts[state], "machine"), firsts[state]))
+	}
+	return warnings
 }
 
 // A kind is what a file is meant as.

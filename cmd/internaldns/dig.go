@@ -111,7 +111,7 @@ func (q *digQuery) parse(args []string, from string, port uint16) error {
 	}
 	if from != "" {
 		if q.from, err = netip.ParseAddr(from); err != nil {
-			faults = append(faults, fmt.Errorf("from: %q is no IP address", from))
+			faults = append(faults, fmt.Errorf("--from: %q is no IP address", from))
 		}
 	}
 	if q.reverse {
@@ -172,7 +172,7 @@ func serverAddress(s string, port uint16) (string, error) {
 		host, text = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), "53"
 	}
 	if _, err := netip.ParseAddr(host); err != nil {
-		return "", fmt.Errorf("server: want @ADDRESS or @ADDRESS:PORT, got %q", "@"+s)
+		return "", fmt.Errorf("server: %q is no IP address; want @ADDRESS or @ADDRESS:PORT", host)
 	}
 	if _, err := strconv.ParseUint(text, 10, 16); err != nil {
 		return "", fmt.Errorf("server: port of %q is no number from 0 to 65535", "@"+s)

@@ -31,7 +31,10 @@ TYPE is AAAA unless given. Without --registry, it is about the sample.`,
   internaldns explain --registry org.json --from fdaa:0:18:a7b:d6b:0:a:102 top2.nearest.of.web.internal
 
   # What does a container get, over the network's own server address?
-  internaldns explain --registry org.json --from 172.17.0.5 --to fdaa:0:18::3 AAAA vault.internal`,
+  internaldns explain --registry org.json --from 172.17.0.5 --to fdaa:0:18::3 AAAA vault.internal
+
+  # And what of the registry that a server keeps, in --data or --etcd?
+  internaldns export | internaldns explain --registry /dev/stdin --network fdaa:0:18::/48 pg.internal`,
 		Args: wantArgs(1, 2, "web.internal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var faults []error
@@ -48,11 +51,11 @@ TYPE is AAAA unless given. Without --registry, it is about the sample.`,
 			}
 			src, err := netip.ParseAddr(from)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("from: %q is no IP address", from))
+				faults = append(faults, fmt.Errorf("--from: %q is no IP address", from))
 			}
 			dst, err := netip.ParseAddr(to)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("to: %q is no IP address", to))
+				faults = append(faults, fmt.Errorf("--to: %q is no IP address", to))
 			}
 			if err := errors.Join(faults...); err != nil {
 				return err

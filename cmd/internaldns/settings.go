@@ -17,7 +17,8 @@ import (
 //  1. Give config a field, with its unit in the type.
 //  2. Describe it in the settings_… file of its subject. Write help as the flag's
 //     one line, and why as what an operator asks who wonders whether to change it.
-//  3. Hand its path to addFlags in the commands that take it.
+//  3. Hand its path to addFlags in commands that take it besides serve, which
+//     takes them all.
 //  4. Run go test ./cmd/internaldns -update, and read the change in
 //     sample/internaldns.yaml.
 //  5. Add a file to testdata/bad-config that gets it wrong.
