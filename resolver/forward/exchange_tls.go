@@ -23,6 +23,10 @@ const (
 	// something was asked, until the next query goes over a new one.
 	streamStall = 700 * time.Millisecond
 
+	// streamQueries is how many queries may wait on a TLS connection: half of all
+	// IDs, so that a free one is soon found. For more there is a new connection.
+	streamQueries = 1 << 15
+
 	// streamDial bounds the making of a connection, TLS handshake included.
 	streamDial = 3 * time.Second
 )
@@ -31,7 +35,7 @@ const (
 var errStreamClosed = errors.New("the connection ended before the response")
 
 // exchangeTLS asks over the upstream's TLS connection, which many queries share.
-// If that was an old one and ended, it asks once more over a new one.
+// If that was an old one and ended, or is full, it asks once more over a new one.
 func (f *Forwarder) exchangeTLS(ctx context.Context, a ask, q question) (*response, error) {
 	for {
 		s, old, err := a.up.pool.get(ctx, f, a.up)
@@ -40,7 +44,7 @@ func (f *Forwarder) exchangeTLS(ctx context.Context, a ask, q question) (*respon
 		}
 		sent := newQuery(q, a.edns, a.mixed)
 		msg, err := s.ask(ctx, sent, f.now())
-		if errors.Is(err, errStreamClosed) && old {
+		if (errors.Is(err, errStreamClosed) || errors.Is(err, errNoSocket)) && old {
 			continue
 		}
 		if err != nil {
@@ -135,11 +139,12 @@ type waiter struct {
 	sent     moment
 }
 
-// usable reports whether the connection is open, and brings answers.
+// usable reports whether the connection is open, brings answers, and has room for a
+// query.
 func (s *stream) usable(now moment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || len(s.waiting) >= streamQueries {
 		return false
 	}
 	for _, w := range s.waiting {
@@ -155,14 +160,18 @@ func (s *stream) usable(now moment) bool {
 func (s *stream) ask(ctx context.Context, q *query, now moment) ([]byte, error) {
 	w := waiter{make(chan []byte, 1), now}
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, errStreamClosed
+	}
+	if len(s.waiting) >= streamQueries {
+		s.mu.Unlock()
+		return nil, errNoSocket
+	}
 	for _, taken := s.waiting[q.id()]; taken; _, taken = s.waiting[q.id()] {
 		var id [2]byte
 		rand.Read(id[:]) // never fails
 		q.setID(binary.BigEndian.Uint16(id[:]))
-	}
-	if s.closed {
-		s.mu.Unlock()
-		return nil, errStreamClosed
 	}
 	s.waiting[q.id()] = w
 	s.mu.Unlock()

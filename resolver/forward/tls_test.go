@@ -136,6 +136,28 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%d connections were made for 10 queries, two each; want 5 or 6", n)
 		}
 	})
+	t.Run("a connection without free IDs gets a successor", func(t *testing.T) {
+		up := newTLSFake(t, 0)
+		f := start(t, Config{Upstreams: []Upstream{up.upstream}, RootCAs: up.roots})
+		stub.ask(t, f, "A warm.example.")
+		full := f.upstreams()[0].pool.open
+		full.mu.Lock()
+		for id := range 1 << 16 {
+			full.waiting[uint16(id)] = waiter{make(chan []byte, 1), f.now()}
+		}
+		full.mu.Unlock()
+		if m, _ := stub.ask(t, f, "A next.example."); show(m) != isTruth("next.example.") {
+			t.Error(show(m))
+		}
+		if n := up.conns.Load(); n != 2 {
+			t.Errorf("%d connections were made, want 2", n)
+		}
+		// Who was given the full one before it was full must hear of it.
+		q := newQuery(questionOf(t, "A late.example.", 0), true, true)
+		if _, err := full.ask(t.Context(), q, f.now()); !ours(err) {
+			t.Errorf("on a full connection, asking ends with %v", err)
+		}
+	})
 	for _, tt := range []struct {
 		name string
 		bad  func(u *Upstream, c *Config)
