@@ -40,7 +40,8 @@ type Config struct {
 	// each takes a socket and some 2 kB, or 15 kB if its answer takes long, and
 	// no more sockets are opened than half of the files the process may have.
 	MaxInFlight int
-	// MaxPerSource is how many of them may come from one address. Default 2,000.
+	// MaxPerSource is how many of them may come from one address, or if it is of a
+	// 6PN, from the /112 around it, which one machine owns. Default 2,000.
 	MaxPerSource int
 
 	// CacheOctets bounds the cache, overhead included. Default 64 MiB, which

@@ -371,6 +371,31 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// A machine that asks from all the addresses it owns is one client, and so is none
+// of its neighbours.
+func TestAMachineIsOneSource(t *testing.T) {
+	inScript(t, Config{MaxInFlight: 50, MaxPerSource: 20}, map[string]behaviour{"A": blackHole}, func(t *testing.T, f *Forwarder, s *scripted) {
+		taken := func(prefix string) (n int) {
+			for i := range 25 {
+				c := stub
+				c.Addr = netip.MustParseAddr(fmt.Sprintf("%s%x", prefix, i+2))
+				if c.send(t, f, fmt.Sprintf("A n%d.example.", i)) != nil {
+					n++
+				}
+			}
+			return n
+		}
+		for _, tt := range []struct {
+			prefix string
+			want   int
+		}{{"fdaa:0:18:a7b:7d:f066:b83b:", 20}, {"fdaa:0:18:a7b:7d:f066:b83c:", 20}, {"fdab:0:18:a7b:7d:f066:b83b:", 10}} {
+			if n := taken(tt.prefix); n != tt.want {
+				t.Errorf("of 25 addresses %s…, %d queries were taken, want %d", tt.prefix, n, tt.want)
+			}
+		}
+	})
+}
+
 // Want of something on our side says nothing about a name, nor about an upstream.
 func TestOurLimitsAreNotRemembered(t *testing.T) {
 	for _, err := range []error{errNoSocket, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {

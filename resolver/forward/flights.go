@@ -16,7 +16,7 @@ type flights struct {
 	running  bool                 // guarded by mu; flights may begin
 	open     map[question]*flight // guarded by mu
 	waiting  int                  // guarded by mu; clients of all of them
-	bySource map[netip.Addr]int   // guarded by mu; the same by address
+	bySource map[netip.Addr]int   // guarded by mu; the same by source
 	wg       sync.WaitGroup       // everything that runs; grows only while running
 }
 
@@ -71,7 +71,8 @@ func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, re
 	if !s.running || s.waiting >= s.maxWaiting {
 		return nil, RefusedFull, false
 	}
-	if s.bySource[c.Addr] >= s.maxPerSource {
+	from := source(c.Addr)
+	if s.bySource[from] >= s.maxPerSource {
 		return nil, RefusedSource, false
 	}
 	fl := s.open[question{string(q.Name()), q.Type, bitsOf(q)}]
@@ -90,7 +91,7 @@ func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, re
 	}
 	fl.clients = append(fl.clients, asker{c, wire.AppendQuery(room, q), reply})
 	s.waiting++
-	s.bySource[c.Addr]++
+	s.bySource[from]++
 	if fl.late {
 		select {
 		case fl.events <- event{kind: joined}:
@@ -141,11 +142,27 @@ func (s *flights) takeLocked(fl *flight) []asker {
 	fl.clients = nil
 	s.waiting -= len(clients)
 	for _, c := range clients {
-		if s.bySource[c.client.Addr]--; s.bySource[c.client.Addr] == 0 {
-			delete(s.bySource, c.client.Addr)
+		from := source(c.client.Addr)
+		if s.bySource[from]--; s.bySource[from] == 0 {
+			delete(s.bySource, from)
 		}
 	}
 	return clients
+}
+
+// source returns what the clients at an address are counted as: a machine owns the
+// /112 of its 6PN address (fdaa::/16), and can ask from all of it; otherwise an
+// address is a client.
+func source(addr netip.Addr) netip.Addr {
+	if !addr.Is6() {
+		return addr
+	}
+	octets := addr.As16()
+	if octets[0] != 0xfd || octets[1] != 0xaa {
+		return addr
+	}
+	octets[14], octets[15] = 0, 0
+	return netip.AddrFrom16(octets)
 }
 
 // count returns how many clients wait, and for how many questions.
