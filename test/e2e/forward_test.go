@@ -125,6 +125,32 @@ func TestWhatClientsAreToldOfForwarding(t *testing.T) {
 	}
 }
 
+// Resolvers ask for a name label by label from the right, and go no further below a
+// name that does not exist (RFC 9156; RFC 8020). So everything above a name that
+// exists does too, whoever of us answers for it.
+func TestNamesAreFoundLabelByLabel(t *testing.T) {
+	server, _ := forwarding(t)
+	c := dns.Client{Timeout: 20 * time.Second}
+	reverse, err := dns.ReverseAddr(webAMS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		reverse, "www.example.com.", "web.flycast.", "my-peer._peer.internal.", "all._instances.internal.", "all.vms.web.internal.", "app.process.web.internal.",
+		"top3.nearest.of.web.internal.", "148e21dad76789.vm.web.internal.", "primary.role.kv._metadata.web.internal.", "1.2.3.version.kv._metadata.web.internal.",
+	} {
+		for _, at := range dns.Split(name) {
+			m, _, err := c.Exchange(new(dns.Msg).SetQuestion(name[at:], dns.TypeA), server.String())
+			if err != nil {
+				t.Fatalf("%s: %v", name[at:], err)
+			}
+			if m.Rcode != dns.RcodeSuccess {
+				t.Errorf("%s is %s, and %s is below it", name[at:], dns.RcodeToString[m.Rcode], name)
+			}
+		}
+	}
+}
+
 // Over TLS an upstream must be who it shall be, by the authorities of the system.
 func TestUpstreamsOverTLS(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1 and example.com
