@@ -91,6 +91,7 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	client *clientv3.Client // nil before Load; guarded by mu, as is all below
+	plain  *clientv3.Client // the same if there is no user; else it is without
 	mirror *mirror
 	name   string // the registry's random name
 	epoch  epoch
@@ -177,30 +178,29 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 	if k.conns.secure {
 		options = append(options, grpc.WithTransportCredentials(handshakes{credentials.NewTLS(k.config.TLS), &k.conns}))
 	}
-	client, err := clientv3.New(clientv3.Config{
+	client, plain, err := newClients(clientv3.Config{
 		Context:              life,
 		Endpoints:            k.config.Endpoints,
 		TLS:                  k.config.TLS,
-		Username:             k.config.Username,
-		Password:             k.config.Password,
 		DialTimeout:          callTime,
 		DialKeepAliveTime:    keepAlive,
 		DialKeepAliveTimeout: callTime,
 		MaxUnaryRetries:      2, // we try again ourselves, and want to hear why
 		Logger:               zap.NewNop(),
 		DialOptions:          options,
-	})
+	}, k.config.Username, k.config.Password)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	if !stop() {
 		client.Close()
+		plain.Close()
 		return nil, ctx.Err()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client = client
+	k.client, k.plain = client, plain
 	return client, nil
 }
 

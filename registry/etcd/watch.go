@@ -25,7 +25,7 @@ var (
 // nil. Load must have returned before. A Keeper runs once.
 func (k *Keeper) Run(ctx context.Context) error {
 	k.mu.Lock()
-	client := k.client
+	client, plain := k.client, k.plain
 	k.mu.Unlock()
 	if client == nil {
 		return errors.New("the registry has not been loaded from etcd")
@@ -59,6 +59,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.status.Connected = false
 	k.mu.Unlock()
 	client.Close()
+	plain.Close()
 	return nil
 }
 
