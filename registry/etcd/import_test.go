@@ -279,3 +279,23 @@ func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
 		t.Error("what was written is still there twice")
 	}
 }
+
+// Whoever waits for an import in vain is told what for.
+func TestAWriteThatWaitsForAnImportSaysSo(t *testing.T) {
+	s := serve(t)
+	a := start(t, s)
+	s.Etcdctl("put", "/internaldns/import", "a node that is at it")
+	a.until(t, "the import is known", func(*registry.Snapshot) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.locked
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := a.Write(ctx, func(*registry.Snapshot) (registry.Write, error) {
+		return registry.Write{Events: []registry.Event{newApp("web")}}, nil
+	})
+	if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "an import is under way") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -296,7 +296,10 @@ func (w *write) unlocked(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		t.Stop()
-		if ctx.Err() != nil {
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 	}
