@@ -135,3 +135,19 @@ func onlyNetwork(s *registry.Snapshot) registry.Network {
 	}
 	return only
 }
+
+// unplaced returns the regions of settings that nothing says the distance of: they
+// are misspelt, or the registry lacks them.
+func (c *config) unplaced(snap *registry.Snapshot) []string {
+	regions := []string{registry.Fold(c.Region)}
+	for _, s := range c.Clients {
+		if client, err := parseClient(s); err == nil {
+			regions = append(regions, client.Region)
+		}
+	}
+	slices.Sort(regions)
+	known := snap.Geography().Codes()
+	return slices.DeleteFunc(slices.Compact(regions), func(code string) bool {
+		return code == "" || slices.Contains(known, code)
+	})
+}

@@ -197,6 +197,21 @@ func TestWhatTheReadmeSaysToWatchIsThere(t *testing.T) {
 	}
 }
 
+// What the README has jq make of a list of machines is a registry. YAML's flow
+// style is as jq's, but for the list.
+func TestTheRegistryThatTheReadmeHasJqMakeIsOne(t *testing.T) {
+	shape := regexp.MustCompile("`jq '(.*)'`").FindStringSubmatch(readme(t))
+	if shape == nil {
+		t.Fatal("the README shows no jq; does this test still find it?")
+	}
+	const machines = `[{"id": "148e21dad76789", "state": "started", "region": "ams", "private_ip": "fdaa:0:18:a7b:7d:f066:b83b:2", "cordoned": false}]`
+	path := filepath.Join(t.TempDir(), "made.yaml")
+	write(t, path, strings.Replace(shape[1], ": .}", ": "+machines+"}", 1))
+	if found, warnings, err := checkFile(path); err != nil || len(warnings) > 0 || !strings.Contains(found, "1 machine (1 started)") {
+		t.Errorf("%s\nmakes %s, %v, %v", shape[0], found, warnings, err)
+	}
+}
+
 func readme(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(readmePath)

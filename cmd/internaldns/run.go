@@ -261,6 +261,10 @@ func (s *server) load(ctx context.Context) error {
 	s.loaded.Store(true)
 	snap := s.store.Snapshot()
 	s.place(snap)
+	if regions := s.config.unplaced(snap); len(regions) > 0 {
+		s.log.Warn("nothing says how far regions of the settings are from others, so nothing is nearest to them; are they misspelt?",
+			zap.Strings("regions", regions))
+	}
 	if c := &s.config; c.Data != "" && c.API == off && !c.Seed && snap.Stats() == (registry.Stats{}) {
 		s.log.Warn("the registry is empty, and nobody can change that; want --api HOST:PORT, too", zap.String("data", c.Data))
 	}
