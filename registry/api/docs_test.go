@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,42 @@ func TestTheDocumentShowsWhatHappens(t *testing.T) {
 	}
 	if commands < 15 {
 		t.Errorf("found %d commands; does this test still find them?", commands)
+	}
+}
+
+// Which of Fly's routes are served, and which are not, is as docs/api.md says.
+func TestTheDocumentSaysWhichOfFlysRoutesAreServed(t *testing.T) {
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lists, _ := strings.Cut(string(text), "Of Fly's routes these are served:")
+	yes, no, _ := strings.Cut(lists, "and these are not")
+	listed := func(text string) (list []string) {
+		for _, line := range regexp.MustCompile(`(?m)^([A-Z ]+)(/\S+)$`).FindAllStringSubmatch(text, -1) {
+			for method := range strings.FieldsSeq(line[1]) {
+				list = append(list, method+" "+line[2])
+			}
+		}
+		return list
+	}
+	served := listed(yes)
+	for i := range routes {
+		if r := &routes[i]; r.fly != slices.Contains(served, r.String()) {
+			t.Errorf("%v is served, and listed or not as if it were not Fly's: %v", r, r.fly)
+		}
+	}
+	if n := len(listed(no)); n < 20 {
+		t.Errorf("found %d routes that are not served; does this test still find them?", n)
+	}
+	w := newWorld(t)
+	for _, route := range append(listed(no), served...) {
+		method, path, _ := strings.Cut(route, " ")
+		got := w.do(method, path, "")
+		is := got.Code != 405 && !strings.Contains(got.Body.String(), "there is nothing at")
+		if is != slices.Contains(served, route) {
+			t.Errorf("%s: %s", route, shown(got))
+		}
 	}
 }
 
