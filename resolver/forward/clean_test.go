@@ -253,11 +253,12 @@ func TestLongAnswersFit(t *testing.T) {
 }
 
 // Whatever an upstream sends, what is kept unpacks, speaks of the chain from QNAME
-// only, and not of our names.
+// only, and not of our names, and gives each RRset one TTL.
 func FuzzClean(f *testing.F) {
 	q := questionOf(f, "A www.example.com.", 0)
 	for _, lines := range [][]string{
 		{"an www.example.com. 60 IN A 192.0.2.1"},
+		{"an www.example.com. 60 IN A 192.0.2.1", "an www.example.com. 50 IN A 192.0.2.2"},
 		{"an www.example.com. 60 IN CNAME a.example.net.", "an a.example.net. 60 IN A 192.0.2.1", "an web.internal. 60 IN A 192.0.2.1"},
 		{"ns example.com. 60 IN SOA a. b. 1 2 3 4 5", "ns a.example.com. 60 IN NSEC z.example.com. A"},
 		{"an example.com. 60 IN DNAME example.net.", "an www.example.com. 60 IN CNAME www.example.net.", "an " + rrsig("www.example.net.", "A", "example.net.")},
@@ -298,7 +299,7 @@ func FuzzClean(f *testing.F) {
 			return // RDATA that we pass unseen, and miekg/dns does not
 		}
 		got := unpackResponse(t, q, r)
-		on := map[string]bool{"www.example.com.": true}
+		on, ttls := map[string]bool{"www.example.com.": true}, map[string]uint32{}
 		for _, rr := range got.Answer {
 			owner := strings.ToLower(rr.Header().Name)
 			_, dname := rr.(*dns.DNAME)
@@ -312,6 +313,10 @@ func FuzzClean(f *testing.F) {
 			if dns.IsSubDomain("internal.", owner) {
 				t.Errorf("%v has one of our names", rr)
 			}
+			if first, ok := ttls[owner+dns.Type(rr.Header().Rrtype).String()]; ok && !signature && rr.Header().Ttl != first {
+				t.Errorf("%v is of an RRset with TTL %d", rr, first)
+			}
+			ttls[owner+dns.Type(rr.Header().Rrtype).String()] = rr.Header().Ttl
 			if c, ok := rr.(*dns.CNAME); ok {
 				on[strings.ToLower(c.Target)] = true
 			}
