@@ -21,8 +21,9 @@ const machineAddr = "fdaa:0:18:a7b:7d:f066:b83b:2"
 // with nothing in it but loopback, which is machineAddr and takes all of
 // fdaa::/16. There every port is free, and any 6PN address can ask. It reports
 // true there; outside it waits, and reports false. Root is not needed where the
-// system lets users make namespaces.
-func inNamespace(t *testing.T) bool {
+// system lets users make namespaces. Others than of the network are made with
+// their flags for clone(2).
+func inNamespace(t *testing.T, others ...uintptr) bool {
 	t.Helper()
 	const inside = "INTERNALDNS_TEST_NAMESPACE"
 	if os.Getenv(inside) == t.Name() {
@@ -51,6 +52,9 @@ func inNamespace(t *testing.T) bool {
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	for _, flag := range others {
+		cmd.SysProcAttr.Cloneflags |= flag
+	}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Whoever types what a page of docs shows, in its order, sees what it shows,
@@ -23,6 +25,31 @@ func TestWhatThePageOnClustersShowsIsSo(t *testing.T) {
 		}
 	}
 	runPage(t, "../../docs/cluster.md")
+}
+
+// The page makes a namespace of its own for a machine, which ends with the test's.
+func TestWhatThePageOnLabsShowsIsSo(t *testing.T) {
+	if os.Getuid() != 0 {
+		lacks(t, "namespaces that have names need root")
+	}
+	if !inNamespace(t, syscall.CLONE_NEWNS) {
+		return
+	}
+	if _, err := exec.LookPath("dig"); err != nil {
+		lacks(t, "there is no dig here; it comes with: apt-get install bind9-dnsutils")
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", "/run", "tmpfs", 0, ""); err != nil { // where ip keeps names
+		t.Fatal(err)
+	}
+	for _, args := range []string{"route del local fdaa::/16 dev lo", "addr del " + machineAddr + "/128 dev lo"} {
+		if out, err := exec.Command("ip", append([]string{"-6"}, strings.Fields(args)...)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip -6 %s: %v\n%s", args, err, out)
+		}
+	}
+	runPage(t, "../../docs/lab.md")
 }
 
 // pagePatience is how long a page's command may take to show what it shall: a
@@ -43,6 +70,9 @@ func runPage(t *testing.T, path string) {
 		}
 	}()
 	for _, b := range blocks(string(text)) {
+		if b.language == "yaml" {
+			write(t, "shop.yaml", b.text)
+		}
 		for _, c := range b.commands() {
 			line, background := strings.CutSuffix(c.line, " &")
 			switch {
