@@ -56,6 +56,9 @@ type API struct {
 	// all of them.
 	importing, importingPart sync.Mutex
 
+	// Each holds a token for every export that is read, likewise.
+	exporting, exportingPart chan struct{}
+
 	watching chan struct{} // holds a token for each stream and each wait
 	ended    chan struct{} // closed when nobody shall wait any more
 	endWaits func()        // closes ended
@@ -65,6 +68,10 @@ const (
 	// maxImport is the default of Config.MaxImport. A machine takes some 600
 	// octets in a file.
 	maxImport = 1 << 30
+
+	// maxExports bounds how many exports are read at one time. Each takes some 60
+	// octets a machine, for as long as the client takes to read it.
+	maxExports = 4
 
 	// maxWaiting bounds how many requests wait for commits at one time, in
 	// streams and waits. Each takes a goroutine and a connection; there must be
@@ -86,7 +93,11 @@ func New(c Config) (*API, error) {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	a := &API{Config: c, mux: http.NewServeMux(), watching: make(chan struct{}, maxWaiting), ended: make(chan struct{})}
+	a := &API{
+		Config: c, mux: http.NewServeMux(),
+		exporting: make(chan struct{}, maxExports), exportingPart: make(chan struct{}, maxExports),
+		watching: make(chan struct{}, maxWaiting), ended: make(chan struct{}),
+	}
 	a.none.api = a
 	a.endWaits = sync.OnceFunc(func() { close(a.ended) })
 	a.handle(routes)

@@ -124,6 +124,7 @@ func (c *call) fail(err error) {
 	}
 	if f.challenge {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="internaldns"`)
+		c.w.Header().Set("Connection", "close") // nobody known keeps one of maxConns
 	}
 	c.answer(f.status, f.body)
 }

@@ -134,6 +134,59 @@ func TestASlowWatcherIsCut(t *testing.T) {
 	})
 }
 
+// So many exports at a time are read, however slowly; those of whoever has a few
+// networks do not keep the operator from theirs.
+func TestOnlySoManyExport(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
+	export := func(secret string) *http.Request {
+		r := httptest.NewRequest("GET", "http://127.0.0.1:4280/v1/export", nil)
+		r.Header.Set("Authorization", "Bearer "+secret)
+		return r
+	}
+	status := func(secret string) int {
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, export(secret))
+		return rec.Code
+	}
+	reads, read := make(chan bool), make(chan bool)
+	var slow sync.WaitGroup
+	for range maxExports {
+		slow.Go(func() {
+			w.ServeHTTP(&pieces{ResponseWriter: httptest.NewRecorder(), each: func() { reads <- true; <-read }}, export(secretAcme))
+		})
+		<-reads
+	}
+	if got := status(secretOther); got != http.StatusServiceUnavailable {
+		t.Errorf("one too many is answered with %d", got)
+	}
+	if got := status(secretAll); got != http.StatusOK {
+		t.Errorf("the operator is answered with %d", got)
+	}
+	close(read)
+	go func() {
+		for range reads {
+		}
+	}()
+	slow.Wait()
+	close(reads)
+	if got := status(secretOther); got != http.StatusOK {
+		t.Errorf("later, %d", got)
+	}
+}
+
+// Whoever is not known does not keep a connection.
+func TestAStrangersConnectionIsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
+		conn, r := l.dial(t, "GET /v1/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nobody\r\n\r\n")
+		defer conn.Close()
+		begin := time.Now()
+		if answer, err := io.ReadAll(r); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 401") || time.Since(begin) > 5*time.Second {
+			t.Errorf("%v, after %v\n%s", err, time.Since(begin), answer)
+		}
+	})
+}
+
 // Who takes a long response bit by bit does not hold what it shows in memory for
 // ever, and whoever takes it steadily gets all of it.
 func TestALongResponseIsTakenForMinutes(t *testing.T) {

@@ -16,6 +16,16 @@ import (
 
 // exportFacts is GET /v1/export.
 func (c *call) exportFacts() error {
+	exporting := c.api.exporting
+	if !c.who.all {
+		exporting = c.api.exportingPart
+	}
+	select {
+	case exporting <- struct{}{}:
+		defer func() { <-exporting }()
+	default:
+		return failf(http.StatusServiceUnavailable, "%d exports are being read, which is the most", maxExports)
+	}
 	facts := c.snap.Facts()
 	if !c.who.all {
 		facts = c.who.part(facts)
