@@ -40,9 +40,10 @@ type grant struct {
 	ttl     time.Duration
 }
 
-func (b *batch) empty() bool {
-	return len(b.puts)+len(b.deletes)+len(b.ranges)+len(b.renew) == 0
-}
+// changes reports whether the batch is more than leases to renew.
+func (b *batch) changes() bool { return len(b.puts)+len(b.deletes)+len(b.ranges) > 0 }
+
+func (b *batch) empty() bool { return !b.changes() && len(b.renew) == 0 }
 
 // A planner makes the batch for a write.
 type planner struct {

@@ -66,12 +66,12 @@
 // What does not fit into one transaction (128 operations, 1.5 MiB) is written
 // under a new epoch: everything is copied there with the changes, and one
 // transaction makes it count, so that nobody ever sees a part of it. Meanwhile the
-// key import, with a lease of five seconds, makes other writes wait, and the
-// transaction makes sure that nothing was put into the old epoch by hand (it is not
-// told what was deleted by hand in its last milliseconds). What a crashed import
-// leaves is deleted by the next one, or the next Load. Objects that are copied
-// count as modified. An app is deleted with all its machines in one transaction,
-// however many they are.
+// key import, with a lease of five seconds, makes other writes wait, but for those
+// that only renew leases, and the transaction makes sure that nothing was put into
+// the old epoch by hand (it is not told what was deleted by hand in its last
+// milliseconds). What a crashed import leaves is deleted by the next one, or the
+// next Load. Objects that are copied count as modified. An app is deleted with all
+// its machines in one transaction, however many they are.
 //
 // # Leases
 //

@@ -280,22 +280,43 @@ func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
 	}
 }
 
-// Whoever waits for an import in vain is told what for.
-func TestAWriteThatWaitsForAnImportSaysSo(t *testing.T) {
+// An import may take longer than leases last: they are renewed meanwhile. Other
+// writes wait, and who waits in vain is told what for.
+func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
+	a.do(t, newApp("web"))
+	ttl := 3 * time.Second
+	put := newMachine("web", "m1", 1, "started")
+	if _, err := a.tryLease(&ttl, put); err != nil {
+		t.Fatal(err)
+	}
 	s.Etcdctl("put", "/internaldns/import", "a node that is at it")
 	a.until(t, "the import is known", func(*registry.Snapshot) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.locked
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := a.Write(ctx, func(*registry.Snapshot) (registry.Write, error) {
-		return registry.Write{Events: []registry.Event{newApp("web")}}, nil
-	})
+	write := func(w registry.Write) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := a.Write(ctx, func(*registry.Snapshot) (registry.Write, error) { return w, nil })
+		return err
+	}
+	for begun := time.Now(); time.Since(begun) < 2*ttl; {
+		if err := write(registry.Write{Events: []registry.Event{put}, Lease: &ttl}); err != nil {
+			t.Fatalf("after %v, a lease is renewed with %v", time.Since(begun), err)
+		}
+		a.until(t, "there is something to renew", func(*registry.Snapshot) bool {
+			l, _ := a.Lease(registry.MachineKey{App: registry.AppKey{Network: acme, Name: "web"}, ID: "m1"})
+			return time.Until(l.Expires) < 2*time.Second
+		})
+	}
+	if a.store.Snapshot().Machine("m1") == nil {
+		t.Error("the machine is gone")
+	}
+	err := write(registry.Write{Events: []registry.Event{newApp("db")}})
 	if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "an import is under way") {
-		t.Errorf("got %v", err)
+		t.Errorf("another write is refused with %v", err)
 	}
 }

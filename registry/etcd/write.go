@@ -93,14 +93,11 @@ func (k *Keeper) readyLocked() error {
 
 func (w *write) run(ctx context.Context) (uint64, error) {
 	for {
-		if err := w.unlocked(ctx); err != nil {
-			return 0, err
-		}
 		b, revision, err := w.plan()
 		if errors.Is(err, registry.ErrUnavailable) && revision == 0 {
 			return 0, err
 		}
-		if !w.current && (err != nil || len(b.puts)+len(b.deletes)+len(b.ranges) == 0) {
+		if !w.current && (err != nil || !b.changes()) {
 			// Nothing is going to be compared with what etcd has: it must be new
 			// enough by itself.
 			if err := w.catchUp(ctx); err != nil {
@@ -121,6 +118,13 @@ func (w *write) run(ctx context.Context) (uint64, error) {
 		if b.empty() {
 			return w.store.Snapshot().Index, nil
 		}
+		if b.changes() { // leases are renewed during imports, too
+			if waited, err := w.unlocked(ctx); err != nil {
+				return 0, err
+			} else if waited {
+				continue
+			}
+		}
 		index, again, err := w.commit(ctx, b)
 		if !again || err != nil {
 			return index, err
@@ -136,7 +140,7 @@ func (w *write) commit(ctx context.Context, b *batch) (index uint64, again bool,
 	if again, err := w.lease(ctx, b); again || err != nil {
 		return 0, again, err
 	}
-	if len(b.puts)+len(b.deletes)+len(b.ranges) == 0 {
+	if !b.changes() {
 		return w.store.Snapshot().Index, false, nil // leases were renewed
 	}
 	compares, ops := w.transaction(b)
@@ -280,14 +284,14 @@ func (w *write) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// unlocked waits until no import is under way.
-func (w *write) unlocked(ctx context.Context) error {
-	for {
+// unlocked waits until no import is under way, and tells whether one was.
+func (w *write) unlocked(ctx context.Context) (waited bool, err error) {
+	for ; ; waited = true {
 		w.mu.Lock()
 		wait, changed, err := w.locked, w.changed, w.readyLocked()
 		w.mu.Unlock()
 		if !wait || err != nil {
-			return err
+			return waited, err
 		}
 		t := time.NewTimer(callTime)
 		select {
@@ -298,9 +302,9 @@ func (w *write) unlocked(ctx context.Context) error {
 		t.Stop()
 		switch {
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
+			return waited, fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return waited, ctx.Err()
 		}
 	}
 }
