@@ -67,7 +67,11 @@ func (p *program) appsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.done(header, body, "app %s is there", args[0])
+			var a listedApp
+			if err := json.Unmarshal(body, &a); err != nil {
+				return fmt.Errorf("the answer of the API: %w", err)
+			}
+			return c.done(header, body, "app %s is in %s", a.Name, a.NetworkPrefix)
 		}),
 		c.removal("APP", "Remove an app with its machines and Flycast addresses", "shop", "app", func(args []string) string { return at("apps", args[0]) }),
 	)
