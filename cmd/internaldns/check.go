@@ -25,8 +25,9 @@ func (p *program) checkCommand() *cobra.Command {
 		Short: "Say what is wrong with registry and config files",
 		Long: `Checks registry files and config files; which of the two a file is, its keys
 tell. Every fault of every file is printed, as FILE: object: field: problem, and
-if there is one the exit status is 1. A state that Fly's machines do not have, such
-as "stoped", is no fault, but worth a warning.`,
+if there is one the exit status is 1. What may be meant so is no fault but a
+warning: a state that Fly's machines do not have, such as "stoped", and settings
+that need others.`,
 		Example: `  internaldns check org.json
   internaldns check org.json internaldns.yaml`,
 		Args: wantArgs(1, math.MaxInt, "org.json"),
@@ -73,7 +74,11 @@ func checkFile(path string) (found string, warnings []string, err error) {
 			if len(faults) > 0 {
 				return "", nil, errors.Join(faults...)
 			}
-			return "a config file that sets " + strings.Join(k.Keys(), ", "), nil, nil
+			c, err := settle(k)
+			if err != nil {
+				return "", nil, err
+			}
+			return "a config file that sets " + strings.Join(k.Keys(), ", "), lonely(&c), nil
 		case kindNeither:
 			return "", nil, errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
 		}
@@ -83,6 +88,20 @@ func checkFile(path string) (found string, warnings []string, err error) {
 		return "", nil, err
 	}
 	return "a registry of " + sizes(facts), strangeStates(facts), nil
+}
+
+// lonely warns of what serve refuses in settings unless flags or the environment
+// say more.
+func lonely(c *config) []string {
+	err := c.together()
+	if err == nil {
+		return nil
+	}
+	var warnings []string
+	for line := range strings.Lines(err.Error()) {
+		warnings = append(warnings, "by itself it is refused: "+strings.TrimSuffix(line, "\n"))
+	}
+	return warnings
 }
 
 // strangeStates warns of each state that Fly's machines are not known to have:

@@ -41,11 +41,17 @@ func load(flags *pflag.FlagSet, environ []string) (config, error) {
 	if err := errors.Join(faults...); err != nil {
 		return config{}, err
 	}
+	return settle(k)
+}
+
+// settle returns the settings in k, which are checked already, and what nobody has
+// changed.
+func settle(k *koanf.Koanf) (config, error) {
 	c := defaults()
 	for i := range settings {
 		if s := &settings[i]; k.Exists(s.path) {
 			if err := s.set(&c, k.Get(s.path)); err != nil {
-				return config{}, fmt.Errorf("%s: %w", s.path, err) // checked already
+				return config{}, fmt.Errorf("%s: %w", s.path, err)
 			}
 		}
 	}
