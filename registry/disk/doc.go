@@ -26,7 +26,8 @@
 //
 // A disk that does not answer counts as one that fails: after some seconds, or
 // as soon as a lease that ends cannot wait. What it was given may then be made
-// all the same, and memory follows when it is.
+// all the same, and memory follows when it is. Only an import, which takes some
+// seconds by itself, has leases wait for it.
 //
 // # Leases
 //

@@ -254,6 +254,43 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// An import takes longer than leases last, and that is no fault of the disk: it is
+// made, and whose lease was renewed meanwhile stays.
+func TestAnImportIsNotTakenForADiskThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := load(t, t.TempDir())
+		importing := false
+		s.fault = func(written bool) error {
+			if importing && !written {
+				importing = false
+				time.Sleep(4 * time.Second) // 40 µs a record
+			}
+			return nil
+		}
+		s.run()
+		t.Cleanup(func() { s.stop(t) })
+		s.put(t, app)
+		s.lease(t, ttl(2*time.Second), putMachine(1, "started"))
+		s.lease(t, ttl(2*time.Second), putMachine(2, "started"))
+		events := make([]registry.Event, 0, 100_000)
+		for i := range cap(events) {
+			events = append(events, putMachine(10+i, "started"))
+		}
+		importing = true
+		var renewing sync.WaitGroup
+		renewing.Go(func() {
+			time.Sleep(time.Second)
+			s.lease(t, ttl(2*time.Second), putMachine(2, "started"))
+		})
+		s.put(t, events...)
+		renewing.Wait()
+		if s.has(1) || !s.has(2) || !s.has(10) || !s.Status().Writable {
+			t.Errorf("after an import the machine is there that went: %v, that was renewed: %v, that came: %v; the status is %+v",
+				s.has(1), s.has(2), s.has(10), s.Status())
+		}
+	})
+}
+
 // bbolt maps the file into memory. Where that cannot be read any more, as when a
 // disk is gone or the file was cut, the process goes on all the same.
 func TestMemoryThatCannotBeReadIsAFailure(t *testing.T) {

@@ -17,9 +17,12 @@ const (
 	// machine must be gone from answers within a second.
 	maxLate = 800 * time.Millisecond
 
-	// minCommit is what a commit has in any case: after a pause of the whole
-	// process all leases are late, and that is not the disk's fault.
+	// minCommit and minRecord are what a commit has in any case: after a pause of
+	// the whole process all leases are late, and that is not the disk's fault; nor is
+	// it that an import takes some seconds. Leases that end meanwhile do so after it,
+	// unless they were renewed while it was made: giving up would let those end, too.
 	minCommit = 200 * time.Millisecond
+	minRecord = 50 * time.Microsecond
 )
 
 // An attempt is a commit at work in a goroutine of its own, which has the
@@ -59,7 +62,7 @@ func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next *s
 	}()
 	patience := maxCommit + time.Duration(len(changed))*perRecord
 	if end, ok := k.leases.next(); ok {
-		patience = min(patience, max(minCommit, time.Until(end)+maxLate))
+		patience = min(patience, max(minCommit+time.Duration(len(changed))*minRecord, time.Until(end)+maxLate))
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
