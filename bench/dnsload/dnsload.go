@@ -45,9 +45,10 @@ func Command(name string, sample []byte) *cobra.Command {
 		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " [flags] ADDRESS[:PORT]",
 		Short: "Send queries to a DNS server, check and time the responses",
 		Long: `Asks a DNS server, any DNS server, as fast as it answers (a closed loop, with
---window queries outstanding), at a constant --rate (an open loop: latency counts
-from when a query was due), or as fast as it can send (--flood). Every response
-must be one to the question; of those with a known answer a --sample is compared.
+--window queries outstanding), at a constant --rate (an open loop: latency
+counts from when a query was due), or as fast as it can send (--flood). Every
+response must be one to the question; of those with a known answer a --sample is
+compared.
 
 ` + f.describe() + `
 Ask only servers that are yours: on one CPU this sends some 100,000 queries a

@@ -28,7 +28,7 @@ func (s *source) unspecified() bool { return s.file == "" && s.machines == 0 }
 
 // describe says in a sentence where queries come from.
 func (s *source) describe() string {
-	otherwise := "those of a sample organisation, which \"internaldns serve\" serves"
+	otherwise := "those of the sample that \"internaldns serve\" serves"
 	if s.sample == nil {
 		otherwise = fmt.Sprintf("those of %d machines", defaultMachines)
 	}

@@ -38,8 +38,8 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 		},
 		&cobra.Command{
 			Use: "backup DIR FILE", Short: "Write a copy, from which can be served",
-			Long: `Writes a copy of what is kept in DIR. To serve from it, put it into a directory of
-its own, as registry.db.`,
+			Long: `Writes a copy of what is kept in DIR. To serve from it, put it into a directory
+of its own, as registry.db.`,
 			Args: wantArgs(2, 2, "d registry.backup"), Example: "  internaldns data backup d registry.backup",
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Backup(args[0], args[1], p.progress("copied"))

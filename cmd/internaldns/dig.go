@@ -55,8 +55,8 @@ func (p *program) digCommand() *cobra.Command {
 		Long: `Asks a server one question and prints the response, as dig does.
 
 SERVER is an IP address, with a port if it is not 53. Without it, ` + digServer + `
-is asked, where "internaldns serve" answers by default. TYPE is AAAA unless given.
-The query goes over UDP, and again over TCP if the response is truncated.`,
+is asked, where "internaldns serve" answers by default. TYPE is AAAA unless
+given. The query goes over UDP, and again over TCP if the response is truncated.`,
 		Example: `  internaldns dig web.internal
   internaldns dig TXT _instances.internal
   internaldns dig --short AAAA top2.nearest.of.web.internal

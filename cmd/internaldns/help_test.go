@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -39,6 +40,17 @@ func TestEveryFlagSaysInAWordWhatItTakes(t *testing.T) {
 
 // flagLine matches a line about a flag, and what of it is on lines of its own.
 var flagLine = regexp.MustCompile(`(?m)^ {2,6}-.*$|^ {16,}.*$`)
+
+// Whoever has a terminal of the usual width reads texts as they were written.
+func TestHelpTextsFitEightyColumns(t *testing.T) {
+	everyCommand(new(program).root(), func(c *cobra.Command) {
+		for line := range strings.Lines(c.Long) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("the help of %s has a line of %d columns:\n%s", c.CommandPath(), n, line)
+			}
+		}
+	})
+}
 
 func TestHelpHasNoLineOfFlagsThatIsWiderThanTheTerminal(t *testing.T) {
 	for _, columns := range []int{70, 80, 132} {

@@ -13,11 +13,11 @@ func (p *program) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Answer queries from a registry",
-		Long: `Answers queries from a registry, over UDP and TCP. The registry is a file that is
-followed as it changes (--registry); or it is kept in a directory (--data) or in
-etcd, for any number of servers (--etcd), and changed through the control API
-(--api) while it is served. Without any of these, a sample organisation is served
-to loopback.
+		Long: `Answers queries from a registry, over UDP and TCP. The registry is a file that
+is followed as it changes (--registry); or it is kept in a directory (--data) or
+in etcd, for any number of servers (--etcd), and changed through the control API
+(--api) while it is served. Without any of these, a sample organisation is
+served to loopback.
 
 A client's own address says in which network it is (fdaa:NNNN:NNNN:…), or else
 the address it asks (fdaa:NNNN:NNNN::3). Others are placed by --network and
@@ -31,9 +31,10 @@ INTERNALDNS_MAX_UDP_SIZE, lists separated by spaces. So it can in the YAML file
 that --config names, as max_udp_size. Flags win over the environment, and the
 environment wins over the file.
 
-Files are followed as they change: the registry, resolv.conf, tokens, certificates.
-SIGHUP has the registry file and the certificates read again at once.
-SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at once.`,
+Files are followed as they change: the registry, resolv.conf, tokens and
+certificates. SIGHUP has the registry file and certificates read again at once.
+SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at
+once.`,
 		Example: `  # The sample, on 127.0.0.1:5300:
   internaldns serve
 

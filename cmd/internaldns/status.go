@@ -76,7 +76,8 @@ func (p *program) statusCommand() *cobra.Command {
 		Short: "Say how a server is doing",
 		Long: `Says how the server whose admin listener is at --admin is doing: whether it
 answers, where its facts are from, and how those fare whom it forwards to. The
-exit status is 0 if it answers. Programs had better read /status of the listener.`,
+exit status is 0 if it answers. Programs had better read /status of the
+listener.`,
 		Example: `  internaldns status
   internaldns status --admin 127.0.0.1:9153`,
 		Args: noArgs,

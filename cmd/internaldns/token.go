@@ -19,9 +19,9 @@ func (p *program) tokenCommand() *cobra.Command {
 		Use:   "token [flags] NAME [NETWORK…]",
 		Short: "Make a token for the control API",
 		Long: `Makes a token for the control API and prints it: the secret that a client shows.
-Its line for the server's --api-tokens file, which holds only a hash, is added to
---file, or printed on standard error. A running server takes it up by itself. A
-token with networks, given by prefix, is for these only, and what is in others
+Its line for the server's --api-tokens file, which holds only a hash, is added
+to --file, or printed on standard error. A running server takes it up by itself.
+A token with networks, given by prefix, is for these only, and what is in others
 does not exist for it; one without is for everything.`,
 		Example: `  internaldns token --file tokens deploy > deploy.token
   internaldns token --file tokens acme-ci fdaa:0:18::/48 > ci.token`,

@@ -23,9 +23,9 @@ func (p *program) importCommand() *cobra.Command {
 		Use:   "import [flags] FILE",
 		Short: "Make the registry what a registry file says",
 		Long: `Makes the registry that a server's control API serves what a registry file says,
-all of it in one change, or nothing. What the file does not say goes. A file that
-would take more than half of a network's machines away needs --force. FILE is JSON,
-or YAML if its name says so, or - for JSON on standard input.
+all of it in one change, or nothing. What the file does not say goes. A file
+that would take more than half of a network's machines away needs --force. FILE
+is JSON, or YAML if its name says so, or - for JSON on standard input.
 
 ` + exitHelp,
 		Example: `  internaldns import --dry-run org.json
