@@ -307,7 +307,11 @@ func (q *digQuery) explain(network string, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "; nothing answers there: is internaldns serve running?"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		hint = fmt.Sprintf("; no response within %v", digPatience)
+		waited := digPatience
+		if network == "udp" {
+			waited *= digTries
+		}
+		hint = fmt.Sprintf("; no response within %v", waited)
 		if q.from.IsValid() {
 			hint += fmt.Sprintf(", perhaps because responses to %v do not find the way here", q.from)
 		}
