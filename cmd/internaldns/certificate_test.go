@@ -124,3 +124,33 @@ func TestACertificateIsFollowedAsItsFilesChange(t *testing.T) {
 		running.Wait()
 	})
 }
+
+// What etcd is shown is followed, too.
+func TestTheCertificateForEtcdIsTheRenewedOne(t *testing.T) {
+	dir := t.TempDir()
+	c := defaults()
+	c.Etcd = []string{"https://192.0.2.1:2379"}
+	c.EtcdCert, c.EtcdKey = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	renew := func(expires time.Time) {
+		t.Helper()
+		cert, key, err := newCertificate(expires)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, c.EtcdCert, string(cert))
+		write(t, c.EtcdKey, string(key))
+	}
+	renew(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	s := newServer(c, zap.NewNop())
+	etcd, err := s.etcd()
+	if err != nil || len(s.certificates) != 1 {
+		t.Fatalf("%d certificates are followed, want 1; %v", len(s.certificates), err)
+	}
+	expires := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	renew(expires)
+	s.certificates[0].look(true)
+	shown, err := etcd.TLS.GetClientCertificate(nil)
+	if err != nil || !shown.Leaf.NotAfter.Equal(expires) {
+		t.Errorf("etcd is shown a certificate that expires %v, %v; want the renewed one", shown.Leaf.NotAfter, err)
+	}
+}
