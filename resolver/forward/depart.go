@@ -26,10 +26,13 @@ func (fl *flight) byExpress() bool {
 		return false
 	}
 	fl.order = fl.group.live(fl.few[:0])
-	if len(fl.order) == 0 || fl.order[0].transport() != UDP {
+	if len(fl.order) == 0 {
 		return false
 	}
 	u := fl.order[0]
+	if u.transport() != UDP || u.silent() {
+		return false // of what is silent, all would be promoted, while others of the caller's wait
+	}
 	limit := min(u.patience(), retries[0])
 	if len(fl.order) > 1 {
 		limit = min(limit, u.hedgeAfter())

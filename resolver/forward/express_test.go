@@ -5,6 +5,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -86,6 +87,38 @@ func TestASlowAnswerComesToTheSocketThatAsked(t *testing.T) {
 	}
 	if len(expressOf(t, f).parcels) != 0 {
 		t.Errorf("the socket is still the express's")
+	}
+}
+
+// What an upstream is asked that does not answer ends without express in any case. So
+// it begins without: the goroutine of the caller has others to answer meanwhile.
+func TestASilentUpstreamIsNotAskedByExpress(t *testing.T) {
+	up := newFake(t, func(r *request) {
+		if !strings.HasPrefix(strings.ToLower(r.msg.Question[0].Name), "hang") {
+			truth(r)
+		}
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	stub.ask(t, f, "A warm0.example.")
+	e, u := expressOf(t, f), f.upstreams()[0]
+	idle := func() int {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.idle[0])
+	}
+	for i := 1; idle() == 0; i++ { // a slow answer takes the socket with it
+		stub.ask(t, f, fmt.Sprintf("A warm%d.example.", i))
+	}
+	before := idle()
+	u.missed.Store(silentMisses)
+	stub.send(t, f, "A hang1.example.")
+	if n := idle(); n != before {
+		t.Errorf("a question to a silent upstream took one of the express's %d sockets", before)
+	}
+	u.missed.Store(0)
+	stub.send(t, f, "A hang2.example.")
+	if n := idle(); n != before-1 {
+		t.Errorf("a question to one that answers took %d of the express's %d sockets", before-n, before)
 	}
 }
 
