@@ -44,7 +44,8 @@ type Config struct {
 	// Default: the processors that the program may use.
 	TCPWorkers int
 	// TCPConns is the number of TCP connections that may be open at all listen
-	// addresses together. Default 1000.
+	// addresses together. For one more, that which has been idle for longest is
+	// closed. Default 1000.
 	TCPConns int
 	// TCPIdle is how long a connection may take to bring a whole query, or to
 	// take a response. Default 10s.
