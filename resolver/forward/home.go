@@ -28,8 +28,7 @@ var homeNames = func() map[string]homeKind {
 
 		"service.arpa.": emptyZone, // RFC 9665
 		// Who asks it which encrypted resolvers stand for us must not be sent to
-		// those of an upstream, which know none of our names (RFC 9462, Sections
-		// 4 and 6.4).
+		// those of an upstream, which know none of our names (RFC 9462).
 		"resolver.arpa.": blankZone,
 
 		// RFC 6303, Sections 4.1 to 4.6.
