@@ -21,12 +21,13 @@
 // keys are short and binary: networks are 4 octets, an app is a number of 4
 // octets that the store gives it, addresses go without their leading fdaa.
 //
-// Machines are too many for that. All of them are one row, the fleet (fleet.go),
-// which holds persistent trees (tree.go): the machines by their numbers, and for
-// each order the numbers by a key of 8 octets. So a machine that stops or starts
-// is written in one tree, and a place in an order takes 20 octets.
+// Machines are too many for that, and change too often. They are the fleet
+// (fleet.go), which a Snapshot holds beside its tables: persistent trees (tree.go)
+// of the machines by their numbers, and for each order of the numbers by a key of
+// 8 octets. So a machine that stops or starts is written in one tree and in no
+// table, and a place in an order takes 20 octets.
 //
-//	machines  by id        hash of the id                        unique in the registry; gone ones: of app and id
+//	fleet     by id        hash of the id                        unique in the registry; gone ones: of app and id
 //	          by address   hash of the /112, rest of the address not gone; unique with peers and Flycast
 //	          by network   network, id                           not gone
 //	          by app       app, metadata row, region             by app, app and region, metadata row
@@ -53,7 +54,8 @@
 //	 └ plan.read      notes what the events delete and put, beside what stands there
 //	 └ plan.check     all faults at once; nothing has been written yet
 //	 └ plan.changes   what is different afterwards; nothing: no commit
-//	 └ writer.write   one memdb transaction, which cannot fail
+//	 └ writer.write   a new snapshot, which cannot fail: the fleet, and in one
+//	                  memdb transaction the tables, if any of them changes
 //	 └ Tx.Commit      the snapshot becomes the current one, and
 //	    └ the commit hook
 package registry

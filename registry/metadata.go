@@ -136,15 +136,20 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 	for i := range r.pairs {
 		r.pairs[i].Key = unique.Make(r.pairs[i].Key).Value() // many apps use the same
 	}
+	if w.metadata == nil {
+		w.metadata = make(map[metadataID]*metadata)
+	}
 	w.metadata[id] = r
 	return r
 }
 
-// writeMetadata puts the rows made into f, and removes those, of the ones that
-// machines have left, that no machine in f has any more.
-func (w *writer) writeMetadata(f *fleet) {
+// writeMetadata puts the rows made into the fleet, and removes those, of the ones
+// that machines have left, that no machine has any more.
+func (w *writer) writeMetadata() {
+	f := &w.next.fleet
 	var rows []move[*metadata]
-	for id := range w.left {
+	slices.SortFunc(w.left, metadataID.compare)
+	for _, id := range slices.Compact(w.left) {
 		if !some(f.having(id)) {
 			rows = append(rows, move[*metadata]{f.row(id), true})
 		}

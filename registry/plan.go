@@ -61,8 +61,8 @@ func changed[K comparable, T comparable](e *edits[K, T]) []Change[T] {
 	})
 }
 
-func newPlan(old *Snapshot, lastApp uint32) *plan {
-	return &plan{old: old, lastApp: lastApp}
+func newPlan(old *Snapshot) *plan {
+	return &plan{old: old, lastApp: old.lastApp}
 }
 
 // read notes the events: deletes, then puts, what others depend on first.

@@ -10,7 +10,6 @@ import (
 
 // Table and index names; doc.go lists what they hold.
 const (
-	tMachines = "machines"
 	tApps     = "apps"
 	tPeers    = "peers"
 	tFlycast  = "flycast"
@@ -24,9 +23,6 @@ const (
 	rowName    = "name"
 )
 
-// theFleet is the key of the only row of machines.
-var theFleet = []byte{0}
-
 // A network row is a network that has facts or a name.
 type network struct {
 	NetworkName     // Name is "" without one
@@ -35,8 +31,7 @@ type network struct {
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		tMachines: table(tMachines, index(rowID, func(*fleet) []byte { return theFleet })),
-		tApps:     table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
+		tApps: table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
 		tPeers: table(tPeers,
 			index(rowID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
 			index(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) }),

@@ -17,19 +17,12 @@ type Snapshot struct {
 	// Index is the number of the commit; 0 before the first.
 	Index uint64
 
-	txn   *memdb.Txn
-	fleet *fleet // the one row of its table in txn
-	geo   *Geography
-	stats Stats
-}
-
-// newSnapshot returns s of what txn reads.
-func newSnapshot(txn *memdb.Txn, s Snapshot) *Snapshot {
-	s.txn = txn
-	if s.fleet = first[fleet](txn, tMachines, rowID, theFleet); s.fleet == nil {
-		s.fleet = new(fleet)
-	}
-	return &s
+	fleet   fleet
+	db      *memdb.MemDB // the tables, to which nobody writes any more
+	txn     *memdb.Txn   // reads db
+	geo     *Geography
+	stats   Stats
+	lastApp uint32 // the last app number given
 }
 
 // Stats counts what a registry holds. Networks are those that have facts or a

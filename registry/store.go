@@ -14,9 +14,7 @@ type Store struct {
 	current  atomic.Pointer[Snapshot]
 	onCommit func(*Snapshot, *Changes)
 
-	mu      sync.Mutex // one writer
-	db      *memdb.MemDB
-	lastApp uint32 // the last app number given; guarded by mu
+	mu sync.Mutex // one writer
 }
 
 // NewStore returns an empty store. onCommit, unless nil, is called for every
@@ -33,8 +31,8 @@ func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 	// Nobody watches for changes through memdb, and a snapshot of a database is
 	// one that does not track them.
 	db = db.Snapshot()
-	s := &Store{db: db, onCommit: onCommit}
-	s.current.Store(newSnapshot(db.Txn(false), Snapshot{geo: newGeography(nil, nil)}))
+	s := &Store{onCommit: onCommit}
+	s.current.Store(&Snapshot{db: db, txn: db.Txn(false), geo: newGeography(nil, nil)})
 	return s
 }
 
@@ -68,8 +66,6 @@ func (s *Store) Apply(events []Event) (*Changes, error) {
 // writers wait until it is committed or aborted; readers do not.
 type Tx struct {
 	store   *Store
-	db      *memdb.MemDB
-	lastApp uint32
 	last    *Snapshot
 	commits []commit
 }
@@ -82,7 +78,7 @@ type commit struct {
 // Begin starts a transaction. It must be ended by Commit or Abort.
 func (s *Store) Begin() *Tx {
 	s.mu.Lock()
-	return &Tx{store: s, db: s.db.Snapshot(), lastApp: s.lastApp, last: s.current.Load()}
+	return &Tx{store: s, last: s.current.Load()}
 }
 
 // Snapshot returns the registry as the transaction has left it so far.
@@ -115,7 +111,7 @@ func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
 
 // apply makes a commit unless nothing changes.
 func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
-	p := newPlan(tx.last, tx.lastApp)
+	p := newPlan(tx.last)
 	p.read(events)
 	p.check()
 	if err := p.faults.Err(); err != nil {
@@ -125,16 +121,8 @@ func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
 	if changes.Empty() {
 		return changes, nil
 	}
-	w := newWriter(tx.db.Txn(true), tx.last)
-	defer w.txn.Abort()
-	w.write(changes)
-	w.txn.Commit()
-	tx.lastApp = p.lastApp
-
-	next := newSnapshot(tx.db.Txn(false), Snapshot{Index: index, geo: tx.last.geo, stats: w.stats})
-	if changes.Geography {
-		next.geo = newGeography(collect(next.Regions()), collect(next.RTTs()))
-	}
+	next := newWriter(tx.last).write(changes)
+	next.lastApp = p.lastApp
 	tx.commits, tx.last = append(tx.commits, commit{next, changes}), next
 	return changes, nil
 }
@@ -144,7 +132,6 @@ func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
 func (tx *Tx) Commit() {
 	s := tx.store
 	defer s.mu.Unlock()
-	s.db, s.lastApp = tx.db, tx.lastApp
 	for _, c := range tx.commits {
 		s.current.Store(c.snap)
 		s.onCommit(c.snap, c.changes)

@@ -6,57 +6,63 @@ import (
 	"github.com/hashicorp/go-memdb"
 )
 
-// A writer writes changes in one memdb transaction. It hardly reads from the
-// transaction: memdb copies a tree's changed nodes anew after every read.
+// A writer makes the next snapshot from an old one. Most commits change machines
+// alone, so there is a memdb transaction only if a row of a table is written. It
+// hardly reads from that: memdb copies a tree's changed nodes anew after every
+// read.
 type writer struct {
-	txn   *memdb.Txn
-	old   *Snapshot
-	stats Stats
+	old, next *Snapshot
+	txn       *memdb.Txn // writes next's tables; nil until one is written
 
 	metadata map[metadataID]*metadata // rows made
 	row      *metadata                // the one used last
-	left     map[metadataID]bool      // rows that machines have left
+	left     []metadataID             // rows that machines have left, in no order; may repeat
 	networks map[Network]*network     // rows to be written
 }
 
-func newWriter(txn *memdb.Txn, old *Snapshot) *writer {
-	return &writer{
-		txn: txn, old: old, stats: old.stats,
-		metadata: make(map[metadataID]*metadata), left: make(map[metadataID]bool), networks: make(map[Network]*network),
-	}
+func newWriter(old *Snapshot) *writer {
+	next := *old
+	return &writer{old: old, next: &next}
 }
 
-// write writes c. What leaves, or changes a key that another object may take,
-// goes first.
-func (w *writer) write(c *Changes) {
+// write returns the snapshot after c. What leaves, or changes a key that another
+// object may take, goes first.
+func (w *writer) write(c *Changes) *Snapshot {
+	w.next.Index = c.Index
 	w.leave(c)
 	for _, ch := range c.Apps {
 		if ch.After != nil {
 			w.insert(tApps, ch.After)
 			w.count(ch.After.Network, 1)
-			w.stats.Apps++
+			w.next.stats.Apps++
 		}
 	}
-	if len(c.Machines)+len(c.Networks) > 0 {
-		w.writeFleet(c)
-	}
+	w.writeFleet(c)
 	for _, ch := range c.Peers {
 		if ch.After != nil {
 			w.insert(tPeers, ch.After)
 			w.count(ch.After.Network(), 1)
-			w.stats.Peers++
+			w.next.stats.Peers++
 		}
 	}
 	for _, ch := range c.Flycast {
 		if ch.After != nil {
 			w.insert(tFlycast, ch.After)
 			w.count(ch.After.Network(), 1)
-			w.stats.Flycast++
+			w.next.stats.Flycast++
 		}
 	}
 	w.writeNetworks(c)
 	writeAll(w, tRegions, c.Regions)
 	writeAll(w, tRTTs, c.RTTs)
+	if w.txn != nil {
+		w.txn.Commit()
+		w.next.txn = w.next.db.Txn(false)
+	}
+	if c.Geography {
+		w.next.geo = newGeography(collect(w.next.Regions()), collect(w.next.RTTs()))
+	}
+	return w.next
 }
 
 func (w *writer) writeFleet(c *Changes) {
@@ -65,25 +71,21 @@ func (w *writer) writeFleet(c *Changes) {
 			if !m.Gone() {
 				w.share(m, ch.Before)
 			}
-			w.stats.Machines[stateIndex(m.State)]++
+			w.next.stats.Machines[stateIndex(m.State)]++
 		}
 	}
-	f := *w.old.fleet
-	if len(c.Machines) > 0 {
-		f.move(c.Machines)
-		w.writeMetadata(&f)
-	}
-	f.mark(c.Networks, c.Index)
-	w.insert(tMachines, &f)
+	w.next.fleet.move(c.Machines)
+	w.writeMetadata()
+	w.next.fleet.mark(c.Networks, c.Index)
 }
 
 func (w *writer) leave(c *Changes) {
 	for _, ch := range c.Machines {
 		if b, a := ch.Before, ch.After; b != nil {
-			w.stats.Machines[stateIndex(b.State)]--
+			w.next.stats.Machines[stateIndex(b.State)]--
 			stays := a != nil && !a.Gone() && !b.Gone()
 			if !b.Gone() && b.sum != 0 && !(stays && slices.Equal(a.Metadata, b.Metadata)) {
-				w.left[metadataID{b.app, b.sum}] = true
+				w.left = append(w.left, metadataID{b.app, b.sum})
 			}
 		}
 	}
@@ -91,21 +93,21 @@ func (w *writer) leave(c *Changes) {
 		if b := ch.Before; b != nil {
 			w.remove(tPeers, b)
 			w.count(b.Network(), -1)
-			w.stats.Peers--
+			w.next.stats.Peers--
 		}
 	}
 	for _, ch := range c.Flycast {
 		if b := ch.Before; b != nil {
 			w.remove(tFlycast, b)
 			w.count(b.Network(), -1)
-			w.stats.Flycast--
+			w.next.stats.Flycast--
 		}
 	}
 	for _, ch := range c.Apps {
 		if b := ch.Before; b != nil {
 			w.remove(tApps, b)
 			w.count(b.Network, -1)
-			w.stats.Apps--
+			w.next.stats.Apps--
 		}
 	}
 }
@@ -117,6 +119,9 @@ func (w *writer) network(n Network) *network {
 		row = &network{NetworkName: NetworkName{Network: n}}
 		if old := w.old.network(n); old != nil {
 			*row = *old
+		}
+		if w.networks == nil {
+			w.networks = make(map[Network]*network)
 		}
 		w.networks[n] = row
 	}
@@ -136,13 +141,13 @@ func (w *writer) writeNetworks(c *Changes) {
 	for n := range w.networks {
 		if old := w.old.network(n); old != nil {
 			w.remove(tNetworks, old) // two may exchange their names
-			w.stats.Networks--
+			w.next.stats.Networks--
 		}
 	}
 	for _, row := range w.networks {
 		if row.objects > 0 || row.Name != "" {
 			w.insert(tNetworks, row)
-			w.stats.Networks++
+			w.next.stats.Networks++
 		}
 	}
 }
@@ -158,14 +163,23 @@ func writeAll[T any](w *writer, table string, changes []Change[T]) {
 	}
 }
 
+// tables returns the transaction that writes next's tables.
+func (w *writer) tables() *memdb.Txn {
+	if w.txn == nil {
+		w.next.db = w.old.db.Snapshot()
+		w.txn = w.next.db.Txn(true)
+	}
+	return w.txn
+}
+
 func (w *writer) insert(table string, row any) {
-	if err := w.txn.Insert(table, row); err != nil {
+	if err := w.tables().Insert(table, row); err != nil {
 		panic(err) // the schema does not fit the row
 	}
 }
 
 func (w *writer) remove(table string, row any) {
-	if err := w.txn.Delete(table, row); err != nil {
+	if err := w.tables().Delete(table, row); err != nil {
 		panic(err) // the row stood in the snapshot
 	}
 }
