@@ -98,23 +98,22 @@ func BenchmarkLoad(b *testing.B) {
 }
 
 // The last results of this file (2026-11-21, 2 cores that other work kept busy at
-// a load of 12, go1.26, -cpu 1; the best of 6, and of Load the best of 2 at a load
-// of 3):
+// a load of 6, go1.26, -cpu 1; the best of 4, and of Load the best of 3):
 //
-//	Load/100000                 5153 ns/machine   580 octets/machine
-//	Apply/1000                  5283 ns/op       5323 B/op   76 allocs/op
-//	Apply/100000               16682 ns/op       5955 B/op   80 allocs/op
-//	Snapshot/Machine              98 ns/op          0 B/op    0 allocs/op
-//	Snapshot/MachineAt           115 ns/op          0 B/op    0 allocs/op
-//	Snapshot/MachinesOfAnApp    1015 ns/op        248 B/op    5 allocs/op
-//	Snapshot/MachinesInRegion   1679 ns/op       1072 B/op   33 allocs/op
-//	Snapshot/MachinesInGroup    1181 ns/op        544 B/op   19 allocs/op
-//	Snapshot/MachinesWith       1791 ns/op        848 B/op   25 allocs/op
+//	Load/100000                 5062 ns/machine   582 octets/machine
+//	Apply/1000                  3315 ns/op       2266 B/op   29 allocs/op
+//	Apply/100000                7827 ns/op       2749 B/op   35 allocs/op
+//	Snapshot/Machine              97 ns/op          0 B/op    0 allocs/op
+//	Snapshot/MachineAt           107 ns/op          0 B/op    0 allocs/op
+//	Snapshot/MachinesOfAnApp     828 ns/op        248 B/op    5 allocs/op
+//	Snapshot/MachinesInRegion   1529 ns/op       1072 B/op   33 allocs/op
+//	Snapshot/MachinesInGroup    1225 ns/op        544 B/op   19 allocs/op
+//	Snapshot/MachinesWith       1956 ns/op        848 B/op   25 allocs/op
 //
-// Of what Apply allocates, half is the transaction of memdb, for its one row, and
-// a third the way to the machine in the tree. What it takes longer among 100,000
-// machines is memory that no cache holds, and the collector, which has more to
-// mark.
+// Of what Apply allocates among 100,000 machines, half is the way to the machine in
+// the tree, and a quarter the machine, the Changes and the Snapshot. What it takes
+// longer than among 1,000 is memory that no cache holds, and the collector, which
+// has more to mark.
 
 // loaded returns a store that holds benchFacts, and its machines.
 func loaded(tb testing.TB, machines int) (*Store, []*Machine) {

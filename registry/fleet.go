@@ -167,7 +167,7 @@ func (f *fleet) moveIn(o order, changes []Change[Machine], old *tree[slot]) *tre
 		move[place]
 		id string
 	}
-	var list []moved
+	list := make([]moved, 0, 2) // most commits move one machine
 	for _, ch := range changes {
 		var before, after place
 		var left, came bool
