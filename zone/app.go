@@ -76,7 +76,7 @@ type region struct {
 // A named is what one name made of a process group or of metadata stands for,
 // or one that exists because there are names below.
 type named struct {
-	edit    *edit
+	edit    edit
 	labels  string // wire form, left of the app's label
 	refs    int32  // deployed machines that give rise to the name or one below it
 	started addressSet

@@ -74,7 +74,7 @@ func (h *host) find(match func(address) int) (addressOwner, bool) {
 }
 
 // with returns a host that has o, too.
-func (h *host) with(e *edit, o addressOwner) *host {
+func (h *host) with(e edit, o addressOwner) *host {
 	own := *h
 	if o.kind() == 0 && h.machine == (address{}) {
 		own.machine = o.addr
@@ -89,7 +89,7 @@ func (h *host) with(e *edit, o addressOwner) *host {
 }
 
 // without returns a host that has o no more, or nil if it has nobody then.
-func (h *host) without(e *edit, o addressOwner) *host {
+func (h *host) without(e edit, o addressOwner) *host {
 	own := *h
 	if o.kind() == 0 && h.machine == o.addr {
 		own.machine = address{}

@@ -16,6 +16,7 @@ type Publisher struct {
 	current atomic.Pointer[Table]
 
 	mu     sync.Mutex // one change after the other: each builds on the table before
+	edits  edit       // of commits so far, guarded by mu
 	codes  codes      // guarded by mu
 	owners []owner    // scratch for commits, guarded by mu
 	sets   setChange  // the same
@@ -69,10 +70,11 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 	if changes.Geography {
 		next.geo = newGeography(snap.Geography(), p.codes)
 	}
+	p.edits++
 	c := commit{
 		table:  &next,
 		index:  changes.Index,
-		edit:   new(edit),
+		edit:   p.edits,
 		codes:  p.codes,
 		owners: p.owners,
 		sets:   p.sets,
@@ -90,7 +92,7 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 type commit struct {
 	table  *Table
 	index  uint64
-	edit   *edit
+	edit   edit
 	codes  codes
 	owners []owner   // scratch: those of one machine
 	sets   setChange // the one that is being made

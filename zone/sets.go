@@ -8,7 +8,7 @@ import "github.com/internaldns/internaldns/registry"
 
 // A setChange puts one machine's address into sets of its app, or takes it out.
 type setChange struct {
-	edit *edit
+	edit edit
 	addr address
 	put  bool
 	done []setDone // of short sets, which nobody changes in place

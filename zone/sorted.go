@@ -12,7 +12,7 @@ type sorted[T any] struct {
 }
 
 type chunked[T any] struct {
-	edit   *edit // the commit that made the list and may change it in place
+	edit   edit  // the commit that made the list and may change it in place
 	chunks [][]T // none empty; what is in them never changes
 }
 
@@ -83,7 +83,7 @@ func search[T any](chunk []T, cmp func(T) int) (int, bool) {
 }
 
 // own returns l if e may change it, else a copy that e may change.
-func (l *chunked[T]) own(e *edit) *chunked[T] {
+func (l *chunked[T]) own(e edit) *chunked[T] {
 	if l.edit == e {
 		return l
 	}
@@ -92,7 +92,7 @@ func (l *chunked[T]) own(e *edit) *chunked[T] {
 
 // insert returns s with v, in the place of the element that cmp finds if there
 // is one. Earlier results of the same commit are no longer good.
-func (s sorted[T]) insert(e *edit, v T, cmp func(T) int) sorted[T] {
+func (s sorted[T]) insert(e edit, v T, cmp func(T) int) sorted[T] {
 	if s.long == nil {
 		grown := inserted(s.short, v, cmp)
 		if len(grown) <= chunkMax {
@@ -118,16 +118,12 @@ func inserted[T any](chunk []T, v T, cmp func(T) int) []T {
 		c[i] = v
 		return c
 	}
-	c := make([]T, len(chunk)+1)
-	copy(c, chunk[:i])
-	c[i] = v
-	copy(c[i+1:], chunk[i:])
-	return c
+	return insertedAt(chunk, i, v)
 }
 
 // remove returns s without the element that cmp finds. Earlier results of the
 // same commit are no longer good.
-func (s sorted[T]) remove(e *edit, cmp func(T) int) sorted[T] {
+func (s sorted[T]) remove(e edit, cmp func(T) int) sorted[T] {
 	if s.long == nil {
 		return sorted[T]{short: removed(s.short, cmp)}
 	}
@@ -156,11 +152,5 @@ func removed[T any](chunk []T, cmp func(T) int) []T {
 	if !found {
 		return chunk
 	}
-	if len(chunk) == 1 {
-		return nil
-	}
-	c := make([]T, len(chunk)-1)
-	copy(c, chunk[:i])
-	copy(c[i:], chunk[i+1:])
-	return c
+	return removedAt(chunk, i)
 }

@@ -33,11 +33,11 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 	var now version
 	var old []version
 	longest := 0
-	var e *edit
+	var e edit
 	for step := range steps {
 		if step%7 == 0 { // a commit ends, the next begins
 			old = append(old, now)
-			e = new(edit)
+			e++
 		}
 		n := r.IntN(size)
 		i, found := slices.BinarySearchFunc(now.want, n, func(v numbered, n int) int { return cmp.Compare(v.n, n) })
@@ -92,7 +92,7 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 // Chunks that stop early are not asked for more.
 func TestSortedChunksCanBeLeft(t *testing.T) {
 	var s sorted[numbered]
-	e := new(edit)
+	e := edit(1)
 	for n := range 3 * chunkMax {
 		s = s.insert(e, numbered{n: n}, order(n))
 	}
@@ -111,7 +111,7 @@ func TestSortedChunksCanBeLeft(t *testing.T) {
 func TestRankedWalksItsAddresses(t *testing.T) {
 	for _, size := range []int{1, 2, chunkMax, chunkMax + 1, 5 * chunkMax} {
 		var set addressSet
-		e := new(edit)
+		e := edit(1)
 		for n := range size {
 			a := address{14: byte(n >> 8), 15: byte(n)}
 			set = set.insert(e, a, addressOrder(a))

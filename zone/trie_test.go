@@ -4,6 +4,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -51,7 +54,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 			}
 			now := version{want: make(map[slot]string)}
 			var old []version
-			var e *edit
+			var e edit
 			pool := make([]slot, 200)
 			for i := range pool {
 				pool[i] = slot{tt.bits(r), string(rune('a' + r.IntN(tt.keys)))}
@@ -59,7 +62,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 			for step := range 4000 {
 				if step%17 == 0 { // a commit ends, the next begins
 					old = append(old, version{now.trie, maps.Clone(now.want)})
-					e = new(edit)
+					e++
 				}
 				s := pool[r.IntN(len(pool))]
 				grows := step/500%2 == 0
@@ -99,10 +102,24 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 					}
 				}
 			}
+			for i, v := range old {
+				got := make(map[*word]bool)
+				for w := range v.trie.all {
+					got[w] = true
+				}
+				for s, want := range v.want {
+					if w := v.trie.get(s.bits, []byte(s.key)); w == nil || w.val != want || !got[w] {
+						t.Fatalf("version %d changed afterwards: under %x %q is %v, want %q", i, s.bits, s.key, w, want)
+					}
+				}
+				if len(got) != len(v.want) {
+					t.Fatalf("version %d changed afterwards: %d values, want %d", i, len(got), len(v.want))
+				}
+			}
 			for s := range now.want {
 				now.trie = now.trie.drop(e, s.bits, []byte(s.key))
 			}
-			if now.trie.root != nil {
+			if now.trie != (trie[*word]{}) {
 				t.Errorf("the empty trie has a node: %+v", now.trie.root)
 			}
 		})
@@ -112,27 +129,119 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 // Dropping what is not there changes nothing and copies nothing.
 func TestTrieDropOfNothingKeepsTheTrie(t *testing.T) {
 	var empty trie[*word]
-	if got := empty.drop(new(edit), 1, []byte("a")); got != empty {
+	if got := empty.drop(1, 1, []byte("a")); got != empty {
 		t.Errorf("dropping from nothing gave %v", got)
 	}
-	some := empty.put(new(edit), 1, []byte("a"), &word{"a", "1"})
-	if got := some.drop(new(edit), 1, []byte("b")); got != some {
+	some := empty.put(1, 1, []byte("a"), &word{"a", "1"})
+	if got := some.drop(2, 1, []byte("b")); got != some {
 		t.Error("dropping a key that is not there copied the trie")
 	}
 }
 
-// Nodes made for a commit are changed in place by it and by no other.
-func TestTrieCopiesANodeOncePerCommit(t *testing.T) {
-	first := new(edit)
-	tr := trie[*word]{}.put(first, 1, []byte("a"), &word{"a", "1"})
-	root := tr.root
-	if tr = tr.put(first, 2, []byte("b"), &word{"b", "2"}); tr.root != root {
-		t.Error("the commit that made a node copied it")
+// Whatever is put and dropped, in however many commits, every version holds
+// what it held when it was the current one.
+func FuzzTrie(f *testing.F) {
+	f.Add([]byte("\x01\x02\x03\x00\x81\x82"))
+	f.Add([]byte("abcdefghijklmnopqrstuvwxyz\x00\xe1\xe2\xe3\x00\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed\xee\xef\xf0\xf1\xf2\xf3"))
+	f.Fuzz(func(t *testing.T, program []byte) {
+		type version struct {
+			trie trie[*word]
+			want map[string]*word
+		}
+		// Keys share all digits, the first ones, the last ones, or none.
+		bitsOf := func(key byte) uint64 {
+			return [...]uint64{7, uint64(key), uint64(key) << 56, uint64(key) * 0x9E3779B97F4A7C15}[key>>3&3]
+		}
+		now, e := version{want: make(map[string]*word)}, edit(1)
+		var old []version
+		for step, op := range program {
+			key := op & 0x7F
+			name := []byte{key}
+			switch {
+			case op == 0:
+				old, e = append(old, version{now.trie, maps.Clone(now.want)}), e+1
+			case op < 0x80:
+				w := &word{string(name), string(rune(step))}
+				now.trie = now.trie.put(e, bitsOf(key), name, w)
+				now.want[w.key] = w
+			default:
+				now.trie = now.trie.drop(e, bitsOf(key), name)
+				delete(now.want, string(name))
+			}
+		}
+		for i, v := range append(old, now) {
+			count := 0
+			for range v.trie.all {
+				count++
+			}
+			if count != len(v.want) {
+				t.Fatalf("version %d has %d values, want %d", i, count, len(v.want))
+			}
+			var seekers []seeker[*word]
+			for key := range byte(0x80) {
+				got, want := v.trie.get(bitsOf(key), []byte{key}), v.want[string([]byte{key})]
+				if got != want {
+					t.Fatalf("version %d: %q is %v, want %v", i, key, got, want)
+				}
+				seekers = append(seekers, seeker[*word]{node: v.trie.root, hash: bitsOf(key)})
+			}
+			seek(seekers)
+			for key, s := range seekers {
+				found := v.trie.get(s.hash, []byte{byte(key)})
+				if found != nil && (s.val == nil || bitsOf(s.val.key[0]) != s.hash) {
+					t.Fatalf("version %d: %q was sought and %v found", i, byte(key), s.val)
+				}
+			}
+		}
+	})
+}
+
+// Readers of a version read what is in it while others are made.
+func TestTrieIsReadWhileItIsChanged(t *testing.T) {
+	const keys = 400
+	r := testRand(t)
+	type version struct {
+		trie trie[*word]
+		want [keys]*word
 	}
-	if tr = tr.put(new(edit), 3, []byte("c"), &word{"c", "3"}); tr.root == root {
-		t.Error("another commit changed a node in place")
+	name := func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) }
+	bitsOf := func(i int) uint64 { return uint64(i) * 0x9E3779B97F4A7C15 }
+	var current atomic.Pointer[version]
+	current.Store(new(version))
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				v := current.Load()
+				for i, want := range v.want {
+					if got := v.trie.get(bitsOf(i), name(i)); got != want {
+						t.Errorf("value %d is %v, want %v", i, got, want)
+						return
+					}
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
 	}
-	if len(root.leaf) != 2 {
-		t.Errorf("the old version has %d values, want 2", len(root.leaf))
+	for e := range edit(2000) {
+		next := *current.Load()
+		for range 1 + r.IntN(5) {
+			i := r.IntN(keys)
+			if r.IntN(2) == 0 {
+				next.want[i] = &word{key: string(name(i))}
+				next.trie = next.trie.put(e+1, bitsOf(i), name(i), next.want[i])
+			} else {
+				next.want[i] = nil
+				next.trie = next.trie.drop(e+1, bitsOf(i), name(i))
+			}
+		}
+		current.Store(&next)
 	}
+	close(done)
+	readers.Wait()
 }

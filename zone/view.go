@@ -12,7 +12,7 @@ import (
 // only; whoever has a view has no way to another's. It is immutable but for its
 // lists, which are rendered when first asked for.
 type view struct {
-	edit    *edit
+	edit    edit
 	network registry.Network
 	serial  uint32
 	apps    trie[*app]        // by the hash of their names
