@@ -37,14 +37,15 @@ type app struct {
 	regions  []region     // by code
 	names    trie[*named] // of process groups and metadata, by the hash of their labels
 	texts    *appTexts
+	edit     edit
 	unnamed  int // groups and metadata entries of deployed machines that form no name
 }
 
 // nearMax leaves room for started in the 64 octets of a cache line.
 const nearMax = 31
 
-func newApp(name string) *app {
-	a := &app{name: name}
+func newApp(e edit, name string) *app {
+	a := &app{edit: e, name: name, texts: new(appTexts)}
 	if len(name) <= nearMax {
 		a.nearLen = uint8(copy(a.near[:], name))
 	}
@@ -92,8 +93,7 @@ type appTexts struct {
 // hashSeed makes collisions unpredictable.
 var hashSeed = maphash.MakeSeed()
 
-func hashOf(name []byte) uint64       { return maphash.Bytes(hashSeed, name) }
-func hashOfString(name string) uint64 { return maphash.String(hashSeed, name) }
+func hashOf(name []byte) uint64 { return maphash.Bytes(hashSeed, name) }
 
 // idHead returns the first 8 octets of an id, so that comparing heads compares
 // ids that differ there.
@@ -126,9 +126,9 @@ type appEdit struct {
 }
 
 // add puts a deployed machine in.
-func (a *appEdit) add(m *registry.Machine) {
+func (a appEdit) add(m *registry.Machine) {
 	id := []byte(m.ID)
-	a.deployed = a.deployed.insert(a.c.edit, vm{idHead(id), m}, idOrder(id))
+	a.deployed = a.deployed.insert(a.edit, vm{idHead(id), m}, idOrder(id))
 	started := m.Started()
 	sets := a.sets(m, true)
 	if started {
@@ -145,10 +145,8 @@ func (a *appEdit) add(m *registry.Machine) {
 		sets.change(&r.started)
 	}
 
-	var unnamed int
-	a.c.owners, unnamed = ownersOf(a.c.owners[:0], m)
-	a.unnamed += unnamed
-	for _, o := range a.c.owners {
+	a.unnamed += a.c.owners.of(m)
+	for _, o := range a.c.owners.list {
 		n := a.named(o.labels)
 		n.refs++
 		if started && !o.inner {
@@ -159,8 +157,8 @@ func (a *appEdit) add(m *registry.Machine) {
 
 // remove takes a deployed machine out. A commit removes all that it replaces
 // before it adds anything, so that machines may exchange addresses.
-func (a *appEdit) remove(m *registry.Machine) {
-	a.deployed = a.deployed.remove(a.c.edit, idOrder([]byte(m.ID)))
+func (a appEdit) remove(m *registry.Machine) {
+	a.deployed = a.deployed.remove(a.edit, idOrder([]byte(m.ID)))
 	started := m.Started()
 	sets := a.sets(m, false)
 	if started {
@@ -175,13 +173,11 @@ func (a *appEdit) remove(m *registry.Machine) {
 		sets.change(&r.started)
 	}
 
-	var unnamed int
-	a.c.owners, unnamed = ownersOf(a.c.owners[:0], m)
-	a.unnamed -= unnamed
-	for _, o := range a.c.owners {
+	a.unnamed -= a.c.owners.of(m)
+	for _, o := range a.c.owners.list {
 		n := a.named(o.labels)
 		if n.refs--; n.refs == 0 {
-			a.names = a.names.drop(a.c.edit, hashOfString(o.labels), []byte(o.labels))
+			a.names = a.names.drop(a.edit, hashOf(o.labels), o.labels)
 		} else if started && !o.inner {
 			sets.change(&n.started)
 		}
@@ -190,9 +186,9 @@ func (a *appEdit) remove(m *registry.Machine) {
 
 // restate replaces a deployed machine by itself in another state. It is add after
 // remove, without what cancels out.
-func (a *appEdit) restate(before, after *registry.Machine) {
+func (a appEdit) restate(before, after *registry.Machine) {
 	id := []byte(after.ID)
-	a.deployed = a.deployed.insert(a.c.edit, vm{idHead(id), after}, idOrder(id))
+	a.deployed = a.deployed.insert(a.edit, vm{idHead(id), after}, idOrder(id))
 	if before.Started() == after.Started() {
 		return
 	}
@@ -200,8 +196,8 @@ func (a *appEdit) restate(before, after *registry.Machine) {
 	sets.change(&a.started)
 	i, _ := a.region(after.Region)
 	sets.change(&a.regions[i].started)
-	a.c.owners, _ = ownersOf(a.c.owners[:0], after)
-	for _, o := range a.c.owners {
+	a.c.owners.of(after)
+	for _, o := range a.c.owners.list {
 		if !o.inner {
 			sets.change(&a.named(o.labels).started)
 		}
@@ -219,29 +215,30 @@ func (a *app) region(code string) (i int, found bool) {
 const sharedMax = 48
 
 // named returns the name of those labels for changing, made if need be.
-func (a *appEdit) named(labels string) *named {
-	hash, key := hashOfString(labels), []byte(labels)
-	n := a.names.get(hash, key)
-	if n != nil && n.edit == a.c.edit {
+func (a appEdit) named(labels []byte) *named {
+	hash := hashOf(labels)
+	n := a.names.get(hash, labels)
+	if n != nil && n.edit == a.edit {
 		return n
 	}
 	own := new(named)
 	if n != nil {
 		*own = *n
-	} else if own.labels = labels; len(labels) <= sharedMax {
-		own.labels = unique.Make(labels).Value()
+	} else if own.labels = string(labels); len(labels) <= sharedMax {
+		own.labels = unique.Make(own.labels).Value()
 	}
-	own.edit = a.c.edit
-	a.names = a.names.put(a.c.edit, hash, key, own)
+	own.edit = a.edit
+	a.names = a.names.put(a.edit, hash, labels, own)
 	return own
 }
 
-// begin returns a copy of a that c may change.
-func (a *app) begin(c *commit) *appEdit {
+// begin returns a copy of a that e may change.
+func (a *app) begin(e edit) *app {
 	own := *a
+	own.edit = e
 	own.regions = slices.Clone(a.regions)
 	own.texts = new(appTexts)
-	return &appEdit{app: &own, c: c}
+	return &own
 }
 
 // renderVMs renders the list of vms or all.vms.

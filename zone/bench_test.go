@@ -263,11 +263,11 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// Last result (2026-11-21, go1.26, 2 cores of a Xeon that other work kept busy; the best of 7):
+// Last result (2026-11-21, go1.26, 2 cores of an EPYC that other work kept busy; the best of 10):
 //
-//	100 apps of 10 machines                          7 µs,  4.2 kB
-//	10000 apps of 10 machines                       26 µs,  6.2 kB
-//	1 apps of 10000 machines                        36 µs, 19.1 kB
+//	100 apps of 10 machines                          4 µs,  2.1 kB
+//	10000 apps of 10 machines                        6 µs,  2.5 kB
+//	1 apps of 10000 machines                         7 µs, 19.6 kB
 
 // What the zone keeps for a machine, beside the facts, which it shares.
 func BenchmarkMemory(b *testing.B) {
@@ -300,8 +300,8 @@ func BenchmarkMemory(b *testing.B) {
 
 // Last result (2026-11-21, go1.26):
 //
-//	10000 apps of 10 machines                       338 octets a machine
-//	1 apps of 100000 machines                       245 octets a machine
+//	10000 apps of 10 machines                       310 octets a machine
+//	1 apps of 100000 machines                       242 octets a machine
 
 // heapInUse returns the octets in use after a collection.
 func heapInUse() uint64 {

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -18,50 +19,61 @@ const (
 // An owner is a name that follows from a machine's process group or metadata,
 // or one that exists because such a name is below it.
 type owner struct {
-	labels string // wire form, what stands left of the app's label
+	labels []byte // wire form, what stands left of the app's label
 	inner  bool   // only something below it follows from the machine
 }
 
-// ownersOf appends the owners that follow from m, each once, and returns how
-// many entries give no name because they cannot form labels.
-func ownersOf(dst []owner, m *registry.Machine) (owners []owner, unnamed int) {
+// owners are those that follow from one machine. They are meant to be reused.
+type owners struct {
+	list   []owner // each once
+	octets []byte  // of their labels
+}
+
+// of makes them those that follow from m, and returns how many entries give no
+// name because they cannot form labels.
+func (w *owners) of(m *registry.Machine) (unnamed int) {
+	w.list, w.octets = w.list[:0], w.octets[:0]
 	room := wire.MaxNameLen - len("\x08internal\x00") - 1 - len(m.App)
-	if g := m.Group(); g != "" {
-		dst, unnamed = appendOwner(dst, unnamed, room, g, "", underProcess)
+	if g := m.Group(); g != "" && !w.name(room, underProcess, g) {
+		unnamed++
 	}
 	for _, p := range m.Metadata {
-		dst, unnamed = appendOwner(dst, unnamed, room, p.Value, p.Key, underMetadata)
+		if !w.name(room, underMetadata, p.Value, p.Key) {
+			unnamed++
+		}
 	}
-	return dst, unnamed
+	return unnamed
 }
 
-// appendOwner appends the owner value.key.suffix and the names between it and
-// the app. key may be "".
-func appendOwner(dst []owner, unnamed, room int, value, key, suffix string) ([]owner, int) {
-	text := value
-	if suffix == underMetadata {
-		text = value + "." + key
+// name adds the owner made of those texts and the suffix, and the names between
+// it and the app. It reports false if there is no such name.
+func (w *owners) name(room int, suffix string, texts ...string) bool {
+	start := len(w.octets)
+	for _, text := range texts {
+		var ok bool
+		if w.octets, ok = appendLabels(w.octets, text); !ok {
+			return false
+		}
 	}
-	var buf [wire.MaxNameLen]byte
-	name, ok := appendLabels(buf[:0], text)
-	if !ok || len(name)+len(suffix) > room {
-		return dst, unnamed + 1
+	w.octets = append(w.octets, suffix...)
+	labels := w.octets[start:]
+	if len(labels) > room {
+		return false
 	}
-	labels := string(append(name, suffix...))
-	dst = addOwner(dst, owner{labels: labels})
-	for rest := labels[1+int(labels[0]):]; rest != ""; rest = rest[1+int(rest[0]):] {
-		dst = addOwner(dst, owner{labels: rest, inner: true})
+	w.add(owner{labels: labels})
+	for rest := labels[1+int(labels[0]):]; len(rest) > 0; rest = rest[1+int(rest[0]):] {
+		w.add(owner{labels: rest, inner: true})
 	}
-	return dst, unnamed
+	return true
 }
 
-// addOwner adds o, or joins it with the owner of the same labels.
-func addOwner(dst []owner, o owner) []owner {
-	if i := slices.IndexFunc(dst, func(x owner) bool { return x.labels == o.labels }); i >= 0 {
-		dst[i].inner = dst[i].inner && o.inner
-		return dst
+// add adds o, or joins it with the owner of the same labels.
+func (w *owners) add(o owner) {
+	if i := slices.IndexFunc(w.list, func(x owner) bool { return bytes.Equal(x.labels, o.labels) }); i >= 0 {
+		w.list[i].inner = w.list[i].inner && o.inner
+		return
 	}
-	return append(dst, o)
+	w.list = append(w.list, o)
 }
 
 // appendLabels appends text, cut into labels at its dots, in lower case and wire

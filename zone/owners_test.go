@@ -45,11 +45,12 @@ func TestOwnersOfAMachine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &registry.Machine{App: "web", Metadata: tt.metadata}
-			owners, unnamed := ownersOf(nil, m)
+			var all owners
+			unnamed := all.of(m)
 			var got []string
-			for _, o := range owners {
+			for _, o := range all.list {
 				var labels []string
-				for l := o.labels; l != ""; l = l[1+l[0]:] {
+				for l := string(o.labels); l != ""; l = l[1+l[0]:] {
 					labels = append(labels, l[1:1+l[0]])
 				}
 				name := strings.Join(labels, ".")
@@ -78,8 +79,9 @@ func TestLongestOwner(t *testing.T) {
 				value += strings.Repeat("v", min(left, 63)) + "."
 			}
 			value = strings.TrimSuffix(value, ".")
-			if owners, _ := ownersOf(nil, &registry.Machine{App: app, Metadata: []registry.Pair{{Key: "k", Value: value}}}); len(owners) > 0 {
-				last = len(owners[0].labels) + 1 + len(app) + len("\x08internal\x00")
+			var all owners
+			if all.of(&registry.Machine{App: app, Metadata: []registry.Pair{{Key: "k", Value: value}}}) == 0 {
+				last = len(all.list[0].labels) + 1 + len(app) + len("\x08internal\x00")
 			}
 		}
 		if last != 255 {

@@ -15,11 +15,10 @@ import (
 type Publisher struct {
 	current atomic.Pointer[Table]
 
-	mu     sync.Mutex // one change after the other: each builds on the table before
-	edits  edit       // of commits so far, guarded by mu
-	codes  codes      // guarded by mu
-	owners []owner    // scratch for commits, guarded by mu
-	sets   setChange  // the same
+	mu      sync.Mutex // one change after the other: each builds on the table before
+	edits   edit       // of commits so far, guarded by mu
+	codes   codes      // guarded by mu
+	scratch scratch    // guarded by mu
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.
@@ -72,32 +71,39 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 	}
 	p.edits++
 	c := commit{
-		table:  &next,
-		index:  changes.Index,
-		edit:   p.edits,
-		codes:  p.codes,
-		owners: p.owners,
-		sets:   p.sets,
-		views:  make(map[registry.Network]*viewEdit, len(changes.Networks)),
-		gone:   make(map[registry.AppKey]bool),
+		table:   &next,
+		index:   changes.Index,
+		edit:    p.edits,
+		codes:   p.codes,
+		scratch: &p.scratch,
 	}
 	c.run(changes)
-	clear(c.owners[:cap(c.owners)]) // of strings that may be the last of their machines
-	clear(c.sets.done[:cap(c.sets.done)])
-	p.owners, p.sets = c.owners, setChange{done: c.sets.done}
+	clear(p.scratch.sets.done[:cap(p.scratch.sets.done)]) // else they would keep an old Table from being freed
 	p.current.Store(&next)
 }
 
 // A commit is the making of one Table.
 type commit struct {
-	table  *Table
-	index  uint64
-	edit   edit
-	codes  codes
-	owners []owner   // scratch: those of one machine
+	table *Table
+	index uint64
+	edit  edit
+	codes codes
+	gone  map[registry.AppKey]bool // apps dropped whole; nil if there are none
+	*scratch
+}
+
+// A scratch is what commits use one after the other.
+type scratch struct {
+	name   []byte    // the last that key was asked about
+	owners owners    // those of one machine
 	sets   setChange // the one that is being made
-	views  map[registry.Network]*viewEdit
-	gone   map[registry.AppKey]bool // apps dropped whole
+}
+
+// key returns what a name is stored under, and the name as octets, which are
+// good until the next call.
+func (s *scratch) key(name string) (hash uint64, key []byte) {
+	s.name = append(s.name[:0], name...)
+	return hashOf(s.name), s.name
 }
 
 // run takes all that was there before away, then adds all that is there now:
@@ -108,6 +114,9 @@ func (c *commit) run(changes *registry.Changes) {
 	}
 	for _, ch := range changes.Apps {
 		if a := ch.Before; a != nil && ch.After == nil {
+			if c.gone == nil {
+				c.gone = make(map[registry.AppKey]bool)
+			}
 			c.gone[registry.AppKey{Network: a.Network, Name: a.Name}] = true
 			c.table.unnamed -= c.view(a.Network).dropApp(a.Name)
 		}
@@ -193,18 +202,17 @@ func (c *commit) restate(before, after *registry.Machine) {
 }
 
 // view returns the network's view for changing, made if need be.
-func (c *commit) view(n registry.Network) *viewEdit {
-	if v := c.views[n]; v != nil {
-		return v
-	}
+func (c *commit) view(n registry.Network) viewEdit {
 	v := c.table.views.get(networkBits(n), nil)
+	if v != nil && v.edit == c.edit {
+		return viewEdit{v, c}
+	}
 	if v == nil {
 		v = &view{network: n, appList: new(atomic.Pointer[[]byte]), peerList: new(atomic.Pointer[[]byte])}
 	}
-	own := v.begin(c)
-	c.views[n] = own
-	c.table.views = c.table.views.put(c.edit, networkBits(n), nil, own.view)
-	return own
+	v = v.begin(c.edit)
+	c.table.views = c.table.views.put(c.edit, networkBits(n), nil, v)
+	return viewEdit{v, c}
 }
 
 // appNames renders _apps, peerNames _peer and instanceList _instances and

@@ -66,8 +66,39 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := p.Table().views.get(networkBits(1), nil)
-		if a := v.apps.get(hashOfString("web"), []byte("web")); a == nil || a.started.empty() {
+		if a := v.apps.get(hashOf([]byte("web")), []byte("web")); a == nil || a.started.empty() {
 			t.Errorf("put with index %d, the app has no started machine", app.Modified)
 		}
+	}
+}
+
+// Each commit has a number of its own, a later one a higher one; what a commit
+// did not touch keeps the number of an earlier one.
+func TestCommitsAreNumbered(t *testing.T) {
+	p := NewPublisher(Options{})
+	s := registry.NewStore(p.Commit)
+	var before edit
+	for n := range registry.Network(20) {
+		name := string('a' + rune(n))
+		if _, err := s.Apply([]registry.Event{
+			registry.PutApp{App: registry.App{Network: 1, Name: name}},
+			registry.PutApp{App: registry.App{Network: 2 + n, Name: "web"}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		v := p.Table().views.get(networkBits(1), nil)
+		if v.edit <= before {
+			t.Fatalf("a commit has number %d after one of %d", v.edit, before)
+		}
+		if e := p.Table().views.root.edit(); e != v.edit {
+			t.Errorf("the node above what commit %d made is of %d", v.edit, e)
+		}
+		for a := range v.apps.all {
+			if (a.name == name) != (a.edit == v.edit) {
+				t.Errorf("in commit %d, app %s is of %d", v.edit, a.name, a.edit)
+			}
+		}
+		before = v.edit
+		p.Ready() // makes a Table, and nothing that has a number
 	}
 }

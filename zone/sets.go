@@ -18,9 +18,9 @@ type setChange struct {
 type setDone struct{ before, after []address }
 
 // sets begins to change the sets that hold m, which is started.
-func (a *appEdit) sets(m *registry.Machine, put bool) *setChange {
+func (a appEdit) sets(m *registry.Machine, put bool) *setChange {
 	c := &a.c.sets
-	*c = setChange{edit: a.c.edit, addr: m.Address.As16(), put: put, done: c.done[:0]}
+	*c = setChange{edit: a.edit, addr: m.Address.As16(), put: put, done: c.done[:0]}
 	return c
 }
 

@@ -34,9 +34,9 @@ func TestEqualSetsAreOne(t *testing.T) {
 		if _, err := s.Apply(tt.events); err != nil {
 			t.Fatal(err)
 		}
-		a := p.Table().views.get(networkBits(1), nil).apps.get(hashOfString("web"), []byte("web"))
+		a := p.Table().views.get(networkBits(1), nil).apps.get(hashOf([]byte("web")), []byte("web"))
 		set := func(labels string) []address {
-			return a.names.get(hashOfString(labels), []byte(labels)).started.short
+			return a.names.get(hashOf([]byte(labels)), []byte(labels)).started.short
 		}
 		all := a.started.short
 		compare := func(b []address) string {

@@ -59,53 +59,53 @@ func hostBits(a address) uint64 { return binary.BigEndian.Uint64(a[6:]) }
 // A viewEdit is a view while a commit changes it.
 type viewEdit struct {
 	*view
-	apps map[string]*appEdit
-	c    *commit
+	c *commit
 }
 
-// begin returns a copy of v that c may change.
-func (v *view) begin(c *commit) *viewEdit {
+// begin returns a copy of v that e may change.
+func (v *view) begin(e edit) *view {
 	own := *v
-	own.edit = c.edit
+	own.edit = e
 	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
-	return &viewEdit{view: &own, apps: make(map[string]*appEdit), c: c}
+	return &own
 }
 
 // app returns the app of that name for changing, made if need be.
-func (v *viewEdit) app(name string) *appEdit {
-	if a := v.apps[name]; a != nil {
-		return a
+func (v viewEdit) app(name string) appEdit {
+	hash, key := v.c.key(name)
+	a := v.apps.get(hash, key)
+	if a != nil && a.edit == v.edit {
+		return appEdit{a, v.c}
 	}
-	a := v.view.apps.get(hashOfString(name), []byte(name))
-	if a == nil {
-		a = newApp(name)
+	if a != nil {
+		a = a.begin(v.edit)
+	} else {
+		a = newApp(v.edit, name)
 		v.appList = new(atomic.Pointer[[]byte])
 	}
-	own := a.begin(v.c)
-	v.apps[name] = own
-	v.view.apps = v.view.apps.put(v.edit, hashOfString(name), []byte(name), own.app)
-	return own
+	v.apps = v.apps.put(v.edit, hash, key, a)
+	return appEdit{a, v.c}
 }
 
 // dropApp removes an app with all its names and returns how many entries of its
 // machines formed no name.
-func (v *viewEdit) dropApp(name string) (unnamed int) {
-	if a := v.view.apps.get(hashOfString(name), []byte(name)); a != nil {
+func (v viewEdit) dropApp(name string) (unnamed int) {
+	hash, key := v.c.key(name)
+	if a := v.apps.get(hash, key); a != nil {
 		unnamed = a.unnamed
 	}
-	v.view.apps = v.view.apps.drop(v.edit, hashOfString(name), []byte(name))
-	delete(v.apps, name)
+	v.apps = v.apps.drop(v.edit, hash, key)
 	v.appList = new(atomic.Pointer[[]byte])
 	return unnamed
 }
 
-func (v *viewEdit) removeMachine(m *registry.Machine) {
+func (v viewEdit) removeMachine(m *registry.Machine) {
 	if !m.Gone() {
 		v.vacate(v.machines(m), machineOwner(m))
 	}
 }
 
-func (v *viewEdit) addMachine(m *registry.Machine) {
+func (v viewEdit) addMachine(m *registry.Machine) {
 	if !m.Gone() {
 		v.settle(v.machines(m), machineOwner(m))
 	}
@@ -113,7 +113,7 @@ func (v *viewEdit) addMachine(m *registry.Machine) {
 
 // machines returns where a machine's address stands: in hosts, if the reverse
 // zone shows it.
-func (v *viewEdit) machines(m *registry.Machine) *trie[*host] {
+func (v viewEdit) machines(m *registry.Machine) *trie[*host] {
 	if m.Deployed() {
 		return &v.hosts
 	}
@@ -127,29 +127,31 @@ func keeps(ch registry.Change[registry.Machine]) bool {
 }
 
 // peersOf returns where a peer's address stands.
-func (v *viewEdit) peersOf(p *registry.Peer) *trie[*host] {
+func (v viewEdit) peersOf(p *registry.Peer) *trie[*host] {
 	if hiddenPeer(p.Name) {
 		return &v.hidden
 	}
 	return &v.hosts
 }
 
-func (v *viewEdit) removePeer(p *registry.Peer) {
+func (v viewEdit) removePeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
 	v.vacate(v.peersOf(p), peerOwner(p))
-	v.peers = v.peers.drop(v.edit, hashOfString(p.Name), []byte(p.Name))
+	hash, key := v.c.key(p.Name)
+	v.peers = v.peers.drop(v.edit, hash, key)
 }
 
-func (v *viewEdit) addPeer(p *registry.Peer) {
+func (v viewEdit) addPeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
 	v.settle(v.peersOf(p), peerOwner(p))
 	if !hiddenPeer(p.Name) {
 		shown := &peer{p.Name, p.Address.As16()}
-		v.peers = v.peers.put(v.edit, hashOfString(p.Name), []byte(p.Name), shown)
+		hash, key := v.c.key(p.Name)
+		v.peers = v.peers.put(v.edit, hash, key, shown)
 	}
 }
 
-func (v *viewEdit) removeFlycast(f *registry.Flycast) {
+func (v viewEdit) removeFlycast(f *registry.Flycast) {
 	v.vacate(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
@@ -157,7 +159,7 @@ func (v *viewEdit) removeFlycast(f *registry.Flycast) {
 	v.putFlycast(own)
 }
 
-func (v *viewEdit) addFlycast(f *registry.Flycast) {
+func (v viewEdit) addFlycast(f *registry.Flycast) {
 	v.settle(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
@@ -166,16 +168,16 @@ func (v *viewEdit) addFlycast(f *registry.Flycast) {
 }
 
 // flycastApp returns a copy of the addresses of the apps of that name.
-func (v *viewEdit) flycastApp(name string) *flycastApp {
-	if f := v.flycast.get(hashOfString(name), []byte(name)); f != nil {
+func (v viewEdit) flycastApp(name string) *flycastApp {
+	if f := v.flycast.get(v.c.key(name)); f != nil {
 		own := *f
 		return &own
 	}
 	return &flycastApp{name: name}
 }
 
-func (v *viewEdit) putFlycast(f *flycastApp) {
-	hash, key := hashOfString(f.name), []byte(f.name)
+func (v viewEdit) putFlycast(f *flycastApp) {
+	hash, key := v.c.key(f.name)
 	if f.addrs.empty() {
 		v.flycast = v.flycast.drop(v.edit, hash, key)
 		return
@@ -184,7 +186,7 @@ func (v *viewEdit) putFlycast(f *flycastApp) {
 }
 
 // settle gives o its address in t, which is hosts or hidden.
-func (v *viewEdit) settle(t *trie[*host], o addressOwner) {
+func (v viewEdit) settle(t *trie[*host], o addressOwner) {
 	bits := hostBits(o.addr)
 	h := t.get(bits, nil)
 	if h == nil {
@@ -194,7 +196,7 @@ func (v *viewEdit) settle(t *trie[*host], o addressOwner) {
 }
 
 // vacate takes o's address back.
-func (v *viewEdit) vacate(t *trie[*host], o addressOwner) {
+func (v viewEdit) vacate(t *trie[*host], o addressOwner) {
 	bits := hostBits(o.addr)
 	h := t.get(bits, nil)
 	if h == nil {
