@@ -18,6 +18,7 @@ func TestSizes(t *testing.T) {
 	}{
 		{"a node", unsafe.Sizeof(node[*app]{}), 16},
 		{"an entry", unsafe.Sizeof(entry[*app]{}), 16},
+		{"an app", unsafe.Sizeof(app{}), 3 * 64},
 		{"a name of an app", unsafe.Sizeof(named{}), 64},
 	} {
 		if tt.got != tt.want {
