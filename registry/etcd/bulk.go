@@ -25,7 +25,7 @@ const lockTTL = 5
 const maxFlights = 4
 
 // maxTries bounds how often a large write starts over because somebody changes
-// keys by hand all the time.
+// keys by hand all the time, and how often each transaction of it is tried.
 const maxTries = 5
 
 // errMoved says that the registry changed while it was copied.
@@ -284,14 +284,28 @@ func (f *filler) await() error {
 	return ended.err
 }
 
+// commit makes a transaction, more than once if it is not known to be made: it puts
+// the same, and nothing when the lock is lost. So an import outlives an election.
 func (f *filler) commit(ctx context.Context, ops []clientv3.Op) error {
-	call, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	resp, err := f.client.Txn(call).If(f.lock.ours()).Then(ops...).Commit()
-	if err == nil && !resp.Succeeded {
-		err = errors.New("the import lock was lost")
+	for try := 1; ; try++ {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		resp, err := f.client.Txn(call).If(f.lock.ours()).Then(ops...).Commit()
+		cancel()
+		switch {
+		case err == nil && resp.Succeeded:
+			return nil
+		case err == nil:
+			return errors.New("the import lock was lost")
+		case ctx.Err() != nil || final(err) || try == maxTries:
+			return err
+		}
+		sleep(ctx, maxBackoff)
 	}
-	return err
+}
+
+// final reports whether a transaction that failed so would again.
+func final(err error) bool {
+	return errors.Is(err, rpctypes.ErrLeaseNotFound) || errors.Is(err, rpctypes.ErrNoSpace) || errors.Is(err, rpctypes.ErrRequestTooLarge) || permanent(err)
 }
 
 // wait waits for all that was begun, and returns what went wrong with it.

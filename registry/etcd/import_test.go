@@ -242,6 +242,39 @@ func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
 	converged(t, a, b)
 }
 
+// Connections that break are no reason to give up an import, which takes long.
+func TestAnImportOutlivesItsConnections(t *testing.T) {
+	s := serve(t)
+	a, b := start(t, s), start(t, s)
+	a.do(t, newApp("web"))
+	var events []registry.Event
+	for i := range 5_000 {
+		events = append(events, newMachine("web", fmt.Sprintf("new%d", i), i, "started"))
+	}
+	watch := b.client.Watch(t.Context(), "/internaldns/", clientv3.WithPrefix())
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.try(events...)
+		done <- err
+	}()
+	for keys, breaks := 0, 1; breaks <= 3; {
+		select {
+		case resp := <-watch:
+			keys += len(resp.Events)
+		case err := <-done:
+			t.Fatalf("the import ended after %d breaks with %v", breaks-1, err)
+		}
+		if keys > breaks*1_000 {
+			a.proxy.Reset()
+			breaks++
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatalf("the import ended with %v", err)
+	}
+	converged(t, a, b)
+}
+
 // An import whose lock is taken from it, however much of it is under way, does not
 // count, and what it still writes is not there for long.
 func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
