@@ -74,8 +74,9 @@ const (
 	ClosedIdle
 	// ClosedOld is a connection that lasted as long as one may.
 	ClosedOld
-	// ClosedFull is a connection beyond the number that may be open, of which
-	// nothing was read.
+	// ClosedFull is a connection that made room for another, since as many were
+	// open as may be: the one that had been idle for longest. Or the new one, if
+	// none could be closed for it.
 	ClosedFull
 	// ClosedFrame is a connection whose client sent what cannot be decoded as
 	// messages.

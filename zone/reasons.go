@@ -243,15 +243,19 @@ func (x *explainer) nearest(a *registry.App, machines []*registry.Machine, top s
 	if x.Region == "" {
 		order = "in the order of their addresses, as the client's region is unknown"
 	}
-	x.is("top<N>.nearest.of.<app>.internal", "AAAA and TXT", "the first %s started machines of app %s, %s", count, a.Name, order)
+	first, before := count+" started machines", count+" others come"
+	if count == "1" {
+		first, before = "started machine", "1 other comes"
+	}
+	x.is("top<N>.nearest.of.<app>.internal", "AAAA and TXT", "the first %s of app %s, %s", first, a.Name, order)
 	x.leaveOutMachines(machines, false, func(m *registry.Machine) string {
 		if !m.Started() || x.inAnswer[m.Address] {
 			return ""
 		}
 		if ms, known := x.snap.Geography().Ping(x.Region, m.Region); known {
-			return fmt.Sprintf("%s others come before it: it is %d ms away", count, ms)
+			return fmt.Sprintf("%s before it: it is %d ms away", before, ms)
 		}
-		return fmt.Sprintf("%s others come before it: nothing tells how far away it is", count)
+		return before + " before it: nothing tells how far away it is"
 	})
 }
 
