@@ -38,7 +38,8 @@
 //
 //	(*flight).run
 //	 6. fly                   which upstream, when the next one, and when to give
-//	                          up: flight.go; upstream.go knows who lives
+//	                          up: flight.go; upstream.go knows who lives;
+//	                          how it ends: landing.go
 //	 7. newQuery              made afresh: ID, letter case             query.go
 //	 8. exchange              a socket of its own; what does not match in
 //	                          everything is counted, and waiting goes on
