@@ -114,8 +114,8 @@ func DefaultPlan() Plan {
 		Rounds:     7,
 		Lasting:    time.Minute,
 		Settings:   []Setting{{Percent: 100}, {Percent: 50}, {Percent: 25}, {Percent: -1, Limit: 1.3}},
-		ServerCPU:  0,
-		LoadCPU:    1,
+		ServerCPU:  -1,
+		LoadCPU:    -1,
 		Seed:       1,
 	}
 }
