@@ -190,7 +190,7 @@ type Serving struct {
 	// Idle and Changing are medians of the rounds' p99.
 	Idle, Changing time.Duration
 	// Ratio is the median of the ratios of each round to the idle one before
-	// it. Quiet is that of the best round to the best idle one of any setting:
+	// it; of a lasting one, that to the median of all idle ones. Quiet is that of the best round to the best idle one of any setting:
 	// what is left where other programs disturb most rounds.
 	Ratio, Quiet float64
 	Seen         time.Duration // median of the updates' p99
@@ -270,6 +270,9 @@ func (r *Record) servingRow(s Setting, state State) Serving {
 	}
 	row.Idle, row.Changing, row.Seen = time.Duration(median(idle)), time.Duration(median(changing)), time.Duration(median(seen))
 	row.Ratio, row.Quiet = median(ratios), slices.Min(changing)/quiet
+	if state == Lasting { // one round, and no idle one beside it
+		row.Ratio = median(changing) / median(idle)
+	}
 	row.PerCommit = float64(updates) / float64(max(1, commits))
 	row.PerSecond = float64(updates) / row.Elapsed.Seconds()
 	row.GC.P50 = time.Duration(median(pauses))
@@ -298,7 +301,8 @@ func (r *Record) roundTable() table {
 		title: "Queries while facts change",
 		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
 			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *for … s* is one round that is so long\n"+
-			"that collections come by themselves, and *collecting* has one after another%s. Medians of the rounds; *quietest* compares the best round with the best idle one of all. Updates are seen from when they were due.\n"+
+			"that collections come by themselves, and *collecting* has one after another%s. Medians of the rounds; *quietest* compares the best round with\n"+
+			"the best idle one of all. Updates are seen from when they were due.\n"+
 			"A lost query counts as one that took as long as was waited for it, %s. CPU is the process's, of one, without what asks.",
 			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), r.Plan.apart(), short(r.timeout())),
 		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "CPU", "peak"},
