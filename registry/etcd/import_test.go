@@ -139,6 +139,7 @@ func TestAnImportGivenUpInTheMiddleIsNone(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "m1", 90_000, "started"))
+	converged(t, a, b)
 	before := digest(a.store.Snapshot())
 	var events []registry.Event
 	for i := range 2_000 {
@@ -281,6 +282,7 @@ func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"))
+	converged(t, a, b)
 	before := digest(a.store.Snapshot())
 	var events []registry.Event
 	for i := range 2_000 {
