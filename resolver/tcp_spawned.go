@@ -83,6 +83,7 @@ func (c *spawned) serve() metrics.Closing {
 			return why
 		}
 		c.now = time.Now()
+		c.tcp.busy(c.conn, c.now)
 		why, ok := metrics.ClosedWrite, c.deliver()
 		if ok {
 			why, ok = c.answerAll()

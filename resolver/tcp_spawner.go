@@ -25,7 +25,7 @@ type tcpSpawner struct {
 	wg        sync.WaitGroup
 
 	mu       sync.Mutex
-	open     map[*net.TCPConn]time.Time // guarded by mu; until when each may be idle
+	open     map[*net.TCPConn]time.Time // guarded by mu; when each last had something to do
 	stopping bool                       // guarded by mu
 	end      time.Time                  // guarded by mu; while stopping, no deadline is later
 }
@@ -100,15 +100,15 @@ func (t *tcpSpawner) admit(conn *net.TCPConn) bool {
 	if len(t.open) >= t.server.config.TCPConns {
 		t.makeRoomLocked()
 	}
-	t.open[conn] = time.Now().Add(t.server.config.TCPIdle)
+	t.open[conn] = time.Now()
 	return true
 }
 
 // makeRoomLocked ends the connection that has been idle for longest.
 func (t *tcpSpawner) makeRoomLocked() {
 	var idlest *net.TCPConn
-	for conn, due := range t.open {
-		if idlest == nil || due.Before(t.open[idlest]) {
+	for conn, since := range t.open {
+		if idlest == nil || since.Before(t.open[idlest]) {
 			idlest = conn
 		}
 	}
@@ -151,7 +151,6 @@ func (t *tcpSpawner) mayRead(conn *net.TCPConn, deadline time.Time) time.Time {
 	if t.stopping && t.end.Before(deadline) {
 		deadline = t.end
 	}
-	t.noteLocked(conn, deadline)
 	conn.SetReadDeadline(deadline)
 	return deadline
 }
@@ -162,14 +161,17 @@ func (t *tcpSpawner) mayWrite(conn *net.TCPConn, deadline time.Time) {
 	if t.stopping && t.end.Before(deadline) {
 		deadline = t.end
 	}
-	t.noteLocked(conn, deadline)
 	conn.SetWriteDeadline(deadline)
 }
 
-// noteLocked notes until when conn may be idle, if it has its place.
-func (t *tcpSpawner) noteLocked(conn *net.TCPConn, deadline time.Time) {
+// busy notes that conn has something to do, if it still has its place. It is
+// called before the client can see what is done: who is answered first is idle
+// first, whenever its goroutine goes on.
+func (t *tcpSpawner) busy(conn *net.TCPConn, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if _, ok := t.open[conn]; ok {
-		t.open[conn] = deadline
+		t.open[conn] = now
 	}
 }
 
