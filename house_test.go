@@ -26,6 +26,7 @@ const module = "github.com/internaldns/internaldns"
 var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone/wire":              {},
 	"metrics":                {nil, []string{"github.com/prometheus/client_golang"}},
+	"internal/filewatch":     {},
 	"registry":               {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":          {[]string{"registry"}, []string{"github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/api":           {[]string{"registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
