@@ -29,14 +29,14 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"internal/filewatch":     {},
 	"registry":               {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":          {[]string{"registry"}, []string{"github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
-	"registry/api":           {[]string{"registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
+	"registry/api":           {[]string{"internal/filewatch", "registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/disk":          {[]string{"registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
 	"registry/etcd":          {[]string{"registry", "registry/file"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/etcd/etcdtest": {},
 	"zone":                   {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
 	"resolver":               {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
-	"resolver/forward":       {[]string{"zone/wire"}, []string{"github.com/miekg/dns", "github.com/maypok86/otter", "golang.org/x/", "go.uber.org/zap", "github.com/fsnotify/fsnotify"}},
-	"cmd/internaldns":        {[]string{"zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "github.com/knadh/koanf", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+	"resolver/forward":       {[]string{"internal/filewatch", "zone/wire"}, []string{"github.com/miekg/dns", "github.com/maypok86/otter", "golang.org/x/", "go.uber.org/zap"}},
+	"cmd/internaldns":        {[]string{"internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "github.com/knadh/koanf", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 
 // A listed package is what go list says of one.

@@ -20,6 +20,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
 // scriptCertificate makes a certificate for 127.0.0.1 that vouches for itself, and
@@ -83,7 +85,7 @@ func TestACertificateIsFollowedAsItsFilesChange(t *testing.T) {
 		}
 		var running sync.WaitGroup
 		ctx, stop := context.WithCancel(t.Context())
-		running.Go(func() { c.run(ctx) })
+		running.Go(func() { c.files.Run(ctx) })
 		for _, step := range []struct {
 			what      string
 			cert, key string
@@ -110,7 +112,7 @@ func TestACertificateIsFollowedAsItsFilesChange(t *testing.T) {
 				write(t, certFile, step.cert)
 			}
 			write(t, keyFile, step.key)
-			time.Sleep(time.Duration(step.looks) * certificateEvery)
+			time.Sleep(time.Duration(step.looks) * filewatch.Interval)
 			synctest.Wait()
 			st := c.status()
 			if !st.Expires.Equal(step.want) || st.Failures != step.failures || !strings.Contains(st.LastError, step.fault) || (step.fault == "") != (st.LastError == "") {
@@ -148,7 +150,9 @@ func TestTheCertificateForEtcdIsTheRenewedOne(t *testing.T) {
 	}
 	expires := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 	renew(expires)
-	s.certificates[0].look(true)
+	if err := s.certificates[0].files.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	shown, err := etcd.TLS.GetClientCertificate(nil)
 	if err != nil || !shown.Leaf.NotAfter.Equal(expires) {
 		t.Errorf("etcd is shown a certificate that expires %v, %v; want the renewed one", shown.Leaf.NotAfter, err)

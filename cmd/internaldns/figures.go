@@ -41,7 +41,7 @@ func (s *server) figures() metrics.Figures {
 		figures.Certificates = func() []metrics.Certificate {
 			var list []metrics.Certificate
 			for _, c := range s.certificates {
-				list = append(list, metrics.Certificate{Setting: c.setting, Expires: c.expires(), Failures: c.failures.Load()})
+				list = append(list, metrics.Certificate{Setting: c.setting, Expires: c.expires(), Failures: c.files.Status().Failures})
 			}
 			return list
 		}

@@ -187,6 +187,7 @@ func (s *server) certificate(setting, certFile, keyFile string) (*certificate, e
 	c, err := readCertificate(setting, certFile, keyFile, s.log)
 	if err == nil {
 		s.certificates = append(s.certificates, c)
+		s.followed = append(s.followed, c.files)
 	}
 	return c, err
 }
@@ -207,6 +208,7 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 			return nil, fault(fmt.Errorf("api_tokens: %w", err))
 		}
 		config.Tokens = tokens
+		s.followed = append(s.followed, tokens.Follower)
 	}
 	listen := api.ListenConfig{Address: c.API}
 	if c.APICert != "" {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/api"
@@ -39,7 +40,8 @@ type server struct {
 	apiAddr   string             // where the API is served, once it is bound; "" for nowhere
 	forwarder *forward.Forwarder // nil if nothing is forwarded
 
-	certificates []*certificate // that we show: the API's, and ours to etcd
+	certificates []*certificate        // presented to clients of the API, and to etcd
+	followed     []*filewatch.Follower // of the certificates and the API's tokens
 
 	state  atomic.Pointer[error] // why queries are not answered; nil if they are
 	loaded atomic.Bool           // the facts are there
@@ -84,7 +86,7 @@ const loadGOGC = 25
 //
 //	sockets    DNS and admin are bound: where that fails, nothing starts
 //	admin      says that we live, and whether we are ready
-//	certs      follows the files of certificates
+//	files      follows the files of certificates and of the API's tokens
 //	forwarder  asks upstreams, when the resolver has it asked
 //	resolver   answers; until there are facts, SERVFAIL
 //	source     waits for the facts
@@ -92,7 +94,7 @@ const loadGOGC = 25
 //	load       reads the facts, all of them; from then on the source follows
 //	           them, or makes the changes that are asked for
 //	seed       imports a file, once; then we are ready
-//	hangups    asks the source and the certificates to look again
+//	hangups    has the source, the certificates and the tokens read again
 //
 // It stops in the other order: when the facts stand still, the resolver answers
 // what it has, and the admin listener is there to the end.
@@ -110,8 +112,8 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	if admin != nil {
 		running.start("admin", admin.run)
 	}
-	for _, c := range s.certificates {
-		running.start("certs", c.run)
+	for _, f := range s.followed {
+		running.start("files", f.Run)
 	}
 	if s.forwarder != nil {
 		running.start("forwarder", s.forwarder.Run)
@@ -330,8 +332,8 @@ func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 		case <-hangups:
 			s.log.Info("hangup: files are read again")
 			s.source.Reload()
-			for _, c := range s.certificates {
-				c.reload()
+			for _, f := range s.followed {
+				f.Reload()
 			}
 		}
 	}

@@ -3,8 +3,10 @@ package filewatch
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"time"
@@ -21,6 +23,9 @@ type view struct {
 func stat(paths []string) (v view) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			failed.Op = "open" // as if opening it had failed, which users understand
+		}
 		if err == nil && !info.Mode().IsRegular() {
 			err = fmt.Errorf("%s is not a regular file", path)
 		}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone"
@@ -47,6 +48,10 @@ func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	})
 	path := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(path, []byte(tokensFile()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour) // a file that may still be written is not read at once
+	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
 	tokens, err := ReadTokens(path, nil)

@@ -1,7 +1,7 @@
 package api
 
 import (
-	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,36 +10,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
+	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Tokens are the tokens of a file, which is read again when it changes. Each of
-// its lines is
+// Tokens are the tokens of a file. Each of its lines is
 //
 //	NAME SHA256 NETWORK…
 //
 // with the token's hash in hexadecimal and the networks that it is for, such as
-// fdaa:0:18::/48, or * for all. Empty lines, and what follows a #, do not count.
+// fdaa:0:18::/48, or * for all. Empty lines are ignored, and so is a # with what
+// follows it.
 //
 // The hash is a plain one, which is enough because tokens are 32 random octets:
-// there is nothing to guess.
+// they cannot be guessed.
 type Tokens struct {
+	// Follower follows the file. Changes take effect while it runs; a broken
+	// file is logged, and the tokens stay as they are.
+	*filewatch.Follower
+
 	path string
 	log  *zap.Logger
-
-	mu      sync.Mutex
-	looked  time.Time   // when the file was last looked at
-	seen    os.FileInfo // how it looked when it was last read
-	content []byte      // what it held then
-	list    []token     // of the last good content; replaced, never changed
+	list atomic.Pointer[[]token] // of the last good content
 }
 
 // A token is a line of the file.
@@ -49,18 +47,8 @@ type token struct {
 	grant
 }
 
-const (
-	// tokensEvery is how often the file is looked at, at most, and so how long
-	// a token can still be good after it was taken out.
-	tokensEvery = time.Second
-
-	// settling is how long after its last change a file is read even if it looks
-	// as before: two changes within the resolution of its time look like one.
-	settling = 3 * time.Second
-
-	// maxTokens is the largest file of tokens, in octets: some 10,000 tokens.
-	maxTokens = 1 << 20
-)
+// maxTokens is the largest file of tokens, in octets: some 10,000 tokens.
+const maxTokens = 1 << 20
 
 // NewToken returns a new token, and its line for the file. Without networks it
 // is for all of them.
@@ -86,14 +74,40 @@ func CheckTokens(text []byte) error {
 	return err
 }
 
-// ReadTokens reads a file of tokens. When it changes later and is broken, that
-// is logged, and the tokens stay as they are.
+// ReadTokens reads a file of tokens.
 func ReadTokens(path string, log *zap.Logger) (*Tokens, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
 	t := &Tokens{path: path, log: log.With(zap.String("path", path))}
-	return t, t.read(time.Now())
+	t.Follower = filewatch.New(filewatch.Config{Paths: []string{path}, Take: t.take, Report: t.report})
+	if err := t.Load(context.Background()); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// take puts the tokens in a file into effect.
+func (t *Tokens) take(_ context.Context, content ...io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(content[0], maxTokens+1))
+	if err != nil {
+		return err
+	}
+	list, err := parseTokens(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.path, err)
+	}
+	if t.list.Swap(&list) != nil {
+		t.log.Info("the tokens' file was read", zap.Int("tokens", len(list)))
+	}
+	return nil
+}
+
+// report logs why the file was refused.
+func (t *Tokens) report(err error) {
+	if err != nil {
+		t.log.Error("the tokens' file is refused; the tokens stay as they are", zap.Error(err))
+	}
 }
 
 // grant returns what a token grants, or nil if it is not known. It takes the
@@ -101,7 +115,7 @@ func ReadTokens(path string, log *zap.Logger) (*Tokens, error) {
 func (t *Tokens) grant(secret string) *grant {
 	hash := sha256.Sum256([]byte(secret))
 	var found *token
-	list := t.current()
+	list := *t.list.Load()
 	for i := range list {
 		if subtle.ConstantTimeCompare(hash[:], list[i].hash[:]) == 1 {
 			found = &list[i]
@@ -115,74 +129,9 @@ func (t *Tokens) grant(secret string) *grant {
 
 // holds reports whether a grant is still what the file says.
 func (t *Tokens) holds(g *grant) bool {
-	return slices.ContainsFunc(t.current(), func(k token) bool {
+	return slices.ContainsFunc(*t.list.Load(), func(k token) bool {
 		return k.hash == g.token.hash && k.all == g.all && slices.Equal(k.networks, g.networks)
 	})
-}
-
-// current returns the tokens, after a look at the file if the last one is a
-// while ago.
-func (t *Tokens) current() []token {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := time.Now(); now.Sub(t.looked) >= tokensEvery {
-		if err := t.refresh(now); err != nil {
-			t.log.Error("the tokens' file is refused; the tokens stay as they are", zap.Error(err))
-		}
-	}
-	return t.list
-}
-
-// refresh reads the file if it looks changed. An error is returned once for the
-// same look of the file.
-func (t *Tokens) refresh(now time.Time) error {
-	info, err := os.Stat(t.path)
-	if err != nil {
-		t.looked = now
-		if t.seen == nil {
-			return nil // it is gone as before
-		}
-		t.seen = nil
-		return err
-	}
-	if t.seen != nil && os.SameFile(info, t.seen) && info.ModTime().Equal(t.seen.ModTime()) && info.Size() == t.seen.Size() &&
-		now.Sub(info.ModTime()) > settling {
-		t.looked = now
-		return nil
-	}
-	return t.read(now)
-}
-
-// read reads the file. When it fails, the tokens stay as they are.
-func (t *Tokens) read(now time.Time) error {
-	t.looked = now
-	f, err := os.Open(t.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxTokens+1))
-	if err != nil {
-		return err
-	}
-	same := t.seen != nil && bytes.Equal(text, t.content)
-	t.seen, t.content = info, text
-	if same {
-		return nil // also if it was refused: that was said
-	}
-	list, err := parseTokens(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", t.path, err)
-	}
-	if t.list != nil {
-		t.log.Info("the tokens' file was read", zap.Int("tokens", len(list)))
-	}
-	t.list = list
-	return nil
 }
 
 // parseTokens parses a file of tokens. The error names every line that is wrong.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/registry"
 )
 
@@ -104,8 +106,8 @@ func FuzzParseTokens(f *testing.F) {
 	})
 }
 
-// The file is looked at once a second. What it says then counts, unless it is
-// broken or gone; then the last good one does.
+// A change of the file takes effect within two looks, unless the file is broken
+// or gone: then the last good one stays in effect.
 func TestTokensFollowTheirFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	synctest.Test(t, func(t *testing.T) {
@@ -127,6 +129,9 @@ func TestTokensFollowTheirFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		running, stop := context.WithCancel(t.Context())
+		defer stop()
+		go tokens.Run(running)
 		held := tokens.grant("a")
 		wants := func(when, want string) {
 			t.Helper()
@@ -143,23 +148,27 @@ func TestTokensFollowTheirFile(t *testing.T) {
 		wants("at first", "a")
 		write("b " + hashOf("b") + " *\n")
 		wants("at once after a change", "a")
-		time.Sleep(tokensEvery)
-		wants("a second later", "b")
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
+		wants("two looks later", "b")
 		if tokens.holds(held) {
 			t.Error("a token that was taken out still holds")
 		}
 		write("b broken *\n")
-		time.Sleep(tokensEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
 		wants("after a broken file", "b")
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(tokensEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
 		wants("without the file", "b")
 
 		// Of equal size, and within the resolution of the file's time.
 		write("c " + hashOf("c") + " *\n")
-		time.Sleep(tokensEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
 		wants("after it is back", "c")
 		info, err := os.Stat(path)
 		if err != nil {
@@ -171,10 +180,12 @@ func TestTokensFollowTheirFile(t *testing.T) {
 		if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(tokensEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
 		wants("after a change that cannot be seen from outside", "a")
 		write("")
-		time.Sleep(tokensEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
+		synctest.Wait()
 		wants("of an empty file", "")
 	})
 }

@@ -193,9 +193,7 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 			t.Fatal("the stream ended by itself")
 		default:
 		}
-		w.Tokens.mu.Lock()
-		w.Tokens.list = nil
-		w.Tokens.mu.Unlock()
+		w.Tokens.list.Store(new([]token))
 		time.Sleep(heartbeat)
 		<-done
 	})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
 func TestParseUpstream(t *testing.T) {
@@ -148,7 +150,7 @@ func TestResolvConf(t *testing.T) {
 			{"then it goes on", "nameserver 10.0.0.53\n", "10.0.0.53:53"},
 		} {
 			write(step.content)
-			time.Sleep(2 * resolvConfEvery)
+			time.Sleep(2*filewatch.Interval + time.Millisecond)
 			synctest.Wait()
 			if got := list(f); got != step.want {
 				t.Errorf("%s: nameservers are %s, want %s", step.name, got, step.want)
@@ -158,7 +160,7 @@ func TestResolvConf(t *testing.T) {
 			t.Error("a nameserver that stayed lost what was known of it")
 		}
 		os.Remove(path)
-		time.Sleep(2 * resolvConfEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
 		if got := list(f); got != "10.0.0.53:53" {
 			t.Errorf("without the file nameservers are %s, want the last ones", got)
 		}
@@ -169,7 +171,7 @@ func TestResolvConf(t *testing.T) {
 			t.Errorf("without the file: %s, want REFUSED", got)
 		}
 		write("nameserver 10.0.0.53\n")
-		time.Sleep(2 * resolvConfEvery)
+		time.Sleep(2*filewatch.Interval + time.Millisecond)
 		synctest.Wait()
 		if got := list(f); got != "10.0.0.53:53" {
 			t.Errorf("nameservers are %s, want the one that came", got)

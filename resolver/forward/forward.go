@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 )
@@ -17,20 +18,21 @@ import (
 // A Forwarder resolves names by asking upstreams. Its methods may be called from
 // any goroutine.
 type Forwarder struct {
-	config    Config
-	epoch     time.Time // when moments begin
-	cache     *cache
-	routes    atomic.Pointer[routes]
-	exchanger exchanger // nil until Run: exchange
-	express   *express  // nil: flights are goroutines
-	flights   flights
-	budget    *budget
-	prefetch  chan *entry
-	sessions  tls.ClientSessionCache
-	era       atomic.Uint64 // grows when an upstream comes back; from 1
-	sockets   *sockets
-	lingering atomic.Int64
-	stats     counters
+	resolvConf *filewatch.Follower // nil if the upstreams are given
+	config     Config
+	epoch      time.Time // when moments begin
+	cache      *cache
+	routes     atomic.Pointer[routes]
+	exchanger  exchanger // nil until Run: exchange
+	express    *express  // nil: flights are goroutines
+	flights    flights
+	budget     *budget
+	prefetch   chan *entry
+	sessions   tls.ClientSessionCache
+	era        atomic.Uint64 // grows when an upstream comes back; from 1
+	sockets    *sockets
+	lingering  atomic.Int64
+	stats      counters
 
 	ctx context.Context // of Run; set before flights begin
 }
@@ -58,17 +60,16 @@ func New(c Config) (*Forwarder, error) {
 	}
 	f.era.Store(1)
 	f.routes.Store(new(routes))
-	upstreams := c.Upstreams
-	if len(upstreams) == 0 && c.ResolvConf != "" {
-		upstreams, err = readResolvConf(c.ResolvConf, newOwnAddrs(c.Own))
-		switch {
+	f.setUpstreams(c.Upstreams)
+	if len(c.Upstreams) == 0 && c.ResolvConf != "" {
+		f.resolvConf = f.followResolvConf(c.ResolvConf)
+		switch err := f.resolvConf.Load(context.Background()); {
+		case errors.Is(err, errNoNameserver):
+			c.Log.Warn("no nameserver but ourselves; nothing is forwarded until there is one", zap.String("file", c.ResolvConf))
 		case err != nil:
 			c.Log.Warn("cannot read the nameservers; nothing is forwarded until they are there", zap.Error(err))
-		case len(upstreams) == 0:
-			c.Log.Warn("no nameserver but ourselves; nothing is forwarded until there is one", zap.String("file", c.ResolvConf))
 		}
 	}
-	f.setUpstreams(upstreams)
 	return f, nil
 }
 
@@ -147,8 +148,8 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	f.flights.start()
 	wg.Go(func() { f.keepHot(ctx) })
 	wg.Go(func() { f.keepClean(ctx) })
-	if len(f.config.Upstreams) == 0 && f.config.ResolvConf != "" {
-		wg.Go(func() { f.followResolvConf(ctx) })
+	if f.resolvConf != nil {
+		wg.Go(func() { f.resolvConf.Run(ctx) })
 	}
 	<-ctx.Done()
 	f.flights.stop()

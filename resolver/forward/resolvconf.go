@@ -3,30 +3,57 @@ package forward
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
-// resolvConfEvery is how often resolv.conf is looked at. Looking costs one system
-// call, finds changes behind symlinks and bind mounts too, and is what resolvers
-// in C libraries do.
-const resolvConfEvery = time.Second
-
-// readResolvConf returns the nameservers in a resolv.conf(5), but for those that
-// own has, each once and in order. Lines it does not know it leaves to others.
-func readResolvConf(path string, own ownAddrs) ([]Upstream, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// followResolvConf returns what follows the resolv.conf at path. Upstreams that
+// the file no longer names are not asked any more. A file that is missing, or
+// names no upstream, changes nothing: an upstream that may be down is better
+// than none.
+func (f *Forwarder) followResolvConf(path string) *filewatch.Follower {
+	own, log := newOwnAddrs(f.config.Own), f.config.Log
+	take := func(_ context.Context, content ...io.Reader) error {
+		upstreams, err := parseResolvConf(content[0], own)
+		if err != nil {
+			return err
+		}
+		if len(upstreams) == 0 {
+			return errNoNameserver
+		}
+		st := f.resolvConf.Status()
+		if first := st.Loads+st.Failures == 0; f.setUpstreams(upstreams) && !first {
+			log.Info("the nameservers have changed", zap.Stringers("upstreams", upstreams))
+		}
+		return nil
 	}
-	defer file.Close()
+	report := func(err error) {
+		switch {
+		case errors.Is(err, errNoNameserver):
+			log.Warn("no nameserver but ourselves; the last ones stay", zap.String("file", path))
+		case err != nil:
+			log.Warn("cannot read the nameservers; the last ones stay", zap.Error(err))
+		}
+	}
+	return filewatch.New(filewatch.Config{Paths: []string{path}, Take: take, Report: report})
+}
+
+// errNoNameserver reports that a resolv.conf names no nameserver but this
+// server itself.
+var errNoNameserver = errors.New("no nameserver but ourselves")
+
+// parseResolvConf returns the nameservers in a resolv.conf(5), without those in
+// own, each once and in order. It ignores lines that it does not know.
+func parseResolvConf(r io.Reader, own ownAddrs) ([]Upstream, error) {
 	var upstreams []Upstream
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 2 || fields[0] != "nameserver" {
@@ -42,28 +69,4 @@ func readResolvConf(path string, own ownAddrs) ([]Upstream, error) {
 		}
 	}
 	return upstreams, lines.Err()
-}
-
-// followResolvConf reads the file again whenever it changes, until ctx is done. A
-// file that is gone, or names nobody, changes nothing: better an upstream that
-// may be gone than none.
-func (f *Forwarder) followResolvConf(ctx context.Context) {
-	path, log := f.config.ResolvConf, f.config.Log
-	last, _ := os.Stat(path) // nil if it is not there
-	for sleep(ctx, resolvConfEvery) {
-		info, err := os.Stat(path)
-		if err != nil || last != nil && os.SameFile(info, last) && info.ModTime().Equal(last.ModTime()) && info.Size() == last.Size() {
-			continue
-		}
-		last = info
-		upstreams, err := readResolvConf(path, newOwnAddrs(f.config.Own))
-		switch {
-		case err != nil:
-			log.Warn("cannot read the nameservers; the last ones stay", zap.Error(err))
-		case len(upstreams) == 0:
-			log.Warn("no nameserver but ourselves; the last ones stay", zap.String("file", path))
-		case f.setUpstreams(upstreams):
-			log.Info("the nameservers have changed", zap.Stringers("upstreams", upstreams))
-		}
-	}
 }
