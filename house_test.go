@@ -36,7 +36,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone":                   {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
 	"resolver":               {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
 	"resolver/forward":       {[]string{"internal/filewatch", "zone/wire"}, []string{"github.com/miekg/dns", "github.com/maypok86/otter", "golang.org/x/", "go.uber.org/zap"}},
-	"cmd/internaldns":        {[]string{"internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "github.com/knadh/koanf", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+	"cmd/internaldns":        {[]string{"internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 
 // A listed package is what go list says of one.

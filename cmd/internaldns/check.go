@@ -70,15 +70,15 @@ func checkFile(path string) (found string, warnings []string, err error) {
 	if len(start) <= maxConfig {
 		switch kindOf(start) {
 		case kindConfig:
-			k, faults := parseConfig(start)
+			v, faults := parseConfig(start)
 			if len(faults) > 0 {
 				return "", nil, errors.Join(faults...)
 			}
-			c, err := settle(k)
+			c, err := v.config()
 			if err != nil {
 				return "", nil, err
 			}
-			return "a config file that sets " + strings.Join(k.Keys(), ", "), lonely(&c), nil
+			return "a config file that sets " + strings.Join(slices.Sorted(maps.Keys(v)), ", "), lonely(&c), nil
 		case kindNeither:
 			return "", nil, errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
 		}

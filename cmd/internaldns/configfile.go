@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -20,7 +18,7 @@ const maxConfig = 1 << 20
 
 // readConfig reads a config file. The error joins all of its faults, each
 // beginning with the file's name.
-func readConfig(path string) (*koanf.Koanf, error) {
+func readConfig(path string) (values, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -30,34 +28,34 @@ func readConfig(path string) (*koanf.Koanf, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	k, faults := parseConfig(data)
+	v, faults := parseConfig(data)
 	for i, f := range faults {
 		faults[i] = fmt.Errorf("%s: %w", path, f)
 	}
-	return k, errors.Join(faults...)
+	return v, errors.Join(faults...)
 }
 
 // parseConfig parses a config file, and returns every fault it has.
-func parseConfig(data []byte) (*koanf.Koanf, []error) {
+func parseConfig(data []byte) (values, []error) {
 	if len(data) > maxConfig {
 		return nil, []error{fmt.Errorf("is larger than %d octets, so it is no config file", maxConfig)}
 	}
-	values, err := parseYAML(data)
+	v, err := parseYAML(data)
 	if err != nil {
 		return nil, eachLine(err, func(line string) string { return line })
 	}
-	return layer(confmap.Provider(values, ""), func(*setting) string { return "" },
-		func(s *setting) error {
-			if s.outside {
-				return errors.New("cannot stand in the config file itself")
-			}
-			return nil
-		})
+	faults := v.check(func(*setting) string { return "" })
+	for path := range v {
+		if s := findSetting(path); s != nil && s.outside {
+			faults = append(faults, fmt.Errorf("%s: cannot be set in the config file itself", path))
+		}
+	}
+	return v, faults
 }
 
 // parseYAML returns the values in a config file. The error has a line for each
 // fault.
-func parseYAML(data []byte) (map[string]any, error) {
+func parseYAML(data []byte) (values, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err == io.EOF {
@@ -76,14 +74,14 @@ func parseYAML(data []byte) (map[string]any, error) {
 	if top := doc.Content[0]; top.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("line %d: want settings, as KEY: VALUE", top.Line)
 	}
-	var values map[string]any
-	if err := doc.Decode(&values); err != nil {
+	var v values
+	if err := doc.Decode(&v); err != nil {
 		if typed, ok := errors.AsType[*yaml.TypeError](err); ok {
 			return nil, errors.New(strings.Join(typed.Errors, "\n"))
 		}
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	return values, nil
+	return v, nil
 }
 
 // bareAddress matches an address in brackets where YAML expects a list.

@@ -3,54 +3,52 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
+// values are settings as one place gives them, by path: text, lists of text, or
+// what YAML makes of the config file.
+type values map[string]any
+
 // load returns the settings: from flags, else from the environment, else from
-// the config file, else by default. The error joins every fault of all of them,
-// also of values that others win over. Each fault begins with the path of its
+// the config file, else by default. The error joins the faults of all of them,
+// also of values that others override. Each fault begins with the path of its
 // setting, after the file's name if it is in one.
 func load(flags *pflag.FlagSet, environ []string) (config, error) {
-	k := koanf.New(".")
-	var faults []error
+	fromEnv, fromFlags := envValues(environ), flagValues(flags)
+	faults := fromEnv.check(func(s *setting) string { return " (" + s.env() + ")" })
+	faults = append(faults, fromFlags.check(func(s *setting) string { return " (--" + s.flag() + ")" })...)
+	given := make(values)
+	maps.Copy(given, fromEnv)
+	maps.Copy(given, fromFlags)
 
-	fromEnv, fs := layer(env.Provider(".", env.Opt{
-		Prefix: envPrefix, TransformFunc: envValue, EnvironFunc: func() []string { return environ },
-	}), func(s *setting) string { return " (" + s.env() + ")" })
-	faults = append(faults, fs...)
-	fromFlags, fs := layer(posflag.ProviderWithFlag(flags, ".", nil, flagValue),
-		func(s *setting) string { return " (--" + s.flag() + ")" })
-	faults = append(faults, fs...)
-	merge(k, fromEnv)
-	merge(k, fromFlags)
-
-	if path := k.String("config"); path != "" {
+	all := make(values)
+	if path, _ := given["config"].(string); path != "" {
 		fromFile, err := readConfig(path)
 		if err != nil {
 			faults = append(faults, err)
-		} else {
-			merge(fromFile, k)
-			k = fromFile
 		}
+		maps.Copy(all, fromFile)
 	}
+	maps.Copy(all, given)
 	if err := errors.Join(faults...); err != nil {
 		return config{}, err
 	}
-	return settle(k)
+	return all.config()
 }
 
-// settle returns the settings in k, which are checked already, and what nobody has
-// changed.
-func settle(k *koanf.Koanf) (config, error) {
+// config returns the settings in v, which must be checked, and the defaults of
+// the others.
+func (v values) config() (config, error) {
 	c := defaults()
 	for i := range settings {
-		if s := &settings[i]; k.Exists(s.path) {
-			if err := s.set(&c, k.Get(s.path)); err != nil {
+		s := &settings[i]
+		if value, ok := v[s.path]; ok {
+			if err := s.set(&c, value); err != nil {
 				return config{}, fmt.Errorf("%s: %w", s.path, err)
 			}
 		}
@@ -58,72 +56,52 @@ func settle(k *koanf.Koanf) (config, error) {
 	return c, nil
 }
 
-// layer reads settings from one provider and checks each by itself. from says
-// at a fault's end where the setting was found.
-func layer(p koanf.Provider, from func(*setting) string, also ...func(*setting) error) (*koanf.Koanf, []error) {
-	k := koanf.New(".")
-	if err := k.Load(p, nil); err != nil {
-		return k, []error{err}
-	}
-	var faults []error
-	var last string
-	for _, path := range k.Keys() {
+// check returns the faults of each value by itself, in the order of their paths.
+// from is written at the end of a fault and names the place that gave the value.
+func (v values) check(from func(*setting) string) (faults []error) {
+	for _, path := range slices.Sorted(maps.Keys(v)) {
 		s := findSetting(path)
-		if top, _, below := strings.Cut(path, "."); s == nil && below && findSetting(top) != nil {
-			s, path = findSetting(top), top // a group where a value should be
-		}
 		if s == nil {
 			faults = append(faults, fmt.Errorf("%s: unknown key%s", path, suggest(path)))
 			continue
 		}
-		if path == last {
-			continue
-		}
-		last = path
-		err := s.set(new(config), k.Get(path))
-		for _, check := range also {
-			if err == nil {
-				err = check(s)
-			}
-		}
-		if err != nil {
+		if err := s.set(new(config), v[path]); err != nil {
 			faults = append(faults, eachLine(err, func(line string) string { return path + ": " + line + from(s) })...)
 		}
 	}
-	return k, faults
+	return faults
 }
 
-// merge lets the settings of over win over those of k.
-func merge(k, over *koanf.Koanf) {
-	if err := k.Merge(over); err != nil {
-		panic(fmt.Sprintf("merge settings: %v", err)) // only strict merging can fail
-	}
-}
-
-// envValue gives koanf one environment variable. Names that we do not know are
-// not for us: Kubernetes, for one, sets INTERNALDNS_PORT and more in every pod
-// beside a service of our name.
-func envValue(name, text string) (string, any) {
-	for i := range settings {
-		s := &settings[i]
-		if s.env() != name || text == "" {
-			continue
+// envValues returns the settings in the environment. Other variables with our
+// prefix are ignored: Kubernetes, for one, sets INTERNALDNS_PORT and more in
+// every pod beside a service named internaldns.
+func envValues(environ []string) values {
+	v := make(values)
+	for _, variable := range environ {
+		name, text, _ := strings.Cut(variable, "=")
+		for i := range settings {
+			s := &settings[i]
+			if s.env() != name || text == "" {
+				continue
+			}
+			v[s.path] = text
+			if _, list := s.to(new(config)).(*[]string); list {
+				v[s.path] = strings.Fields(text)
+			}
 		}
-		if _, list := s.to(new(config)).(*[]string); list {
-			return s.path, strings.Fields(text)
-		}
-		return s.path, text
 	}
-	return "", nil
+	return v
 }
 
-// flagValue gives koanf one flag.
-func flagValue(f *pflag.Flag) (string, any) {
-	g, ok := f.Value.(*given)
-	if !ok || !f.Changed {
-		return "", nil
-	}
-	return strings.ReplaceAll(f.Name, "-", "_"), g.value()
+// flagValues returns the settings that flags give.
+func flagValues(flags *pflag.FlagSet) values {
+	v := make(values)
+	flags.Visit(func(f *pflag.Flag) {
+		if g, ok := f.Value.(*given); ok {
+			v[strings.ReplaceAll(f.Name, "-", "_")] = g.value()
+		}
+	})
+	return v
 }
 
 // defaults returns the settings that nobody has changed.

@@ -15,8 +15,9 @@ var answerSettings = []setting{
 	{
 		path: "registry", arg: "FILE", eg: "org.json",
 		help: "the registry: a JSON or YAML file of apps and machines (default: a built-in sample)",
-		why: `The registry file, JSON or YAML. It is watched: when it changes, the difference
-is applied, unless the new file has a fault; then the facts stay as they were.`,
+		why: `The registry file, JSON or YAML. It is followed: within 2 s of a change, the
+difference is applied, unless the new file has a fault; then the facts stay as
+they were.`,
 		to:    func(c *config) any { return &c.Registry },
 		check: notEmpty,
 	},

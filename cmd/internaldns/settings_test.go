@@ -80,12 +80,13 @@ func TestTheSampleConfigIsRightWithAndWithoutItsComments(t *testing.T) {
 			plain.WriteString(strings.TrimPrefix(line, "#"))
 		}
 	}
-	k, faults := parseConfig([]byte(plain.String()))
+	v, faults := parseConfig([]byte(plain.String()))
 	if len(faults) > 0 {
 		t.Errorf("with every setting in force: %v\n%s", faults, plain.String())
 	}
 	for i := range settings {
-		if s := &settings[i]; !s.outside && !k.Exists(s.path) {
+		s := &settings[i]
+		if _, shown := v[s.path]; !s.outside && !shown {
 			t.Errorf("the sample does not show %s", s.path)
 		}
 	}

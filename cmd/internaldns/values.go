@@ -135,7 +135,7 @@ func show(v any) string {
 		return strconv.Quote(v)
 	case []any, []string:
 		return "a list"
-	case map[string]any:
+	case map[string]any, map[any]any, values:
 		return "a group of keys"
 	}
 	return fmt.Sprint(v)
