@@ -28,7 +28,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"metrics":                {nil, []string{"github.com/prometheus/client_golang"}},
 	"internal/filewatch":     {},
 	"registry":               {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
-	"registry/file":          {[]string{"registry"}, []string{"github.com/fsnotify/fsnotify", "go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
+	"registry/file":          {[]string{"internal/filewatch", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/api":           {[]string{"internal/filewatch", "registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/disk":          {[]string{"registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
 	"registry/etcd":          {[]string{"registry", "registry/file"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},

@@ -65,6 +65,7 @@ type Follower struct {
 	force     bool      // read the files even if they look as before
 	seen      view      // the files when they were last read
 	held      *opened   // the files as the last look found them, if they differ from seen
+	taking    *opened   // the files that Take reads; nil at other times
 	unsettled time.Time // when the files began to change without a pause; zero if they do not
 	content   sum       // what they held then
 	applied   sum       // the content in effect
@@ -113,8 +114,8 @@ func (f *Follower) Load(ctx context.Context) error {
 
 // Run follows the files until ctx is done, and then returns nil.
 func (f *Follower) Run(ctx context.Context) error {
-	tick := time.NewTicker(Interval)
-	defer tick.Stop()
+	next := time.NewTimer(Interval)
+	defer next.Stop()
 	defer func() { f.held.close(); f.held = nil }()
 	for {
 		select {
@@ -122,11 +123,12 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		case <-f.reload:
 			f.force = true
-		case <-tick.C:
+		case <-next.C:
 		}
 		if _, err := f.look(ctx); err != nil && ctx.Err() == nil && f.config.Report != nil {
 			f.config.Report(err)
 		}
+		next.Reset(Interval) // also after a look that took long
 	}
 }
 
@@ -139,6 +141,10 @@ func (f *Follower) Reload() {
 	}
 }
 
+// Changed reports whether the files changed since they were opened for Take. Only
+// Take may call it.
+func (f *Follower) Changed() bool { return !stat(f.config.Paths).same(f.taking.view) }
+
 // Status returns how following the files goes. It may be called at any time.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
@@ -149,6 +155,9 @@ func (f *Follower) Status() Status {
 // look looks at the files and reads them if they are new and do not change any
 // more. It reports whether it knows what the files hold.
 func (f *Follower) look(ctx context.Context) (settled bool, err error) {
+	if f.held != nil && time.Since(f.held.at) < Interval {
+		return false, nil // Reload comes between two looks
+	}
 	now := stat(f.config.Paths)
 	last := f.held
 	f.held = nil
@@ -203,7 +212,9 @@ func (f *Follower) take(ctx context.Context, o *opened) (settled bool, err error
 		f.asBefore()
 		return true, nil
 	}
+	f.taking = o
 	err = f.config.Take(ctx, o.readers()...)
+	f.taking = nil
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

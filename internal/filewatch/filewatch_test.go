@@ -266,6 +266,23 @@ func TestFileIsNotReadWhileItIsWritten(t *testing.T) {
 	}, "file")
 }
 
+// However often a reload is asked for, two looks are an interval apart.
+func TestReloadDoesNotReadAFileThatIsWritten(t *testing.T) {
+	inRig(t, one, func(r *rig) {
+		r.want("1", "")
+		for n := range 10 {
+			r.write("file", strings.Repeat("2", n))
+			r.f.Reload()
+			time.Sleep(Interval / 5)
+			r.f.Reload()
+			time.Sleep(Interval / 5)
+		}
+		r.want("", "")
+		r.looks(2)
+		r.want(strings.Repeat("2", 9), "")
+	}, "file")
+}
+
 // Files in the place of others are whole, however often they are replaced.
 func TestFileThatIsReplacedAllTheTimeIsTaken(t *testing.T) {
 	inRig(t, one, func(r *rig) {
@@ -292,9 +309,9 @@ func TestFileThatIsReplacedAllTheTimeIsTaken(t *testing.T) {
 func TestFileThatIsWrittenAllTheTimeIsAnError(t *testing.T) {
 	inRig(t, one, func(r *rig) {
 		r.want("1", "")
-		for n := 0; n < 25; n++ {
+		for n := 0; n < 35; n++ {
 			r.write("file", strings.Repeat("2", n%7))
-			time.Sleep(Interval)
+			time.Sleep(Interval * 7 / 10)
 		}
 		r.want("", "has been changing for 10s without a pause of 500ms")
 		r.write("file", "3")
@@ -332,6 +349,29 @@ func TestFileThatIsWrittenWhileItIsRead(t *testing.T) {
 		r.write("file", "another")
 		if _, err := io.ReadAll(o.readers()[0]); err != ErrChanged {
 			t.Errorf("reading a file that was written meanwhile returns %v, want ErrChanged", err)
+		}
+	}, "file")
+}
+
+func TestTakeCanSeeThatTheFileChanged(t *testing.T) {
+	inRig(t, one, func(r *rig) {
+		r.want("1", "")
+		var changed []bool
+		r.whileReading(func() error {
+			changed = append(changed, r.f.Changed())
+			if len(changed) == 1 {
+				r.replace("file", "3")
+			}
+			changed = append(changed, r.f.Changed())
+			return nil
+		})
+		r.write("file", "2")
+		r.looks(2)
+		r.want("2", "")
+		r.looks(2)
+		r.want("3", "")
+		if !slices.Equal(changed, []bool{false, true, false, false}) {
+			t.Errorf("changed: %v", changed)
 		}
 	}, "file")
 }

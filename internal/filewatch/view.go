@@ -76,12 +76,13 @@ func unwritten(a, b os.FileInfo) bool {
 type opened struct {
 	view
 	files  []*os.File
-	failed error // why not all of them are open
+	at     time.Time // when they were opened
+	failed error     // why not all of them are open
 }
 
 // open opens the files at paths. The caller must close it.
 func open(paths []string) *opened {
-	o := &opened{view: stat(paths)} // before opening, which would wait for the writer of a pipe
+	o := &opened{at: time.Now(), view: stat(paths)} // before opening, which would wait for the writer of a pipe
 	if o.failed = o.err; o.failed != nil {
 		return o
 	}

@@ -15,10 +15,10 @@ func TestMoreThanHalfOfANetworkGoesAfterASecondLook(t *testing.T) {
 	inRig(t, network18("a", "b", "c"), func(r *rig) {
 		r.wantLog(applied)
 		r.replace(network18("a"))
-		r.pass(secondLook - restTime)
+		r.pass(secondLook / 2)
 		r.wantMachines("a b c")
 		r.wantLog(halves + "(fdaa:0:18::/48: 2 of 3)")
-		r.pass(restTime)
+		r.pass(secondLook / 2)
 		r.wantMachines("a")
 		r.wantLog(confirmed+"(fdaa:0:18::/48: 2 of 3)", applied)
 		r.wantFailures(0, "")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,11 +16,12 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/registry"
 )
 
 // A rig is a source at work on a file, in a bubble: time is fake, also the
-// modification times, and what the watch says is said by notify.
+// modification times.
 type rig struct {
 	t     *testing.T
 	path  string
@@ -29,7 +29,6 @@ type rig struct {
 	src   *Source
 	log   *observer.ObservedLogs
 
-	notify  chan struct{}
 	commits []*registry.Changes
 	stop    func()
 }
@@ -50,23 +49,13 @@ func inRig(t *testing.T, content string, f func(r *rig)) {
 }
 
 func newRig(t *testing.T, path string) *rig {
-	r := &rig{t: t, path: path, notify: make(chan struct{})}
+	r := &rig{t: t, path: path}
 	r.store = registry.NewStore(func(_ *registry.Snapshot, c *registry.Changes) { r.commits = append(r.commits, c) })
 	core, log := observer.New(zapcore.InfoLevel)
 	r.log = log
 	r.src = NewSource(path, r.store, zap.New(core))
-	r.src.watch = func(string) (watcher, error) { return fakeWatch{c: r.notify}, nil }
 	return r
 }
-
-type fakeWatch struct {
-	c   chan struct{}
-	err error // of arm
-}
-
-func (w fakeWatch) arm() error               { return w.err }
-func (w fakeWatch) changed() <-chan struct{} { return w.c }
-func (fakeWatch) close()                     {}
 
 // run starts Run; r.stop ends it.
 func (r *rig) run() {
@@ -100,25 +89,20 @@ func (r *rig) write(path, content string) {
 	}
 }
 
-// told tells the source that the file may have changed, and waits until it has
-// done what it can about that without time going by.
-func (r *rig) told() {
-	r.notify <- struct{}{}
-	synctest.Wait()
-}
-
 // pass lets time go by, a little longer than d.
 func (r *rig) pass(d time.Duration) {
 	time.Sleep(d + time.Millisecond)
 	synctest.Wait()
 }
 
-// replace is put, told, and the time the file must rest.
+// settle is how long it takes until a change is in effect.
+const settle = 2 * filewatch.Interval
+
+// replace puts content in the place of the file and waits until it is taken.
 func (r *rig) replace(content string) {
 	r.t.Helper()
 	r.put(content)
-	r.told()
-	r.pass(restTime)
+	r.pass(settle)
 }
 
 // machines returns the ids of the machines that are not gone.
@@ -200,7 +184,7 @@ func TestLoadAppliesTheFile(t *testing.T) {
 			t.Errorf("loaded at %v, checked at %v, modified at %v", s.LoadedAt, s.CheckedAt, s.ModifiedAt)
 		}
 		s.LoadedAt, s.CheckedAt, s.ModifiedAt = time.Time{}, time.Time{}, time.Time{}
-		if want := (Status{Loads: 1, Apps: 1, Machines: 2, Octets: int64(len(network18("a", "b")))}); s != want {
+		if want := (Status{filewatch.Status{Loads: 1, Octets: int64(len(network18("a", "b")))}, sizes{Apps: 1, Machines: 2}}); s != want {
 			t.Errorf("status\n got %+v\nwant %+v", s, want)
 		}
 	})
@@ -297,7 +281,7 @@ func TestBadFileChangesNothingAndIsSaidOnce(t *testing.T) {
 
 		r.src.Reload() // asked for, it is counted; what it says is known
 		synctest.Wait()
-		r.pass(restTime)
+		r.pass(settle)
 		r.wantLog("error: registry file refused as before; the facts stay as they are")
 		r.wantFailures(2, "want a string, got a number\n")
 
@@ -325,7 +309,6 @@ func TestMissingFileChangesNothing(t *testing.T) {
 		if err := os.Rename(r.path, r.path+".away"); err != nil {
 			t.Fatal(err)
 		}
-		r.told()
 		r.pass(time.Minute)
 		r.wantLog(refused)
 		r.wantFailures(1, "no such file or directory")
@@ -337,8 +320,7 @@ func TestMissingFileChangesNothing(t *testing.T) {
 		if err := os.Rename(r.path+".away", r.path); err != nil {
 			t.Fatal(err)
 		}
-		r.told()
-		r.pass(restTime)
+		r.pass(settle)
 		r.wantLog(again)
 		r.wantFailures(1, "")
 		if got := r.src.Status().CheckedAt; !got.After(loaded) {
@@ -347,154 +329,11 @@ func TestMissingFileChangesNothing(t *testing.T) {
 	})
 }
 
-// An editor that removes the file and writes another in its place.
-func TestFileGoneForAMomentIsNotMissing(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		r.wantLog(applied)
-		if err := os.Remove(r.path); err != nil {
-			t.Fatal(err)
-		}
-		r.told()
-		r.pass(restTime / 2)
-		r.put(network18("a", "b"))
-		r.pass(2 * restTime)
-		r.wantMachines("a b")
-		r.wantLog(applied)
-		r.wantFailures(0, "")
-	})
-}
-
-func TestFileIsNotReadWhileItIsWritten(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		r.wantLog(applied)
-		whole := network18("a", "b")
-		for end := 0; end < len(whole); end += 20 { // truncated, then written bit by bit
-			r.write(r.path, whole[:end])
-			if end == 0 {
-				r.told()
-			}
-			r.pass(restTime / 2)
-		}
-		r.write(r.path, whole)
-		r.pass(restTime / 2)
-		r.wantMachines("a")
-		r.pass(restTime)
-		r.wantMachines("a b")
-		r.wantLog(applied)
-		r.wantFailures(0, "")
-	})
-}
-
-func TestFileThatNeverRestsIsReadAllTheSame(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		done := make(chan struct{})
-		go func() {
-			for n := 0; ; n++ {
-				select {
-				case <-done:
-					return
-				case <-time.After(restTime * 37 / 100): // never when it is read
-					r.put(network18("a", "b") + strings.Repeat(" ", n%7))
-				}
-			}
-		}()
-		r.pass(restTime)
-		r.told()
-		r.pass(restlessTime - restTime)
-		r.wantMachines("a")
-		r.pass(2 * restTime)
-		r.wantMachines("a b")
-		close(done)
-	})
-}
-
-// changing makes every opening of the file after the first n put another file in
-// its place just before.
-func (r *rig) changing(n int, content func(i int) string) {
-	open, opened := r.src.open, 0
-	r.src.open = func(path string) (io.ReadCloser, error) {
-		if opened++; opened > n {
-			r.put(content(opened))
-		}
-		return open(path)
-	}
-}
-
-func TestFileThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		r.wantLog(applied)
-		// Opened once for its sum, and changed before it is parsed: once into
-		// something bad, that must not be taken for what was asked for.
-		changes := []string{`{"apps": [}`, network18("a", "c")}
-		r.changing(1, func(i int) string { return changes[min(i-2, 1)] })
-		r.replace(network18("a", "b"))
-		r.pass(10 * restTime)
-		r.wantMachines("a c")
-		r.wantLog(applied)
-		r.wantFailures(0, "")
-	})
-}
-
-func TestFileThatChangesWheneverItIsReadIsAFailure(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		r.wantLog(applied)
-		r.changing(1, func(i int) string { return network18("a", "b") + strings.Repeat(" ", i) })
-		r.replace(network18("a", "b"))
-		r.pass(maxTries * restTime)
-		r.wantMachines("a")
-		r.wantLog(refused)
-		r.wantFailures(1, "the file kept changing while it was read")
-	})
-}
-
-func TestPollSeesWhatTheWatchDoesNot(t *testing.T) {
-	inRig(t, network18("a"), func(r *rig) {
-		r.put(network18("a", "b"))
-		r.pass(pollEvery)
-		r.pass(restTime)
-		r.wantMachines("a b")
-	})
-}
-
-func TestFileThatCannotBeWatchedIsPolled(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, filepath.Join(dir, "registry.json"))
-		r.src.watch = func(string) (watcher, error) { return nil, errors.New("too many open files") }
-		r.put(network18("a"))
-		r.run()
-		r.pass(restTime)
-		r.wantMachines("a")
-		r.wantLog("warn: the registry file cannot be watched; it is looked at from time to time", applied)
-		r.put(network18("a", "b"))
-		r.pass(pollEvery + restTime)
-		r.wantMachines("a b")
-		r.stop()
-	})
-}
-
-func TestDirectoryThatCannotBeWatchedIsSaidOnce(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, filepath.Join(dir, "registry.json"))
-		r.src.watch = func(string) (watcher, error) {
-			return fakeWatch{r.notify, errors.New("no space left on device")}, nil
-		}
-		r.put(network18("a"))
-		r.run()
-		r.pass(time.Minute)
-		r.wantLog("warn: changes of the registry file may be seen late", applied)
-		r.replace(network18("a", "b"))
-		r.wantMachines("a b")
-		r.stop()
-	})
-}
-
 func TestCheckedAtFollowsTheClock(t *testing.T) {
 	inRig(t, network18("a"), func(r *rig) {
 		r.pass(time.Hour)
-		if age := time.Since(r.src.Status().CheckedAt); age > pollEvery {
-			t.Errorf("a file that does not change was last checked %v ago, want at most %v", age, pollEvery)
+		if age := time.Since(r.src.Status().CheckedAt); age > filewatch.Interval {
+			t.Errorf("a file that does not change was last checked %v ago, want at most %v", age, filewatch.Interval)
 		}
 		if got := r.src.Status().Loads; got != 1 {
 			t.Errorf("%d loads, want 1", got)
@@ -502,46 +341,28 @@ func TestCheckedAtFollowsTheClock(t *testing.T) {
 	})
 }
 
-// Reload reads a file that looks as before, and applies what the store does not
-// have, whoever changed it.
-func TestReloadReadsAFileThatLooksAsBefore(t *testing.T) {
+// Reload applies what the store does not have, though the file is as before.
+func TestReloadAppliesTheSameFileAgain(t *testing.T) {
 	inRig(t, network18("a", "b"), func(r *rig) {
-		r.pass(time.Second)
-		info, err := os.Stat(r.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.write(r.path, network18("a", "c"))
-		if err := os.Chtimes(r.path, time.Time{}, info.ModTime()); err != nil {
-			t.Fatal(err)
-		}
-		r.told()
-		r.pass(time.Minute)
-		r.wantMachines("a b")
-		r.src.Reload()
-		r.src.Reload() // while one is on its way
-		synctest.Wait()
-		r.pass(restTime)
-		r.wantMachines("a c")
-
 		network, _ := registry.ParseNetwork("fdaa:0:18::/48")
 		if _, err := r.store.Apply([]registry.Event{registry.DeleteMachine{Network: network, App: "web", ID: "a"}}); err != nil {
 			t.Fatal(err)
 		}
+		r.pass(time.Minute)
+		r.wantMachines("b")
 		r.src.Reload()
-		synctest.Wait()
-		r.pass(restTime)
-		r.wantMachines("a c")
+		r.pass(settle)
+		r.wantMachines("a b")
 	})
 }
 
 func TestRunEndsWhileItWaits(t *testing.T) {
 	inRig(t, network18("a", "b", "c"), func(r *rig) {
 		r.put(network18("a"))
-		r.told() // waits for the file to rest
+		r.pass(filewatch.Interval) // waits for the file to stay the same
 		r.stop()
 		r.run()
-		r.pass(restTime) // waits for its second look
+		r.pass(settle) // waits for its second look
 		r.stop()
 		r.wantMachines("a b c")
 		r.wantFailures(0, "")
