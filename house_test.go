@@ -26,6 +26,8 @@ const module = "github.com/internaldns/internaldns"
 var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone/wire":              {},
 	"metrics":                {nil, []string{"github.com/prometheus/client_golang"}},
+	"internal/client":        {},
+	"internal/dig":           {nil, []string{"github.com/miekg/dns", "golang.org/x/sys"}},
 	"internal/filewatch":     {},
 	"registry":               {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":          {[]string{"internal/filewatch", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
@@ -36,7 +38,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone":                   {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
 	"resolver":               {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
 	"resolver/forward":       {[]string{"internal/filewatch", "zone/wire"}, []string{"github.com/miekg/dns", "github.com/maypok86/otter", "golang.org/x/", "go.uber.org/zap"}},
-	"cmd/internaldns":        {[]string{"internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+	"cmd/internaldns":        {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 
 // A listed package is what go list says of one.

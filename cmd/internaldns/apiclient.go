@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,16 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/internal/client"
 )
 
 // defaultAPI is where clients look for the control API.
@@ -36,9 +36,8 @@ type apiClient struct {
 	json      bool   // for programs
 	ifIndex   uint64 // 0: whatever has happened since
 
-	http http.Client
-	base string // of URLs
-	auth string // the header Authorization; "" for none
+	api    *client.Client    // after open
+	flagOf map[string]string // the flag that sets a field of the object sent
 }
 
 // apiFlags adds the flags of commands that ask an API.
@@ -83,37 +82,16 @@ func (p *program) env(name string) string {
 
 // open makes c ready to ask.
 func (c *apiClient) open() error {
-	transport := &http.Transport{DisableKeepAlives: true} // and no proxy
-	c.http.Transport = transport
-	// The API sends nobody elsewhere, and what does shall not have the token.
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	path, isUnix := strings.CutPrefix(c.address, "unix:")
-	scheme, rest, isURL := strings.Cut(c.address, "://")
-	_, _, err := net.SplitHostPort(c.address)
-	switch {
-	case isUnix && path != "":
-		c.base = "http://localhost"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		}
-	case isURL && rest != "" && (scheme == "http" || scheme == "https"):
-		c.base = strings.TrimSuffix(c.address, "/")
-	case isUnix, isURL, err != nil:
-		return fmt.Errorf("--api: want HOST:PORT, unix:PATH or https://HOST:PORT, got %q", c.address)
-	default:
-		c.base = "http://" + reachable(c.address)
-	}
+	var roots *x509.CertPool
 	if c.ca != "" {
 		pem, err := os.ReadFile(c.ca)
 		if err != nil {
 			return fmt.Errorf("--api-ca: %w", err)
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
 			return fmt.Errorf("--api-ca: %s holds no certificate as PEM", c.ca)
 		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}
 	token := c.p.env("TOKEN")
 	if c.tokenFile != "" {
@@ -126,150 +104,84 @@ func (c *apiClient) open() error {
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the token of --token-file or INTERNALDNS_TOKEN is no token: want one word")
 	}
-	if token != "" {
-		c.auth = "Bearer " + token
+	api, err := client.New(c.address, roots, token)
+	if err != nil {
+		return fmt.Errorf("--api: %w", err)
 	}
+	c.api = api
 	return nil
 }
 
-// apiTime is how long a command waits for an answer, imports and streams aside.
-const apiTime = 60 * time.Second
-
-// A request is one thing to ask an API.
-type request struct {
-	method, path string // the path is escaped
-	query        url.Values
-	body         io.Reader         // nil for none
-	contentType  string            // of body; "" is JSON
-	onlyNew      bool              // only if the object is not there
-	patient      bool              // the answer may take longer than apiTime
-	flags        map[string]string // what sets a field of body, by the field's name
+// ask makes a request and returns the body and the header of the response. An
+// error has the exit status that belongs to it.
+func (c *apiClient) ask(ctx context.Context, r client.Request) ([]byte, http.Header, error) {
+	body, header, err := c.api.Ask(ctx, c.complete(r))
+	return body, header, c.fault(err)
 }
 
-// at returns a path of escaped parts.
-func at(parts ...string) string {
-	var b strings.Builder
-	b.WriteString("/v1")
-	for _, p := range parts {
-		b.WriteString("/" + url.PathEscape(p))
-	}
-	return b.String()
+// send makes a request and returns the response, whose body the caller must
+// close. An error has the exit status that belongs to it.
+func (c *apiClient) send(ctx context.Context, r client.Request) (*http.Response, error) {
+	resp, err := c.api.Send(ctx, c.complete(r))
+	return resp, c.fault(err)
 }
 
-// ask makes a request and returns the body of its answer, and its header. An
-// answer that is an error is returned as one, with its exit status.
-func (c *apiClient) ask(ctx context.Context, r request) ([]byte, http.Header, error) {
-	if !r.patient {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, apiTime)
-		defer cancel()
-	}
-	resp, err := c.send(ctx, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, nil, exitError{fmt.Errorf("the answer of the API: %w", err), exitUnavailable}
-	}
-	return body, resp.Header, nil
-}
-
-// send makes a request and returns its answer, unless that is an error.
-func (c *apiClient) send(ctx context.Context, r request) (*http.Response, error) {
-	query := r.query
+// complete returns r with what the flags add to every request.
+func (c *apiClient) complete(r client.Request) client.Request {
+	r.IfIndex = c.ifIndex
 	if c.network != "" {
-		if query == nil {
-			query = url.Values{}
+		if r.Query == nil {
+			r.Query = url.Values{}
 		}
-		query.Set("network", c.network)
+		r.Query.Set("network", c.network)
 	}
-	u := c.base + r.path
-	if len(query) > 0 {
-		u += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, u, r.body)
-	if err != nil {
-		return nil, err
-	}
-	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
-		if r.contentType != "" {
-			req.Header.Set("Content-Type", r.contentType)
-		}
-	}
-	if c.auth != "" {
-		req.Header.Set("Authorization", c.auth)
-	}
-	if c.ifIndex != 0 {
-		req.Header.Set("If-Match", fmt.Sprint(c.ifIndex))
-	}
-	if r.onlyNew {
-		req.Header.Set("If-None-Match", "*")
-	}
-	resp, err := c.http.Do(req)
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return nil, fmt.Errorf("%w; --api-ca says whom to trust", errors.Unwrap(err))
-	}
-	if err != nil {
-		return nil, exitError{fmt.Errorf("%w; is a server's API there? --api says where", errors.Unwrap(err)), exitUnavailable}
-	}
-	if resp.StatusCode < 300 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	fault := apiFault(resp.Status, body, r.flags)
-	if resp.StatusCode == http.StatusUnauthorized {
-		fault = fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", fault)
-	}
-	return nil, exitError{fault, exitFor(resp.StatusCode)}
+	return r
 }
 
-// apiFault makes an error of an answer that is one. Fields that flags set are
-// named by these.
-func apiFault(status string, body []byte, flags map[string]string) error {
-	var said struct {
-		Error    string
-		Networks []string
-		Faults   []struct{ Object, Field, Problem string }
+// fault returns err in the words of the command line, with its exit status.
+func (c *apiClient) fault(err error) error {
+	if err == nil {
+		return nil
 	}
-	if strings.Contains(string(body), "HTTP request to an HTTPS server") { // what net/http says
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("%w; --api-ca says whom to trust", err)
+	}
+	if lost, ok := errors.AsType[*client.Unreachable](err); ok {
+		return exitError{fmt.Errorf("%w; is a server's API there? --api says where", lost.Err), exitUnavailable}
+	}
+	refused, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		return err
+	}
+	err = c.problem(refused)
+	if refused.Code == http.StatusUnauthorized {
+		err = fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", err)
+	}
+	return exitError{err, exitFor(refused.Code)}
+}
+
+// problem returns what the API says is wrong. Fields that flags set are named by
+// these.
+func (c *apiClient) problem(e *client.Error) error {
+	switch {
+	case strings.Contains(string(e.Body), "HTTP request to an HTTPS server"): // what net/http says
 		return errors.New("the API is served over TLS; want --api https://HOST:PORT, and --api-ca FILE if the system does not trust its certificate")
-	}
-	if json.Unmarshal(body, &said) != nil || said.Error == "" {
-		return fmt.Errorf("the API answers %s", status)
-	}
-	if len(said.Networks) > 0 {
-		return fmt.Errorf("%s; say which with --network, of %s", strings.TrimSuffix(said.Error, ": say which one with ?network="), strings.Join(said.Networks, ", "))
-	}
-	if len(said.Faults) == 0 {
-		return errors.New(strings.Replace(said.Error, "?force=true", "--force", 1))
+	case e.Problem == "":
+		return e
+	case len(e.Networks) > 0:
+		return fmt.Errorf("%s; say which with --network, of %s", strings.TrimSuffix(e.Problem, ": say which one with ?network="), strings.Join(e.Networks, ", "))
+	case len(e.Faults) == 0:
+		return errors.New(strings.Replace(e.Problem, "?force=true", "--force", 1))
 	}
 	var faults []error
-	for _, f := range said.Faults {
-		if flag, ok := flags[f.Field]; ok {
+	for _, f := range e.Faults {
+		if flag, ok := c.flagOf[f.Field]; ok {
 			f.Field = "--" + flag
 		}
-		var parts []string
-		for _, part := range []string{f.Object, f.Field, f.Problem} {
-			if part != "" {
-				parts = append(parts, part)
-			}
-		}
+		parts := slices.DeleteFunc([]string{f.Object, f.Field, f.Problem}, func(s string) bool { return s == "" })
 		faults = append(faults, errors.New(strings.Join(parts, ": ")))
 	}
 	return errors.Join(faults...)
-}
-
-// jsonBody returns a body of v.
-func jsonBody(v any) io.Reader {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // made of texts
-	}
-	return bytes.NewReader(b)
 }
 
 // printAnswer prints an answer: for programs as it came, else as write does with what

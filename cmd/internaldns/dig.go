@@ -7,42 +7,24 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/internal/dig"
 )
 
-const (
-	// digServer is who is asked when nobody is named: where internaldns serve
-	// answers when it is given nothing either.
-	digServer = "127.0.0.1:5300"
+// digServer is the default server: where internaldns serve answers by default.
+const digServer = "127.0.0.1:5300"
 
-	// digTries and digPatience are how often dig asks over UDP and how long it
-	// waits for each response, as other stub resolvers do: 15 s in all. A
-	// server that has not answered by then has other problems.
-	digTries    = 3
-	digPatience = 5 * time.Second
-
-	// digUDPSize is the largest response over UDP, in octets, that dig says it
-	// takes: what fits every path unfragmented.
-	digUDPSize = 1232
-)
-
-// A digQuery is what dig was told to ask.
+// A digQuery is a query from the command line.
 type digQuery struct {
-	server  string // HOST:PORT
-	from    netip.Addr
-	qtype   uint16
-	name    string
+	dig.Query
 	tcp     bool
 	short   bool
-	reverse bool // name is an address, to be asked for its PTR records
+	reverse bool // Name is an address; ask for its PTR records
 }
 
 func (p *program) digCommand() *cobra.Command {
@@ -89,12 +71,12 @@ given. The query goes over UDP, and again over TCP if the response is truncated.
 // parse reads the arguments that are not flags. Types are known by their names,
 // and may also stand behind the name, as many are used to.
 func (q *digQuery) parse(args []string, from string, port uint16) error {
-	q.server, q.qtype, q.name = digServer, dns.TypeNone, ""
+	q.Server, q.Type, q.Name = digServer, dns.TypeNone, ""
 	var words []string
 	for _, arg := range args {
 		switch {
 		case strings.HasPrefix(arg, "@"):
-			q.server = arg[1:]
+			q.Server = arg[1:]
 		case strings.HasPrefix(arg, "+"):
 			return fmt.Errorf("%s is not known; there are --short and --tcp", arg)
 		default:
@@ -102,33 +84,33 @@ func (q *digQuery) parse(args []string, from string, port uint16) error {
 		}
 	}
 	var err error
-	if q.qtype, q.name, err = question(words); err != nil {
+	if q.Type, q.Name, err = question(words); err != nil {
 		return err
 	}
 	var faults []error
-	if q.server, err = serverAddress(q.server, port); err != nil {
+	if q.Server, err = serverAddress(q.Server, port); err != nil {
 		faults = append(faults, err)
 	}
 	if from != "" {
-		if q.from, err = netip.ParseAddr(from); err != nil {
+		if q.From, err = netip.ParseAddr(from); err != nil {
 			faults = append(faults, fmt.Errorf("--from: %q is no IP address", from))
 		}
 	}
 	if q.reverse {
-		if name, err := dns.ReverseAddr(q.name); err != nil {
-			faults = append(faults, fmt.Errorf("with -x, want an IP address, got %q", q.name))
+		if name, err := dns.ReverseAddr(q.Name); err != nil {
+			faults = append(faults, fmt.Errorf("with -x, want an IP address, got %q", q.Name))
 		} else {
-			q.name = name
+			q.Name = name
 		}
-		if q.qtype == dns.TypeNone {
-			q.qtype = dns.TypePTR
+		if q.Type == dns.TypeNone {
+			q.Type = dns.TypePTR
 		}
 	}
-	if q.qtype == dns.TypeNone {
-		q.qtype = dns.TypeAAAA
+	if q.Type == dns.TypeNone {
+		q.Type = dns.TypeAAAA
 	}
-	if _, ok := dns.IsDomainName(q.name); !ok {
-		faults = append(faults, fmt.Errorf("%q is no domain name", q.name))
+	if _, ok := dns.IsDomainName(q.Name); !ok {
+		faults = append(faults, fmt.Errorf("%q is no domain name", q.Name))
 	}
 	return errors.Join(faults...)
 }
@@ -189,26 +171,26 @@ func (p *program) dig(ctx context.Context, q *digQuery) error {
 	if q.tcp {
 		network = "tcp"
 	}
-	resp, err := q.ask(ctx, network)
+	resp, err := q.Ask(ctx, network)
 	if err == nil && resp.Truncated && network == "udp" {
 		if !q.short {
 			fmt.Fprintln(p.stdout, ";; Truncated, asking again over TCP.")
 		}
 		network = "tcp"
-		resp, err = q.ask(ctx, network)
+		resp, err = q.Ask(ctx, network)
 	}
 	if err != nil {
-		return q.explain(network, err)
+		return err
 	}
 	if q.short {
 		return p.printShort(resp.Msg)
 	}
-	host, port, err := net.SplitHostPort(q.server)
+	host, port, err := net.SplitHostPort(q.Server)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "%v\n;; Query time: %d msec\n;; SERVER: %s#%s (%s)\n;; MSG SIZE  rcvd: %d\n",
-		resp.Msg, resp.took.Milliseconds(), host, port, strings.ToUpper(network), resp.octets)
+		resp.Msg, resp.Took.Milliseconds(), host, port, strings.ToUpper(network), resp.Octets)
 	return err
 }
 
@@ -224,97 +206,4 @@ func (p *program) printShort(resp *dns.Msg) error {
 		}
 	}
 	return nil
-}
-
-// A digResponse is a response and how it came.
-type digResponse struct {
-	*dns.Msg
-	took   time.Duration
-	octets int
-}
-
-// ask asks and waits for the response; over UDP, more than once if need be.
-func (q *digQuery) ask(ctx context.Context, network string) (*digResponse, error) {
-	tries := 1
-	if network == "udp" {
-		tries = digTries
-	}
-	for {
-		resp, err := q.exchange(ctx, network)
-		tries--
-		if !errors.Is(err, os.ErrDeadlineExceeded) || tries == 0 {
-			return resp, err
-		}
-	}
-}
-
-// exchange sends one query and waits for what answers it. Other messages are
-// passed over.
-func (q *digQuery) exchange(ctx context.Context, network string) (*digResponse, error) {
-	msg := new(dns.Msg)
-	msg.SetQuestion(dns.Fqdn(q.name), q.qtype)
-	msg.SetEdns0(digUDPSize, false)
-
-	conn, err := q.dialer(network).DialContext(ctx, network, q.server)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	start := time.Now()
-	if err := conn.SetDeadline(start.Add(digPatience)); err != nil {
-		return nil, err
-	}
-	co := &dns.Conn{Conn: conn, UDPSize: digUDPSize}
-	if err := co.WriteMsg(msg); err != nil {
-		return nil, err
-	}
-	for {
-		raw, err := co.ReadMsgHeader(nil)
-		if errors.Is(err, dns.ErrShortRead) && network == "udp" {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		resp := &digResponse{Msg: new(dns.Msg), took: time.Since(start), octets: len(raw)}
-		if err := resp.Unpack(raw); err == nil && resp.Response && resp.Id == msg.Id &&
-			slices.Equal(resp.Question, msg.Question) {
-			return resp, nil
-		}
-	}
-}
-
-// dialer returns a dialer from the address that q asks from.
-func (q *digQuery) dialer(network string) *net.Dialer {
-	d := &net.Dialer{Timeout: digPatience}
-	if !q.from.IsValid() {
-		return d
-	}
-	d.Control = freebind
-	if network == "udp" {
-		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(q.from, 0))
-	} else {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(q.from, 0))
-	}
-	return d
-}
-
-// explain makes what went wrong something to act upon.
-func (q *digQuery) explain(network string, err error) error {
-	hint := ""
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		hint = "; nothing answers there: is internaldns serve running?"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		waited := digPatience
-		if network == "udp" {
-			waited *= digTries
-		}
-		hint = fmt.Sprintf("; no response within %v", waited)
-		if q.from.IsValid() {
-			hint += fmt.Sprintf(", perhaps because responses to %v do not find the way here", q.from)
-		}
-	}
-	return fmt.Errorf("ask %s over %s: %w%s", q.server, strings.ToUpper(network), err, hint)
 }

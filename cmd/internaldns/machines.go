@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/internal/client"
 )
 
 // A listedMachine is what of a machine is shown to people.
@@ -46,7 +48,7 @@ one is to say so, and its address is in answers only while it is started.`,
 	c.jsonFlag(cmd)
 	cmd.AddCommand(c.machinesList(), c.machinesGet(), c.machinesPut(),
 		c.machinesState("start", "started"), c.machinesState("stop", "stopped"), c.machinesState("suspend", "suspended"),
-		c.removal("APP ID", "Remove a machine", "pg 1857961b2d73e8", "machine", func(args []string) string { return at("apps", args[0], "machines", args[1]) }),
+		c.removal("APP ID", "Remove a machine", "pg 1857961b2d73e8", "machine", func(args []string) string { return client.Path("apps", args[0], "machines", args[1]) }),
 	)
 	return cmd
 }
@@ -72,7 +74,7 @@ func (c *apiClient) machinesList() *cobra.Command {
 		if all {
 			query.Set("include_deleted", "true")
 		}
-		body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0], "machines"), query: query})
+		body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0], "machines"), Query: query})
 		if err != nil {
 			return err
 		}
@@ -95,7 +97,7 @@ func showMachines(w io.Writer, machines ...listedMachine) {
 
 func (c *apiClient) machinesGet() *cobra.Command {
 	return c.verb("get", "APP ID", "Show one machine", "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
-		body, header, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0], "machines", args[1])})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0], "machines", args[1])})
 		if err != nil {
 			return err
 		}
@@ -119,15 +121,16 @@ func (c *apiClient) machinesPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := request{method: http.MethodPost, path: at("apps", args[0], "machines"), query: url.Values{}, body: bytes.NewReader(object), onlyNew: onlyNew, flags: machineFields}
+			r := client.Request{Method: http.MethodPost, Path: client.Path("apps", args[0], "machines"), Query: url.Values{}, Body: bytes.NewReader(object), OnlyNew: onlyNew}
+			c.flagOf = machineFields
 			if file != "" {
-				r.flags = nil
+				c.flagOf = nil
 			}
 			if len(args) == 2 {
-				r.method, r.path = http.MethodPut, at("apps", args[0], "machines", args[1])
+				r.Method, r.Path = http.MethodPut, client.Path("apps", args[0], "machines", args[1])
 			}
 			if cmd.Flags().Changed("ttl") {
-				r.query.Set("ttl", plain(ttl))
+				r.Query.Set("ttl", plain(ttl))
 			}
 			body, header, err := c.ask(cmd.Context(), r)
 			if err != nil {
@@ -199,7 +202,7 @@ func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]b
 // state.
 func (c *apiClient) machinesState(verb, state string) *cobra.Command {
 	cmd := c.verb(verb, "APP ID", "Say that a machine is "+state, "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
-		body, header, err := c.ask(cmd.Context(), request{method: http.MethodPost, path: at("apps", args[0], "machines", args[1], verb)})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPost, Path: client.Path("apps", args[0], "machines", args[1], verb)})
 		if err != nil {
 			return err
 		}

@@ -1,15 +1,33 @@
+// Command internaldns serves Fly.io's .internal names from a registry of
+// machines.
+//
+// Each command is in the file of its name: serve, check, token, data; dig,
+// explain, status, flush, bench; apps, peers and networks (objects.go), machines,
+// import, export and watch (transfer.go). What serve runs, in which order it
+// starts and stops, is in run.go; where facts come from, in sources.go and
+// keep.go. The settings are the table in settings_table.go; settings.go makes
+// flags of them, load.go reads them from flags, environment and config file, and
+// values.go checks each.
+//
+// The work is done elsewhere: package resolver answers, package zone decides
+// which records, package registry holds the facts, internal/client asks the API
+// of another server, internal/dig sends a query.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"golang.org/x/term"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 func main() {
@@ -46,7 +64,7 @@ type program struct {
 }
 
 // run runs the command that args name and returns the exit status: 0 if all
-// went well, else one of exits.go.
+// went well, else exitFailed or one of the others.
 func (p *program) run(ctx context.Context, args []string) int {
 	p.args = args
 	root := p.root()
@@ -62,4 +80,78 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitStatus(err)
 	}
 	return 0
+}
+
+// What the exit status says to scripts. Everything else that fails is 1.
+const (
+	exitFailed      = 1
+	exitNotFound    = 3 // what was asked for is not there
+	exitConflict    = 4 // something is there already, or has changed, or is read-only
+	exitUnavailable = 5 // try again later: the server, or its store, does not take it now
+	exitDenied      = 6 // a token is needed, or another one
+)
+
+// exitHelp explains that in help texts.
+const exitHelp = `The exit status is 0 if all went well; 3 if the object is not there; 4 if it is
+in the way, or has changed meanwhile; 5 if the server, or its store, cannot be
+reached now; 6 if a token is needed; and 1 otherwise.`
+
+// An exitError is an error with the exit status of the program.
+type exitError struct {
+	error
+	status int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// exitStatus returns the exit status that err asks for.
+func exitStatus(err error) int {
+	if e, ok := errors.AsType[exitError](err); ok {
+		return e.status
+	}
+	return exitFailed
+}
+
+// exitFor returns the exit status that says what an HTTP status says.
+func exitFor(status int) int {
+	switch status {
+	case http.StatusNotFound:
+		return exitNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return exitConflict
+	case http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusRequestTimeout:
+		return exitUnavailable
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return exitDenied
+	}
+	return exitFailed
+}
+
+// registryFault says what is wrong with the registry file at path, one line a
+// fault.
+func registryFault(path string, err error) error {
+	faults, ok := errors.AsType[registry.Faults](err)
+	if !ok {
+		return fmt.Errorf("registry: %w", err)
+	}
+	return errors.Join(eachLine(faults, func(line string) string { return path + ": " + line })...)
+}
+
+// eachLine returns an error for each line of err.
+func eachLine(err error, write func(line string) string) []error {
+	var errs []error
+	for line := range strings.Lines(err.Error()) {
+		errs = append(errs, errors.New(write(strings.TrimSuffix(line, "\n"))))
+	}
+	return errs
+}
+
+// bare returns err without the path in it, for messages that begin with the
+// path.
+func bare(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
 }

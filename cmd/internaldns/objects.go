@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/internal/client"
 )
 
 // The commands about apps, peers and networks, which have the same four verbs.
@@ -42,14 +44,14 @@ func (p *program) appsCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		c.verb("list", "", "List the apps of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps")})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Apps []listedApp }) { show(w, v.Apps...) })
 		}),
 		c.verb("get", "APP", "Show one app", "pg", 1, 1, func(cmd *cobra.Command, args []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0])})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0])})
 			if err != nil {
 				return err
 			}
@@ -60,9 +62,9 @@ func (p *program) appsCommand() *cobra.Command {
 			if c.network != "" {
 				app["network"] = c.network
 			}
-			body, header, err := c.ask(cmd.Context(), request{method: "POST", path: at("apps"), body: jsonBody(app)})
+			body, header, err := c.ask(cmd.Context(), client.Request{Method: "POST", Path: client.Path("apps"), Body: client.JSON(app)})
 			if exitStatus(err) == exitConflict && c.network != "" {
-				body, header, err = c.ask(cmd.Context(), request{method: "GET", path: at("apps", args[0])})
+				body, header, err = c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0])})
 			}
 			if err != nil {
 				return err
@@ -73,7 +75,7 @@ func (p *program) appsCommand() *cobra.Command {
 			}
 			return c.done(header, body, "app %s is in %s", a.Name, a.NetworkPrefix)
 		}),
-		c.removal("APP", "Remove an app with its machines and Flycast addresses", "shop", "app", func(args []string) string { return at("apps", args[0]) }),
+		c.removal("APP", "Remove an app with its machines and Flycast addresses", "shop", "app", func(args []string) string { return client.Path("apps", args[0]) }),
 	)
 	return cmd
 }
@@ -102,7 +104,7 @@ API serves. A peer is one of the network that its address names.`,
 		if region != "" {
 			peer["region"] = region
 		}
-		body, header, err := c.ask(cmd.Context(), request{method: "PUT", path: at("peers", args[0]), body: jsonBody(peer)})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: "PUT", Path: client.Path("peers", args[0]), Body: client.JSON(peer)})
 		if err != nil {
 			return err
 		}
@@ -112,21 +114,21 @@ API serves. A peer is one of the network that its address names.`,
 	c.indexFlag(put)
 	cmd.AddCommand(
 		c.verb("list", "", "List the peers of all networks, or of one", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("peers")})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("peers")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Peers []listedPeer }) { show(w, v.Peers...) })
 		}),
 		c.verb("get", "NAME", "Show one peer", "my-peer", 1, 1, func(cmd *cobra.Command, args []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("peers", args[0])})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("peers", args[0])})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, p listedPeer) { show(w, p) })
 		}),
 		put,
-		c.removal("NAME", "Remove a peer", "laptop", "peer", func(args []string) string { return at("peers", args[0]) }),
+		c.removal("NAME", "Remove a peer", "laptop", "peer", func(args []string) string { return client.Path("peers", args[0]) }),
 	)
 	return cmd
 }
@@ -154,14 +156,14 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 	}
 	cmd.AddCommand(
 		c.verb("list", "", "List all networks", "", 0, 0, func(cmd *cobra.Command, _ []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("networks")})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("networks")})
 			if err != nil {
 				return err
 			}
 			return printAnswer(c, body, func(w io.Writer, v struct{ Networks []listedNetwork }) { show(w, v.Networks...) })
 		}),
 		c.verb("get", "NETWORK", "Show one network, by name or prefix", "fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
-			body, _, err := c.ask(cmd.Context(), request{method: "GET", path: at("networks", args[0])})
+			body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("networks", args[0])})
 			if err != nil {
 				return err
 			}
@@ -172,7 +174,7 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 			if len(args) == 2 {
 				network["prefix"] = args[1]
 			}
-			body, header, err := c.ask(cmd.Context(), request{method: "PUT", path: at("networks", args[0]), body: jsonBody(network)})
+			body, header, err := c.ask(cmd.Context(), client.Request{Method: "PUT", Path: client.Path("networks", args[0]), Body: client.JSON(network)})
 			if err != nil {
 				return err
 			}
@@ -182,7 +184,7 @@ gives them names. A network is there as long as it has an app, a peer or a name.
 			}
 			return c.done(header, body, "network %s is %s", n.Name, n.Prefix)
 		}),
-		c.removal("NETWORK", "Take the name from a network; what is in it stays", "acme", "network", func(args []string) string { return at("networks", args[0]) }),
+		c.removal("NETWORK", "Take the name from a network; what is in it stays", "acme", "network", func(args []string) string { return client.Path("networks", args[0]) }),
 	)
 	return cmd
 }
@@ -226,7 +228,7 @@ func (c *apiClient) verb(name, args, short, eg string, least, most int, run func
 func (c *apiClient) removal(args, short, eg, noun string, path func(args []string) string) *cobra.Command {
 	n := len(strings.Fields(args))
 	cmd := c.verb("rm", args, short, eg, n, n, func(cmd *cobra.Command, args []string) error {
-		body, header, err := c.ask(cmd.Context(), request{method: http.MethodDelete, path: path(args), query: url.Values{}})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodDelete, Path: path(args), Query: url.Values{}})
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 // To add one:
 //
 //  1. Give config a field, with its unit in the type.
-//  2. Describe it in the settings_… file of its subject. Write help as the flag's
+//  2. Describe it in settings_table.go, at its subject. Write help as the flag's
 //     one line, and why as what an operator asks who wonders whether to change it.
 //  3. Hand its path to addFlags in commands that take it besides serve, which
 //     takes them all.

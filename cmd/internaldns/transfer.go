@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/internal/client"
 )
 
 func (p *program) importCommand() *cobra.Command {
@@ -51,13 +53,13 @@ is JSON, or YAML if its name says so, or - for JSON on standard input.
 				return fmt.Errorf("%s is a directory; want a registry file", args[0])
 			}
 		}
-		r := request{method: http.MethodPost, path: at("import"), query: url.Values{}, body: f, patient: true}
+		r := client.Request{Method: http.MethodPost, Path: client.Path("import"), Query: url.Values{}, Body: f, Slow: true}
 		if ext := filepath.Ext(args[0]); ext == ".yaml" || ext == ".yml" {
-			r.contentType = "application/yaml"
+			r.ContentType = "application/yaml"
 		}
 		for name, is := range map[string]bool{"force": force, "dry_run": dry} {
 			if is {
-				r.query.Set(name, "true")
+				r.Query.Set(name, "true")
 			}
 		}
 		body, _, err := c.ask(cmd.Context(), r)
@@ -125,7 +127,7 @@ as it is at one moment. The machines' objects are as they were registered.
 		if err := c.open(); err != nil {
 			return err
 		}
-		resp, err := c.send(cmd.Context(), request{method: http.MethodGet, path: at("export")})
+		resp, err := c.send(cmd.Context(), client.Request{Method: http.MethodGet, Path: client.Path("export")})
 		if err != nil {
 			return err
 		}
@@ -244,9 +246,9 @@ const maxEvent = 64 << 20
 
 // stream prints the events of one connection.
 func (w *watcher) stream(ctx context.Context) error {
-	r := request{method: http.MethodGet, path: at("watch"), query: url.Values{}}
+	r := client.Request{Method: http.MethodGet, Path: client.Path("watch"), Query: url.Values{}}
 	if w.after != nil {
-		r.query.Set("index", fmt.Sprint(*w.after))
+		r.Query.Set("index", fmt.Sprint(*w.after))
 	}
 	resp, err := w.client.send(ctx, r)
 	if err != nil {

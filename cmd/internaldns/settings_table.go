@@ -1,0 +1,296 @@
+package main
+
+import (
+	"time"
+)
+
+// answerSettings are about our own names: where they come from, who is answered,
+// and how.
+var answerSettings = []setting{
+	{
+		path: "config", arg: "FILE", outside: true,
+		help:  "read settings from this YAML file; flags and environment win over it",
+		why:   "Keys are the names of flags, with underscores.",
+		to:    func(c *config) any { return &c.Config },
+		check: notEmpty,
+	},
+	{
+		path: "registry", arg: "FILE", eg: "org.json",
+		help: "the registry: a JSON or YAML file of apps and machines (default: a built-in sample)",
+		why: `The registry file, JSON or YAML. It is followed: within 2 s of a change, the
+difference is applied, unless the new file has a fault; then the facts stay as
+they were.`,
+		to:    func(c *config) any { return &c.Registry },
+		check: notEmpty,
+	},
+	{
+		path: "listen", arg: "HOST:PORT", eg: `["[::]:53"]`,
+		help: "answer queries here, over UDP and TCP; may be repeated (default: [::]:53 with a registry, else [::1]:5300 and 127.0.0.1:5300)",
+		why: `Where queries are answered, over UDP and TCP. [::]:53 is every address of the
+machine, IPv4 too. An address that no interface has yet is no fault: queries are
+answered once it arrives. Ports below 1024 need a privilege.`,
+		to:    func(c *config) any { return &c.Listen },
+		check: checkHostPort,
+	},
+	{
+		path: "network", arg: "PREFIX", eg: "fdaa:0:18::/48",
+		help: "place local clients (loopback, link-local, private addresses) in this network",
+		why: `The network that clients are in whose address is no 6PN address: those in
+127.0.0.0/8, ::1/128, 169.254.0.0/16, fe80::/10, 10.0.0.0/8, 172.16.0.0/12,
+192.168.0.0/16 and fc00::/7. Anything else needs an entry of client. If neither is
+set and the registry has exactly one network, loopback is placed in it.`,
+		to:    func(c *config) any { return &c.Network },
+		check: checkNetwork,
+	},
+	{
+		path: "client", arg: "PREFIX=NETWORK[,REGION]", eg: `["172.17.0.0/16=fdaa:0:18::/48,ams"]`,
+		help: "place clients from PREFIX in NETWORK, and in REGION; may be repeated",
+		why: `Which network clients are in whose address is no 6PN address, and in which
+region. The longest prefix wins, and an entry here wins over network.`,
+		to:       func(c *config) any { return &c.Clients },
+		check:    checkClient,
+		together: checkClients,
+	},
+	{
+		path: "region", arg: "CODE", eg: "ams",
+		help: "the server's own region, for clients whose region is not known",
+		why: `The region from which "nearest" is counted for clients whose own region is not
+known: they are no machine and no peer, and no entry of client says it.`,
+		to:    func(c *config) any { return &c.Region },
+		check: checkRegion,
+	},
+	{
+		path: "ttl", arg: "DURATION", def: "5s",
+		min: 0, max: int64(24 * time.Hour), whole: time.Second,
+		help: "how long clients may keep an answer, in whole seconds",
+		why: `How long clients may keep an answer. A machine can stop at any moment and its
+address may soon be another machine's; a longer TTL trades load for stale
+addresses, second for second.`,
+		to: func(c *config) any { return &c.TTL },
+	},
+	{
+		path: "max_udp_size", arg: "OCTETS", def: "8192",
+		min: 512, max: 65507,
+		help: "largest response over UDP, for clients that take as much",
+		why: `The largest response over UDP, in octets, for clients that take as much. What
+is larger is truncated, and the client asks again over TCP. Above 1232 responses
+may be cut into fragments on the way, which some networks lose; 65507 is the most
+that a datagram over IPv4 can hold.`,
+		to: func(c *config) any { return &c.MaxUDPSize },
+	},
+}
+
+// keepSettings are about facts that change while the server runs: where they are
+// kept, and who may change them.
+var keepSettings = []setting{
+	{
+		path: "data", arg: "DIR", eg: "/var/lib/internaldns",
+		help: "keep the registry in this directory, and let --api change it",
+		why: `The directory in which the registry is kept, made if it is not there. What
+the API has acknowledged is on disk, and is there again after a crash.`,
+		to:    func(c *config) any { return &c.Data },
+		check: notEmpty,
+	},
+	{
+		path: "etcd", arg: "URL", eg: `["http://10.0.0.1:2379", "http://10.0.0.2:2379"]`,
+		help: "keep the registry in etcd, for any number of servers; may be repeated, once for each member",
+		why: `The members of an etcd cluster that holds the registry. Every server has all of
+it in memory, sees every change within a second, and goes on answering while
+etcd is away.`,
+		to:    func(c *config) any { return &c.Etcd },
+		check: checkEtcd,
+	},
+	{
+		path: "etcd_prefix", arg: "KEY", def: "/internaldns",
+		help:  "what the registry's keys in etcd begin with",
+		why:   "What the registry's keys in etcd begin with. Registries of different prefixes\nhave nothing to do with each other.",
+		to:    func(c *config) any { return &c.EtcdPrefix },
+		check: checkEtcdPrefix,
+	},
+	{
+		path: "etcd_ca", arg: "FILE", eg: "/etc/internaldns/etcd-ca.pem",
+		help: "whom to trust as etcd, a file of PEM certificates (default: whom the system trusts)",
+		why:  "The certificates, as PEM, of who may vouch for etcd. Without it those count\nthat the system trusts.",
+		to:   func(c *config) any { return &c.EtcdCA }, check: notEmpty,
+	},
+	{
+		path: "etcd_cert", arg: "FILE", eg: "/etc/internaldns/etcd.pem",
+		help: "certificate to show to etcd, with --etcd-key",
+		why: `The certificate, as PEM, and its key, that say to etcd who we are. They are read
+again when they change, and count for new connections.`,
+		to: func(c *config) any { return &c.EtcdCert }, check: notEmpty,
+	},
+	{
+		path: "etcd_key", arg: "FILE", eg: "/etc/internaldns/etcd-key.pem",
+		help: "key of --etcd-cert",
+		why:  "The key of etcd_cert.",
+		to:   func(c *config) any { return &c.EtcdKey }, check: notEmpty,
+	},
+	{
+		path: "etcd_user", arg: "NAME", eg: "internaldns",
+		help: "user of etcd, with --etcd-password-file",
+		why:  "The user of etcd who may read and write below etcd_prefix, where etcd asks for\none.",
+		to:   func(c *config) any { return &c.EtcdUser }, check: notEmpty,
+	},
+	{
+		path: "etcd_password_file", arg: "FILE", eg: "/etc/internaldns/etcd-password",
+		help: "file with the password of --etcd-user",
+		why:  "A file that holds the password of etcd_user, and nothing else. A line break at\nits end does not count.",
+		to:   func(c *config) any { return &c.EtcdPasswordFile }, check: notEmpty,
+	},
+	{
+		path: "seed", eg: "true",
+		help: "import --registry once, into a --data or --etcd that is empty",
+		why: `Whether a registry file beside data or etcd is imported while nothing is kept
+there. Later the file does not count.`,
+		to: func(c *config) any { return &c.Seed },
+	},
+	{
+		path: "api", arg: "HOST:PORT", def: off,
+		help: `serve the control API here, at unix:PATH, or nowhere if "off"`,
+		why: `Where the control API is served, over HTTP: HOST:PORT or unix:PATH. Clients made
+for Fly.io look at _api.internal:4280. "off" turns it off.`,
+		to:    func(c *config) any { return &c.API },
+		check: checkAPI,
+	},
+	{
+		path: "api_tokens", arg: "FILE", eg: "/etc/internaldns/tokens",
+		help: "who may use the API: a file of tokens, as internaldns token makes them",
+		why: `The tokens that clients of the API must show, and what each is for: a file of
+lines that internaldns token prints. It is read again when it changes.`,
+		to:    func(c *config) any { return &c.APITokens },
+		check: notEmpty,
+	},
+	{
+		path: "api_local", eg: "true",
+		help: "let clients on loopback or a Unix socket use the API without a token",
+		why: `Whether whoever comes over loopback or a Unix socket may do everything without a
+token. On a host that others use, everybody there may.`,
+		to: func(c *config) any { return &c.APILocal },
+	},
+	{
+		path: "api_cert", arg: "FILE", eg: "/etc/internaldns/api.pem",
+		help: "serve the API over TLS with this certificate, and --api-key",
+		why: `The certificate, as PEM, with which the API is served over TLS. It is read again
+with its key when they change, and on SIGHUP; if something is wrong with them then,
+it stays as it is.`,
+		to: func(c *config) any { return &c.APICert }, check: notEmpty,
+	},
+	{
+		path: "api_key", arg: "FILE", eg: "/etc/internaldns/api-key.pem",
+		help: "key of --api-cert",
+		why:  "The key of api_cert.",
+		to:   func(c *config) any { return &c.APIKey }, check: notEmpty,
+	},
+}
+
+// forwardSettings are about the names that are not ours.
+var forwardSettings = []setting{
+	{
+		path: "upstream", arg: "HOST[:PORT]", eg: `["9.9.9.9", "tls://1.1.1.1#one.one.one.one"]`,
+		help: `forward names that are not ours to this server; may be repeated, or "off" (default: the nameservers of --resolv-conf)`,
+		why: `Who is asked for names that are not ours: HOST[:PORT], or tls://HOST[:PORT]#NAME
+over TLS, where the server must prove to be NAME. Several are asked in this order;
+the next when one does not answer soon, or cannot. Names under internal, flycast,
+fly-local-6pn and the 6PN reverse zone are never forwarded. Without upstreams it is
+the nameservers of resolv_conf; "off" forwards nothing but what forward says, and
+refuses the rest.`,
+		to:       func(c *config) any { return &c.Upstream },
+		check:    checkUpstream,
+		together: checkUpstreams,
+		alone:    off,
+	},
+	{
+		path: "resolv_conf", arg: "FILE", def: "/etc/resolv.conf",
+		help: "without --upstream, forward to the nameservers in this file, as it changes",
+		why: `The file whose nameservers are asked if there is no upstream. It is followed as
+it changes, and those that are ourselves are left out. Where this machine's own
+resolv.conf names us alone, write those to ask to another file, or have the DHCP
+client do so.`,
+		to:    func(c *config) any { return &c.ResolvConf },
+		check: notEmpty,
+	},
+	{
+		path: "forward", arg: "SUFFIX=HOST[:PORT]", eg: `["corp.example=10.0.0.53", "corp.example=10.0.1.53"]`,
+		help: "forward SUFFIX and what is below it to this server instead; may be repeated",
+		why: `Who else is asked for a name and all below it. The longest suffix wins; one that
+is listed several times has several upstreams. Names that are otherwise kept here
+(10.in-addr.arpa, home.arpa, test and the like) are forwarded if they are named.`,
+		to:       func(c *config) any { return &c.Forward },
+		check:    checkForward,
+		together: checkForwards,
+	},
+	{
+		path: "allow", arg: "PREFIX", eg: `["10.0.0.0/8", "fdaa::/16"]`,
+		help: "forward for clients in PREFIX only; may be repeated (default: loopback, link-local, private and unique local addresses)",
+		why: `Which clients names are forwarded for; others are refused, or anyone could use
+this server to attack others. If nothing is listed, it is those in 127.0.0.0/8,
+::1/128, 169.254.0.0/16, fe80::/10, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and
+fc00::/7, which all of 6PN is in. Names of our own are answered by network, not by
+this.`,
+		to:    func(c *config) any { return &c.Allow },
+		check: checkAllow,
+	},
+	{
+		path: "cache_size", arg: "OCTETS", def: "67108864",
+		min: 1 << 20, max: 1<<31 - 1,
+		help: "octets of memory for forwarded answers",
+		why: `How much memory forwarded answers may take, in octets. A name takes some 250, so
+64 MiB hold a quarter of a million. What is asked for often stays.`,
+		to: func(c *config) any { return &c.CacheSize },
+	},
+	{
+		path: "stale_after", arg: "DURATION", def: "300ms",
+		min: int64(time.Millisecond), max: int64(10 * time.Second), whole: time.Millisecond,
+		help: "how long a client waits before it gets an answer that is out of date, if there is one",
+		why: `How long a client waits for upstreams before it gets an answer that is out of
+date, if there is one. Longer, and some clients have asked again by then; shorter,
+and answers are out of date that need not be.`,
+		to: func(c *config) any { return &c.StaleAfter },
+	},
+	{
+		path: "stale_age", arg: "DURATION", def: "24h",
+		min: 0, max: int64(7 * 24 * time.Hour), whole: time.Second,
+		help: "how long an answer may be out of date; 0s for not at all",
+		why: `How long after its time an answer is given while upstreams fail. Most names are
+still where they were a day ago; 0s has clients see every outage.`,
+		to: func(c *config) any { return &c.StaleAge },
+	},
+	{
+		path: "max_in_flight", arg: "QUERIES", def: "10000",
+		min: 1, max: 1_000_000,
+		help: "queries that may wait for upstreams at one time",
+		why: `How many queries may wait for upstreams at one time; those beyond are refused.
+Each takes a socket and some 15 kB, and sockets never more than half of the files
+that the process may have open (ulimit -n).`,
+		to: func(c *config) any { return &c.MaxInFlight },
+	},
+	{
+		path: "max_per_source", arg: "QUERIES", def: "2000",
+		min: 1, max: 1_000_000,
+		help: "queries of one client that may wait for upstreams at one time",
+		why: `How many of them may be one client's, by its address, so that one that asks for
+what nobody answers does not take the place of all others.`,
+		to: func(c *config) any { return &c.MaxPerSource },
+	},
+}
+
+// operatorSettings are about who watches the program.
+var operatorSettings = []setting{
+	{
+		path: "admin", arg: "HOST:PORT", def: "127.0.0.1:9153",
+		help: `serve /healthz, /readyz, /metrics, /status and /flush over HTTP here, or nowhere if "off"`,
+		why: `Where /healthz, /readyz, /metrics, /status and /flush are served over HTTP. There
+is no password: whoever reaches it can read them all, and have the cache flushed.
+"off" turns it off.`,
+		to:    func(c *config) any { return &c.Admin },
+		check: checkAdmin,
+	},
+	{
+		path: "log_level", arg: "LEVEL", def: "info",
+		help:  "least serious of the messages that are logged: debug, info, warn or error",
+		why:   "The least serious of the messages that are logged: debug, info, warn or error.\nQueries are never logged.",
+		to:    func(c *config) any { return &c.LogLevel },
+		check: checkLogLevel,
+	},
+}
