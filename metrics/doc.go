@@ -6,7 +6,7 @@
 // them visible, once per batch. Figures that others already keep, such as the
 // size of the registry, are read from them at scrape time.
 //
-// Every metric stands in metrics.go. Names are those that operators of CoreDNS
+// Every metric is listed in metrics.go. Names are those that operators of CoreDNS
 // know, with the prefix internaldns_. Every label takes its values from a
 // closed set (labels.go) or from the settings (upstreams): no name, app, network
 // or client is ever a label.

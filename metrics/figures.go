@@ -16,7 +16,7 @@ type Figures struct {
 	Source  func() Source  // where it came from
 	Keep    func() Keep    // how keeping the facts goes
 	API     func() API     // what became of requests to the control API
-	Forward func() Forward // what became of names that are not ours
+	Forward func() Forward // forwarded names
 	// Certificates are those that we show to others.
 	Certificates func() []Certificate
 }
@@ -35,7 +35,7 @@ type Facts struct {
 	Unformed int
 }
 
-// Source is what became of reading the facts.
+// Source counts how often the facts were read.
 type Source struct {
 	LastGood        time.Time // when it last said what is in effect; zero: never
 	Reads, Failures uint64

@@ -6,15 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Forward is what became of names that are not ours.
+// Forward counts forwarded names and their queries.
 type Forward struct {
 	Upstreams []Upstream // each once
 
 	Hits, Denials, FailureHits uint64 // queries answered from the cache
 	Stale                      uint64 // … out of date
-	Home                       uint64 // queries answered because nobody upstream may be asked
+	Home                       uint64 // queries answered here because no upstream may be asked
 	Misses, Joined             uint64 // queries that had to wait; and of those, for a question already asked
-	Failed                     uint64 // questions that nobody answered
+	Failed                     uint64 // questions that no upstream answered
 	Truncated                  uint64
 	Prefetches, Evictions      uint64
 	Refused                    []Count // by reason
@@ -24,7 +24,7 @@ type Forward struct {
 	CacheOctets      uint64
 }
 
-// Upstream is what was seen of one upstream.
+// Upstream counts what one upstream did.
 type Upstream struct {
 	Name         string   // as it is set
 	Requests     []Count  // by transport

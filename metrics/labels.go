@@ -41,7 +41,7 @@ type Reason uint8
 
 // The reasons for no response.
 const (
-	// DropShort is under 12 octets: no header, so nobody to respond to.
+	// DropShort is a message under 12 octets: without a header it has no response.
 	DropShort Reason = iota
 	// DropResponse is a message with QR set. Responding to responses is how
 	// two servers keep each other busy for ever.

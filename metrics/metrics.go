@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 //
 //  1. Name it here, with a suffix for its unit (_seconds, _bytes; _total for
 //     whatever only rises) and help text that says what one more of it means.
-//  2. Give its labels closed sets of values, in labels.go or by who counts it.
+//  2. Give its labels closed sets of values, in labels.go or in the package that counts it.
 //  3. Count it: in a Shard if it happens once per query, in a DNS if it happens
 //     once per connection, in Figures if someone else counts it already.
 //  4. Send it in the Collect method of that type.
@@ -31,7 +31,7 @@ var (
 		"Octets per response, without TCP's length field.",
 		"proto")
 	dnsTruncated = counter("dns_responses_truncated_total",
-		"Responses that lack records for want of room: over UDP, those with TC set; over TCP, those cut to 65,535 octets.",
+		"Responses that lack records because they did not fit: over UDP, those with TC set; over TCP, those cut to 65,535 octets.",
 		"proto")
 	dnsDropped = counter("dns_dropped_total",
 		"Messages that got no response, by reason.",
@@ -49,10 +49,10 @@ var (
 		"reason")
 )
 
-// The facts and where they come from: Figures tell them.
+// The facts and their source, from Figures.
 var (
 	registryIndex = gauge("registry_index",
-		"Number of the commit that answers are made from. It starts again when the server does, unless the facts are kept (--data, --etcd).")
+		"Number of the commit that answers are made from. It starts again when the server does, unless the facts are stored (--data, --etcd).")
 	registryObjects = gauge("registry_objects",
 		"Objects in the registry, by kind.",
 		"kind")
@@ -69,7 +69,7 @@ var (
 		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
 )
 
-// Facts that can be changed here, and who asks for that: Figures tell.
+// Changes of the facts and the API that asks for them, from Figures.
 var (
 	keepWrites = counter("store_writes_total",
 		"Changes of the facts that were made durable through this server, also those that changed nothing.")
@@ -94,21 +94,21 @@ var (
 		"Requests to the control API that wait for changes now.")
 
 	certExpiry = gauge("certificate_expiry_timestamp_seconds",
-		"When the certificate that is shown expires, in seconds since 1970, by the setting that names its file (api_cert, etcd_cert).",
+		"When the certificate that is presented expires, in seconds since 1970, by the setting that names its file (api_cert, etcd_cert).",
 		"setting")
 	certFailures = counter("certificate_reload_failures_total",
 		"Times that the files of a certificate or its key could not be read or were at fault, so that the one before stayed.",
 		"setting")
 )
 
-// Names that are not ours, and who is asked for them: Figures tell. The label to
+// Forwarded names and their upstreams, from Figures. The label to
 // is an upstream as it is set.
 var (
 	forwardRequests = counter("forward_requests_total",
 		"Queries sent to upstreams, probes included, by transport (udp, tcp, tls).",
 		"to", "proto")
 	forwardResponses = counter("forward_responses_total",
-		"Responses of upstreams that were believed, by RCODE.",
+		"Responses of upstreams that were accepted, by RCODE.",
 		"to", "rcode")
 	forwardDuration = histogram("forward_request_duration_seconds",
 		"Time from sending a query to an upstream to its response.",
@@ -132,16 +132,16 @@ var (
 		"1 if the upstream answers, else 0.",
 		"to")
 	forwardRefused = counter("forward_refused_total",
-		"Queries for names that are not ours that were refused, by reason.",
+		"Queries for forwarded names that were refused, by reason.",
 		"reason")
 	forwardHome = counter("forward_kept_home_total",
-		"Queries answered here because nobody upstream may be asked (localhost, reverse names of private addresses and the like).")
+		"Queries answered here because no upstream may be asked (localhost, reverse names of private addresses and the like).")
 	forwardJoined = counter("forward_joined_total",
 		"Cache misses whose question was already being asked.")
 	forwardFailed = counter("forward_failures_total",
 		"Questions that no upstream answered, so that clients got SERVFAIL or what the cache had.")
 	forwardTruncated = counter("forward_responses_truncated_total",
-		"Responses about names that are not ours that lack records for want of room.")
+		"Responses about forwarded names that lack records because they did not fit.")
 	forwardWaiting = gauge("forward_queries_waiting",
 		"Queries that wait for upstreams now.")
 	forwardFlights = gauge("forward_questions_open",
@@ -157,7 +157,7 @@ var (
 	cachePrefetches = counter("cache_prefetch_total",
 		"Answers fetched anew before they went out of date, because many asked for them.")
 	cacheEvictions = counter("cache_evictions_total",
-		"Answers dropped from the cache for want of room.")
+		"Answers dropped from the cache to make room.")
 	cacheEntries = gauge("cache_entries",
 		"Answers in the cache.")
 	cacheSize = gauge("cache_size_bytes",
@@ -169,7 +169,7 @@ var buildInfo = gauge("build_info",
 	"Always 1; the labels say which version runs.",
 	"version", "revision", "goversion")
 
-// namespace begins the name of every metric of ours.
+// namespace begins the name of every metric of this program.
 const namespace = "internaldns"
 
 // A metric is one entry of the list above.

@@ -72,7 +72,7 @@ func (s *Shard) Note(qtype uint16, ipv6 bool, rcode uint16, reqLen, respLen int)
 // Drop counts a message that gets no response.
 func (s *Shard) Drop(r Reason) { s.local[cellDropped+int(r)]++ }
 
-// Truncated counts a response that lacks records for want of room. It is noted
+// Truncated counts a response that lacks records because they did not fit. It is noted
 // besides.
 func (s *Shard) Truncated() { s.local[cellTruncated]++ }
 

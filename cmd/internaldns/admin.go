@@ -18,7 +18,7 @@ import (
 
 // What one client of the admin listener can take. Requests are a line and some
 // headers, and responses some tens of kilobytes, so all of it is generous for
-// scrapers and probes and dear for nobody.
+// scrapers and probes and cheap for everything else.
 const (
 	adminConns       = 64
 	adminHeaderBytes = 16 << 10

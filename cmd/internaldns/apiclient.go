@@ -51,13 +51,13 @@ func (p *program) apiFlags(cmd *cobra.Command) *apiClient {
 	}
 	flags.StringVar(&c.address, "api", address, "the control API: `HOST:PORT`, unix:PATH or https://HOST:PORT (INTERNALDNS_API)")
 	flags.StringVar(&c.tokenFile, "token-file", p.env("TOKEN_FILE"), "`FILE` with the token to show (INTERNALDNS_TOKEN_FILE; or the token itself in INTERNALDNS_TOKEN)")
-	flags.StringVar(&c.ca, "api-ca", p.env("API_CA"), "whom to trust as an https API, a `FILE` of PEM certificates")
+	flags.StringVar(&c.ca, "api-ca", p.env("API_CA"), "authorities to trust for an https API, a `FILE` of PEM certificates")
 	return c
 }
 
-// networkFlag adds the flag that says which network is meant.
+// networkFlag adds the flag that chooses the network.
 func (c *apiClient) networkFlag(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&c.network, "network", c.p.env("NETWORK"), "`NETWORK` that is meant, by prefix or name, where names do not say it")
+	cmd.PersistentFlags().StringVar(&c.network, "network", c.p.env("NETWORK"), "`NETWORK` of the object, by prefix or name, if its name is in several")
 }
 
 // jsonFlag adds the flag that asks for what programs read.
@@ -144,7 +144,7 @@ func (c *apiClient) fault(err error) error {
 		return nil
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("%w; --api-ca says whom to trust", err)
+		return fmt.Errorf("%w; --api-ca names authorities to trust", err)
 	}
 	if lost, ok := errors.AsType[*client.Unreachable](err); ok {
 		return exitError{fmt.Errorf("%w; is a server's API there? --api says where", lost.Err), exitUnavailable}
@@ -160,8 +160,7 @@ func (c *apiClient) fault(err error) error {
 	return exitError{err, exitFor(refused.Code)}
 }
 
-// problem returns what the API says is wrong. Fields that flags set are named by
-// these.
+// problem returns the API's error. Fields that flags set are named by the flags.
 func (c *apiClient) problem(e *client.Error) error {
 	switch {
 	case strings.Contains(string(e.Body), "HTTP request to an HTTPS server"): // what net/http says
@@ -200,9 +199,8 @@ func printAnswer[T any](c *apiClient, body []byte, write func(w io.Writer, v T))
 	return w.Flush()
 }
 
-// harmless returns a text of somebody else's as a terminal can show it, in one
-// line: what cannot be printed, such as the beginning of a terminal's commands, is
-// replaced.
+// harmless returns s in one line that is safe for a terminal: it replaces what
+// cannot be printed, such as the beginning of a terminal's escape sequence.
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -212,7 +210,7 @@ func harmless(s string) string {
 	}, s)
 }
 
-// done tells that something was done, and in which commit.
+// done prints what was done, and the index of the commit.
 func (c *apiClient) done(header http.Header, body []byte, format string, args ...any) error {
 	if c.json {
 		if len(body) == 0 {

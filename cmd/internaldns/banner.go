@@ -22,7 +22,7 @@ var tryThese = []string{
 }
 
 // writeBanner says what the sample holds, and how to ask for it at server. The
-// lines with dig work as they stand; self is how the user calls this program.
+// lines with dig work unchanged; self is how the user calls this program.
 func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, self string) error {
 	if server.Addr().IsUnspecified() { // we are here, too, but not every client finds us at ::
 		loopback := netip.IPv6Loopback()

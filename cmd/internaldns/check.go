@@ -23,9 +23,9 @@ func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Say what is wrong with registry and config files",
-		Long: `Checks registry files and config files; which of the two a file is, its keys
-tell. Every fault of every file is printed, as FILE: object: field: problem, and
-if there is one the exit status is 1. What may be meant so is no fault but a
+		Long: `Checks registry files and config files; a file's keys tell which of the two it
+is. It prints every fault of every file, as FILE: object: field: problem. The
+exit status is 1 if there is one. What may be intended is not a fault but a
 warning: a state that Fly's machines do not have, such as "stoped", and settings
 that need others.`,
 		Example: `  internaldns check org.json
@@ -55,8 +55,8 @@ that need others.`,
 	}
 }
 
-// checkFile checks one file, and says what it holds, and what of it may not be
-// meant so. The error has a line for each fault.
+// checkFile checks one file. It returns what the file holds, and warnings of what may
+// not be intended. The error has a line for each fault.
 func checkFile(path string) (found string, warnings []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -105,7 +105,7 @@ func lonely(c *config) []string {
 }
 
 // strangeStates warns of each state that Fly's machines are not known to have:
-// machines in it are in no answer as long as nobody notices.
+// no answer contains its machines.
 func strangeStates(facts *registry.Facts) []string {
 	counts, firsts := make(map[string]int), make(map[string]string)
 	for _, m := range facts.Machines {
@@ -124,7 +124,7 @@ func strangeStates(facts *registry.Facts) []string {
 	return warnings
 }
 
-// A kind is what a file is meant as.
+// A kind is what a file is intended to be.
 type kind int
 
 const (
@@ -133,7 +133,7 @@ const (
 	kindNeither
 )
 
-// kindOf says what data is meant as: a registry file if it has a key that only
+// kindOf returns what data is intended to be: a registry file if it has a key that only
 // those have, a config file if it has one of theirs, neither if it has others
 // only. What has no keys is left to the registry's parser, which says what it
 // wants to see.

@@ -18,7 +18,7 @@ var loopback = []netip.Prefix{
 	netip.MustParsePrefix("::1/128"),
 }
 
-// local is what --network stands for: loopback, link-local (RFC 3927, RFC 4291),
+// local are the clients that --network places: loopback, link-local (RFC 3927, RFC 4291),
 // private (RFC 1918) and unique local (RFC 4193) addresses. None of them can come
 // from beyond the site. Addresses that name a network themselves are never looked
 // up here, though fc00::/7 holds them.
@@ -121,7 +121,7 @@ func clientMap(c config, only registry.Network) []zone.Client {
 	return clients
 }
 
-// placesNobody reports whether c leaves it to the registry who is where.
+// placesNobody reports whether c places no clients, so that the registry decides.
 func (c *config) placesNobody() bool { return c.Network == "" && len(c.Clients) == 0 }
 
 // onlyNetwork returns the network of s if it has exactly one, else 0.

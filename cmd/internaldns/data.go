@@ -15,9 +15,9 @@ import (
 func (p *program) dataCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "data",
-		Short: "Check, back up or compact a directory that keeps a registry",
-		Long: `Works on a directory that serve --data keeps a registry in, while no server runs
-on it. While one does, internaldns export makes a copy of what it serves.`,
+		Short: "Check, back up or compact a directory that stores a registry",
+		Long: `Works on a directory in which serve --data stores a registry, while no server
+runs on it. While one does, internaldns export copies what it serves.`,
 		Example: `  internaldns data check d
   internaldns data backup d registry.backup
   internaldns data compact d`,
@@ -26,7 +26,7 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check DIR", Short: "Read all of it, and say everything that is wrong",
+			Use: "check DIR", Short: "Read all of it, and print every fault",
 			Args: wantArgs(1, 1, "d"), Example: "  internaldns data check d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Check(args[0], p.progress("read"))
@@ -37,8 +37,8 @@ on it. While one does, internaldns export makes a copy of what it serves.`,
 			},
 		},
 		&cobra.Command{
-			Use: "backup DIR FILE", Short: "Write a copy, from which can be served",
-			Long: `Writes a copy of what is kept in DIR. To serve from it, put it into a directory
+			Use: "backup DIR FILE", Short: "Write a copy that a server can start from",
+			Long: `Writes a copy of the registry in DIR. To serve from it, put it into a directory
 of its own, as registry.db.`,
 			Args: wantArgs(2, 2, "d registry.backup"), Example: "  internaldns data backup d registry.backup",
 			RunE: func(_ *cobra.Command, args []string) error {
@@ -54,7 +54,7 @@ of its own, as registry.db.`,
 			},
 		},
 		&cobra.Command{
-			Use: "compact DIR", Short: "Write it anew, without what is free in it",
+			Use: "compact DIR", Short: "Write it again, without free space in it",
 			Args: wantArgs(1, 1, "d"), Example: "  internaldns data compact d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				before, after, err := disk.Compact(args[0], p.progress("copied"))
@@ -74,7 +74,7 @@ of its own, as registry.db.`,
 	return cmd
 }
 
-// dataFault says all that is wrong with the database in dir, a line each.
+// dataFault returns all faults of the database in dir, one a line.
 func dataFault(dir string, err error) error {
 	if faults, ok := errors.AsType[disk.Faults](err); ok {
 		return errors.Join(eachLine(faults, func(line string) string { return dir + ": " + line })...)
@@ -93,8 +93,8 @@ func writeReport(w io.Writer, r disk.Report) error {
 	return t.Flush()
 }
 
-// progress returns what shows a person at a terminal how far long work is; nil if
-// nobody is there.
+// progress returns what shows the progress of long work on a terminal; nil if
+// standard error is none.
 func (p *program) progress(verb string) disk.Progress {
 	f, ok := p.stderr.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(f.Fd())) {

@@ -69,7 +69,7 @@ given. The query goes over UDP, and again over TCP if the response is truncated.
 }
 
 // parse reads the arguments that are not flags. Types are known by their names,
-// and may also stand behind the name, as many are used to.
+// and may also follow the name, as in other programs.
 func (q *digQuery) parse(args []string, from string, port uint16) error {
 	q.Server, q.Type, q.Name = digServer, dns.TypeNone, ""
 	var words []string

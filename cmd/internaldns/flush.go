@@ -21,10 +21,11 @@ func (p *program) flushCommand() *cobra.Command {
 	var suffix string
 	cmd := &cobra.Command{
 		Use:   "flush [flags] [NAME]",
-		Short: "Have a server forget what upstreams said of a name",
-		Long: `Has the server whose admin listener is at --admin drop what its cache holds of a
-name that is not ours, or with --suffix of all names at or below one. The next
-query for it asks upstreams anew. Names of our own are never cached.`,
+		Short: "Make a server forget the answers of upstreams for a name",
+		Long: `Makes the server whose admin listener is at --admin drop its cached answers for
+a forwarded name, or with --suffix for all names at or below one. The next query
+for it asks upstreams again. Names that the server answers itself are never in
+the cache.`,
 		Example: `  internaldns flush www.example.com
   internaldns flush --suffix example.com
   internaldns flush --suffix .`,

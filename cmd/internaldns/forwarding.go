@@ -19,8 +19,7 @@ func (c *config) forwards() bool {
 	return !slices.Equal(c.Upstream, []string{off}) || len(c.Forward) > 0
 }
 
-// forwarding returns what c says about names that are not ours: everything but
-// Own.
+// forwarding returns the settings of forwarded names: everything but Own.
 func (c *config) forwarding(log *zap.Logger) forward.Config {
 	f := forward.Config{
 		Local:        zone.Ours,
@@ -46,7 +45,7 @@ func (c *config) forwarding(log *zap.Logger) forward.Config {
 }
 
 // A lateForwarder is the Forwarder that the resolver is given before there is
-// one: it wants to know the resolver's addresses.
+// one: the Forwarder needs the resolver's addresses.
 type lateForwarder struct{ *forward.Forwarder }
 
 // newForwarder makes the forwarder that the settings ask for, if they do, and
@@ -99,12 +98,12 @@ func checkForward(s string) error {
 	return err
 }
 
-// checkUpstreams wants upstreams that package forward takes.
+// checkUpstreams returns what package forward finds wrong with upstreams.
 func checkUpstreams(items []string) error {
 	return checkForwarding(forward.Config{Upstreams: parsed(items, forward.ParseUpstream)}, "upstream: ")
 }
 
-// checkForwards wants suffixes and upstreams that package forward takes.
+// checkForwards returns what package forward finds wrong with forwards.
 func checkForwards(items []string) error {
 	return checkForwarding(forward.Config{Forwards: parsed(items, forward.ParseForward)}, "forward ")
 }

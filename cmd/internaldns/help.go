@@ -10,15 +10,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commandGroups are the commands as the help lists them, by what people want.
+// commandGroups are the groups in which the help lists the commands.
 var commandGroups = []*cobra.Group{
 	{ID: "serve", Title: "Serve"},
 	{ID: "ask", Title: "Ask, and see why"},
-	{ID: "change", Title: "Change a registry that --data or --etcd keeps"},
+	{ID: "change", Title: "Change a registry in --data or --etcd"},
 	{ID: "more", Title: "And"},
 }
 
-// tidy has c, and the commands below it, speak as all of ours do.
+// tidy gives c and the commands below it the help and the errors that all share.
 func (p *program) tidy(c *cobra.Command) {
 	c.DisableFlagsInUseLine = true
 	c.Flags().SortFlags = false

@@ -54,9 +54,9 @@ func (c *config) together() error {
 	} else {
 		fault(c.API == c.Admin && !anyPort(c.API), "api: --admin is at %s, too; want two ports", c.API)
 		fault(c.APITokens == "" && !c.APILocal,
-			"api: nobody could use it; want --api-tokens FILE, or --api-local to let in whoever is on this host")
+			"api: no client could use it; want --api-tokens FILE, or --api-local to let in all clients on this host")
 		fault(c.APITokens == "" && c.APILocal && !isLocalAPI(c.API),
-			"api: %s can be reached from elsewhere, and whoever comes from there needs a token; want --api-tokens FILE", c.API)
+			"api: %s can be reached from other hosts, whose clients need a token; want --api-tokens FILE", c.API)
 	}
 	return errors.Join(faults...)
 }
@@ -118,7 +118,7 @@ func (c *config) loadFault(err error) error {
 	return registryFault(c.Registry, err)
 }
 
-// keep sets where the server's facts come from, and who writes them, as its
+// keep sets the source of the server's facts, and the keeper that writes them, as its
 // settings say.
 func (s *server) keep() error {
 	c := &s.config

@@ -10,10 +10,9 @@ import (
 	"syscall"
 )
 
-// Where queries are answered if nobody says where. With a registry that is
-// where resolvers look for a server, on every address. Without one nobody means
-// to serve a network, so it is where no privilege is needed and nobody else can
-// reach it.
+// Where queries are answered by default. With a registry, it is the port that
+// resolvers ask, on every address. Without one, it is a port that needs no privilege,
+// on loopback, which no other host can reach.
 var (
 	defaultListen = []string{"[::]:53"}
 	sampleListen  = []string{"[::1]:5300", "127.0.0.1:5300"}
@@ -27,7 +26,7 @@ func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string)
 	case len(c.Listen) > 0:
 		for _, s := range c.Listen {
 			if strings.HasPrefix(s, ":") {
-				s = "[::]" + s // no host stands for all of them
+				s = "[::]" + s // an empty host is every address
 			}
 			listen = append(listen, s)
 		}
@@ -62,7 +61,7 @@ func absent(listen []string, here func(netip.Addr) bool) []string {
 }
 
 // interfaceAddrs returns a function that reports whether an address is on an
-// interface now. If the system does not tell, all are.
+// interface now. If the system does not list them, all are.
 func interfaceAddrs() func(netip.Addr) bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -134,7 +133,7 @@ func newListenFault(err error, flag string, addrs ...string) *listenFault {
 // elsewhere returns another port of the same address, as one writes it for a
 // shell, to try if what was listened at cannot be had: the next one, or one that
 // needs no privilege. Of several addresses it is not known which failed, and it
-// returns ""; only the sample's are always meant together.
+// returns ""; only the sample's belong together.
 func elsewhere(flag string, addrs []string) string {
 	if len(addrs) != 1 && !slices.Equal(addrs, sampleListen) {
 		return ""

@@ -109,7 +109,7 @@ func flagValues(flags *pflag.FlagSet) values {
 	return v
 }
 
-// defaults returns the settings that nobody has changed.
+// defaults returns the default settings.
 func defaults() config {
 	var c config
 	for i := range settings {
@@ -124,7 +124,7 @@ func defaults() config {
 	return c
 }
 
-// suggest says which setting may have been meant by path.
+// suggest returns the setting that path may be a misspelling of.
 func suggest(path string) string {
 	folded := strings.ToLower(strings.NewReplacer("-", "", "_", "", ".", "").Replace(path))
 	var known []string

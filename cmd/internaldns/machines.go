@@ -18,7 +18,7 @@ import (
 	"github.com/internaldns/internaldns/internal/client"
 )
 
-// A listedMachine is what of a machine is shown to people.
+// A listedMachine is what the commands print of a machine.
 type listedMachine struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
@@ -36,8 +36,10 @@ func (m *listedMachine) group() string {
 
 func (p *program) machinesCommand() *cobra.Command {
 	cmd := group("machines", "List, register, start, stop and remove machines", `Lists, registers, starts, stops and removes machines of the registry that a
-server's control API serves. Nobody runs the machines here: to start and to stop
-one is to say so, and its address is in answers only while it is started.`,
+server's control API serves. It does not run machines: start and stop record
+that one is started or stopped, and answers hold its address only while it is
+started. A machine may be in a process group of its app, such as "worker", which
+its metadata fly_process_group names.`,
 		`  internaldns machines list web --network fdaa:0:18::/48
   internaldns machines put pg --region fra --metadata role=replica
   internaldns machines put pg e2865013b3d986 --region fra --address fdaa:0:18:a7b:99:1:2:2
@@ -147,7 +149,7 @@ func (c *apiClient) machinesPut() *cobra.Command {
 	flags.StringVar(&region, "region", "", "`REGION` in which the machine is")
 	flags.StringVar(&state, "state", "", "`STATE` that it is in (default started)")
 	flags.StringVar(&address, "address", "", "its 6PN `ADDRESS`")
-	flags.StringVar(&name, "name", "", "its `NAME`, for people")
+	flags.StringVar(&name, "name", "", "its `NAME`, which has no effect on DNS")
 	flags.StringArrayVar(&metadata, "metadata", nil, "`KEY=VALUE` that it has; may be repeated")
 	flags.DurationVar(&ttl, "ttl", 0, "`DURATION` after which the machine goes, unless it is put again")
 	flags.BoolVar(&onlyNew, "new", false, "only if it is not there; else the exit status is 4")

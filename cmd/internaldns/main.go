@@ -40,7 +40,7 @@ func main() {
 }
 
 // untilSignal returns a context that is done at the first of the signals, which
-// asks for an orderly stop. By then they have their usual effect again, so that
+// asks for an orderly stop. Then they have their usual effect again, so that
 // a second one ends the process at once.
 func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
@@ -85,16 +85,16 @@ func (p *program) run(ctx context.Context, args []string) int {
 // What the exit status says to scripts. Everything else that fails is 1.
 const (
 	exitFailed      = 1
-	exitNotFound    = 3 // what was asked for is not there
-	exitConflict    = 4 // something is there already, or has changed, or is read-only
+	exitNotFound    = 3 // the object does not exist
+	exitConflict    = 4 // the object exists already, or has changed, or is read-only
 	exitUnavailable = 5 // try again later: the server, or its store, does not take it now
 	exitDenied      = 6 // a token is needed, or another one
 )
 
 // exitHelp explains that in help texts.
-const exitHelp = `The exit status is 0 if all went well; 3 if the object is not there; 4 if it is
-in the way, or has changed meanwhile; 5 if the server, or its store, cannot be
-reached now; 6 if a token is needed; and 1 otherwise.`
+const exitHelp = `The exit status is 0 if all went well; 3 if the object does not exist; 4 if it
+exists already, or has changed meanwhile; 5 if the server, or its store, cannot
+be reached now; 6 if a token is needed; and 1 otherwise.`
 
 // An exitError is an error with the exit status of the program.
 type exitError struct {

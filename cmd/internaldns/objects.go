@@ -16,7 +16,7 @@ import (
 
 // The commands about apps, peers and networks, which have the same four verbs.
 
-// A listedApp is what of an app is shown to people.
+// A listedApp is what the commands print of an app.
 type listedApp struct {
 	Name          string `json:"name"`
 	Network       string `json:"network"`
@@ -57,7 +57,7 @@ func (p *program) appsCommand() *cobra.Command {
 			}
 			return printAnswer(c, body, func(w io.Writer, a listedApp) { show(w, a) })
 		}),
-		c.verb("put", "APP", "Add an app, to a network that is made if need be; one that is there stays", "shop --network fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("put", "APP", "Add an app, and its network if that is new; an app that exists stays", "shop --network fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
 			app := map[string]string{"app_name": args[0]}
 			if c.network != "" {
 				app["network"] = c.network
@@ -75,17 +75,18 @@ func (p *program) appsCommand() *cobra.Command {
 			}
 			return c.done(header, body, "app %s is in %s", a.Name, a.NetworkPrefix)
 		}),
-		c.removal("APP", "Remove an app with its machines and Flycast addresses", "shop", "app", func(args []string) string { return client.Path("apps", args[0]) }),
+		c.removal("APP", "Remove an app with its machines and Flycast (private proxy) addresses", "shop", "app", func(args []string) string { return client.Path("apps", args[0]) }),
 	)
 	return cmd
 }
 
-// A listedPeer is what of a peer is shown to people.
+// A listedPeer is what the commands print of a peer.
 type listedPeer struct{ Name, Address, Region, Network string }
 
 func (p *program) peersCommand() *cobra.Command {
 	cmd := group("peers", "List, add and remove WireGuard peers", `Lists, adds and removes WireGuard peers of the registry that a server's control
-API serves. A peer is one of the network that its address names.`,
+API serves. A peer is a host, such as a laptop, that WireGuard connects to the
+network that its address names.`,
 		`  internaldns peers put laptop fdaa:0:18:a7b:d6b:0:a:199 --region ams
   internaldns peers list
   internaldns peers rm laptop`)
@@ -108,7 +109,7 @@ API serves. A peer is one of the network that its address names.`,
 		if err != nil {
 			return err
 		}
-		return c.done(header, body, "peer %s is there", args[0])
+		return c.done(header, body, "peer %s is stored", args[0])
 	})
 	put.Flags().StringVar(&region, "region", "", "`REGION` in which the peer is")
 	c.indexFlag(put)
@@ -133,7 +134,7 @@ API serves. A peer is one of the network that its address names.`,
 	return cmd
 }
 
-// A listedNetwork is what of a network is shown to people.
+// A listedNetwork is what the commands print of a network.
 type listedNetwork struct {
 	Name, Prefix string
 	Index        uint64
@@ -141,7 +142,8 @@ type listedNetwork struct {
 
 func (p *program) networksCommand() *cobra.Command {
 	cmd := group("networks", "List and name networks", `Lists the networks of the registry that a server's control API serves, and
-gives them names. A network is there as long as it has an app, a peer or a name.`,
+gives them names. A network is a private IPv6 network, a /48 in fdaa::/16, whose
+clients see its apps only. It exists while it has an app, a peer or a name.`,
 		`  internaldns networks list
   internaldns networks put acme fdaa:0:18::/48
   internaldns networks get acme

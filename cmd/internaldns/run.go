@@ -26,15 +26,15 @@ import (
 type server struct {
 	config config
 	log    *zap.Logger
-	banner io.Writer // where a first run is told what to try; nil for none
+	banner io.Writer // where a first run prints what to try; nil for none
 	retype string    // what the user typed, if that says nothing but to serve; else ""
 
 	dns       metrics.DNS
 	store     *registry.Store
 	publisher *zone.Publisher
 	source    source
-	keeper    registry.Keeper    // whom the API asks for changes
-	feed      api.Feed           // who watches the API learns of changes from
+	keeper    registry.Keeper    // makes the changes that the API asks for
+	feed      api.Feed           // sends changes to clients that watch the API
 	api       *api.API           // nil if it is not served
 	addrs     []netip.AddrPort   // where queries are answered, once sockets are bound
 	apiAddr   string             // where the API is served, once it is bound; "" for nowhere
@@ -49,7 +49,7 @@ type server struct {
 }
 
 // newServer returns a server of an empty registry, without a source. Clients are
-// placed as c says; until the facts are there nobody knows more.
+// placed as c says until the facts are loaded.
 func newServer(c config, log *zap.Logger) *server {
 	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
@@ -57,8 +57,8 @@ func newServer(c config, log *zap.Logger) *server {
 	return s
 }
 
-// commit is the store's hook: what answers queries, and who watches the API, learn
-// of a change.
+// commit is the store's hook: it passes a change to the publisher, which answers are
+// made from, and to the clients that watch the API.
 func (s *server) commit(snap *registry.Snapshot, changes *registry.Changes) {
 	s.publisher.Commit(snap, changes)
 	s.feed.Note(snap, changes)
@@ -96,8 +96,8 @@ const loadGOGC = 25
 //	seed       imports a file, once; then we are ready
 //	hangups    has the source, the certificates and the tokens read again
 //
-// It stops in the other order: when the facts stand still, the resolver answers
-// what it has, and the admin listener is there to the end.
+// It stops in the reverse order: first the facts stop changing, then the resolver
+// answers the queries that it has, and the admin listener ends last.
 func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	s.state.Store(&errNotLoaded)
 	resolver, admin, api, err := s.bind()
@@ -217,8 +217,7 @@ func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field
 	return fields
 }
 
-// listen binds the sockets that queries come to. What is not ours they will give
-// to late.
+// listen binds the sockets for queries. The resolver passes forwarded names to late.
 func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
 	here := interfaceAddrs()
 	listen, skipped := s.config.listenOn(here)
@@ -255,7 +254,7 @@ func (s *server) listenAdmin() (*admin, *listenFault) {
 	return a, nil
 }
 
-// load reads the facts for the first time and decides who sees them.
+// load reads the facts for the first time and places loopback.
 func (s *server) load(ctx context.Context) error {
 	if err := s.source.Load(ctx); err != nil {
 		return s.config.loadFault(err)
@@ -268,7 +267,7 @@ func (s *server) load(ctx context.Context) error {
 			zap.Strings("regions", regions))
 	}
 	if c := &s.config; c.Data != "" && c.API == off && !c.Seed && snap.Stats() == (registry.Stats{}) {
-		s.log.Warn("the registry is empty, and nobody can change that; want --api HOST:PORT, too", zap.String("data", c.Data))
+		s.log.Warn("the registry is empty, and without an API nothing can change it; want --api HOST:PORT, too", zap.String("data", c.Data))
 	}
 	if s.config.placesNobody() && s.placed.Load() == 0 {
 		s.log.Warn("only clients with 6PN addresses are in a network; place others with --network or --client")
@@ -276,8 +275,8 @@ func (s *server) load(ctx context.Context) error {
 	return nil
 }
 
-// place places loopback in the only network there is, if nobody said who is
-// where.
+// place places loopback in the only network of snap, unless the settings place
+// clients.
 func (s *server) place(snap *registry.Snapshot) {
 	if !s.config.placesNobody() {
 		return
@@ -294,7 +293,7 @@ func (s *server) place(snap *registry.Snapshot) {
 	}
 }
 
-// ready tells everyone that queries are answered now.
+// ready makes the server ready, and logs and prints that it is.
 func (s *server) ready() error {
 	s.state.Store(nil)
 	if s.banner != nil {
@@ -346,7 +345,7 @@ type tasks struct {
 	each []task // in the order they started
 }
 
-// A task runs until told to stop.
+// A task runs until stop is called.
 type task struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when it has ended
@@ -360,9 +359,9 @@ func newTasks(ctx context.Context) *tasks {
 }
 
 // start runs run on a goroutine of its own until stop. An error of it ends t.ctx,
-// so that whoever waits for that may call stop.
+// whose receiver then calls stop.
 func (t *tasks) start(name string, run func(context.Context) error) {
-	// Not a child of t.ctx: each is told when its turn has come.
+	// Not a child of t.ctx: the tasks are stopped one by one, in order.
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.ctx))
 	one := task{stop, make(chan struct{})}
 	t.each = append(t.each, one)
@@ -374,8 +373,8 @@ func (t *tasks) start(name string, run func(context.Context) error) {
 	}()
 }
 
-// stop tells the tasks to stop, the last started first, and waits for each
-// before it tells the next. Once all have ended, it does nothing.
+// stop stops the tasks, the last started first, and waits for each before it stops
+// the next. Once all have ended, it does nothing.
 func (t *tasks) stop() {
 	for len(t.each) > 0 {
 		last := t.each[len(t.each)-1]

@@ -17,41 +17,46 @@ func (p *program) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Answer queries from a registry",
-		Long: `Answers queries from a registry, over UDP and TCP. The registry is a file that
-is followed as it changes (--registry); or it is kept in a directory (--data) or
-in etcd, for any number of servers (--etcd), and changed through the control API
-(--api) while it is served. Without any of these, a sample organisation is
-served to loopback.
+		Long: `Answers DNS queries from a registry, over UDP and TCP. A registry lists apps and
+their machines, and belongs to networks: a network is a private IPv6 network (a
+/48 in fdaa::/16, on Fly.io called 6PN), and its clients see its apps only.
+Choose where the registry is:
 
-A client's own address says in which network it is (fdaa:NNNN:NNNN:…), or else
-the address it asks (fdaa:NNNN:NNNN::3). Others are placed by --network and
---client, or refused.
+  --registry FILE  you write a file, and edit it to change what is served
+  --data DIR       one server stores it, and the control API (--api) changes it
+  --etcd URL       several servers share it, and the API of each changes it
+  none of them     a built-in sample, served to loopback
 
-Whatever is not ours is forwarded to the nameservers in /etc/resolv.conf, or to
-each --upstream, for clients with private addresses (--allow).
+A client's network follows from its address (fdaa:NNNN:NNNN:…), or else from the
+address that it asks (fdaa:NNNN:NNNN::3). --network and --client place other
+clients in a network; without them they are refused.
 
-Every flag can be given as a variable of the environment too: --max-udp-size as
-INTERNALDNS_MAX_UDP_SIZE, lists separated by spaces. So it can in the YAML file
-that --config names, as max_udp_size. Flags win over the environment, and the
-environment wins over the file.
+All other names are forwarded to the nameservers in /etc/resolv.conf, or to each
+--upstream, for clients with private addresses (--allow).
 
-Files are followed as they change: the registry, resolv.conf, tokens and
-certificates. SIGHUP has the registry file and certificates read again at once.
-SIGTERM and SIGINT answer what has arrived, and stop; a second one stops at
-once.`,
+Each flag can also be an environment variable, --max-udp-size for example is
+INTERNALDNS_MAX_UDP_SIZE, with spaces between the items of a list; or a key of
+the YAML file that --config names, such as max_udp_size. A flag overrides the
+environment, and the environment overrides the file.
+
+The registry file, resolv.conf, tokens and certificates are followed: a change
+takes effect within 2 s, also behind symlinks and bind mounts, a half-written
+file is never taken, and while a file has a fault its last good content stays.
+SIGHUP reads all of them but resolv.conf again. SIGTERM and SIGINT answer what
+has arrived, and stop; a second one stops at once.`,
 		Example: `  # The sample, on 127.0.0.1:5300:
   internaldns serve
 
   # Your own registry, for Docker containers and processes of this host:
   internaldns serve --registry org.json --network fdaa:0:18::/48 --listen 127.0.0.1:5300 --listen 172.17.0.1:53
 
-  # Two networks, told apart by the clients' addresses:
+  # Two networks, distinguished by the clients' addresses:
   internaldns serve --registry org.json --client 10.1.0.0/16=fdaa:0:18::/48,ams --client 10.2.0.0/16=fdaa:3:9018::/48
 
   # The rest of the world over TLS, and the office's names from its own server:
   internaldns serve --upstream tls://9.9.9.9#dns.quad9.net --forward corp.example=10.0.0.53
 
-  # A registry that is kept here, and changed by internaldns machines and curl:
+  # A registry stored here, and changed by internaldns machines and curl:
   internaldns serve --data d --api 127.0.0.1:4280 --api-local
 
   # On the address that machines know, before the network is up:
@@ -79,9 +84,9 @@ once.`,
 	return cmd
 }
 
-// serve makes the server that c asks for, and runs it.
+// serve makes a server as c sets, and runs it.
 func (p *program) serve(ctx context.Context, c config) error {
-	// From the first moment on: a hangup must never end us.
+	// As early as possible: SIGHUP must not end the process.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -104,8 +109,8 @@ func (p *program) serve(ctx context.Context, c config) error {
 	return s.run(ctx, hangups)
 }
 
-// newLog returns a logger that writes to w: for people if w is a terminal, and
-// one JSON object a line otherwise.
+// newLog returns a logger that writes to w: text if w is a terminal, else one JSON
+// object a line.
 func newLog(w io.Writer, level zapcore.Level) *zap.Logger {
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey = "time"

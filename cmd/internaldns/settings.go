@@ -16,7 +16,7 @@ import (
 //
 //  1. Give config a field, with its unit in the type.
 //  2. Describe it in settings_table.go, at its subject. Write help as the flag's
-//     one line, and why as what an operator asks who wonders whether to change it.
+//     one line, and why as the reasons for an operator to change it or not.
 //  3. Hand its path to addFlags in commands that take it besides serve, which
 //     takes them all.
 //  4. Run go test ./cmd/internaldns -update, and read the change in
@@ -41,9 +41,10 @@ type setting struct {
 	// says what is wrong with items that are each right. Both may be nil.
 	check    func(string) error
 	together func([]string) error
-	// alone is a text that stands for a whole list; "" if there is none.
+	// alone is a text that takes the place of a whole list, such as off; "" if
+	// there is none.
 	alone string
-	// outside is set for what has no place in the config file.
+	// outside is set if it cannot be set in the config file.
 	outside bool
 }
 
@@ -61,7 +62,7 @@ type config struct {
 	Data             string   // directory; "" for none
 	Etcd             []string // URL of each member; empty for none
 	EtcdPrefix       string
-	EtcdCA           string // file; "" for whom the system trusts
+	EtcdCA           string // file; "" for the certificates that the system trusts
 	EtcdCert         string // file, and so is EtcdKey; "" for none
 	EtcdKey          string
 	EtcdUser         string // "" for none
@@ -92,13 +93,13 @@ var subjects = []struct {
 	heading  string
 	settings []setting
 }{
-	{"What is served, to whom", answerSettings},
-	{"Facts that change, and who may change them", keepSettings},
-	{"Names that are not ours", forwardSettings},
+	{"Answers, and the clients that get them", answerSettings},
+	{"A registry that the API changes", keepSettings},
+	{"Forwarded names", forwardSettings},
 	{"For operators", operatorSettings},
 }
 
-// settings are all of them, in the order in which people meet them.
+// settings are all of them, in the order of the help.
 var settings = slices.Concat(answerSettings, keepSettings, forwardSettings, operatorSettings)
 
 // flag returns the name of the setting's flag, without hyphens before it.

@@ -4,12 +4,12 @@ import (
 	"time"
 )
 
-// answerSettings are about our own names: where they come from, who is answered,
-// and how.
+// answerSettings are about the names that this server answers itself: their source,
+// the clients, and the answers.
 var answerSettings = []setting{
 	{
 		path: "config", arg: "FILE", outside: true,
-		help:  "read settings from this YAML file; flags and environment win over it",
+		help:  "read settings from this YAML file; flags and environment override it",
 		why:   "Keys are the names of flags, with underscores.",
 		to:    func(c *config) any { return &c.Config },
 		check: notEmpty,
@@ -35,7 +35,7 @@ answered once it arrives. Ports below 1024 need a privilege.`,
 	{
 		path: "network", arg: "PREFIX", eg: "fdaa:0:18::/48",
 		help: "place local clients (loopback, link-local, private addresses) in this network",
-		why: `The network that clients are in whose address is no 6PN address: those in
+		why: `The network of clients without a 6PN address, which would say it: those in
 127.0.0.0/8, ::1/128, 169.254.0.0/16, fe80::/10, 10.0.0.0/8, 172.16.0.0/12,
 192.168.0.0/16 and fc00::/7. Anything else needs an entry of client. If neither is
 set and the registry has exactly one network, loopback is placed in it.`,
@@ -45,8 +45,8 @@ set and the registry has exactly one network, loopback is placed in it.`,
 	{
 		path: "client", arg: "PREFIX=NETWORK[,REGION]", eg: `["172.17.0.0/16=fdaa:0:18::/48,ams"]`,
 		help: "place clients from PREFIX in NETWORK, and in REGION; may be repeated",
-		why: `Which network clients are in whose address is no 6PN address, and in which
-region. The longest prefix wins, and an entry here wins over network.`,
+		why: `The network, and the region, of clients without a 6PN address. The longest prefix
+wins, and an entry here overrides network.`,
 		to:       func(c *config) any { return &c.Clients },
 		check:    checkClient,
 		together: checkClients,
@@ -55,7 +55,8 @@ region. The longest prefix wins, and an entry here wins over network.`,
 		path: "region", arg: "CODE", eg: "ams",
 		help: "the server's own region, for clients whose region is not known",
 		why: `The region from which "nearest" is counted for clients whose own region is not
-known: they are no machine and no peer, and no entry of client says it.`,
+known: they are neither a machine nor a peer (a host connected to the network by
+WireGuard), and no entry of client names it.`,
 		to:    func(c *config) any { return &c.Region },
 		check: checkRegion,
 	},
@@ -71,8 +72,8 @@ addresses, second for second.`,
 	{
 		path: "max_udp_size", arg: "OCTETS", def: "8192",
 		min: 512, max: 65507,
-		help: "largest response over UDP, for clients that take as much",
-		why: `The largest response over UDP, in octets, for clients that take as much. What
+		help: "largest response over UDP, for clients that accept as much",
+		why: `The largest response over UDP, in octets, for clients that accept as much. What
 is larger is truncated, and the client asks again over TCP. Above 1232 responses
 may be cut into fragments on the way, which some networks lose; 65507 is the most
 that a datagram over IPv4 can hold.`,
@@ -80,20 +81,20 @@ that a datagram over IPv4 can hold.`,
 	},
 }
 
-// keepSettings are about facts that change while the server runs: where they are
-// kept, and who may change them.
+// keepSettings are about a registry that changes while the server runs: where it is
+// stored, and which clients may change it.
 var keepSettings = []setting{
 	{
 		path: "data", arg: "DIR", eg: "/var/lib/internaldns",
-		help: "keep the registry in this directory, and let --api change it",
-		why: `The directory in which the registry is kept, made if it is not there. What
-the API has acknowledged is on disk, and is there again after a crash.`,
+		help: "store the registry in this directory, and let --api change it",
+		why: `The directory in which the registry is stored, made if it does not exist. What
+the API has acknowledged is on disk, and survives a crash.`,
 		to:    func(c *config) any { return &c.Data },
 		check: notEmpty,
 	},
 	{
 		path: "etcd", arg: "URL", eg: `["http://10.0.0.1:2379", "http://10.0.0.2:2379"]`,
-		help: "keep the registry in etcd, for any number of servers; may be repeated, once for each member",
+		help: "store the registry in etcd, for any number of servers; may be repeated, once for each member",
 		why: `The members of an etcd cluster that holds the registry. Every server has all of
 it in memory, sees every change within a second, and goes on answering while
 etcd is away.`,
@@ -103,21 +104,21 @@ etcd is away.`,
 	{
 		path: "etcd_prefix", arg: "KEY", def: "/internaldns",
 		help:  "what the registry's keys in etcd begin with",
-		why:   "What the registry's keys in etcd begin with. Registries of different prefixes\nhave nothing to do with each other.",
+		why:   "What the registry's keys in etcd begin with. Registries of different prefixes\nare independent of each other.",
 		to:    func(c *config) any { return &c.EtcdPrefix },
 		check: checkEtcdPrefix,
 	},
 	{
 		path: "etcd_ca", arg: "FILE", eg: "/etc/internaldns/etcd-ca.pem",
-		help: "whom to trust as etcd, a file of PEM certificates (default: whom the system trusts)",
-		why:  "The certificates, as PEM, of who may vouch for etcd. Without it those count\nthat the system trusts.",
+		help: "authorities to trust for etcd, a file of PEM certificates (default: those of the system)",
+		why:  "The authorities, as PEM certificates, that may sign for etcd. Without it they\nare those that the system trusts.",
 		to:   func(c *config) any { return &c.EtcdCA }, check: notEmpty,
 	},
 	{
 		path: "etcd_cert", arg: "FILE", eg: "/etc/internaldns/etcd.pem",
-		help: "certificate to show to etcd, with --etcd-key",
-		why: `The certificate, as PEM, and its key, that say to etcd who we are. They are read
-again when they change, and count for new connections.`,
+		help: "client certificate for etcd, with --etcd-key",
+		why: `The certificate, as PEM, by which etcd identifies this server. It is read again
+when it changes, and used for new connections.`,
 		to: func(c *config) any { return &c.EtcdCert }, check: notEmpty,
 	},
 	{
@@ -129,20 +130,20 @@ again when they change, and count for new connections.`,
 	{
 		path: "etcd_user", arg: "NAME", eg: "internaldns",
 		help: "user of etcd, with --etcd-password-file",
-		why:  "The user of etcd who may read and write below etcd_prefix, where etcd asks for\none.",
+		why:  "The etcd user that may read and write below etcd_prefix, if etcd requires one.",
 		to:   func(c *config) any { return &c.EtcdUser }, check: notEmpty,
 	},
 	{
 		path: "etcd_password_file", arg: "FILE", eg: "/etc/internaldns/etcd-password",
 		help: "file with the password of --etcd-user",
-		why:  "A file that holds the password of etcd_user, and nothing else. A line break at\nits end does not count.",
+		why:  "A file that holds the password of etcd_user, and nothing else. A line break at\nits end is ignored.",
 		to:   func(c *config) any { return &c.EtcdPasswordFile }, check: notEmpty,
 	},
 	{
 		path: "seed", eg: "true",
 		help: "import --registry once, into a --data or --etcd that is empty",
-		why: `Whether a registry file beside data or etcd is imported while nothing is kept
-there. Later the file does not count.`,
+		why: `Whether a registry file is imported into data or etcd while nothing is stored
+there. Later the file is ignored.`,
 		to: func(c *config) any { return &c.Seed },
 	},
 	{
@@ -155,7 +156,7 @@ for Fly.io look at _api.internal:4280. "off" turns it off.`,
 	},
 	{
 		path: "api_tokens", arg: "FILE", eg: "/etc/internaldns/tokens",
-		help: "who may use the API: a file of tokens, as internaldns token makes them",
+		help: "clients that may use the API: a file of tokens, as internaldns token makes them",
 		why: `The tokens that clients of the API must show, and what each is for: a file of
 lines that internaldns token prints. It is read again when it changes.`,
 		to:    func(c *config) any { return &c.APITokens },
@@ -164,16 +165,16 @@ lines that internaldns token prints. It is read again when it changes.`,
 	{
 		path: "api_local", eg: "true",
 		help: "let clients on loopback or a Unix socket use the API without a token",
-		why: `Whether whoever comes over loopback or a Unix socket may do everything without a
-token. On a host that others use, everybody there may.`,
+		why: `Whether clients on loopback or a Unix socket may do everything without a token.
+On a host with several users, all of them may.`,
 		to: func(c *config) any { return &c.APILocal },
 	},
 	{
 		path: "api_cert", arg: "FILE", eg: "/etc/internaldns/api.pem",
 		help: "serve the API over TLS with this certificate, and --api-key",
 		why: `The certificate, as PEM, with which the API is served over TLS. It is read again
-with its key when they change, and on SIGHUP; if something is wrong with them then,
-it stays as it is.`,
+with its key when they change, and on SIGHUP; while they have a fault, the last
+good ones stay.`,
 		to: func(c *config) any { return &c.APICert }, check: notEmpty,
 	},
 	{
@@ -184,14 +185,14 @@ it stays as it is.`,
 	},
 }
 
-// forwardSettings are about the names that are not ours.
+// forwardSettings are about the names that other servers answer.
 var forwardSettings = []setting{
 	{
 		path: "upstream", arg: "HOST[:PORT]", eg: `["9.9.9.9", "tls://1.1.1.1#one.one.one.one"]`,
-		help: `forward names that are not ours to this server; may be repeated, or "off" (default: the nameservers of --resolv-conf)`,
-		why: `Who is asked for names that are not ours: HOST[:PORT], or tls://HOST[:PORT]#NAME
-over TLS, where the server must prove to be NAME. Several are asked in this order;
-the next when one does not answer soon, or cannot. Names under internal, flycast,
+		help: `forward other names to this server; may be repeated, or "off" (default: the nameservers of --resolv-conf)`,
+		why: `The servers for all other names: HOST[:PORT], or tls://HOST[:PORT]#NAME over TLS,
+where the server must prove to be NAME. Several are asked in this order; the next
+when one fails or does not answer soon. Names under internal, flycast,
 fly-local-6pn and the 6PN reverse zone are never forwarded. Without upstreams it is
 the nameservers of resolv_conf; "off" forwards nothing but what forward says, and
 refuses the rest.`,
@@ -204,18 +205,18 @@ refuses the rest.`,
 		path: "resolv_conf", arg: "FILE", def: "/etc/resolv.conf",
 		help: "without --upstream, forward to the nameservers in this file, as it changes",
 		why: `The file whose nameservers are asked if there is no upstream. It is followed as
-it changes, and those that are ourselves are left out. Where this machine's own
-resolv.conf names us alone, write those to ask to another file, or have the DHCP
-client do so.`,
+it changes, and this server's own addresses are left out. If this machine's
+resolv.conf names this server only, write the others to another file, or let the
+DHCP client do so.`,
 		to:    func(c *config) any { return &c.ResolvConf },
 		check: notEmpty,
 	},
 	{
 		path: "forward", arg: "SUFFIX=HOST[:PORT]", eg: `["corp.example=10.0.0.53", "corp.example=10.0.1.53"]`,
 		help: "forward SUFFIX and what is below it to this server instead; may be repeated",
-		why: `Who else is asked for a name and all below it. The longest suffix wins; one that
-is listed several times has several upstreams. Names that are otherwise kept here
-(10.in-addr.arpa, home.arpa, test and the like) are forwarded if they are named.`,
+		why: `Other servers for a name and all below it. The longest suffix wins; one that is
+listed several times has several upstreams. Names that are otherwise answered here
+(10.in-addr.arpa, home.arpa, test and the like) are forwarded if listed.`,
 		to:       func(c *config) any { return &c.Forward },
 		check:    checkForward,
 		together: checkForwards,
@@ -226,8 +227,8 @@ is listed several times has several upstreams. Names that are otherwise kept her
 		why: `Which clients names are forwarded for; others are refused, or anyone could use
 this server to attack others. If nothing is listed, it is those in 127.0.0.0/8,
 ::1/128, 169.254.0.0/16, fe80::/10, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and
-fc00::/7, which all of 6PN is in. Names of our own are answered by network, not by
-this.`,
+fc00::/7, which includes all of 6PN. For names under internal, a client's network
+decides, not this.`,
 		to:    func(c *config) any { return &c.Allow },
 		check: checkAllow,
 	},
@@ -236,7 +237,7 @@ this.`,
 		min: 1 << 20, max: 1<<31 - 1,
 		help: "octets of memory for forwarded answers",
 		why: `How much memory forwarded answers may take, in octets. A name takes some 250, so
-64 MiB hold a quarter of a million. What is asked for often stays.`,
+64 MiB hold a quarter of a million. Names that are asked for often stay.`,
 		to: func(c *config) any { return &c.CacheSize },
 	},
 	{
@@ -244,16 +245,16 @@ this.`,
 		min: int64(time.Millisecond), max: int64(10 * time.Second), whole: time.Millisecond,
 		help: "how long a client waits before it gets an answer that is out of date, if there is one",
 		why: `How long a client waits for upstreams before it gets an answer that is out of
-date, if there is one. Longer, and some clients have asked again by then; shorter,
-and answers are out of date that need not be.`,
+date, if there is one. If it is too long, some clients have asked again; if it is
+too short, more answers are out of date than need be.`,
 		to: func(c *config) any { return &c.StaleAfter },
 	},
 	{
 		path: "stale_age", arg: "DURATION", def: "24h",
 		min: 0, max: int64(7 * 24 * time.Hour), whole: time.Second,
 		help: "how long an answer may be out of date; 0s for not at all",
-		why: `How long after its time an answer is given while upstreams fail. Most names are
-still where they were a day ago; 0s has clients see every outage.`,
+		why: `How long after it expired an answer is given while upstreams fail. Most names are
+still where they were a day ago; with 0s, clients see every outage.`,
 		to: func(c *config) any { return &c.StaleAge },
 	},
 	{
@@ -269,19 +270,20 @@ that the process may have open (ulimit -n).`,
 		path: "max_per_source", arg: "QUERIES", def: "2000",
 		min: 1, max: 1_000_000,
 		help: "queries of one client that may wait for upstreams at one time",
-		why: `How many of them may be one client's, by its address, so that one that asks for
-what nobody answers does not take the place of all others.`,
+		why: `How many of them may be one client's, by its address, so that a client whose
+queries are not answered does not take the place of all others.`,
 		to: func(c *config) any { return &c.MaxPerSource },
 	},
 }
 
-// operatorSettings are about who watches the program.
+// operatorSettings are about monitoring.
 var operatorSettings = []setting{
 	{
 		path: "admin", arg: "HOST:PORT", def: "127.0.0.1:9153",
 		help: `serve /healthz, /readyz, /metrics, /status and /flush over HTTP here, or nowhere if "off"`,
 		why: `Where /healthz, /readyz, /metrics, /status and /flush are served over HTTP. There
-is no password: whoever reaches it can read them all, and have the cache flushed.
+is no password: every client that reaches it can read all of them and flush the
+cache.
 "off" turns it off.`,
 		to:    func(c *config) any { return &c.Admin },
 		check: checkAdmin,

@@ -89,7 +89,7 @@ func (s *diskSource) Load(ctx context.Context) error {
 	return err
 }
 
-// Reload says that there is nothing to read.
+// Reload logs that nothing can be read again.
 func (s *diskSource) Reload() {
 	s.log.Info("the registry in --data is changed only by this server, so there is nothing to read again")
 }
@@ -120,7 +120,7 @@ func (s *etcdSource) Load(ctx context.Context) error {
 	return err
 }
 
-// Reload says that there is nothing to read.
+// Reload logs that nothing can be read again.
 func (s *etcdSource) Reload() {
 	s.log.Info("the registry in etcd is followed all the time, so there is nothing to read again")
 }
@@ -147,7 +147,7 @@ const (
 	sampleRegion  = "ams"
 )
 
-// placeSample places loopback in the sample's network, unless c says who is
+// placeSample places loopback in the sample's network, unless c says what is
 // where.
 func (c *config) placeSample() {
 	if c.Network != "" || len(c.Clients) > 0 {
@@ -187,7 +187,7 @@ func (s *sampleSource) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reload says that there is nothing to read.
+// Reload logs that nothing can be read again.
 func (s *sampleSource) Reload() {
 	s.log.Info("the sample is built in, so there is nothing to read again")
 }

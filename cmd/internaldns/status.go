@@ -75,7 +75,7 @@ func (p *program) statusCommand() *cobra.Command {
 		Use:   "status [flags]",
 		Short: "Say how a server is doing",
 		Long: `Says how the server whose admin listener is at --admin is doing: whether it
-answers, where its facts are from, and how those fare whom it forwards to. The
+answers, where its facts are from, and whether its upstreams answer. The
 exit status is 0 if it answers. Programs had better read /status of the
 listener.`,
 		Example: `  internaldns status
@@ -108,7 +108,7 @@ listener.`,
 	return cmd
 }
 
-// write tells a person what st says, at the moment now.
+// write writes st as text, with ages at the time now.
 func (st *status) write(w io.Writer, now time.Time) error {
 	b := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	state := "answers queries"

@@ -122,7 +122,7 @@ as it is at one moment. The machines' objects are as they were registered.
 		Args: noArgs,
 	}
 	c := p.apiFlags(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this `FILE`, which is there whole or not at all")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this `FILE`, whole or not at all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := c.open(); err != nil {
 			return err

@@ -82,7 +82,7 @@ func (s *setting) setList(to *[]string, value any) error {
 			faults = append(faults, fmt.Errorf("%q is listed twice", item))
 		} else if item == s.alone && item != "" {
 			if len(items) > 1 {
-				faults = append(faults, fmt.Errorf("%q stands for the whole list, so nothing can be beside it", item))
+				faults = append(faults, fmt.Errorf("%q replaces the whole list, so nothing can be beside it", item))
 			}
 		} else if err := s.check(item); err != nil {
 			faults = append(faults, err)
@@ -156,7 +156,7 @@ func notEmpty(s string) error {
 	return nil
 }
 
-// checkHostPort wants an address and a port. Host names would have to be
+// checkHostPort returns an error unless s is an address and a port. Host names would have to be
 // resolved, perhaps by ourselves.
 func checkHostPort(s string) error {
 	host, port, err := net.SplitHostPort(s)
@@ -200,7 +200,7 @@ func checkClient(s string) error {
 	return err
 }
 
-// checkClients wants each prefix to be placed once.
+// checkClients returns an error if a prefix is placed twice.
 func checkClients(items []string) error {
 	placed := make(map[netip.Prefix]bool)
 	var faults []error

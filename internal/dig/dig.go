@@ -64,7 +64,7 @@ func (q *Query) Ask(ctx context.Context, network string) (*Response, error) {
 }
 
 // exchange sends one query and waits for the response to it. Other messages are
-// ignored: anyone who guesses the port can send them (RFC 5452, Section 9.1).
+// ignored: any host that guesses the port can send them (RFC 5452, Section 9.1).
 func (q *Query) exchange(ctx context.Context, network string) (*Response, error) {
 	msg := new(dns.Msg)
 	msg.SetQuestion(dns.Fqdn(q.Name), q.Type)
