@@ -180,7 +180,7 @@ func TestEachUpstreamHasItsFigures(t *testing.T) {
 	}
 }
 
-// Whoever reads the cache's figures can tell what kinds of hits there were.
+// The cache's metrics distinguish the kinds of hits.
 func TestHitsOfTheCacheAreToldApart(t *testing.T) {
 	got := nonZero(t, Figures{Forward: func() Forward {
 		return Forward{

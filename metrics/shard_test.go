@@ -42,7 +42,7 @@ func TestQueriesAreCountedUnderTheirLabels(t *testing.T) {
 			},
 		},
 		{
-			"types that nobody has named, and a question that could not be read", UDP,
+			"types without a name, and a question that could not be read", UDP,
 			func(s *Shard) {
 				for _, qtype := range []uint16{0, 3, 254, 256, 65280, math.MaxUint16} {
 					s.Note(qtype, true, 1, 31, 31)
@@ -54,7 +54,7 @@ func TestQueriesAreCountedUnderTheirLabels(t *testing.T) {
 			},
 		},
 		{
-			"extended response codes, and those that nobody has named", UDP,
+			"extended response codes, and those without a name", UDP,
 			func(s *Shard) {
 				for _, rcode := range []uint16{16, 23, 11, 17, 31, 32, 4095, math.MaxUint16} {
 					s.Note(1, false, rcode, 31, 31)

@@ -16,9 +16,8 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// What one client of the admin listener can take. Requests are a line and some
-// headers, and responses some tens of kilobytes, so all of it is generous for
-// scrapers and probes and cheap for everything else.
+// Limits of the admin listener. Requests are a line and some headers, and responses
+// some tens of kilobytes, so the limits are generous for scrapers and probes.
 const (
 	adminConns       = 64
 	adminHeaderBytes = 16 << 10
@@ -26,11 +25,11 @@ const (
 	adminReadTime    = 5 * time.Second
 	adminWriteTime   = 30 * time.Second
 	adminIdleTime    = 2 * time.Minute
-	adminStopTime    = 2 * time.Second // for a scrape that is under way when we stop
+	adminStopTime    = 2 * time.Second // for a scrape under way when the server stops
 	adminScrapes     = 4               // at one time
 )
 
-// adminPages are what the admin listener has to show.
+// adminPages produce the pages of the admin listener.
 type adminPages struct {
 	ready  func() error // nil once queries are answered; else why they are not
 	scrape prometheus.Gatherer
@@ -40,8 +39,7 @@ type adminPages struct {
 	flush func(name forward.Suffix, below bool) int
 }
 
-// An admin serves what operators ask over HTTP: the pages that its first one
-// lists.
+// An admin serves pages for operators over HTTP. The first page lists them.
 type admin struct {
 	listener net.Listener
 	server   *http.Server
@@ -114,7 +112,7 @@ func sayJSON(w http.ResponseWriter, v any) {
 // addr returns HOST:PORT of the listener.
 func (a *admin) addr() string { return a.listener.Addr().String() }
 
-// run serves until ctx is done, lets what is under way end, and returns nil. It
+// run serves until ctx is done, waits for requests under way, and returns nil. It
 // runs once.
 func (a *admin) run(ctx context.Context) error {
 	served := make(chan error, 1)

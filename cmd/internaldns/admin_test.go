@@ -35,7 +35,7 @@ func TestTheAdminListenerRefusesWhatNoOperatorSends(t *testing.T) {
 		{"a GET is answered", func(*http.Request) {}, http.StatusOK},
 		{"a HEAD is answered", func(r *http.Request) { r.Method = http.MethodHead }, http.StatusOK},
 		{"a POST is not allowed", func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
-		{"there is nothing else", func(r *http.Request) { r.URL.Path = "/healthz/" }, http.StatusNotFound},
+		{"another page does not exist", func(r *http.Request) { r.URL.Path = "/healthz/" }, http.StatusNotFound},
 		{"a POST to /flush is answered", flush("name=example.com"), http.StatusOK},
 		{"a suffix can be flushed", flush("suffix=."), http.StatusOK},
 		{"a GET of /flush is not allowed", func(r *http.Request) {

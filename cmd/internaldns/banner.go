@@ -14,7 +14,7 @@ import (
 )
 
 // tryThese are the questions that a first run suggests: one for addresses, one
-// for text, and one whose answer depends on where the asker is.
+// for text, and one whose answer depends on the client's region.
 var tryThese = []string{
 	"AAAA web.internal",
 	"TXT _instances.internal",
@@ -24,7 +24,7 @@ var tryThese = []string{
 // writeBanner says what the sample holds, and how to ask for it at server. The
 // lines with dig work unchanged; self is how the user calls this program.
 func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, self string) error {
-	if server.Addr().IsUnspecified() { // we are here, too, but not every client finds us at ::
+	if server.Addr().IsUnspecified() { // the server is at ::, but not every client can send there
 		loopback := netip.IPv6Loopback()
 		if server.Addr().Is4() {
 			loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})

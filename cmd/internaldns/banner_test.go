@@ -10,7 +10,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// What a first run prints, with the ports that it has when nobody says where to
+// What a first run prints, with the ports that it has when no flag says where to
 // listen.
 func TestTheBannerSaysWhatIsServedAndWhatToAsk(t *testing.T) {
 	const golden = "testdata/banner.txt"
@@ -37,7 +37,7 @@ func TestTheBannerSaysWhatIsServedAndWhatToAsk(t *testing.T) {
 	}
 }
 
-// Who serves at every address is asked at one that every client can reach.
+// A server at every address is asked at one that every client can reach.
 func TestTheBannerNamesAnAddressThatCanBeAsked(t *testing.T) {
 	for listen, want := range map[string]string{
 		"[::]:5300":      "dig @::1 -p 5300 AAAA web.internal",

@@ -18,9 +18,9 @@ import (
 // takes some thousand.
 const maxPEM = 1 << 20
 
-// A certificate is one that the server presents, with its key. It follows its
-// files: those that do not go together are logged and counted, and the
-// certificate stays as it is.
+// A certificate is one that the server presents, with its key. It follows both
+// files. If they do not belong together, that is logged and counted, and the last
+// good certificate stays.
 type certificate struct {
 	setting string // that names its file
 	file    string
@@ -79,10 +79,10 @@ func (c *certificate) toServer(*tls.CertificateRequestInfo) (*tls.Certificate, e
 	return c.current.Load(), nil
 }
 
-// expires returns when the certificate does.
+// expires returns when the certificate expires.
 func (c *certificate) expires() time.Time { return c.current.Load().Leaf.NotAfter }
 
-// certificateStatus is how a certificate is doing.
+// certificateStatus reports how following a certificate goes.
 type certificateStatus struct {
 	Setting   string    `json:"setting"` // that names its file
 	File      string    `json:"file"`

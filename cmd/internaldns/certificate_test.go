@@ -24,7 +24,7 @@ import (
 	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
-// scriptCertificate makes a certificate for 127.0.0.1 that vouches for itself, and
+// scriptCertificate makes a self-signed certificate for 127.0.0.1, and
 // its key, in two files.
 func scriptCertificate(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -36,7 +36,7 @@ func scriptCertificate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), key, 0o600))
 }
 
-// newCertificate makes a certificate for 127.0.0.1 that vouches for itself, and
+// newCertificate makes a self-signed certificate for 127.0.0.1, and
 // its key, as PEM.
 func newCertificate(expires time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

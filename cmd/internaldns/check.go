@@ -90,8 +90,8 @@ func checkFile(path string) (found string, warnings []string, err error) {
 	return "a registry of " + sizes(facts), strangeStates(facts), nil
 }
 
-// lonely warns of what serve refuses in settings unless flags or the environment
-// say more.
+// lonely returns warnings of settings that serve refuses unless flags or the
+// environment add others.
 func lonely(c *config) []string {
 	err := c.together()
 	if err == nil {
@@ -134,9 +134,9 @@ const (
 )
 
 // kindOf returns what data is intended to be: a registry file if it has a key that only
-// those have, a config file if it has one of theirs, neither if it has others
-// only. What has no keys is left to the registry's parser, which says what it
-// wants to see.
+// those have, a config file if it has a setting's key, neither if it has
+// only other keys. A file without keys is left to the registry's parser, whose
+// error describes what it expects.
 func kindOf(data []byte) kind {
 	keys := topKeys(data)
 	kind := kindNeither
@@ -157,8 +157,8 @@ func kindOf(data []byte) kind {
 // registryKeys are the keys that only registry files have.
 var registryKeys = []string{"apps", "peers", "networks", "regions", "rtt_ms"}
 
-// topKeys returns the keys at the top of a YAML or JSON file: as far as can be
-// told, if it is not well-formed.
+// topKeys returns the keys at the top of a YAML or JSON file. If the file is not
+// well-formed, it returns what looks like keys.
 func topKeys(data []byte) []string {
 	var keys []string
 	var top map[string]yaml.Node
@@ -174,7 +174,7 @@ func topKeys(data []byte) []string {
 // topKey matches a key that begins a line, or the first of a JSON object.
 var topKey = regexp.MustCompile(`(?m)^(?:\s*\{\s*)?["']?([a-z_-]+)["']?\s*:`)
 
-// sizes says how much there is in facts.
+// sizes returns, in words, how many objects of each kind facts hold.
 func sizes(facts *registry.Facts) string {
 	networks := make(map[registry.Network]bool)
 	for _, n := range facts.Networks {

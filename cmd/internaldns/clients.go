@@ -12,7 +12,7 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// loopback is what a registry of one network is served to without asking.
+// loopback are the clients that a registry of one network is served to by default.
 var loopback = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("::1/128"),
@@ -77,7 +77,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	case p.Masked() != p:
 		return p, fmt.Errorf("%v has bits beyond its length; did you mean %v?", p, p.Masked())
 	case p.Addr().Is4In6():
-		return p, fmt.Errorf("%v is an IPv4 prefix in disguise; write it as IPv4", p)
+		return p, fmt.Errorf("%v is an IPv4 prefix written as IPv6; write it as IPv4", p)
 	}
 	return p, nil
 }
@@ -87,9 +87,8 @@ func (c *config) zone() zone.Options {
 	return zone.Options{TTL: uint32(c.TTL / time.Second), Region: registry.Fold(c.Region)}
 }
 
-// clientMap returns the client map that c asks for. Without any, a registry
-// whose only network is the given one is served to loopback; 0 stands for none
-// or several.
+// clientMap returns the client map that c sets. If c places no clients, loopback
+// is placed in network only, unless that is 0.
 func clientMap(c config, only registry.Network) []zone.Client {
 	var clients []zone.Client
 	has := make(map[netip.Prefix]bool)
@@ -136,8 +135,8 @@ func onlyNetwork(s *registry.Snapshot) registry.Network {
 	return only
 }
 
-// unplaced returns the regions of settings that nothing says the distance of: they
-// are misspelt, or the registry lacks them.
+// unplaced returns the regions of settings that have no distances: they are
+// misspelt, or the registry lacks them.
 func (c *config) unplaced(snap *registry.Snapshot) []string {
 	regions := []string{registry.Fold(c.Region)}
 	for _, s := range c.Clients {

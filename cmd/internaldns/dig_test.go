@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Whoever can guess a port can send a response; only what answers the question
-// asked is one (RFC 5452, Section 9.1).
+// Any host that guesses a port can send messages; dig accepts only a response to its
+// own question (RFC 5452, Section 9.1).
 func TestDigPassesOverWhatDoesNotAnswerItsQuestion(t *testing.T) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

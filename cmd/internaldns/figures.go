@@ -7,7 +7,7 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// figures returns what the server knows beside its queries, for scrapes.
+// figures returns what scrapes read from the server, apart from counts of queries.
 func (s *server) figures() metrics.Figures {
 	figures := metrics.Figures{
 		Build:  build(),
@@ -52,7 +52,7 @@ func (s *server) figures() metrics.Figures {
 	return figures
 }
 
-// figures returns how keeping the facts goes, for scrapes.
+// figures returns what scrapes read about storing the facts.
 func (s sourceStatus) figures() metrics.Keep {
 	if e := s.Etcd; e != nil {
 		return metrics.Keep{Writes: e.Writes, Failures: e.Refused, Available: e.Connected && e.Held == "", Leases: -1, Quarantined: e.Quarantined}
@@ -60,7 +60,7 @@ func (s sourceStatus) figures() metrics.Keep {
 	return metrics.Keep{Writes: s.Disk.Writes, Failures: s.Disk.Failures, Available: s.Disk.Writable, Leases: s.Disk.Leases}
 }
 
-// apiFigures returns what an API has done, for scrapes.
+// apiFigures returns what scrapes read about an API.
 func apiFigures(s api.Stats) metrics.API {
 	figures := metrics.API{InFlight: s.InFlight, Waiting: s.Waiting}
 	for _, r := range s.Routes {

@@ -53,7 +53,7 @@ the cache.`,
 	return cmd
 }
 
-// flushed is what the admin listener says to a flush.
+// flushed is the admin listener's response to a flush.
 type flushed struct {
 	Entries int `json:"entries"` // dropped
 }
@@ -71,9 +71,9 @@ func (p *program) flush(ctx context.Context, c *config, query url.Values) error 
 	return err
 }
 
-// serveFlush serves POST /flush. There is no password, so that what a browser
-// sends must not count: any page that an operator looks at could have it send
-// this, and would need no answer. Browsers say in every POST where it is from.
+// serveFlush serves POST /flush. There is no password, so it refuses
+// requests from browsers: any page that an operator opens could send this, and
+// would need no answer. Browsers name the page's origin in every POST.
 func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 		say(w, http.StatusForbidden, "browsers may not do this; use internaldns flush, or curl -X POST")
@@ -97,14 +97,14 @@ func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
 	sayJSON(w, flushed{p.flush(n, len(suffix) == 1)})
 }
 
-// What askAdmin waits for and takes.
+// How long askAdmin waits, and the most octets that it reads.
 const (
 	askAdminTime   = 10 * time.Second
 	askAdminOctets = 1 << 20
 )
 
-// askAdmin asks the admin listener that c names, and returns what it says with
-// status 200. Any other status is an error, in the words of the listener.
+// askAdmin asks the admin listener that c names and returns the body of its
+// response. A status other than 200 is an error, whose text is that body.
 func askAdmin(ctx context.Context, c *config, method, path string) ([]byte, error) {
 	if c.Admin == off {
 		return nil, errors.New(`admin: is "off"; want where the server has its admin listener`)

@@ -11,7 +11,7 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// off as the value of a setting turns off what it is about.
+// off is the value that turns a setting off.
 const off = "off"
 
 // forwards reports whether c has any name forwarded.
@@ -48,8 +48,8 @@ func (c *config) forwarding(log *zap.Logger) forward.Config {
 // one: the Forwarder needs the resolver's addresses.
 type lateForwarder struct{ *forward.Forwarder }
 
-// newForwarder makes the forwarder that the settings ask for, if they do, and
-// gives it to late too. It must not ask s.addrs.
+// newForwarder makes the forwarder, unless the settings turn it off, and gives it to
+// late too. Its upstreams must not be s.addrs.
 func (s *server) newForwarder(late *lateForwarder) error {
 	if !s.config.forwards() {
 		return nil
@@ -108,8 +108,8 @@ func checkForwards(items []string) error {
 	return checkForwarding(forward.Config{Forwards: parsed(items, forward.ParseForward)}, "forward ")
 }
 
-// checkForwarding says what package forward has against f, without the prefix
-// that is clear where it is said.
+// checkForwarding returns what package forward finds wrong with f, without the
+// prefix that repeats the setting.
 func checkForwarding(f forward.Config, prefix string) error {
 	f.Local, f.Log = zone.Ours, zap.NewNop()
 	if _, err := forward.New(f); err != nil {

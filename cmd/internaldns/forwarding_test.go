@@ -69,8 +69,8 @@ func TestTheDefaultsAreThoseOfPackageForward(t *testing.T) {
 	}
 }
 
-// Our own address as an upstream would be a loop. Ports and addresses that are
-// not ours are no matter.
+// The server's own address as an upstream would be a loop. Other ports and other
+// addresses are allowed.
 func TestOurOwnAddressIsNoUpstream(t *testing.T) {
 	for _, tt := range []struct {
 		name, listen, upstream string // %d is the port that is listened at

@@ -48,7 +48,7 @@ func (p *program) tidy(c *cobra.Command) {
 	}
 }
 
-// flagFault says what is wrong with a flag, in the words of settings.
+// flagFault returns the error of a flag in the form of errors of settings.
 func flagFault(c *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		want := map[string]string{
@@ -62,8 +62,7 @@ func flagFault(c *cobra.Command, err error) error {
 	return errors.New(err.Error() + "; see " + c.CommandPath() + " --help")
 }
 
-// sectionOf names the annotation of a flag that says under which heading the help
-// lists it.
+// sectionOf is the annotation of a flag that holds its heading in the help.
 const sectionOf = "section"
 
 // headFlags puts those flags that have no heading yet under one.

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every line that a help text shows is run as it stands, by a shell. So the
+// A shell runs every line that a help text shows, unchanged. So the
 // tests of dig and bench have the files and the servers that their examples ask.
 func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	if !inNamespace(t) {
@@ -56,7 +56,7 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 				switch name := cmd.Name(); {
 				case cmd.GroupID == "change" || strings.Contains(line, "internaldns export"):
 					defer serveLine(t, withAPI)()
-				case name == "data": // while nobody serves from it
+				case name == "data": // while no server uses it
 					serveLine(t, withAPI)()
 				}
 				runLine(t, line)

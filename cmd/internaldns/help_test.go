@@ -21,7 +21,7 @@ func everyCommand(c *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
-// Nobody should have to know Go to read what a flag takes.
+// A user need not know Go to read what a flag takes.
 func TestEveryFlagSaysInAWordWhatItTakes(t *testing.T) {
 	word := regexp.MustCompile(`^[A-Z][A-Z=:,\[\]]*$`)
 	flags := 0
@@ -41,7 +41,7 @@ func TestEveryFlagSaysInAWordWhatItTakes(t *testing.T) {
 // flagLine matches a line about a flag, and what of it is on lines of its own.
 var flagLine = regexp.MustCompile(`(?m)^ {2,6}-.*$|^ {16,}.*$`)
 
-// Whoever has a terminal of the usual width reads texts as they were written.
+// Help texts fit a terminal of 80 columns.
 func TestHelpTextsFitEightyColumns(t *testing.T) {
 	everyCommand(new(program).root(), func(c *cobra.Command) {
 		for line := range strings.Lines(c.Long) {

@@ -21,8 +21,8 @@ import (
 	"github.com/internaldns/internaldns/registry/file"
 )
 
-// together says what is wrong with settings that are each right, one fault a
-// line.
+// together returns the faults of settings that are right by themselves but not
+// together, one a line.
 func (c *config) together() error {
 	var faults []error
 	fault := func(wrong bool, format string, args ...any) {
@@ -31,13 +31,13 @@ func (c *config) together() error {
 		}
 	}
 	hasEtcd := len(c.Etcd) > 0
-	fault(c.Data != "" && hasEtcd, "data: the registry is kept in one place; want either --data or --etcd")
+	fault(c.Data != "" && hasEtcd, "data: the registry is stored in one place; want either --data or --etcd")
 	fault(c.kept() && c.Registry != "" && !c.Seed,
-		"registry: with --data or --etcd the registry is what is kept there; add --seed to import the file once, or leave --registry out")
+		"registry: with --data or --etcd the registry is what is stored there; add --seed to import the file once, or leave --registry out")
 	fault(c.Seed && !(c.kept() && c.Registry != ""), "seed: want --registry FILE, and --data or --etcd to import it into")
 	if !hasEtcd {
 		for _, path := range []string{"etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file"} {
-			fault(*findSetting(path).to(c).(*string) != "", "%s: the registry is not kept in etcd; want --etcd URL, too", path)
+			fault(*findSetting(path).to(c).(*string) != "", "%s: the registry is not stored in etcd; want --etcd URL, too", path)
 		}
 	}
 	plain := func(url string) bool { return strings.HasPrefix(url, "http://") }
@@ -106,8 +106,8 @@ func checkEtcdPrefix(s string) error {
 	return c.Validate()
 }
 
-// loadFault says why the facts could not be loaded, and first the setting that
-// says where they are.
+// loadFault returns why the facts could not be loaded, after the setting that names
+// their place.
 func (c *config) loadFault(err error) error {
 	switch {
 	case c.Data != "":
@@ -145,7 +145,7 @@ func (s *server) keep() error {
 	return nil
 }
 
-// etcd returns what the settings say about etcd.
+// etcd returns the settings of etcd.
 func (s *server) etcd() (etcd.Config, error) {
 	c := &s.config
 	e := etcd.Config{Endpoints: c.Etcd, Prefix: c.EtcdPrefix, Username: c.EtcdUser}
@@ -192,7 +192,7 @@ func (s *server) certificate(setting, certFile, keyFile string) (*certificate, e
 	return c, err
 }
 
-// listenAPI binds the API's address; nil if there shall be none.
+// listenAPI binds the API's address. It returns nil if the API is off.
 func (s *server) listenAPI() (*api.Server, *listenFault) {
 	c := &s.config
 	if c.API == off {
@@ -230,7 +230,7 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 	return server, nil
 }
 
-// seed imports the registry file, if it shall be and nothing was ever kept.
+// seed imports the registry file if --seed is set and nothing was ever stored.
 func (s *server) seed(ctx context.Context) error {
 	if !s.config.Seed {
 		return nil
@@ -238,7 +238,7 @@ func (s *server) seed(ctx context.Context) error {
 	path := s.config.Registry
 	empty := func(snap *registry.Snapshot) bool { return s.source.fresh() && snap.Stats() == registry.Stats{} }
 	if !empty(s.store.Snapshot()) { // then it may be broken, or gone
-		s.log.Info("something was kept before, so the registry file does not count", zap.String("file", path))
+		s.log.Info("a registry was stored before, so the registry file is ignored", zap.String("file", path))
 		return nil
 	}
 	f, err := os.Open(path)
@@ -264,7 +264,7 @@ func (s *server) seed(ctx context.Context) error {
 	if imported {
 		s.log.Info("the registry file was imported", zap.String("file", path), zap.Uint64("index", index))
 	} else {
-		s.log.Info("another server has imported a registry file meanwhile, so this one does not count", zap.String("file", path))
+		s.log.Info("another server has imported a registry file meanwhile, so this one is ignored", zap.String("file", path))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string)
 }
 
 // absent returns those of the HOST:PORT that are on no interface. Sockets can be
-// bound there, but queries arrive only once the address does.
+// bound there, but queries arrive only once an interface has the address.
 func absent(listen []string, here func(netip.Addr) bool) []string {
 	var out []string
 	for _, s := range listen {
@@ -85,7 +85,7 @@ func interfaceAddrs() func(netip.Addr) bool {
 	}
 }
 
-// A listenFault is why sockets could not be bound.
+// A listenFault reports that sockets could not be bound.
 type listenFault struct {
 	err error
 	// remedy is the flag, with its value, that would let the program start; ""
@@ -103,8 +103,8 @@ func (f *listenFault) Error() string {
 
 func (f *listenFault) Unwrap() error { return f.err }
 
-// newListenFault makes of an error from binding sockets at the given addresses
-// one that says what to do. flag is the one that says where to listen.
+// newListenFault returns err, from binding sockets at addrs, with what the user can
+// do about it. flag is the flag that sets the addresses.
 func newListenFault(err error, flag string, addrs ...string) *listenFault {
 	f := &listenFault{err: err}
 	another := "--" + flag
@@ -130,10 +130,9 @@ func newListenFault(err error, flag string, addrs ...string) *listenFault {
 	return f
 }
 
-// elsewhere returns another port of the same address, as one writes it for a
-// shell, to try if what was listened at cannot be had: the next one, or one that
-// needs no privilege. Of several addresses it is not known which failed, and it
-// returns ""; only the sample's belong together.
+// elsewhere returns the same address with another port, quoted for a shell: the
+// next port, or one that needs no privilege. For several addresses it returns "",
+// because it does not know which failed; only the sample's belong together.
 func elsewhere(flag string, addrs []string) string {
 	if len(addrs) != 1 && !slices.Equal(addrs, sampleListen) {
 		return ""

@@ -22,8 +22,8 @@ func TestWhereToListenFollowsFromWhatIsServed(t *testing.T) {
 		{"the sample is for loopback, without privilege", config{}, both, "[::1]:5300 127.0.0.1:5300", ""},
 		{"where IPv6 is turned off, the sample is for IPv4", config{}, []string{"127.0.0.1"}, "127.0.0.1:5300", "[::1]:5300"},
 		{"where loopback is not up yet, the sample waits for it", config{}, nil, "[::1]:5300 127.0.0.1:5300", ""},
-		{"a registry is for everyone", config{Registry: "org.json"}, both, "[::]:53", ""},
-		{"who says where, decides", config{Registry: "org.json", Listen: []string{"[fdaa::3]:53"}}, both, "[fdaa::3]:53", ""},
+		{"a registry is served at every address", config{Registry: "org.json"}, both, "[::]:53", ""},
+		{"--listen overrides the default", config{Registry: "org.json", Listen: []string{"[fdaa::3]:53"}}, both, "[fdaa::3]:53", ""},
 		{"also for the sample", config{Listen: []string{"127.0.0.1:53"}}, both, "127.0.0.1:53", ""},
 		{"no host is every host", config{Listen: []string{":53"}}, both, "[::]:53", ""},
 	} {

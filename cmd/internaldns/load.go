@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// values are settings as one place gives them, by path: text, lists of text, or
-// what YAML makes of the config file.
+// values are the settings from one place, by path: text and lists of text, or, from
+// the config file, what YAML decodes.
 type values map[string]any
 
 // load returns the settings: from flags, else from the environment, else from

@@ -160,18 +160,17 @@ func (c *apiClient) machinesPut() *cobra.Command {
 // machineFields are the fields of a machine's object that flags set, by name.
 var machineFields = map[string]string{"region": "region", "private_ip": "address", "state": "state", "name": "name"}
 
-// machineFlags are what flags say of a machine.
+// machineFlags are the flags that describe a machine.
 type machineFlags struct {
 	region, state, address, name string
 	metadata                     []string
 }
 
-// machineObject returns the object of a machine: that of a file, or one of what
-// flags say.
+// machineObject returns the object of a machine, from a file or from flags.
 func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]byte, error) {
 	if file != "" {
 		if f.region+f.state+f.address+f.name != "" || len(f.metadata) > 0 {
-			return nil, errors.New("--file: the file says all there is to say of the machine; want it without --region, --state, --address, --name and --metadata")
+			return nil, errors.New("--file: the file describes the whole machine; want it without --region, --state, --address, --name and --metadata")
 		}
 		if file == "-" {
 			return io.ReadAll(os.Stdin)
@@ -200,8 +199,7 @@ func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]b
 	return json.Marshal(object)
 }
 
-// machinesState returns the command that says that a machine is in another
-// state.
+// machinesState returns the command that sets a machine's state.
 func (c *apiClient) machinesState(verb, state string) *cobra.Command {
 	cmd := c.verb(verb, "APP ID", "Say that a machine is "+state, "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
 		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPost, Path: client.Path("apps", args[0], "machines", args[1], verb)})

@@ -54,7 +54,7 @@ func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
 	return ctx
 }
 
-// A program is what a command may use of its surroundings.
+// A program is what a command may use of the process.
 type program struct {
 	stdout  io.Writer
 	columns int // of the terminal that stdout is; 0 if it is none
@@ -82,16 +82,16 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 0
 }
 
-// What the exit status says to scripts. Everything else that fails is 1.
+// Exit statuses. Every other failure is 1.
 const (
 	exitFailed      = 1
 	exitNotFound    = 3 // the object does not exist
 	exitConflict    = 4 // the object exists already, or has changed, or is read-only
-	exitUnavailable = 5 // try again later: the server, or its store, does not take it now
+	exitUnavailable = 5 // try again later: the server, or its store, cannot do it now
 	exitDenied      = 6 // a token is needed, or another one
 )
 
-// exitHelp explains that in help texts.
+// exitHelp explains the exit statuses in help texts.
 const exitHelp = `The exit status is 0 if all went well; 3 if the object does not exist; 4 if it
 exists already, or has changed meanwhile; 5 if the server, or its store, cannot
 be reached now; 6 if a token is needed; and 1 otherwise.`
@@ -112,7 +112,7 @@ func exitStatus(err error) int {
 	return exitFailed
 }
 
-// exitFor returns the exit status that says what an HTTP status says.
+// exitFor returns the exit status for an HTTP status.
 func exitFor(status int) int {
 	switch status {
 	case http.StatusNotFound:
@@ -127,8 +127,7 @@ func exitFor(status int) int {
 	return exitFailed
 }
 
-// registryFault says what is wrong with the registry file at path, one line a
-// fault.
+// registryFault returns the faults of the registry file at path, one a line.
 func registryFault(path string, err error) error {
 	faults, ok := errors.AsType[registry.Faults](err)
 	if !ok {

@@ -200,8 +200,8 @@ func group(name, short, long, example string) *cobra.Command {
 	}
 }
 
-// verb returns a command of a group, which takes from least to most arguments.
-// args says what they are, and eg is an example of them, with flags perhaps.
+// verb returns a command of a group with at least least and at most most arguments.
+// args names them for the help, and eg is an example of them, perhaps with flags.
 func (c *apiClient) verb(name, args, short, eg string, least, most int, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: strings.TrimSpace(name + " [flags] " + args), Short: short, Args: wantArgs(least, most, eg),

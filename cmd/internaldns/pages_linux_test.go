@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whoever types what a page of docs shows, in its order, sees what it shows,
+// A user who types what a page of docs shows, in its order, sees what it shows,
 // within a few seconds. What ends in & goes on until the page has it killed, or
 // ends.
 func TestWhatThePageOnClustersShowsIsSo(t *testing.T) {

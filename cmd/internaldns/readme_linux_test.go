@@ -16,7 +16,7 @@ import (
 
 const readmePath = "../../README.md"
 
-// Whoever types what the README shows, in its order, gets what it shows. Each
+// A user who types what the README shows, in its order, gets what it shows. Each
 // section finds the sample being served, as the first has begun it.
 func TestWhatTheReadmeShowsIsSo(t *testing.T) {
 	if !inNamespace(t) {
@@ -83,7 +83,7 @@ func TestWhatTheReadmeShowsIsSo(t *testing.T) {
 	}
 }
 
-// sameAsMake wants "make run" to do what a line does, as the line itself says.
+// sameAsMake fails unless "make run" does what a line does, as the line itself says.
 func sameAsMake(t *testing.T, root, line string) {
 	t.Helper()
 	does, other, ok := strings.Cut(line, "# or: ")
@@ -155,7 +155,7 @@ func TestEveryNameOfTheReadmeIsAnswered(t *testing.T) {
 	}
 }
 
-// What the README says about watching is there.
+// The metrics that the README names exist.
 func TestWhatTheReadmeSaysToWatchIsThere(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -221,7 +221,7 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// quoted returns what stands between backquotes on one line.
+// quoted returns the texts between backquotes on one line.
 func quoted(text string) []string {
 	var all []string
 	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(text, -1) {

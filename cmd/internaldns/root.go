@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errReported ends a command that has already said all there is to say.
+// errReported ends a command that has already printed its errors.
 var errReported = errors.New("reported")
 
 // root returns the command tree.
@@ -57,7 +57,8 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 	return root
 }
 
-// knownCommand is called with what is no command's name, or with nothing.
+// knownCommand is the check of arguments of a command that has only subcommands:
+// its first argument is no subcommand's name.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -78,9 +79,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("%s takes only flags, got %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
 }
 
-// wantArgs returns a check of a command's arguments: at least so many of
-// them, and at most so many. An error says how the command is used, with an
-// example.
+// wantArgs returns a check that a command has at least least and at most most
+// arguments. Its error shows how the command is used, with the example eg.
 func wantArgs(least, most int, eg string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {

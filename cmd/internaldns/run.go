@@ -22,12 +22,12 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// A server is the program at work: the packages, introduced to each other.
+// A server is a running serve: it connects the packages.
 type server struct {
 	config config
 	log    *zap.Logger
 	banner io.Writer // where a first run prints what to try; nil for none
-	retype string    // what the user typed, if that says nothing but to serve; else ""
+	retype string    // what the user typed, if it has no flags; else ""
 
 	dns       metrics.DNS
 	store     *registry.Store
@@ -81,19 +81,19 @@ var (
 const loadGOGC = 25
 
 // run serves until ctx is done, and then stops in order and returns nil. Other
-// errors are those that kept it from starting or serving on. Each value of
-// hangups has the facts read again. This is what runs, in the order it starts:
+// errors prevented it from starting or from serving on. Each value of
+// hangups makes it read the facts again. This is what runs, in the order it starts:
 //
-//	sockets    DNS and admin are bound: where that fails, nothing starts
-//	admin      says that we live, and whether we are ready
+//	sockets    DNS, admin and API are bound; if that fails, nothing starts
+//	admin      serves health, metrics and status
 //	files      follows the files of certificates and of the API's tokens
-//	forwarder  asks upstreams, when the resolver has it asked
-//	resolver   answers; until there are facts, SERVFAIL
+//	forwarder  asks upstreams for the resolver
+//	resolver   answers queries; until the facts are loaded, with SERVFAIL
 //	source     waits for the facts
-//	api        serves the facts, and takes changes; until there are facts, 503
+//	api        serves and changes the facts; until they are loaded, with 503
 //	load       reads the facts, all of them; from then on the source follows
 //	           them, or makes the changes that are asked for
-//	seed       imports a file, once; then we are ready
+//	seed       imports a file, once; then the server is ready
 //	hangups    has the source, the certificates and the tokens read again
 //
 // It stops in the reverse order: first the facts stop changing, then the resolver
@@ -129,7 +129,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		}
 	})
 	if api != nil {
-		running.start("api", api.Run) // after the source, so that what it has asked for is done when it stops
+		running.start("api", api.Run) // after the source, so that it stops before it, and its changes are finished
 	}
 	gogc := debug.SetGCPercent(loadGOGC)
 	err = s.load(running.ctx)
@@ -156,9 +156,9 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	return running.reason(nil)
 }
 
-// bind binds all sockets, and makes the forwarder, which must not ask them; if
-// one of these fails, none is kept. The admin listener and the API are nil if
-// there shall be none.
+// bind binds all sockets, and makes the forwarder, which needs their addresses. If
+// one of these fails, it closes the others. The admin listener and the API are nil
+// if they are off.
 func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 	var late lateForwarder
 	resolver, fault := s.listen(&late)
@@ -187,8 +187,8 @@ func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 	return nil, nil, nil, err
 }
 
-// cure joins faults, nil ones left out, with the line to type that avoids all of
-// them, if there is one.
+// cure joins the faults that are not nil. If one command line avoids all of them, it
+// adds that line.
 func (s *server) cure(faults ...*listenFault) error {
 	var errs []error
 	line, cured := s.retype, s.retype != ""
@@ -205,7 +205,7 @@ func (s *server) cure(faults ...*listenFault) error {
 	return errors.Join(errs...)
 }
 
-// bound says where sockets are.
+// bound returns the addresses of the sockets, for the log.
 func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field {
 	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
 	if admin != nil {
@@ -238,7 +238,7 @@ func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
 	return srv, nil
 }
 
-// listenAdmin binds the admin listener; nil if there shall be none.
+// listenAdmin binds the admin listener. It returns nil if that is off.
 func (s *server) listenAdmin() (*admin, *listenFault) {
 	if s.config.Admin == off {
 		return nil, nil
@@ -263,7 +263,7 @@ func (s *server) load(ctx context.Context) error {
 	snap := s.store.Snapshot()
 	s.place(snap)
 	if regions := s.config.unplaced(snap); len(regions) > 0 {
-		s.log.Warn("nothing says how far regions of the settings are from others, so nothing is nearest to them; are they misspelt?",
+		s.log.Warn("the registry has no distances for these regions of the settings, so nothing is nearest to them; are they misspelt?",
 			zap.Strings("regions", regions))
 	}
 	if c := &s.config; c.Data != "" && c.API == off && !c.Seed && snap.Stats() == (registry.Stats{}) {
@@ -289,7 +289,7 @@ func (s *server) place(snap *registry.Snapshot) {
 	if only != 0 {
 		s.log.Info("the registry has one network, so loopback is placed in it", zap.Stringer("network", only))
 	} else {
-		s.log.Warn("the registry has not one network any more, so loopback is in none; place it with --network or --client")
+		s.log.Warn("the registry no longer has exactly one network, so loopback is in none; place it with --network or --client")
 	}
 }
 
@@ -322,7 +322,7 @@ func (s *server) notReady() error {
 	return nil
 }
 
-// follow has files read again whenever someone hangs up, until ctx is done.
+// follow makes files be read again at each SIGHUP, until ctx is done.
 func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -338,9 +338,9 @@ func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 }
 
-// tasks are the things that run. The first that fails ends all.
+// tasks are the goroutines of a server. The first that fails ends all.
 type tasks struct {
-	ctx  context.Context // done when something failed, or all shall end
+	ctx  context.Context // done when a task failed, or all must end
 	end  context.CancelCauseFunc
 	each []task // in the order they started
 }
@@ -358,8 +358,8 @@ func newTasks(ctx context.Context) *tasks {
 	return t
 }
 
-// start runs run on a goroutine of its own until stop. An error of it ends t.ctx,
-// whose receiver then calls stop.
+// start runs run on a goroutine of its own until stop. Its error ends t.ctx; whatever
+// waits for that then calls stop.
 func (t *tasks) start(name string, run func(context.Context) error) {
 	// Not a child of t.ctx: the tasks are stopped one by one, in order.
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.ctx))

@@ -48,7 +48,7 @@ func newFake(t testing.TB) (*server, *fakeSource, *observer.ObservedLogs) {
 	return s, f, logs
 }
 
-// Facts may take long to load. Until they are there, the sockets are, and say
+// Facts may take long to load. Until they are loaded, the sockets are bound, and say
 // so: an early NXDOMAIN would be believed.
 func TestWhileFactsAreLoadedTheServerIsNotReady(t *testing.T) {
 	s, source, logs := newFake(t)
@@ -147,7 +147,7 @@ func TestTasksStopOneByOneTheLastStartedFirst(t *testing.T) {
 	for _, name := range []string{"admin", "resolver", "source"} {
 		running.start(name, func(ctx context.Context) error {
 			<-ctx.Done()
-			order = append(order, name) // never two at a time, or the race detector tells
+			order = append(order, name) // never two at a time, or the race detector reports it
 			return nil
 		})
 	}

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 //	upstream NAME FILE [HOST:PORT]
 //	                   start a server of the records in FILE; $NAME is its address
 //	certificate CERT KEY
-//	                   make a certificate for 127.0.0.1 that vouches for itself
+//	                   make a self-signed certificate for 127.0.0.1
 //	heard NAME PATTERN want it to have been asked "TYPE name." that matches, or none
 //	exec get URL       print status and body of an HTTP response
 //
@@ -64,7 +64,7 @@ func runScripts(t *testing.T, p testscript.Params) {
 	p.Setup = func(env *testscript.Env) error {
 		// Built with the race detector, a program lingers for a second.
 		env.Setenv("GORACE", "atexit_sleep_ms=0")
-		// No test asks the nameservers of whoever runs it.
+		// No test asks the nameservers of this machine.
 		env.Setenv("INTERNALDNS_UPSTREAM", "off")
 		return os.WriteFile(filepath.Join(env.WorkDir, "org.json"), sampleJSON, 0o644)
 	}
@@ -249,7 +249,7 @@ func scriptGone(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptTry runs lines that the program told the user to type.
+// scriptTry runs the lines that the program suggests to type.
 func scriptTry(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: try PREFIX")

@@ -17,8 +17,7 @@ import (
 //  1. Give config a field, with its unit in the type.
 //  2. Describe it in settings_table.go, at its subject. Write help as the flag's
 //     one line, and why as the reasons for an operator to change it or not.
-//  3. Hand its path to addFlags in commands that take it besides serve, which
-//     takes them all.
+//  3. Pass its path to addFlags in the commands that have it; serve has all.
 //  4. Run go test ./cmd/internaldns -update, and read the change in
 //     sample/internaldns.yaml.
 //  5. Add a file to testdata/bad-config that gets it wrong.
@@ -37,8 +36,8 @@ type setting struct {
 	// nanoseconds, and whole is what they must be a multiple of.
 	min, max int64
 	whole    time.Duration
-	// check says what is wrong with a text, or with one item of a list; together
-	// says what is wrong with items that are each right. Both may be nil.
+	// check returns the fault of a text, or of one item of a list; together returns
+	// the faults of items that are right by themselves. Both may be nil.
 	check    func(string) error
 	together func([]string) error
 	// alone is a text that takes the place of a whole list, such as off; "" if
@@ -48,7 +47,7 @@ type setting struct {
 	outside bool
 }
 
-// config is what can be set.
+// A config holds the settings.
 type config struct {
 	Config     string        // file with more settings; "" for none
 	Registry   string        // registry file; "" for the sample
@@ -88,7 +87,7 @@ type config struct {
 	LogLevel string
 }
 
-// subjects are what settings are about, as the help of serve lists them.
+// subjects group the settings under headings in the help of serve.
 var subjects = []struct {
 	heading  string
 	settings []setting
@@ -108,7 +107,7 @@ func (s *setting) flag() string { return strings.ReplaceAll(s.path, "_", "-") }
 // env returns the name of the setting's environment variable.
 func (s *setting) env() string { return envPrefix + strings.ToUpper(s.path) }
 
-// envPrefix begins the names of our environment variables.
+// envPrefix begins the names of the environment variables.
 const envPrefix = "INTERNALDNS_"
 
 // findSetting returns the setting of that path, or nil.
@@ -121,8 +120,8 @@ func findSetting(path string) *setting {
 	return nil
 }
 
-// addFlags adds the flags of the settings with the given paths. Flags hold text
-// as it was given: load parses it, so that all faults are found at once.
+// addFlags adds the flags of the settings with the given paths. Flags only hold
+// text, because pflag stops at the first fault; load checks them all.
 func addFlags(flags *pflag.FlagSet, paths ...string) {
 	for _, path := range paths {
 		s := findSetting(path)
@@ -141,7 +140,7 @@ func addFlags(flags *pflag.FlagSet, paths ...string) {
 	}
 }
 
-// given is the value of a flag: the texts it was given, in order.
+// A given holds the texts that a flag was given, in order.
 type given struct {
 	many  bool // all count; otherwise the last
 	arg   string

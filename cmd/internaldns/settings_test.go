@@ -68,7 +68,7 @@ func TestTheSampleConfigHoldsEverySetting(t *testing.T) {
 	}
 }
 
-// Nobody should have to guess whether a line of the sample is right.
+// Every line of the sample is right, also those that are commented out.
 func TestTheSampleConfigIsRightWithAndWithoutItsComments(t *testing.T) {
 	sample := sampleConfig()
 	if _, faults := parseConfig([]byte(sample)); len(faults) > 0 {

@@ -24,7 +24,7 @@ type source interface {
 	// Run follows the facts, and where they can be changed here makes the
 	// changes, until ctx is done.
 	Run(ctx context.Context) error
-	// Reload has Run look again at once, where that can make a difference.
+	// Reload makes Run read the facts again at once, if they are in a file.
 	Reload()
 	status() sourceStatus
 	// fresh reports whether nothing was ever kept here, so that there is no

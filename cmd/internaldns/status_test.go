@@ -14,7 +14,7 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// What people read of a server's state.
+// The text of internaldns status.
 func TestAStatusIsToldInWords(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -80,7 +80,7 @@ facts     from etcd at http://10.0.0.1:2379 http://10.0.0.2:2379, loaded 1h ago
 kept      1 write through this server, revision 9; etcd is away, and what is answered is 5s old
 forwards  nothing
 `},
-		{"a resolv.conf that names nobody", status{Ready: true, Forward: &forward.Status{}}, `
+		{"a resolv.conf without nameservers", status{Ready: true, Forward: &forward.Status{}}, `
 server    answers queries, version 
 listens   
 registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
@@ -101,7 +101,7 @@ cache     0 answers in 0 of 0 octets; 0 hits, 0 misses
 	}
 }
 
-// While a server is not ready, its status says why. It is there all the same.
+// While a server is not ready, its status is served and says why.
 func TestTheStatusSaysWhatReadySays(t *testing.T) {
 	s, _, _ := newFake(t)
 	s.addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5300")}
