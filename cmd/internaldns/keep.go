@@ -37,7 +37,7 @@ func (c *config) together() error {
 	fault(c.Seed && !(c.kept() && c.Registry != ""), "seed: want --registry FILE, and --data or --etcd to import it into")
 	if !hasEtcd {
 		for _, path := range []string{"etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file"} {
-			fault(*findSetting(path).to(c).(*string) != "", "%s: the registry is not stored in etcd; want --etcd URL, too", path)
+			fault(*findSetting(path).value(c).(text).to != "", "%s: the registry is not stored in etcd; want --etcd URL, too", path)
 		}
 	}
 	plain := func(url string) bool { return strings.HasPrefix(url, "http://") }
@@ -48,7 +48,7 @@ func (c *config) together() error {
 	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
 	if c.API == off {
 		for _, path := range []string{"api_tokens", "api_cert", "api_key"} {
-			fault(*findSetting(path).to(c).(*string) != "", "%s: the API is not served; want --api HOST:PORT, too", path)
+			fault(*findSetting(path).value(c).(text).to != "", "%s: the API is not served; want --api HOST:PORT, too", path)
 		}
 		fault(c.APILocal, "api_local: the API is not served; want --api HOST:PORT, too")
 	} else {

@@ -53,7 +53,7 @@ func (v values) config() (config, error) {
 	for i := range settings {
 		s := &settings[i]
 		if value, ok := v[s.path]; ok {
-			if err := s.set(&c, value); err != nil {
+			if err := s.value(&c).set(value); err != nil {
 				return config{}, fmt.Errorf("%s: %w", s.path, err)
 			}
 		}
@@ -70,7 +70,7 @@ func (v values) check(from func(*setting) string) (faults []error) {
 			faults = append(faults, fmt.Errorf("%s: unknown key%s", path, suggest(path)))
 			continue
 		}
-		if err := s.set(new(config), v[path]); err != nil {
+		if err := s.value(new(config)).set(v[path]); err != nil {
 			faults = append(faults, eachLine(err, func(line string) string { return path + ": " + line + from(s) })...)
 		}
 	}
@@ -90,7 +90,7 @@ func envValues(environ []string) values {
 				continue
 			}
 			v[s.path] = text
-			if _, list := s.to(new(config)).(*[]string); list {
+			if _, several := s.value(new(config)).(list); several {
 				v[s.path] = strings.Fields(text)
 			}
 		}
@@ -117,7 +117,7 @@ func defaults() config {
 		if s.def == "" {
 			continue
 		}
-		if err := s.set(&c, s.def); err != nil {
+		if err := s.value(&c).set(s.def); err != nil {
 			panic(fmt.Sprintf("default of %s: %v", s.path, err))
 		}
 	}

@@ -29,20 +29,8 @@ type setting struct {
 	help string
 	why  string
 
-	// to returns where its value belongs: a *string, *[]string, *int, *bool or
-	// *time.Duration.
-	to func(*config) any
-	// min and max bound a number, inclusive. For durations they count
-	// nanoseconds, and whole is what they must be a multiple of.
-	min, max int64
-	whole    time.Duration
-	// check returns the fault of a text, or of one item of a list; together returns
-	// the faults of items that are right by themselves. Both may be nil.
-	check    func(string) error
-	together func([]string) error
-	// alone is a text that takes the place of a whole list, such as off; "" if
-	// there is none.
-	alone string
+	// value returns what checks the setting's value and stores it in a config.
+	value func(*config) value
 	// outside is set if it cannot be set in the config file.
 	outside bool
 }
@@ -129,10 +117,10 @@ func addFlags(flags *pflag.FlagSet, paths ...string) {
 		if s.def != "" {
 			usage += " (default " + s.def + ")"
 		}
-		switch s.to(new(config)).(type) {
-		case *[]string:
+		switch s.value(new(config)).(type) {
+		case list:
 			flags.VarP(&given{many: true, arg: s.arg}, s.flag(), "", usage)
-		case *bool:
+		case toggle:
 			flags.VarPF(&given{}, s.flag(), "", usage).NoOptDefVal = "true"
 		default:
 			flags.VarP(&given{arg: s.arg}, s.flag(), "", usage)

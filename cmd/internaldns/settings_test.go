@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -96,8 +95,8 @@ func TestEverySettingSaysWhatItIsAndWhy(t *testing.T) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	for i := range settings {
 		s := &settings[i]
-		_, toggle := s.to(new(config)).(*bool)
-		if s.help == "" || s.why == "" || (s.arg == "") != toggle {
+		_, isToggle := s.value(new(config)).(toggle)
+		if s.help == "" || s.why == "" || (s.arg == "") != isToggle {
 			t.Errorf("%s lacks help, why or arg", s.path)
 		}
 		if !s.outside && (s.def == "") == (s.eg == "") {
@@ -107,8 +106,8 @@ func TestEverySettingSaysWhatItIsAndWhy(t *testing.T) {
 		if flags.Lookup(s.flag()) == nil {
 			t.Errorf("%s has no flag --%s", s.path, s.flag())
 		}
-		if _, number := s.to(new(config)).(*int); number && s.min >= s.max {
-			t.Errorf("%s is bounded by %d and %d", s.path, s.min, s.max)
+		if n, ok := s.value(new(config)).(number); ok && n.min >= n.max {
+			t.Errorf("%s is bounded by %d and %d", s.path, n.min, n.max)
 		}
 	}
 	if c := defaults(); c.TTL.Seconds() != 5 || c.MaxUDPSize != 8192 || c.Admin != "127.0.0.1:9153" {
@@ -135,11 +134,11 @@ func sampleConfig() string {
 		for line := range strings.Lines(s.why + "\n") {
 			b.WriteString("# " + line)
 		}
-		switch s.to(new(config)).(type) {
-		case *int:
-			fmt.Fprintf(&b, "# From %d to %d.\n", s.min, s.max)
-		case *time.Duration:
-			fmt.Fprintf(&b, "# From %s to %s.\n", plain(time.Duration(s.min)), plain(time.Duration(s.max)))
+		switch v := s.value(new(config)).(type) {
+		case number:
+			fmt.Fprintf(&b, "# From %d to %d.\n", v.min, v.max)
+		case duration:
+			fmt.Fprintf(&b, "# From %s to %s.\n", plain(v.min), plain(v.max))
 		}
 		fmt.Fprintf(&b, "# --%s, %s\n", s.flag(), s.env())
 		if s.def == "" {

@@ -15,58 +15,103 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// set puts value, which is text or what YAML makes of text, where it belongs.
-// The error has one line for each fault.
-func (s *setting) set(c *config, value any) error {
-	switch to := s.to(c).(type) {
-	case *string:
-		text, ok := value.(string)
-		if !ok {
-			return fmt.Errorf("want text, got %s", show(value))
-		}
-		if s.check != nil {
-			if err := s.check(text); err != nil {
-				return err
-			}
-		}
-		*to = text
-	case *[]string:
-		return s.setList(to, value)
-	case *int:
-		n, err := strconv.ParseInt(fmt.Sprint(value), 10, 64)
-		if err != nil {
-			return fmt.Errorf("want a whole number, got %s", show(value))
-		}
-		if n < s.min || n > s.max {
-			return fmt.Errorf("want %d to %d, got %d", s.min, s.max, n)
-		}
-		*to = int(n)
-	case *bool:
-		b, err := strconv.ParseBool(fmt.Sprint(value))
-		if err != nil {
-			return fmt.Errorf("want true or false, got %s", show(value))
-		}
-		*to = b
-	case *time.Duration:
-		return s.setDuration(to, value)
-	default:
-		panic(fmt.Sprintf("setting %s has type %T", s.path, to))
+// A value checks what a setting is set to, and stores it.
+type value interface {
+	// set stores v, which is text, a list of texts, or what YAML decodes. The
+	// error has one line for each fault.
+	set(v any) error
+}
+
+// text is a text that check accepts.
+type text struct {
+	to    *string
+	check func(string) error
+}
+
+func (t text) set(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("want text, got %s", show(v))
 	}
+	if err := t.check(s); err != nil {
+		return err
+	}
+	*t.to = s
 	return nil
 }
 
-func (s *setting) setList(to *[]string, value any) error {
+// number is a whole number from min to max.
+type number struct {
+	to       *int
+	min, max int
+}
+
+func (n number) set(v any) error {
+	i, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+	if err != nil {
+		return fmt.Errorf("want a whole number, got %s", show(v))
+	}
+	if i < int64(n.min) || i > int64(n.max) {
+		return fmt.Errorf("want %d to %d, got %d", n.min, n.max, i)
+	}
+	*n.to = int(i)
+	return nil
+}
+
+// toggle is true or false.
+type toggle struct{ to *bool }
+
+func (t toggle) set(v any) error {
+	b, err := strconv.ParseBool(fmt.Sprint(v))
+	if err != nil {
+		return fmt.Errorf("want true or false, got %s", show(v))
+	}
+	*t.to = b
+	return nil
+}
+
+// duration is a time from min to max, in multiples of whole.
+type duration struct {
+	to              *time.Duration
+	min, max, whole time.Duration
+}
+
+func (d duration) set(v any) error {
+	s, _ := v.(string)
+	t, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("want a duration with its unit, such as 5s, got %s", show(v))
+	}
+	if t < d.min || t > d.max {
+		return fmt.Errorf("want %s to %s, got %s", plain(d.min), plain(d.max), s)
+	}
+	if t%d.whole != 0 {
+		return fmt.Errorf("want whole %s, got %v", units[d.whole], s)
+	}
+	*d.to = t
+	return nil
+}
+
+// list is a list of texts, each different and accepted by check.
+type list struct {
+	to       *[]string
+	check    func(string) error
+	together func([]string) error // returns the faults of texts that are right by themselves; may be nil
+	alone    string               // takes the place of the whole list, such as off; "" for none
+}
+
+func (l list) set(value any) error {
 	var items []string
-	switch list := value.(type) {
+	switch given := value.(type) {
 	case string:
-		if list == "" || list != s.alone {
+		if given == "" || given != l.alone {
 			return fmt.Errorf("want a list, got %s", show(value))
 		}
-		items = []string{list}
+		items = []string{given}
 	case []string:
-		items = list
+		items = given
 	case []any:
-		for _, v := range list {
+		for _, v := range given {
 			text, ok := v.(string)
 			if !ok {
 				return fmt.Errorf("want a list of texts, got %s in it", show(v))
@@ -80,40 +125,21 @@ func (s *setting) setList(to *[]string, value any) error {
 	for i, item := range items {
 		if slices.Contains(items[:i], item) {
 			faults = append(faults, fmt.Errorf("%q is listed twice", item))
-		} else if item == s.alone && item != "" {
+		} else if item == l.alone && item != "" {
 			if len(items) > 1 {
 				faults = append(faults, fmt.Errorf("%q replaces the whole list, so nothing can be beside it", item))
 			}
-		} else if err := s.check(item); err != nil {
+		} else if err := l.check(item); err != nil {
 			faults = append(faults, err)
 		}
 	}
-	if len(faults) == 0 && s.together != nil && !slices.Contains(items, s.alone) {
-		faults = append(faults, s.together(items))
+	if len(faults) == 0 && l.together != nil && !slices.Contains(items, l.alone) {
+		faults = append(faults, l.together(items))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	*to = items
-	return nil
-}
-
-func (s *setting) setDuration(to *time.Duration, value any) error {
-	text, ok := value.(string)
-	if !ok {
-		return fmt.Errorf("want a duration with its unit, such as %s, got %s", s.def, show(value))
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return fmt.Errorf("want a duration with its unit, such as %s, got %q", s.def, text)
-	}
-	if d < time.Duration(s.min) || d > time.Duration(s.max) {
-		return fmt.Errorf("want %s to %s, got %s", plain(time.Duration(s.min)), plain(time.Duration(s.max)), text)
-	}
-	if d%s.whole != 0 {
-		return fmt.Errorf("want whole %s, got %v", units[s.whole], text)
-	}
-	*to = d
+	*l.to = items
 	return nil
 }
 
