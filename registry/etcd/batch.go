@@ -16,11 +16,11 @@ type batch struct {
 	revision int64 // of the mirror that it was decided on
 	epoch    epoch
 
-	puts    map[string]put
-	deletes map[string]bool
-	ranges  []string         // prefixes of which everything is deleted
-	loose   map[string]int64 // claims of what the ranges delete: they may stay for a while
-	known   map[string]int64 // revisions of the keys that must not have changed
+	puts      map[string]put
+	deletes   map[string]bool
+	ranges    []string         // prefixes of which everything is deleted
+	optional  map[string]int64 // claims of what the ranges delete: they may stay for a while
+	unchanged map[string]int64 // revisions of the keys that must not have changed
 
 	renew   []clientv3.LeaseID
 	unknown []clientv3.LeaseID // leases whose TTL has to be asked for first
@@ -49,7 +49,7 @@ func (b *batch) empty() bool { return !b.changes() && len(b.renew) == 0 }
 type planner struct {
 	*batch
 	mirror *mirror
-	leases map[clientv3.LeaseID]*known
+	leases map[clientv3.LeaseID]*registry.Lease
 	after  *registry.Snapshot
 	// changed lists the changes that a group has a part in.
 	changed map[group][]registry.Change[registry.Machine]
@@ -78,7 +78,7 @@ func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
 		batch: &batch{
 			revision: k.revision, epoch: k.epoch,
 			puts: make(map[string]put), deletes: make(map[string]bool),
-			loose: make(map[string]int64), known: make(map[string]int64),
+			optional: make(map[string]int64), unchanged: make(map[string]int64),
 		},
 		mirror: k.mirror, leases: k.leases, after: after, changed: make(map[group][]registry.Change[registry.Machine]),
 	}
@@ -124,7 +124,7 @@ func (p *planner) release(c *registry.Changes) {
 			if p.after.App(m.Network, m.App) == nil {
 				for _, claim := range []string{idClaim(m.ID), addressClaim(m.Address)} {
 					if of := p.mirror.owner(claim); of.mod != 0 && of.owner == owner {
-						p.loose[claim] = of.mod
+						p.optional[claim] = of.mod
 					}
 				}
 				continue
@@ -176,7 +176,7 @@ func (p *planner) others(c *registry.Changes) {
 			p.delete(flycastKey(o))
 		}
 		if o := ch.After; o != nil {
-			p.depend(registry.AppKey{Network: o.Owner, Name: o.App})
+			p.compareApp(registry.AppKey{Network: o.Owner, Name: o.App})
 			p.put(flycastKey(o), []byte(emptyValue), 0, nil)
 			p.take(addressClaim(o.Address), flycastKey(o), 0, nil)
 		}
@@ -211,7 +211,7 @@ func (p *planner) machines(g group, ttl *time.Duration) error {
 	if p.after.App(g.app.Network, g.app.Name) == nil {
 		return nil // the range goes
 	}
-	p.depend(g.app)
+	p.compareApp(g.app)
 	var have []*entry
 	if app := p.mirror.apps[g.app]; app != nil {
 		have = app.machines[g.id]
@@ -324,32 +324,32 @@ func (p *planner) lease(g group, have []*entry, ttl *time.Duration) (clientv3.Le
 	return 0, &grant{machineKey(g.app, g.id, 1), wholeSeconds(*ttl)}
 }
 
-// depend notes that an app must stay as it is.
-func (p *planner) depend(app registry.AppKey) { p.know(appKey(app)) }
+// compareApp notes that an app must stay as it is.
+func (p *planner) compareApp(app registry.AppKey) { p.compare(appKey(app)) }
 
-// know notes that a key must not have changed.
-func (p *planner) know(key string) {
+// compare notes that a key must not have changed.
+func (p *planner) compare(key string) {
 	if e := p.mirror.entries[key]; e != nil {
-		p.known[key] = e.mod
+		p.unchanged[key] = e.mod
 	} else {
-		p.known[key] = p.mirror.owner(key).mod
+		p.unchanged[key] = p.mirror.owner(key).mod
 	}
 }
 
 func (p *planner) put(key string, value []byte, lease clientv3.LeaseID, grant *grant) {
-	p.know(key)
+	p.compare(key)
 	delete(p.deletes, key)
 	p.puts[key] = put{value, lease, grant}
 }
 
 func (p *planner) take(claim, owner string, lease clientv3.LeaseID, grant *grant) {
-	delete(p.loose, claim)
+	delete(p.optional, claim)
 	p.put(claim, []byte(owner), lease, grant)
 }
 
 func (p *planner) delete(key string) {
 	if _, ok := p.puts[key]; !ok {
-		p.know(key)
+		p.compare(key)
 		p.deletes[key] = true
 	}
 }

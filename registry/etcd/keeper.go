@@ -12,9 +12,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/internaldns/internaldns/registry"
 )
@@ -83,11 +80,11 @@ func (c *Config) secure() bool {
 // A Keeper keeps a store as etcd says, and writes to etcd. All methods may be
 // called from any goroutine.
 type Keeper struct {
-	config Config
-	store  *registry.Store
-	log    *zap.Logger
-	kick   chan error // why the watch must begin anew
-	conns  conns
+	config  Config
+	store   *registry.Store
+	log     *zap.Logger
+	restart chan error // why the watch must begin anew
+	conns   conns
 
 	mu     sync.Mutex
 	client *clientv3.Client // nil before Load; guarded by mu, as is all below
@@ -96,16 +93,18 @@ type Keeper struct {
 	name   string // the registry's random name
 	epoch  epoch
 	// revision is the last that the store and the mirror have.
-	revision int64
-	touched  int64  // the last that changed something below the epoch
-	cluster  uint64 // the cluster's id
-	locked   bool   // an import is under way
-	listing  bool   // the registry is being listed again
-	changed  chan struct{}
-	held     string // why the last state is kept and nothing written; "" if it is not
-	leases   map[clientv3.LeaseID]*known
-	asked    time.Time // when etcd last failed to say something of a lease
-	status   Status
+	revision   int64
+	lastChange int64  // the last that changed something below the epoch
+	cluster    uint64 // the cluster's id
+	locked     bool   // an import is under way
+	listing    bool   // the registry is being listed again
+	changed    chan struct{}
+	frozen     string // why the last state is kept and nothing written; "" if it is not
+	// leases are those that this node granted, renewed or asked for. Renewals
+	// through other nodes are not seen.
+	leases map[clientv3.LeaseID]*registry.Lease
+	asked  time.Time // when etcd last failed to say something of a lease
+	status Status
 }
 
 var _ registry.Keeper = (*Keeper)(nil)
@@ -129,79 +128,12 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 		config:  config,
 		store:   store,
 		log:     log,
-		kick:    make(chan error, 1),
+		restart: make(chan error, 1),
 		conns:   conns{open: make(map[*conn]struct{}), secure: config.secure()},
 		changed: make(chan struct{}),
-		leases:  make(map[clientv3.LeaseID]*known),
+		leases:  make(map[clientv3.LeaseID]*registry.Lease),
 		status:  Status{Endpoints: config.Endpoints},
 	}, nil
-}
-
-const (
-	// callTime bounds one call to etcd. An etcd that has a leader and a disk
-	// answers in milliseconds, and elects a new leader within about two seconds;
-	// who waits for a write should hear of an etcd that is away before giving up.
-	callTime = 3 * time.Second
-
-	// connectTime bounds making a connection, from TCP to the first frame of
-	// HTTP/2. A longer one would make the time until an etcd that is back has been
-	// caught up with longer, too.
-	connectTime = time.Second
-
-	// maxBackoff is the longest pause between two attempts to reach etcd. It is
-	// part of the time until an etcd that is back has been caught up with.
-	maxBackoff = 250 * time.Millisecond
-
-	// keepAlive is how often a silent connection is tried; gRPC allows no less.
-	// What the probes send notices a dead peer sooner.
-	keepAlive = 10 * time.Second
-)
-
-// connect makes the client. It talks to etcd only to authenticate.
-func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
-	k.mu.Lock()
-	client := k.client
-	k.mu.Unlock()
-	if client != nil {
-		return client, nil
-	}
-	// The client's context must outlive ctx, which may be that of Load only.
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, cancel)
-	options := []grpc.DialOption{
-		grpc.WithContextDialer(k.conns.dial),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: maxBackoff / 5, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
-			MinConnectTimeout: connectTime,
-		}),
-	}
-	if k.conns.secure {
-		options = append(options, grpc.WithTransportCredentials(handshakes{credentials.NewTLS(k.config.TLS), &k.conns}))
-	}
-	client, plain, err := newClients(clientv3.Config{
-		Context:              life,
-		Endpoints:            k.config.Endpoints,
-		TLS:                  k.config.TLS,
-		DialTimeout:          callTime,
-		DialKeepAliveTime:    keepAlive,
-		DialKeepAliveTimeout: callTime,
-		MaxUnaryRetries:      2, // we try again ourselves, and want to hear why
-		Logger:               zap.NewNop(),
-		DialOptions:          options,
-	}, k.config.Username, k.config.Password)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	if !stop() {
-		client.Close()
-		plain.Close()
-		return nil, ctx.Err()
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.client, k.plain = client, plain
-	return client, nil
 }
 
 // key returns the whole key of one below the prefix.

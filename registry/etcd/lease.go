@@ -12,12 +12,6 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A known lease is what this node has heard of it. Renewals through other nodes
-// are not heard of.
-type known struct {
-	registry.Lease
-}
-
 // wholeSeconds rounds up to what etcd can count.
 func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
@@ -30,9 +24,9 @@ const leaseWait = time.Second
 // Lease returns the lease of a machine, and whether it has one. The end is that
 // of the last renewal known here; when that has passed, etcd is asked, and if it
 // does not answer the last that is known is returned.
-func (k *Keeper) Lease(of registry.MachineKey) (registry.Lease, bool) {
+func (k *Keeper) Lease(key registry.MachineKey) (registry.Lease, bool) {
 	k.mu.Lock()
-	id := k.leaseLocked(of)
+	id := k.leaseLocked(key)
 	last := k.leases[id]
 	ask := id != 0 && k.status.Connected && (last == nil || time.Until(last.Expires) <= 0) && time.Since(k.asked) > leaseWait
 	client := k.client
@@ -55,7 +49,7 @@ func (k *Keeper) Lease(of registry.MachineKey) (registry.Lease, bool) {
 	if last == nil {
 		return registry.Lease{}, true
 	}
-	return last.Lease, true
+	return *last, true
 }
 
 func (k *Keeper) leaseLocked(of registry.MachineKey) clientv3.LeaseID {
@@ -75,7 +69,7 @@ func (k *Keeper) leaseLocked(of registry.MachineKey) clientv3.LeaseID {
 }
 
 // askLease asks etcd for a lease and remembers the answer.
-func (k *Keeper) askLease(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*known, error) {
+func (k *Keeper) askLease(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*registry.Lease, error) {
 	begun := time.Now()
 	resp, err := client.TimeToLive(ctx, id)
 	if err != nil {
@@ -88,20 +82,20 @@ func (k *Keeper) askLease(ctx context.Context, client *clientv3.Client, id clien
 }
 
 // remember notes what is known of a lease; ttl is in seconds.
-func (k *Keeper) remember(id clientv3.LeaseID, ttl int64, expires time.Time) *known {
+func (k *Keeper) remember(id clientv3.LeaseID, ttl int64, expires time.Time) *registry.Lease {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.leases) > 2*len(k.mirror.entries)+1000 {
 		k.forgetLocked()
 	}
-	l := &known{registry.Lease{TTL: time.Duration(ttl) * time.Second, Expires: expires}}
+	l := &registry.Lease{TTL: time.Duration(ttl) * time.Second, Expires: expires}
 	k.leases[id] = l
 	return l
 }
 
 // forgetLocked forgets the leases that no key has.
 func (k *Keeper) forgetLocked() {
-	used := make(map[clientv3.LeaseID]*known)
+	used := make(map[clientv3.LeaseID]*registry.Lease)
 	for _, e := range k.mirror.entries {
 		if l := k.leases[e.lease]; l != nil {
 			used[e.lease] = l
@@ -137,4 +131,57 @@ func (k *Keeper) grant(ctx context.Context, client *clientv3.Client, g *grant) (
 	}
 	k.remember(resp.ID, resp.TTL, begun.Add(g.ttl))
 	return resp.ID, nil
+}
+
+// learn asks for the leases that the batch has to know.
+func (w *write) learn(ctx context.Context, b *batch) error {
+	for _, id := range b.unknown {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		_, err := w.askLease(call, w.client, id)
+		cancel()
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return w.lost(ctx, b.revision, 0) // the machine is about to go
+		}
+		if err != nil {
+			return w.fault(ctx, err)
+		}
+	}
+	return nil
+}
+
+// lease renews and grants the leases of the batch.
+func (w *write) lease(ctx context.Context, b *batch) (again bool, err error) {
+	for _, id := range b.renew {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		err := w.renew(call, w.client, id)
+		cancel()
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return true, w.lost(ctx, b.revision, 0)
+		}
+		if err != nil {
+			return false, w.fault(ctx, err)
+		}
+	}
+	for _, p := range b.puts {
+		if p.grant == nil || w.granted[*p.grant] != 0 {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, callTime)
+		id, err := w.grant(call, w.client, p.grant)
+		cancel()
+		if err != nil {
+			return false, w.fault(ctx, err)
+		}
+		w.granted[*p.grant] = id
+	}
+	return false, nil
+}
+
+// revoke gives back the leases that were granted for nothing.
+func (w *write) revoke() {
+	for _, id := range w.granted {
+		call, cancel := context.WithTimeout(context.Background(), callTime)
+		w.client.Revoke(call, id)
+		cancel()
+	}
 }

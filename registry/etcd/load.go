@@ -39,7 +39,7 @@ const (
 // if there is none under the prefix. It goes on trying until ctx is done, unless
 // etcd refuses us: then it says why.
 func (k *Keeper) Load(ctx context.Context) error {
-	told := ""
+	logged := ""
 	for {
 		err := k.conns.cause(k.load(ctx))
 		if err == nil || ctx.Err() != nil || permanent(err) {
@@ -50,8 +50,8 @@ func (k *Keeper) Load(ctx context.Context) error {
 			return nil
 		}
 		k.failed(err)
-		if why := inWords(err).Error(); why != told {
-			told = why
+		if why := inWords(err).Error(); why != logged {
+			logged = why
 			k.log.Warn("the registry cannot be loaded from etcd yet", zap.Strings("endpoints", k.config.Endpoints), zap.String("error", why))
 		}
 		sleep(ctx, maxBackoff)
@@ -66,7 +66,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	start := time.Now()
 	h, err := k.head(ctx, client)
 	if err == nil && (h.name == "" || h.epoch.name == "") {
-		if err = k.found(ctx, client); err != nil {
+		if err = k.create(ctx, client); err != nil {
 			return err
 		}
 		if h, err = k.head(ctx, client); err == nil && (h.name == "" || h.epoch.name == "") {
@@ -87,7 +87,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	changes, err := k.showLocked(l, true)
+	changes, err := k.replaceLocked(l, true)
 	if err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func (k *Keeper) load(ctx context.Context) error {
 	return nil
 }
 
-// found makes an empty registry, unless somebody else was quicker.
-func (k *Keeper) found(ctx context.Context, client *clientv3.Client) error {
+// create makes an empty registry, unless somebody else was quicker.
+func (k *Keeper) create(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	_, err := client.Txn(ctx).
@@ -227,10 +227,10 @@ func (k *Keeper) head(ctx context.Context, client *clientv3.Client) (*head, erro
 // errHalved says that a listing should be asked for twice.
 var errHalved = errors.New("more than half of a network's machines are missing")
 
-// showLocked brings the store to what l says, in one commit. Unless sure, it
+// replaceLocked brings the store to what l says, in one commit. Unless sure, it
 // returns errHalved instead of taking away more than half of the machines of a
 // network that nobody was seen to delete.
-func (k *Keeper) showLocked(l *listing, sure bool) (changes int, err error) {
+func (k *Keeper) replaceLocked(l *listing, sure bool) (changes int, err error) {
 	snap := k.store.Snapshot()
 	events := snap.Diff(l.mirror.facts())
 	if l.epoch.name == k.epoch.name && !sure {
@@ -250,7 +250,7 @@ func (k *Keeper) showLocked(l *listing, sure bool) (changes int, err error) {
 	} else if len(events) > 0 {
 		return 0, fmt.Errorf("etcd lists something else at revision %d, which is old, than it said before", l.revision)
 	}
-	var bad told
+	var bad newlyQuarantined
 	for _, e := range l.mirror.bad {
 		if k.mirror == nil || k.mirror.entries[e.key] == nil || k.mirror.entries[e.key].why != e.why {
 			bad.add(e)

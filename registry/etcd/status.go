@@ -61,7 +61,7 @@ func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.status
-	s.Held, s.Epoch, s.Revision = k.held, k.epoch.name, k.revision
+	s.Held, s.Epoch, s.Revision = k.frozen, k.epoch.name, k.revision
 	if !s.ConfirmedAt.IsZero() {
 		s.Age = time.Since(s.ConfirmedAt).Seconds()
 	}

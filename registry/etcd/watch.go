@@ -16,9 +16,9 @@ import (
 
 // Why the watch ends.
 var (
-	errEpoch = errors.New("another epoch counts")
-	errTorn  = errors.New("the registry does not take what etcd says")
-	errHeld  = errors.New("the last state is kept")
+	errEpoch  = errors.New("another epoch counts")
+	errTorn   = errors.New("the registry does not take what etcd says")
+	errFrozen = errors.New("the last state is kept")
 )
 
 // Run follows etcd until ctx is done; then it closes the connections and returns
@@ -38,7 +38,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if !errors.Is(err, errHeld) {
+		if !errors.Is(err, errFrozen) {
 			k.failed(err)
 			k.log.Warn("the watch on etcd ended", zap.Error(inWords(err)))
 		}
@@ -46,7 +46,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.relist(ctx, client)
 		}
 		switch {
-		case errors.Is(err, errHeld):
+		case errors.Is(err, errFrozen):
 			pause = secondLook
 		case time.Since(begun) > maxBackoff:
 			pause = 0
@@ -65,7 +65,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // needsList reports whether a watch that ended so cannot go on where it was.
 func needsList(err error) bool {
-	return errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errTorn) || errors.Is(err, errHeld) ||
+	return errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errTorn) || errors.Is(err, errFrozen) ||
 		errors.Is(err, errEpoch) || errors.Is(err, rpctypes.ErrFutureRev)
 }
 
@@ -75,13 +75,13 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k.mu.Lock()
-	from, held := k.revision+1, k.held
+	from, frozen := k.revision+1, k.frozen
 	k.mu.Unlock()
-	if held != "" {
-		return errHeld
+	if frozen != "" {
+		return errFrozen
 	}
 	select {
-	case <-k.kick: // it was for the watch before
+	case <-k.restart: // it was for the watch before
 	default:
 	}
 	// Progress is notified so that the client, which goes on by itself after a
@@ -90,7 +90,7 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	for {
 		select {
-		case why := <-k.kick:
+		case why := <-k.restart:
 			return why
 		case resp, ok := <-watch:
 			if !ok {
@@ -114,7 +114,7 @@ func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
 func (k *Keeper) apply(events []*clientv3.Event) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var bad told
+	var bad newlyQuarantined
 	defer bad.log(k)
 	tx := k.store.Begin()
 	last := k.revision
@@ -157,11 +157,11 @@ func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
 		switch below {
 		case keyRegistry:
 			if !put || string(e.Kv.Value) != k.name {
-				return k.holdLocked("the registry in etcd was deleted or replaced")
+				return k.freezeLocked("the registry in etcd was deleted or replaced")
 			}
 		case keyEpoch:
 			if !put {
-				return k.holdLocked("the registry's epoch in etcd was deleted")
+				return k.freezeLocked("the registry's epoch in etcd was deleted")
 			}
 			if string(e.Kv.Value) == k.epoch.name {
 				k.epoch.mod = e.Kv.ModRevision
@@ -176,10 +176,10 @@ func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
 			case !ok:
 			case put:
 				k.mirror.put(e.Kv, key, d)
-				k.touched = e.Kv.ModRevision
+				k.lastChange = e.Kv.ModRevision
 			default:
 				k.mirror.delete(key, d)
-				k.touched = e.Kv.ModRevision
+				k.lastChange = e.Kv.ModRevision
 			}
 		}
 	}
@@ -198,8 +198,8 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 		}
 		begun, had := time.Now(), k.revisionNow()
 		h, err := k.head(ctx, client)
-		if err == nil && !k.same(h, had) {
-			return errHeld
+		if err == nil && !k.checkSame(h, had) {
+			return errFrozen
 		}
 		var l *listing
 		var changes int
@@ -207,7 +207,7 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			l, err = k.list(ctx, client, h)
 		}
 		if err == nil {
-			changes, err = k.show(l, sure)
+			changes, err = k.replace(l, sure)
 		}
 		if err == nil {
 			k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", l.epoch.name),
@@ -221,24 +221,24 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 	}
 }
 
-// same reports whether h is that of the etcd that we followed. If not the last
+// checkSame reports whether h is that of the etcd that we followed. If not the last
 // state is held, else no more.
-func (k *Keeper) same(h *head, had int64) bool {
+func (k *Keeper) checkSame(h *head, had int64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if why := k.strangeLocked(h, had); why != "" {
-		k.holdLocked(why)
+	if why := k.mismatchLocked(h, had); why != "" {
+		k.freezeLocked(why)
 		return false
 	}
-	k.held = ""
+	k.frozen = ""
 	return true
 }
 
-// show is showLocked for a listing that is not the first.
-func (k *Keeper) show(l *listing, sure bool) (changes int, err error) {
+// replace is replaceLocked for a listing that is not the first.
+func (k *Keeper) replace(l *listing, sure bool) (changes int, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	changes, err = k.showLocked(l, sure)
+	changes, err = k.replaceLocked(l, sure)
 	if err == nil {
 		k.status.Relists++
 	}
@@ -255,9 +255,9 @@ func (k *Keeper) setListing(is bool) {
 // machines: whoever is restoring or deleting should be done, or somebody notice.
 const secondLook = time.Second
 
-// strangeLocked says why etcd, which we asked for its head when we had that
+// mismatchLocked says why etcd, which we asked for its head when we had that
 // revision, cannot be the one that we followed, or "".
-func (k *Keeper) strangeLocked(h *head, had int64) string {
+func (k *Keeper) mismatchLocked(h *head, had int64) string {
 	switch {
 	case h.cluster != k.cluster:
 		return fmt.Sprintf("this is another etcd cluster (%x, and %x before)", h.cluster, k.cluster)
@@ -271,30 +271,30 @@ func (k *Keeper) strangeLocked(h *head, had int64) string {
 	return ""
 }
 
-// holdLocked keeps the last state until etcd is again as it was.
-func (k *Keeper) holdLocked(why string) error {
+// freezeLocked keeps the last state until etcd is again as it was.
+func (k *Keeper) freezeLocked(why string) error {
 	k.status.Connected = false
-	if k.held != why {
-		k.held = why
+	if k.frozen != why {
+		k.frozen = why
 		k.status.Failures++
 		k.status.LastError = why
 		k.log.Error("the registry is kept as it was, and not written to, until etcd is as before or the program is started again", zap.String("because", why))
 	}
-	return errHeld
+	return errFrozen
 }
 
-// maxTold bounds the lines in the log for what comes to be quarantined at once.
-const maxTold = 20
+// maxQuarantineLines bounds the lines in the log for what comes to be quarantined at once.
+const maxQuarantineLines = 20
 
-// told collects what comes to be quarantined.
-type told []*entry
+// newlyQuarantined collects what comes to be quarantined.
+type newlyQuarantined []*entry
 
-func (t *told) add(e *entry) { *t = append(*t, e) }
+func (t *newlyQuarantined) add(e *entry) { *t = append(*t, e) }
 
 // log tells of the keys that are not in effect. The keeper's mutex is held.
-func (t *told) log(k *Keeper) {
+func (t *newlyQuarantined) log(k *Keeper) {
 	for i, e := range *t {
-		if i == maxTold {
+		if i == maxQuarantineLines {
 			k.log.Warn("more keys in etcd are not in effect", zap.Int("keys", len(*t)-i))
 			return
 		}
@@ -302,10 +302,107 @@ func (t *told) log(k *Keeper) {
 	}
 }
 
-// again makes the watch begin anew.
-func (k *Keeper) again(why error) {
+// restartWatch makes the watch begin anew.
+func (k *Keeper) restartWatch(why error) {
 	select {
-	case k.kick <- why:
+	case k.restart <- why:
 	default:
 	}
+}
+
+const (
+	// probeEvery is how often etcd is asked whether we have its last write, and
+	// awayEvery how often while it does not answer. A probe is one read that needs
+	// a majority, without the disk.
+	probeEvery = 500 * time.Millisecond
+	awayEvery  = 100 * time.Millisecond
+
+	// probeTime is how long a probe waits; an etcd that misses two in a row counts
+	// as away. Below, an election or a slow disk would often look like one.
+	probeTime = time.Second
+
+	// patience is how long a connection may be silent after others have been
+	// given up in vain: then etcd is slow, and it is not the connection.
+	patience = 5 * time.Second
+
+	// watchPatience is how long a watch may be behind, and bring nothing, while
+	// etcd answers otherwise.
+	watchPatience = time.Second
+)
+
+var errSilent = errors.New("the watch brings nothing")
+
+// probe asks etcd from time to time for the last write, until ctx is done, and
+// sees to it that the watch brings it.
+func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
+	every, silence := probeEvery, probeTime
+	var silent time.Time // since when the watch is behind and brings nothing
+	missed := false      // the last probe
+	for sleep(ctx, every) == nil {
+		begun, had := time.Now(), k.revisionNow()
+		within, cancel := context.WithTimeout(ctx, probeTime)
+		h, err := k.head(within, client)
+		if err != nil {
+			timeout := within.Err() != nil
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			if missed { // one alone may be an election
+				k.away(k.conns.cause(err))
+			}
+			every, missed = awayEvery, true
+			if timeout {
+				k.conns.closeSilent(silence)
+				silence = patience
+			}
+			continue
+		}
+		every, silence, missed = probeEvery, probeTime, false
+		if k.freezeOnMismatch(h, had) {
+			cancel()
+			k.restartWatch(errFrozen)
+			continue
+		}
+		err = k.wait(within, h.written)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// A watch that brings something, or a listing, may take its time.
+			if revision, listing := k.progress(); revision > had || listing {
+				silent = time.Time{}
+			} else if silent.IsZero() {
+				silent = begun
+			} else if begun.Sub(silent) > watchPatience {
+				silent = time.Time{}
+				k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
+				k.restartWatch(errSilent)
+			}
+			continue
+		}
+		silent = time.Time{}
+		k.confirmed(begun)
+	}
+}
+
+// progress returns the last revision that is applied, and whether the registry is
+// being listed.
+func (k *Keeper) progress() (revision int64, listing bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.revision, k.listing
+}
+
+// freezeOnMismatch reports whether etcd cannot be the one that we followed, and then holds
+// the last state.
+func (k *Keeper) freezeOnMismatch(h *head, had int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	why := k.mismatchLocked(h, had)
+	if why != "" {
+		k.freezeLocked(why)
+	}
+	return why != "" || k.frozen != ""
 }

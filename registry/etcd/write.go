@@ -83,8 +83,8 @@ func (k *Keeper) readyLocked() error {
 	switch {
 	case k.mirror == nil:
 		return fmt.Errorf("%w: it has not been loaded", registry.ErrUnavailable)
-	case k.held != "":
-		return fmt.Errorf("%w: %s", registry.ErrUnavailable, k.held)
+	case k.frozen != "":
+		return fmt.Errorf("%w: %s", registry.ErrUnavailable, k.frozen)
 	case !k.status.Connected:
 		return fmt.Errorf("%w: etcd is away: %s", registry.ErrUnavailable, k.status.LastError)
 	}
@@ -135,7 +135,7 @@ func (w *write) run(ctx context.Context) (uint64, error) {
 // commit makes the batch. again tells that it must be decided anew.
 func (w *write) commit(ctx context.Context, b *batch) (index uint64, again bool, err error) {
 	if b.large() {
-		return w.bulk(ctx)
+		return w.writeLarge(ctx)
 	}
 	if again, err := w.lease(ctx, b); again || err != nil {
 		return 0, again, err
@@ -165,7 +165,7 @@ func (w *write) commit(ctx context.Context, b *batch) (index uint64, again bool,
 	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
 		return 0, false, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
 	}
-	if len(b.loose) > 0 && !w.fits(b) {
+	if len(b.optional) > 0 && !w.fits(b) {
 		w.sweep(ctx, b)
 	}
 	return uint64(resp.Header.Revision), false, nil
@@ -189,7 +189,7 @@ func (w *write) transaction(b *batch) (compares []clientv3.Cmp, ops []clientv3.O
 	compares = append(compares,
 		clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", b.epoch.mod),
 		clientv3.Compare(clientv3.CreateRevision(w.key(keyImport)), "=", 0))
-	for key, mod := range b.known {
+	for key, mod := range b.unchanged {
 		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
 	}
 	for _, r := range b.ranges {
@@ -200,7 +200,7 @@ func (w *write) transaction(b *batch) (compares []clientv3.Cmp, ops []clientv3.O
 		ops = append(ops, clientv3.OpDelete(root+key))
 	}
 	if w.fits(b) {
-		for key, mod := range b.loose {
+		for key, mod := range b.optional {
 			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
 			ops = append(ops, clientv3.OpDelete(root+key))
 		}
@@ -221,7 +221,7 @@ func (w *write) leaseOf(p put) clientv3.LeaseID {
 
 // ops is how much the batch is at least, for one transaction.
 func (b *batch) ops() int {
-	return max(len(b.known)+len(b.ranges)+2, len(b.puts)+len(b.deletes)+len(b.ranges)+1)
+	return max(len(b.unchanged)+len(b.ranges)+2, len(b.puts)+len(b.deletes)+len(b.ranges)+1)
 }
 
 // large reports whether the batch is too large for one transaction.
@@ -234,21 +234,21 @@ func (b *batch) large() bool {
 }
 
 // fits reports whether the loose claims fit into the transaction.
-func (w *write) fits(b *batch) bool { return b.ops()+len(b.loose) <= maxOps }
+func (w *write) fits(b *batch) bool { return b.ops()+len(b.optional) <= maxOps }
 
 // sweep deletes the loose claims that did not fit. Those that stay, because of a
 // crash or an error, stand in nobody's way: their owners are not there.
 func (w *write) sweep(ctx context.Context, b *batch) {
 	root := w.key(b.epoch.name) + "/"
-	claims := make([]string, 0, len(b.loose))
-	for c := range b.loose {
+	claims := make([]string, 0, len(b.optional))
+	for c := range b.optional {
 		claims = append(claims, c)
 	}
 	for some := range slices.Chunk(claims, maxOps) {
 		var compares []clientv3.Cmp
 		var ops []clientv3.Op
 		for _, c := range some {
-			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+c), "=", b.loose[c]))
+			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+c), "=", b.optional[c]))
 			ops = append(ops, clientv3.OpDelete(root+c))
 		}
 		call, cancel := context.WithTimeout(ctx, callTime)
@@ -306,58 +306,5 @@ func (w *write) unlocked(ctx context.Context) (waited bool, err error) {
 		case ctx.Err() != nil:
 			return waited, ctx.Err()
 		}
-	}
-}
-
-// learn asks for the leases that the batch has to know.
-func (w *write) learn(ctx context.Context, b *batch) error {
-	for _, id := range b.unknown {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		_, err := w.askLease(call, w.client, id)
-		cancel()
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return w.lost(ctx, b.revision, 0) // the machine is about to go
-		}
-		if err != nil {
-			return w.fault(ctx, err)
-		}
-	}
-	return nil
-}
-
-// lease renews and grants the leases of the batch.
-func (w *write) lease(ctx context.Context, b *batch) (again bool, err error) {
-	for _, id := range b.renew {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		err := w.renew(call, w.client, id)
-		cancel()
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return true, w.lost(ctx, b.revision, 0)
-		}
-		if err != nil {
-			return false, w.fault(ctx, err)
-		}
-	}
-	for _, p := range b.puts {
-		if p.grant == nil || w.granted[*p.grant] != 0 {
-			continue
-		}
-		call, cancel := context.WithTimeout(ctx, callTime)
-		id, err := w.grant(call, w.client, p.grant)
-		cancel()
-		if err != nil {
-			return false, w.fault(ctx, err)
-		}
-		w.granted[*p.grant] = id
-	}
-	return false, nil
-}
-
-// revoke gives back the leases that were granted for nothing.
-func (w *write) revoke() {
-	for _, id := range w.granted {
-		call, cancel := context.WithTimeout(context.Background(), callTime)
-		w.client.Revoke(call, id)
-		cancel()
 	}
 }

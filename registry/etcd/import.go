@@ -19,22 +19,22 @@ import (
 // seconds.
 const lockTTL = 5
 
-// maxFlights is how many transactions of an import are under way at a time, with no
+// maxPending is how many transactions of an import are under way at a time, with no
 // more than maxOctets together: etcd syncs its disk for all that have come meanwhile
 // at once. Each has to be answered in callTime, also by an etcd that is slow.
-const maxFlights = 4
+const maxPending = 4
 
 // maxTries bounds how often a large write starts over because somebody changes
 // keys by hand all the time, and how often each transaction of it is tried.
 const maxTries = 5
 
-// errMoved says that the registry changed while it was copied.
-var errMoved = errors.New("the registry changed while the new epoch was written")
+// errChanged says that the registry changed while it was copied.
+var errChanged = errors.New("the registry changed while the new epoch was written")
 
-// bulk makes a write that is too large for one transaction: it copies the epoch
+// writeLarge makes a write that is too large for one transaction: it copies the epoch
 // that counts into a new one, with the changes, and makes that count. The lock
 // keeps other writes waiting meanwhile.
-func (w *write) bulk(ctx context.Context) (index uint64, again bool, err error) {
+func (w *write) writeLarge(ctx context.Context) (index uint64, again bool, err error) {
 	lock, held, err := w.lock(ctx)
 	if err != nil {
 		return 0, false, w.fault(ctx, err)
@@ -47,8 +47,8 @@ func (w *write) bulk(ctx context.Context) (index uint64, again bool, err error) 
 		return 0, false, w.fault(ctx, err)
 	}
 	for try := 1; ; try++ {
-		index, err = w.move(ctx, lock)
-		if errors.Is(err, errMoved) {
+		index, err = w.writeEpoch(ctx, lock)
+		if errors.Is(err, errChanged) {
 			if try < maxTries {
 				continue
 			}
@@ -121,9 +121,9 @@ func (l *lock) ours() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(l.key(keyImport)), "=", l.revision)
 }
 
-// move decides, writes a new epoch and makes it count. It returns errMoved if
+// writeEpoch decides, writes a new epoch and makes it count. It returns errChanged if
 // something changed meanwhile that does not know of locks.
-func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
+func (w *write) writeEpoch(ctx context.Context, l *lock) (uint64, error) {
 	b, _, err := w.plan()
 	if err != nil {
 		return 0, err
@@ -132,14 +132,14 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 		if err := w.learn(ctx, b); err != nil {
 			return 0, err
 		}
-		return 0, errMoved
+		return 0, errChanged
 	}
 	if b.empty() {
 		return w.store.Snapshot().Index, nil
 	}
 	if again, err := w.lease(ctx, b); again || err != nil {
 		if err == nil {
-			err = errMoved
+			err = errChanged
 		}
 		return 0, err
 	}
@@ -148,7 +148,7 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 	}
 	begun := time.Now()
 	name := strconv.FormatInt(w.revisionNow(), 10) // above all before: the lock's revision or later
-	f := &filler{write: w, lock: l, root: w.key(name) + "/", done: make(chan flight, maxFlights)}
+	f := &filler{write: w, lock: l, root: w.key(name) + "/", done: make(chan result, maxPending)}
 	err = w.copy(l.ctx, b, f)
 	if err == nil {
 		for key, p := range b.puts {
@@ -162,16 +162,16 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 	}
 	err = cmp.Or(err, f.wait())
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return 0, errMoved // a machine's time was over
+		return 0, errChanged // a machine's time was over
 	}
 	if err != nil {
 		return 0, w.fault(ctx, err)
 	}
 	w.mu.Lock()
-	moved := w.touched > b.revision
+	moved := w.lastChange > b.revision
 	w.mu.Unlock()
 	if moved {
-		return 0, errMoved
+		return 0, errChanged
 	}
 	call, cancel := context.WithTimeout(l.ctx, callTime)
 	defer cancel()
@@ -184,7 +184,7 @@ func (w *write) move(ctx context.Context, l *lock) (uint64, error) {
 		return 0, w.fault(ctx, err)
 	}
 	if !resp.Succeeded {
-		return 0, errMoved
+		return 0, errChanged
 	}
 	w.wrote = true
 	clear(w.granted)
@@ -217,7 +217,7 @@ func (b *batch) replaces(key string) bool {
 	if _, ok := b.puts[key]; ok || b.deletes[key] {
 		return true
 	}
-	if _, ok := b.loose[key]; ok {
+	if _, ok := b.optional[key]; ok {
 		return true
 	}
 	for _, r := range b.ranges {
@@ -239,12 +239,12 @@ type filler struct {
 	octets int
 	keys   int
 
-	busy, busyOctets int         // under way
-	done             chan flight // those that ended
+	pending, pendingOctets int         // under way
+	done                   chan result // those that ended
 }
 
 // A flight is a transaction of a filler.
-type flight struct {
+type result struct {
 	octets int
 	err    error
 }
@@ -265,22 +265,22 @@ func (f *filler) flush(ctx context.Context) error {
 	if len(f.ops) == 0 {
 		return nil
 	}
-	for f.busy == maxFlights || f.busy > 0 && f.busyOctets+f.octets > maxOctets {
+	for f.pending == maxPending || f.pending > 0 && f.pendingOctets+f.octets > maxOctets {
 		if err := f.await(); err != nil {
 			return err
 		}
 	}
 	ops, octets := f.ops, f.octets
-	f.busy, f.busyOctets, f.keys = f.busy+1, f.busyOctets+octets, f.keys+len(ops)
+	f.pending, f.pendingOctets, f.keys = f.pending+1, f.pendingOctets+octets, f.keys+len(ops)
 	f.ops, f.octets = nil, 0
-	go func() { f.done <- flight{octets, f.commit(ctx, ops)} }()
+	go func() { f.done <- result{octets, f.commit(ctx, ops)} }()
 	return nil
 }
 
 // await waits until one that is under way has ended.
 func (f *filler) await() error {
 	ended := <-f.done
-	f.busy, f.busyOctets = f.busy-1, f.busyOctets-ended.octets
+	f.pending, f.pendingOctets = f.pending-1, f.pendingOctets-ended.octets
 	return ended.err
 }
 
@@ -310,7 +310,7 @@ func final(err error) bool {
 
 // wait waits for all that was begun, and returns what went wrong with it.
 func (f *filler) wait() (err error) {
-	for f.busy > 0 {
+	for f.pending > 0 {
 		err = cmp.Or(err, f.await())
 	}
 	return err
