@@ -110,7 +110,8 @@ func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
 	return p.batch, nil
 }
 
-// release deletes the claims of all that was: what is afterwards takes them back.
+// release deletes the claims of all changed objects; take re-adds those that are
+// still needed.
 func (p *planner) release(c *registry.Changes) {
 	give := func(claim, owner string) {
 		if of := p.mirror.owner(claim); of.mod != 0 && of.owner == owner {

@@ -107,8 +107,8 @@ func newClients(config clientv3.Config, username, password string) (client, plai
 	return client, plain, err
 }
 
-// conns are the connections to etcd, so that those that answer no more can be
-// closed: gRPC itself notices that after more than ten seconds.
+// conns holds the connections to etcd, so that those that no longer answer can be
+// closed. gRPC itself needs more than ten seconds to notice them.
 type conns struct {
 	secure bool // there is a handshake after dial
 
@@ -117,7 +117,7 @@ type conns struct {
 	why  error              // the last could not be made; guarded by mu
 }
 
-// A conn knows when it last heard something.
+// A conn records when it last received something.
 type conn struct {
 	net.Conn
 	of    *conns
@@ -158,7 +158,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// closeSilent closes the connections that have heard nothing for so long.
+// closeSilent closes the connections that have received nothing for that long.
 func (cs *conns) closeSilent(silence time.Duration) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -176,8 +176,8 @@ func (cs *conns) setCause(err error) {
 	cs.why = err
 }
 
-// cause adds to an error that says no more than that time is over why no
-// connection could be made, if none could.
+// cause adds to a timeout the reason why no connection could be made, if none
+// could.
 func (cs *conns) cause(err error) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -187,8 +187,8 @@ func (cs *conns) cause(err error) error {
 	return fmt.Errorf("%w: %w", err, cs.why)
 }
 
-// handshakes are TLS credentials that remember how it went: gRPC tells that only
-// sometimes.
+// handshakes are TLS credentials that record how the last handshake ended: gRPC
+// reports that only sometimes.
 type handshakes struct {
 	credentials.TransportCredentials
 	of *conns

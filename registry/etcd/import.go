@@ -24,11 +24,11 @@ const lockTTL = 5
 // at once. Each has to be answered in callTime, also by an etcd that is slow.
 const maxPending = 4
 
-// maxTries bounds how often a large write starts over because somebody changes
-// keys by hand all the time, and how often each transaction of it is tried.
+// maxTries bounds how often a large write starts over because keys are changed
+// by hand meanwhile, and how often each transaction of it is tried.
 const maxTries = 5
 
-// errChanged says that the registry changed while it was copied.
+// errChanged reports that the registry changed while it was copied.
 var errChanged = errors.New("the registry changed while the new epoch was written")
 
 // writeLarge makes a write that is too large for one transaction: it copies the epoch
@@ -40,7 +40,7 @@ func (w *write) writeLarge(ctx context.Context) (index uint64, again bool, err e
 		return 0, false, w.fault(ctx, err)
 	}
 	if !held {
-		return 0, true, w.lost(ctx, w.revisionNow(), 0) // somebody else has it
+		return 0, true, w.lost(ctx, w.revisionNow(), 0) // another node has it
 	}
 	defer lock.release()
 	if err := w.waitOn(lock.ctx, lock.revision); err != nil {
@@ -64,7 +64,7 @@ func (k *Keeper) revisionNow() int64 {
 	return k.revision
 }
 
-// A lock keeps others from writing as long as its key is there.
+// A lock keeps other nodes from writing as long as its key exists.
 type lock struct {
 	*Keeper
 	client   *clientv3.Client
@@ -74,7 +74,7 @@ type lock struct {
 	revision int64 // that created the key
 }
 
-// lock takes the import lock; held is false if somebody else has it.
+// lock takes the import lock; held is false if another node has it.
 func (w *write) lock(ctx context.Context) (l *lock, held bool, err error) {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -108,7 +108,7 @@ func (w *write) lock(ctx context.Context) (l *lock, held bool, err error) {
 	return l, true, nil
 }
 
-// release gives the lock back, if it is still held.
+// release releases the lock, if it is still held.
 func (l *lock) release() {
 	l.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), callTime)
@@ -116,13 +116,13 @@ func (l *lock) release() {
 	l.client.Revoke(ctx, l.lease)
 }
 
-// ours is true as long as the lock is held.
+// ours compares true as long as the lock is held.
 func (l *lock) ours() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(l.key(keyImport)), "=", l.revision)
 }
 
 // writeEpoch decides, writes a new epoch and makes it count. It returns errChanged if
-// something changed meanwhile that does not know of locks.
+// something was changed by hand meanwhile.
 func (w *write) writeEpoch(ctx context.Context, l *lock) (uint64, error) {
 	b, _, err := w.plan()
 	if err != nil {
@@ -192,7 +192,7 @@ func (w *write) writeEpoch(ctx context.Context, l *lock) (uint64, error) {
 	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
 		return 0, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
 	}
-	// Only the old one: the next import may have begun to write another.
+	// Only the old epoch: the next import may have begun to write another.
 	counts := clientv3.Compare(clientv3.Value(w.key(keyEpoch)), "!=", b.epoch.name)
 	if err := w.wipe(ctx, w.client, w.key(b.epoch.name)+"/", []clientv3.Cmp{counts}); err != nil {
 		w.log.Warn("the old epoch stays in etcd until the next import", zap.Error(inWords(err)))
@@ -212,7 +212,7 @@ func (w *write) copy(ctx context.Context, b *batch, f *filler) error {
 	})
 }
 
-// replaces reports whether key is not what it was after the batch.
+// replaces reports whether the batch puts or deletes key.
 func (b *batch) replaces(key string) bool {
 	if _, ok := b.puts[key]; ok || b.deletes[key] {
 		return true
@@ -243,7 +243,7 @@ type filler struct {
 	done                   chan result // those that ended
 }
 
-// A flight is a transaction of a filler.
+// A result is how a transaction of a filler ended.
 type result struct {
 	octets int
 	err    error
@@ -303,7 +303,7 @@ func (f *filler) commit(ctx context.Context, ops []clientv3.Op) error {
 	}
 }
 
-// final reports whether a transaction that failed so would again.
+// final reports whether a transaction with this error would fail again.
 func final(err error) bool {
 	return errors.Is(err, rpctypes.ErrLeaseNotFound) || errors.Is(err, rpctypes.ErrNoSpace) || errors.Is(err, rpctypes.ErrRequestTooLarge) || permanent(err)
 }
@@ -317,7 +317,7 @@ func (f *filler) wait() (err error) {
 }
 
 // tidy deletes the epochs that do not count, as long as the conditions hold. They
-// must say that no import of somebody else is under way.
+// must include that no import of another node is under way.
 func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, conditions ...clientv3.Cmp) error {
 	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(k.key(keyEpoch)), "=", now.mod))
 	end := clientv3.GetPrefixRangeEnd(k.key(""))
@@ -339,7 +339,7 @@ func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, c
 		}
 		from = clientv3.GetPrefixRangeEnd(k.key(name) + "/")
 		if _, err := strconv.ParseUint(name, 10, 64); err != nil || name == now.name {
-			continue // whatever that is, it is not ours
+			continue // not an epoch
 		}
 		if err := k.wipe(ctx, client, k.key(name)+"/", conditions); err != nil {
 			return err
@@ -347,8 +347,8 @@ func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, c
 	}
 }
 
-// wipe deletes everything under a prefix, as long as the conditions hold, and some
-// at a time: whoever watches must be told of all of it.
+// wipe deletes everything under a prefix, as long as the conditions hold, and a
+// page at a time: the watches of all nodes receive every deletion.
 func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) error {
 	for done := false; !done; {
 		var err error
@@ -359,8 +359,8 @@ func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix strin
 	return nil
 }
 
-// wipeSome reports whether there is nothing more to wipe, or it is somebody else's
-// to do.
+// wipeSome reports whether nothing is left to delete, or the conditions no longer
+// hold.
 func (k *Keeper) wipeSome(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()

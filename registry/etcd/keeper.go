@@ -83,7 +83,7 @@ type Keeper struct {
 	config  Config
 	store   *registry.Store
 	log     *zap.Logger
-	restart chan error // why the watch must begin anew
+	restart chan error // why the watch must be started again
 	conns   conns
 
 	mu     sync.Mutex
@@ -99,11 +99,11 @@ type Keeper struct {
 	locked     bool   // an import is under way
 	listing    bool   // the registry is being listed again
 	changed    chan struct{}
-	frozen     string // why the last state is kept and nothing written; "" if it is not
+	frozen     string // why the last state is kept and writes are refused; "" if they are not
 	// leases are those that this node granted, renewed or asked for. Renewals
 	// through other nodes are not seen.
 	leases map[clientv3.LeaseID]*registry.Lease
-	asked  time.Time // when etcd last failed to say something of a lease
+	asked  time.Time // when etcd was last asked for a lease in vain
 	status Status
 }
 
@@ -156,8 +156,8 @@ func (k *Keeper) wait(ctx context.Context, revision int64) error {
 	}
 }
 
-// waitOn is wait for a revision that etcd has: it gives up when the watch brings
-// nothing for a while.
+// waitOn is wait for a revision that etcd has. It gives up when the watch brings
+// nothing for callTime and no listing is under way.
 func (k *Keeper) waitOn(ctx context.Context, revision int64) error {
 	for {
 		before, _ := k.progress()
@@ -173,7 +173,7 @@ func (k *Keeper) waitOn(ctx context.Context, revision int64) error {
 	}
 }
 
-// advancedLocked notes that the store has the revision.
+// advancedLocked records that the store has the revision, and wakes those who wait.
 func (k *Keeper) advancedLocked(revision int64) {
 	k.revision = max(k.revision, revision)
 	close(k.changed)

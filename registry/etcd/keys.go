@@ -14,7 +14,7 @@ import (
 const (
 	keyRegistry = "registry" // a random name that the registry keeps as long as it lives
 	keyEpoch    = "epoch"    // the epoch that counts
-	keyImport   = "import"   // there while a new epoch is written, with a lease
+	keyImport   = "import"   // present while a new epoch is written, with a lease
 	keyWritten  = "written"  // put by every write: its revision is that of the last one
 )
 

@@ -133,7 +133,7 @@ func (k *Keeper) grant(ctx context.Context, client *clientv3.Client, g *grant) (
 	return resp.ID, nil
 }
 
-// learn asks for the leases that the batch has to know.
+// learn asks etcd for the TTL of the leases that the batch needs.
 func (w *write) learn(ctx context.Context, b *batch) error {
 	for _, id := range b.unknown {
 		call, cancel := context.WithTimeout(ctx, callTime)
@@ -177,7 +177,7 @@ func (w *write) lease(ctx context.Context, b *batch) (again bool, err error) {
 	return false, nil
 }
 
-// revoke gives back the leases that were granted for nothing.
+// revoke revokes the leases that were granted and that no key has.
 func (w *write) revoke() {
 	for _, id := range w.granted {
 		call, cancel := context.WithTimeout(context.Background(), callTime)

@@ -37,7 +37,7 @@ const (
 
 // Load reads the registry for the first time, before Run, and makes an empty one
 // if there is none under the prefix. It goes on trying until ctx is done, unless
-// etcd refuses us: then it says why.
+// etcd refuses the user or the certificate: then it returns the reason.
 func (k *Keeper) Load(ctx context.Context) error {
 	logged := ""
 	for {
@@ -99,7 +99,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	return nil
 }
 
-// create makes an empty registry, unless somebody else was quicker.
+// create makes an empty registry, unless another node has made one.
 func (k *Keeper) create(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -190,7 +190,7 @@ func (k *Keeper) page(ctx context.Context, client clientv3.KV, from, end string,
 	return client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(revision))
 }
 
-// A head is what stands beside the epochs, and what etcd says of itself.
+// A head holds the keys beside the epochs, and etcd's revision and cluster id.
 type head struct {
 	revision int64
 	cluster  uint64
@@ -200,7 +200,7 @@ type head struct {
 	written  int64 // the revision of the last write
 }
 
-// head asks for the head; the answer is at least as new as the call.
+// head reads the head from etcd. It is at least as new as the call.
 func (k *Keeper) head(ctx context.Context, client *clientv3.Client) (*head, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -262,10 +262,11 @@ func (k *Keeper) replaceLocked(l *listing, sure bool) (changes int, err error) {
 	return len(events), nil
 }
 
-// errBroken says that what stands in etcd is not ours to mend.
+// errBroken reports that etcd lacks a key without which the registry cannot be
+// read, and that a person has to repair it.
 var errBroken = errors.New("the registry is damaged")
 
-// permanent reports whether trying again cannot help.
+// permanent reports whether the same call would fail again.
 func permanent(err error) bool {
 	for _, is := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, errBroken} {
 		if errors.Is(err, is) {

@@ -12,9 +12,9 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A mirror is what stands below one epoch, and what of it is in effect. Which of
-// two objects that exclude each other is, follows from what stands there, not
-// from the order in which it came to be known: all nodes agree.
+// A mirror holds the keys below one epoch, and which of them are in effect. Which of
+// two objects that exclude each other is, depends only on these keys,
+// not on the order in which they arrived: all nodes agree.
 //
 // An object is in effect if it is right by itself, its app is there, and it is
 // the first of those that want its id, address or name: the one that has the
@@ -37,9 +37,10 @@ type entry struct {
 	why         string // why it is not in effect; "" if it is
 }
 
-// An app lists what belongs to it, whether it is there or not.
+// An app lists the machines and Flycast addresses of an app, also if the app does
+// not exist.
 type app struct {
-	entry    *entry              // nil: it is not there
+	entry    *entry              // nil if the app does not exist
 	machines map[string][]*entry // by id
 	flycast  []*entry
 }
@@ -47,13 +48,14 @@ type app struct {
 // exists reports whether the app can have machines.
 func (a *app) exists() bool { return a != nil && a.entry != nil && a.entry.fault == "" }
 
-// A wanted is an id, address or name that objects want or that is claimed.
+// A wanted holds the claim on an id, address or name, and the objects that want it.
 type wanted struct {
 	claim claim
 	by    []*entry // right by themselves
 }
 
-// A claim is the key that says who has something. mod is 0 if there is none.
+// A claim is the key that names the owner of an id, address or name. mod is 0 if
+// there is no claim.
 type claim struct {
 	owner string
 	mod   int64
@@ -76,7 +78,7 @@ func (e *entry) wants() []string {
 		if !o.Gone() {
 			return []string{idClaim(o.ID), addressClaim(o.Address)}
 		}
-		// The registry has gone machines that are alike once. Nobody claims that.
+		// The registry holds equal gone machines once. There is no such key in etcd.
 		return []string{fmt.Sprintf("%s as %x", machineKey(registry.AppKey{Network: o.Network, Name: o.App}, o.ID, 1), sha256.Sum256(o.Raw))}
 	case *registry.Peer:
 		return []string{addressClaim(o.Address)}
@@ -182,7 +184,7 @@ func (m *mirror) remove(key string, d dirty) {
 	e.object = nil
 }
 
-// claim notes who has what the key c claims; the zero claim is nobody.
+// claim records the owner under the claim's key c; the zero claim has no owner.
 func (m *mirror) claim(c string, of claim, d dirty) {
 	w := m.want(c)
 	w.claim = of
@@ -208,7 +210,7 @@ func (m *mirror) app(key registry.AppKey) *app {
 	return a
 }
 
-// prune forgets an app of which nothing is left.
+// prune removes an app that has no entry, machine or Flycast address.
 func (m *mirror) prune(key registry.AppKey) {
 	if a := m.apps[key]; a.entry == nil && len(a.machines)+len(a.flycast) == 0 {
 		delete(m.apps, key)
@@ -243,7 +245,7 @@ func (m *mirror) want(c string) *wanted {
 	return w
 }
 
-// release forgets what nobody wants or claims.
+// release removes c if no object wants it and there is no claim.
 func (m *mirror) release(c string) {
 	if w := m.wanted[c]; len(w.by) == 0 && w.claim.mod == 0 {
 		delete(m.wanted, c)
@@ -291,7 +293,7 @@ func (m *mirror) candidate(e *entry) error {
 	return nil
 }
 
-// winner returns the entry that has what the key c claims.
+// winner returns the entry that is in effect for the claim's key c.
 func (m *mirror) winner(c string) *entry {
 	var best *entry
 	w := m.wanted[c]
@@ -309,7 +311,7 @@ func (m *mirror) winner(c string) *entry {
 	return best
 }
 
-// decide says why the entry is not in effect, or "".
+// decide returns why the entry is not in effect, or "".
 func (m *mirror) decide(e *entry) string {
 	if err := m.candidate(e); err != nil {
 		return err.Error()

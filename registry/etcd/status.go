@@ -19,10 +19,10 @@ import (
 // A Status says how a keeper is doing.
 type Status struct {
 	Endpoints []string `json:"endpoints"`
-	// Connected tells that etcd answered when it was last asked, and that what it
-	// said has been applied.
+	// Connected reports that etcd answered when it was last asked, and that its last
+	// write has been applied.
 	Connected bool `json:"connected"`
-	// Held says why the last state is kept though etcd answers; "" if it is not.
+	// Held is the reason why the last state is kept though etcd answers; "" if it is not.
 	Held string `json:"held,omitzero"`
 	// Epoch names the keys that count.
 	Epoch string `json:"epoch"`
@@ -77,7 +77,7 @@ func (k *Keeper) Status() Status {
 	return s
 }
 
-// failed notes what went wrong.
+// failed counts a failure and records its error.
 func (k *Keeper) failed(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -85,7 +85,7 @@ func (k *Keeper) failed(err error) {
 	k.status.LastError = inWords(err).Error()
 }
 
-// away notes that etcd does not answer, or not with what we have.
+// away records that etcd does not answer, or that the watch is behind.
 func (k *Keeper) away(err error) {
 	k.failed(err)
 	k.mu.Lock()
@@ -97,7 +97,7 @@ func (k *Keeper) away(err error) {
 	}
 }
 
-// confirmed notes that the store had at that time what etcd had.
+// confirmed records that at that time the store had what etcd had.
 func (k *Keeper) confirmed(at time.Time) {
 	k.mu.Lock()
 	was := k.status.Connected
@@ -121,7 +121,7 @@ func unavailable(err error) error {
 	}
 }
 
-// inWords returns err in words for people.
+// inWords returns err in words that an operator understands.
 func inWords(err error) error {
 	switch {
 	case tlsFault(err):
@@ -138,7 +138,7 @@ func inWords(err error) error {
 	return err
 }
 
-// late reports whether err says no more than that time is over.
+// late reports whether err is a timeout without a reason.
 func late(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }

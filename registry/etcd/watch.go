@@ -251,12 +251,12 @@ func (k *Keeper) setListing(is bool) {
 	k.listing = is
 }
 
-// secondLook is when etcd is asked again that lists less than half of a network's
-// machines: whoever is restoring or deleting should be done, or somebody notice.
+// secondLook is when etcd is asked again after it listed less than half of a
+// network's machines. A restore or deletion that is under way should be over then.
 const secondLook = time.Second
 
-// mismatchLocked says why etcd, which we asked for its head when we had that
-// revision, cannot be the one that we followed, or "".
+// mismatchLocked returns why the etcd with that head is not the one followed so
+// far, or "". had is the store's revision when the head was asked for.
 func (k *Keeper) mismatchLocked(h *head, had int64) string {
 	switch {
 	case h.cluster != k.cluster:
@@ -271,7 +271,8 @@ func (k *Keeper) mismatchLocked(h *head, had int64) string {
 	return ""
 }
 
-// freezeLocked keeps the last state until etcd is again as it was.
+// freezeLocked keeps the last state, and refuses writes, until etcd is again as
+// before.
 func (k *Keeper) freezeLocked(why string) error {
 	k.status.Connected = false
 	if k.frozen != why {
@@ -286,12 +287,12 @@ func (k *Keeper) freezeLocked(why string) error {
 // maxQuarantineLines bounds the lines in the log for what comes to be quarantined at once.
 const maxQuarantineLines = 20
 
-// newlyQuarantined collects what comes to be quarantined.
+// newlyQuarantined collects the entries that have just been quarantined.
 type newlyQuarantined []*entry
 
 func (t *newlyQuarantined) add(e *entry) { *t = append(*t, e) }
 
-// log tells of the keys that are not in effect. The keeper's mutex is held.
+// log logs the keys that are not in effect. The keeper's mutex is held.
 func (t *newlyQuarantined) log(k *Keeper) {
 	for i, e := range *t {
 		if i == maxQuarantineLines {
@@ -321,19 +322,19 @@ const (
 	// as away. Below, an election or a slow disk would often look like one.
 	probeTime = time.Second
 
-	// patience is how long a connection may be silent after others have been
-	// given up in vain: then etcd is slow, and it is not the connection.
+	// patience is how long a connection may be silent after others were closed
+	// and probes still fail: then etcd is slow, not the connection.
 	patience = 5 * time.Second
 
-	// watchPatience is how long a watch may be behind, and bring nothing, while
-	// etcd answers otherwise.
+	// watchPatience is how long a watch may be behind and bring nothing while etcd
+	// answers probes.
 	watchPatience = time.Second
 )
 
 var errSilent = errors.New("the watch brings nothing")
 
-// probe asks etcd from time to time for the last write, until ctx is done, and
-// sees to it that the watch brings it.
+// probe asks etcd for the revision of the last write, twice a second until ctx is
+// done, and restarts the watch if the watch does not bring it.
 func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 	every, silence := probeEvery, probeTime
 	var silent time.Time // since when the watch is behind and brings nothing

@@ -23,8 +23,8 @@ const (
 	// keys and compares included, unless --max-request-bytes says otherwise.
 	maxOctets = 1 << 20
 
-	// retryAfter is when a write that lost is tried again though nothing was
-	// heard of what it lost to: the watch brings that within milliseconds.
+	// retryAfter is when a write that lost is tried again although the watch has
+	// not brought the other write yet, which usually takes milliseconds.
 	retryAfter = 20 * time.Millisecond
 )
 
@@ -78,7 +78,7 @@ func (w *write) plan() (b *batch, revision int64, err error) {
 	return b, w.revision, err
 }
 
-// readyLocked says why nothing can be written now, or nil.
+// readyLocked returns why nothing can be written now, or nil.
 func (k *Keeper) readyLocked() error {
 	switch {
 	case k.mirror == nil:
@@ -224,7 +224,7 @@ func (b *batch) ops() int {
 	return max(len(b.unchanged)+len(b.ranges)+2, len(b.puts)+len(b.deletes)+len(b.ranges)+1)
 }
 
-// large reports whether the batch is too large for one transaction.
+// large reports whether the batch is too large for one transaction of etcd.
 func (b *batch) large() bool {
 	octets := 0
 	for key, p := range b.puts {
@@ -233,11 +233,11 @@ func (b *batch) large() bool {
 	return b.ops() > maxOps || octets > maxOctets && len(b.puts) > 3 // one machine cannot be split
 }
 
-// fits reports whether the loose claims fit into the transaction.
+// fits reports whether the optional claims fit into the transaction.
 func (w *write) fits(b *batch) bool { return b.ops()+len(b.optional) <= maxOps }
 
-// sweep deletes the loose claims that did not fit. Those that stay, because of a
-// crash or an error, stand in nobody's way: their owners are not there.
+// sweep deletes the optional claims that did not fit. Those that remain after a
+// crash or an error have no effect: their owners do not exist.
 func (w *write) sweep(ctx context.Context, b *batch) {
 	root := w.key(b.epoch.name) + "/"
 	claims := make([]string, 0, len(b.optional))
@@ -261,7 +261,8 @@ func (w *write) sweep(ctx context.Context, b *batch) {
 	}
 }
 
-// lost waits until the store has what the write lost to, as far as that is known.
+// lost waits until the store has the write that came first, if its revision is
+// known, and otherwise briefly for any newer revision.
 func (w *write) lost(ctx context.Context, revision, written int64) error {
 	if err := w.waitOn(ctx, written); err != nil {
 		return w.fault(ctx, err)
@@ -284,7 +285,7 @@ func (w *write) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// unlocked waits until no import is under way, and tells whether one was.
+// unlocked waits until no import is under way, and reports whether one was.
 func (w *write) unlocked(ctx context.Context) (waited bool, err error) {
 	for ; ; waited = true {
 		w.mu.Lock()
