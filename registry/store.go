@@ -12,15 +12,18 @@ import (
 // goroutine.
 type Store struct {
 	current  atomic.Pointer[Snapshot]
+	publish  []func(*Snapshot, *Changes)
 	onCommit func(*Snapshot, *Changes)
 
 	mu sync.Mutex // one writer
 }
 
-// NewStore returns an empty store. onCommit, unless nil, is called for every
-// commit, one at a time and in order, before Apply or Tx.Commit returns. It must
-// not write to the store.
-func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
+// NewStore returns an empty store. Its functions are called for every commit, one
+// at a time and in order, before Apply or Tx.Commit returns; they must not write
+// to the store. publish is called before Snapshot returns the commit: whatever it
+// makes visible is seen by everyone who has read the commit from the store.
+// onCommit, unless nil, is called after that.
+func NewStore(onCommit func(*Snapshot, *Changes), publish ...func(*Snapshot, *Changes)) *Store {
 	db, err := memdb.NewMemDB(schema())
 	if err != nil {
 		panic(fmt.Sprintf("registry schema: %v", err))
@@ -31,7 +34,7 @@ func NewStore(onCommit func(*Snapshot, *Changes)) *Store {
 	// Nobody watches for changes through memdb, and a snapshot of a database is
 	// one that does not track them.
 	db = db.Snapshot()
-	s := &Store{onCommit: onCommit}
+	s := &Store{onCommit: onCommit, publish: publish}
 	s.current.Store(&Snapshot{db: db, txn: db.Txn(false), geo: newGeography(nil, nil)})
 	return s
 }
@@ -133,6 +136,9 @@ func (tx *Tx) Commit() {
 	s := tx.store
 	defer s.mu.Unlock()
 	for _, c := range tx.commits {
+		for _, publish := range s.publish {
+			publish(c.snap, c.changes)
+		}
 		s.current.Store(c.snap)
 		s.onCommit(c.snap, c.changes)
 	}

@@ -133,3 +133,31 @@ func TestASourceNumbersItsOwnChanges(t *testing.T) {
 		t.Errorf("the hook was called for %d, want %d", indexes, want)
 	}
 }
+
+// A commit is published before the store shows it, and the other hook is called
+// after that.
+func TestACommitIsPublishedBeforeTheStoreShowsIt(t *testing.T) {
+	var published, committed uint64
+	var s *Store
+	s = NewStore(func(snap *Snapshot, c *Changes) {
+		if s.Snapshot() != snap || published != c.Index {
+			t.Errorf("the hook of commit %d is called with the store at %d and commit %d published", c.Index, s.Snapshot().Index, published)
+		}
+		committed = c.Index
+	}, func(snap *Snapshot, c *Changes) {
+		if s.Snapshot().Index != committed || snap.Index != c.Index {
+			t.Errorf("commit %d is published with the store at %d, want %d", c.Index, s.Snapshot().Index, committed)
+		}
+		published = c.Index
+	})
+	tx := s.Begin()
+	for _, name := range []string{"a", "b"} {
+		if _, err := tx.Apply([]Event{PutApp{App{Network: 1, Name: name}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx.Commit()
+	if published != 2 || committed != 2 {
+		t.Errorf("%d commits were published and %d given to the hook, want 2", published, committed)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"unique"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -125,126 +124,9 @@ func idOrder(id []byte) func(vm) int {
 	}
 }
 
-// An appEdit is an app while a commit changes it.
-type appEdit struct {
-	*app
-	c *commit
-}
-
-// add puts a deployed machine in.
-func (a appEdit) add(m *registry.Machine) {
-	id := []byte(m.ID)
-	a.deployed = a.deployed.insert(a.edit, vm{idHead(id), m}, idOrder(id))
-	started := m.Started()
-	sets := a.sets(m, true)
-	if started {
-		sets.change(&a.started)
-	}
-
-	i, found := a.region(m.Region)
-	if !found {
-		a.regions = slices.Insert(a.regions, i, region{code: m.Region, number: a.c.codes.number(m.Region)})
-	}
-	r := &a.regions[i]
-	r.deployed++
-	if started {
-		sets.change(&r.started)
-	}
-
-	a.unnamed += a.c.owners.of(m)
-	for _, o := range a.c.owners.list {
-		n := a.named(o.labels)
-		n.refs++
-		if started && !o.inner {
-			sets.change(&n.started)
-		}
-	}
-}
-
-// remove takes a deployed machine out. A commit removes all that it replaces
-// before it adds anything, so that machines may exchange addresses.
-func (a appEdit) remove(m *registry.Machine) {
-	a.deployed = a.deployed.remove(a.edit, idOrder([]byte(m.ID)))
-	started := m.Started()
-	sets := a.sets(m, false)
-	if started {
-		sets.change(&a.started)
-	}
-
-	i, _ := a.region(m.Region)
-	r := &a.regions[i]
-	if r.deployed--; r.deployed == 0 {
-		a.regions = slices.Delete(a.regions, i, i+1)
-	} else if started {
-		sets.change(&r.started)
-	}
-
-	a.unnamed -= a.c.owners.of(m)
-	for _, o := range a.c.owners.list {
-		n := a.named(o.labels)
-		if n.refs--; n.refs == 0 {
-			a.names = a.names.drop(a.edit, hashOf(o.labels), o.labels)
-		} else if started && !o.inner {
-			sets.change(&n.started)
-		}
-	}
-}
-
-// restate replaces a deployed machine by itself in another state. It is add after
-// remove, without what cancels out.
-func (a appEdit) restate(before, after *registry.Machine) {
-	id := []byte(after.ID)
-	a.deployed = a.deployed.insert(a.edit, vm{idHead(id), after}, idOrder(id))
-	if before.Started() == after.Started() {
-		return
-	}
-	sets := a.sets(after, after.Started())
-	sets.change(&a.started)
-	i, _ := a.region(after.Region)
-	sets.change(&a.regions[i].started)
-	a.c.owners.of(after)
-	for _, o := range a.c.owners.list {
-		if !o.inner {
-			sets.change(&a.named(o.labels).started)
-		}
-	}
-}
-
 // region returns where the region of that code is, or belongs.
 func (a *app) region(code string) (i int, found bool) {
 	return slices.BinarySearchFunc(a.regions, code, func(r region, code string) int { return strings.Compare(r.code, code) })
-}
-
-// sharedMax is the length of labels, in octets, up to which they are kept once
-// for all apps: groups, roles and versions are shorter, with the keys that flyctl
-// gives them, and what no two apps have, such as the id of a release, is longer.
-const sharedMax = 48
-
-// named returns the name of those labels for changing, made if need be.
-func (a appEdit) named(labels []byte) *named {
-	hash := hashOf(labels)
-	n := a.names.get(hash, labels)
-	if n != nil && n.edit == a.edit {
-		return n
-	}
-	own := new(named)
-	if n != nil {
-		*own = *n
-	} else if own.labels = string(labels); len(labels) <= sharedMax {
-		own.labels = unique.Make(own.labels).Value()
-	}
-	own.edit = a.edit
-	a.names = a.names.put(a.edit, hash, labels, own)
-	return own
-}
-
-// begin returns a copy of a that e may change.
-func (a *app) begin(e edit) *app {
-	own := *a
-	own.edit = e
-	own.regions = slices.Clone(a.regions)
-	own.texts = new(appTexts)
-	return &own
 }
 
 // renderVMs renders the list of vms or all.vms.

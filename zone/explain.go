@@ -190,8 +190,8 @@ func (x *explainer) explainRegion(v *View) {
 	switch {
 	case v.client != nil && v.client.Region != "":
 		x.Region, x.RegionReason = v.client.Region, fmt.Sprintf("that of clients in %v", v.client.Prefix)
-	case v.table.options.Region != "":
-		x.Region, x.RegionReason = v.table.options.Region, "the server's own; the client's is unknown"
+	case v.shared.region != "":
+		x.Region, x.RegionReason = v.shared.region, "the server's own; the client's is unknown"
 	default:
 		x.RegionReason = "nothing tells where the client is"
 	}

@@ -21,7 +21,7 @@ func (h *host) is([]byte) bool { return true } // stored under its own bits
 type addressOwner struct {
 	addr    address
 	peer    *registry.Peer
-	flycast *registry.Flycast
+	flycast *string // name of the Flycast address's app, which may live in another network
 }
 
 func machineOwner(m *registry.Machine) addressOwner { return addressOwner{addr: m.Address.As16()} }
@@ -29,7 +29,7 @@ func machineOwner(m *registry.Machine) addressOwner { return addressOwner{addr: 
 func peerOwner(p *registry.Peer) addressOwner { return addressOwner{addr: p.Address.As16(), peer: p} }
 
 func flycastOwner(f *registry.Flycast) addressOwner {
-	return addressOwner{addr: f.Address.As16(), flycast: f}
+	return addressOwner{addr: f.Address.As16(), flycast: &f.App}
 }
 
 // kind tells machines from peers from Flycast addresses.

@@ -40,7 +40,7 @@ func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 		return
 	}
 	switch {
-	case !v.table.ready:
+	case !v.shared.ready:
 		a.Finding = NotReady
 		return
 	case v.view == nil:
@@ -48,7 +48,7 @@ func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 		return
 	}
 	a.Finding = NXDomain
-	a.apex, a.serial, a.ttl = apexLabels[zone], v.view.serial, v.table.options.TTL
+	a.apex, a.serial, a.ttl = apexLabels[zone], v.view.serial, v.shared.ttl
 	atApex := q.Labels() == a.apex
 	if atApex {
 		a.Finding = NoData
@@ -94,6 +94,19 @@ func zoneOf(q *wire.Query) zone {
 		}
 	}
 	return foreign
+}
+
+// Ours reports whether name, in wire format and lower case, is at or below the
+// apex of one of our zones: of those, nobody else is to be asked or believed.
+func Ours(name []byte) bool {
+	for len(name) > 1 {
+		switch string(name) {
+		case "\x08internal\x00", "\x07flycast\x00", "\x0dfly-local-6pn\x00", "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00":
+			return true
+		}
+		name = name[1+int(name[0]):]
+	}
+	return false
 }
 
 // wants reports whether q asks for records of that type.
@@ -144,11 +157,11 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 	switch labels := q.Labels(); string(label) {
 	case "_apps":
 		if labels == 2 {
-			a.listText(q, v.view.appList, ',', func() []byte { return appNames(v.table.snap, v.network) })
+			a.listText(q, v.view.appList, ',', func() []byte { return appNames(v.facts) })
 		}
 	case "_peer":
 		if labels == 2 {
-			a.listText(q, v.view.peerList, ',', func() []byte { return peerNames(v.table.snap, v.network) })
+			a.listText(q, v.view.peerList, ',', func() []byte { return peerNames(v.facts) })
 		} else if labels == 3 {
 			if p := v.view.peers.get(hashOf(q.Label(2)), q.Label(2)); p != nil {
 				a.address(q, p.addr)
@@ -156,9 +169,9 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 		}
 	case "_instances":
 		if labels == 2 {
-			a.listText(q, v.view.instances, ';', func() []byte { return instanceList(v.table.snap, v.network, false) })
+			a.listText(q, v.view.instances, ';', func() []byte { return instanceList(v.facts, false) })
 		} else if labels == 3 && string(q.Label(2)) == "all" {
-			a.listText(q, v.view.allInstances, ';', func() []byte { return instanceList(v.table.snap, v.network, true) })
+			a.listText(q, v.view.allInstances, ';', func() []byte { return instanceList(v.facts, true) })
 		}
 	case "_api":
 		if labels == 2 {
@@ -261,7 +274,7 @@ func (v *View) lookupNearest(q *wire.Query, labels, limit int, a *Answer, app *a
 	if q.Type == wire.TypeTXT {
 		most = limit/minNearbyLine + 1
 	}
-	a.list = a.near.find(app, v.table.geo, v.Region(), min(count, most))
+	a.list = a.near.find(app, v.shared.geo, v.Region(), min(count, most))
 	switch {
 	case wants(q, wire.TypeAAAA) && len(a.list) > 0:
 		a.Finding, a.kind = Data, nearestList
@@ -358,7 +371,7 @@ func (v *View) pointToOwner(q *wire.Query, a *Answer, o addressOwner) {
 	case o.peer != nil:
 		a.pointTo(q, o.peer.Name, "\x05_peer\x08internal\x00")
 	case o.flycast != nil:
-		a.pointTo(q, o.flycast.App, "\x07flycast\x00")
+		a.pointTo(q, *o.flycast, "\x07flycast\x00")
 	default:
 		m := v.machineAt(o.addr)
 		a.pointTo(q, m.ID, "\x02vm", m.App, "\x08internal\x00")

@@ -19,7 +19,8 @@ import (
 
 // slow is the twin of a Table: it answers from the facts themselves, by writing
 // down every name of a network and comparing strings. It was written from the
-// rules and shares no code with what it checks.
+// rules and shares no code with what it checks. It takes the SERIAL from the
+// registry, whose own tests check it (TestNetworkIndexIsThatOfTheLastAnswerChanged).
 type slow struct {
 	snap     *registry.Snapshot
 	options  zone.Options

@@ -3,6 +3,7 @@ package zone
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
@@ -29,13 +30,20 @@ type Client struct {
 
 // A Table is the names of all networks at one registry index. It is immutable.
 type Table struct {
+	shared
 	index   uint64
-	ready   bool
 	snap    *registry.Snapshot
 	views   trie[*view]
-	geo     *geography
-	options *Options // Clients sorted by length of prefix, the longest first
+	clients []Client // sorted by length of prefix, the longest first
 	unnamed int
+}
+
+// shared is the part of a Table that the views of all networks use.
+type shared struct {
+	ready  bool
+	geo    *geography
+	ttl    uint32 // Options.TTL: that of every record, in seconds
+	region string // Options.Region
 }
 
 // Index returns the registry index of the facts in t.
@@ -49,92 +57,6 @@ func (t *Table) Ready() bool { return t.ready }
 // machines give no name, because they cannot form labels.
 func (t *Table) Unnamed() int { return t.unnamed }
 
-// A View is what one client sees of a Table: the names of its network. It has no
-// way to the facts of another.
-type View struct {
-	table    *Table
-	view     *view // nothing for a network without facts; nil without a network
-	network  registry.Network
-	src, dst netip.Addr
-	client   *Client // the entry that holds src, or nil
-	conflict bool    // src and dst name different networks
-}
-
-// For returns the view of a client that asks from address src at address dst.
-// IPv4 addresses may be mapped into IPv6.
-func (t *Table) For(src, dst netip.Addr) View {
-	v := View{table: t, src: src.Unmap().WithZone(""), dst: dst.Unmap()}
-	to, named := registry.NetworkOf(v.dst)
-	if from, ok := registry.NetworkOf(v.src); ok { // else its bits mean nothing
-		v.network, v.conflict = from, named && to != from
-	} else if named && v.dst == to.Server() {
-		v.network = to
-	}
-	for i := range t.options.Clients {
-		if c := &t.options.Clients[i]; c.Prefix.Contains(v.src) {
-			v.client = c
-			if v.network == 0 {
-				v.network = c.Network
-			}
-			break
-		}
-	}
-	if v.network != 0 {
-		if v.view = t.views.get(networkBits(v.network), nil); v.view == nil {
-			v.view = nothing
-		}
-	}
-	return v
-}
-
-// Is reports whether v is the view of that client in t, so that For would return
-// it again.
-func (v *View) Is(t *Table, src, dst netip.Addr) bool {
-	return v.table == t && v.src == src && v.dst == dst
-}
-
-// Network returns the network whose names the client sees; 0 if it sees none.
-func (v *View) Network() registry.Network { return v.network }
-
-// Region returns the client's region: that of the machine or peer with exactly
-// its address, else that of the one machine in whose /112 it is, else the
-// configured one of the client, else the server's; "" if there is none.
-func (v *View) Region() string {
-	if n, ok := registry.NetworkOf(v.src); ok && n == v.network && v.view != nil {
-		src := v.src.As16()
-		switch o, ok := v.view.at(src); {
-		case o.peer != nil && o.peer.Region != "":
-			return o.peer.Region
-		case ok && o.kind() == 0:
-			return v.machineAt(src).Region
-		}
-		if addr, ok := v.view.only(src); ok {
-			return v.machineAt(addr).Region
-		}
-	}
-	if v.client != nil && v.client.Region != "" {
-		return v.client.Region
-	}
-	return v.table.options.Region
-}
-
-// machineAt returns the machine at an address that is a machine's in v's view.
-func (v *View) machineAt(a address) *registry.Machine {
-	return v.table.snap.MachineAt(netip.AddrFrom16(a))
-}
-
-// nothing is the view of a network without facts.
-var nothing = &view{
-	appList: emptyText(), peerList: emptyText(), instances: emptyText(), allInstances: emptyText(),
-}
-
-// emptyText returns an empty list: one empty string.
-func emptyText() *atomic.Pointer[[]byte] {
-	p := new(atomic.Pointer[[]byte])
-	p.Store(&[]byte{0})
-	return p
-}
-
 func sortClients(clients []Client) []Client {
 	clients = slices.Clone(clients)
 	for i := range clients {
@@ -142,4 +64,51 @@ func sortClients(clients []Client) []Client {
 	}
 	slices.SortStableFunc(clients, func(a, b Client) int { return b.Prefix.Bits() - a.Prefix.Bits() })
 	return clients
+}
+
+// A Publisher makes a new Table for every commit, sharing with the old one
+// whatever the commit did not touch, and makes it the current one.
+//
+// All methods may be called from any goroutine.
+type Publisher struct {
+	current atomic.Pointer[Table]
+
+	mu      sync.Mutex // one change after the other: each builds on the table before
+	edits   edit       // of commits so far, guarded by mu
+	codes   codes      // guarded by mu
+	scratch scratch    // guarded by mu
+}
+
+// NewPublisher returns a Publisher whose Table is empty and not ready.
+func NewPublisher(o Options) *Publisher {
+	p := &Publisher{codes: make(codes)}
+	empty := registry.NewStore(nil).Snapshot()
+	p.current.Store(&Table{
+		shared:  shared{geo: newGeography(empty.Geography(), p.codes), ttl: o.TTL, region: o.Region},
+		snap:    empty,
+		clients: sortClients(o.Clients),
+	})
+	return p
+}
+
+// Table returns the current Table.
+func (p *Publisher) Table() *Table { return p.current.Load() }
+
+// Ready tells that the facts of a source have all been committed. From then on,
+// Tables are ready.
+func (p *Publisher) Ready() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := *p.current.Load()
+	next.ready = true
+	p.current.Store(&next)
+}
+
+// SetClients replaces the configured clients.
+func (p *Publisher) SetClients(clients []Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := *p.current.Load()
+	next.clients = sortClients(clients)
+	p.current.Store(&next)
 }

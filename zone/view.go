@@ -2,11 +2,102 @@ package zone
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
 )
+
+// A View is what one client sees of a Table: the names of its network, and what
+// all networks share. It has no way to the Table, so code that reaches for the
+// facts of another network does not compile.
+type View struct {
+	shared   *shared // of the Table
+	view     *view   // nothing for a network without facts; nil without a network
+	facts    registry.NetworkFacts
+	network  registry.Network
+	src, dst netip.Addr
+	client   *Client // the entry that holds src, or nil
+	conflict bool    // src and dst name different networks
+}
+
+// For returns the view of a client that asks from address src at address dst.
+// IPv4 addresses may be mapped into IPv6.
+func (t *Table) For(src, dst netip.Addr) View {
+	v := View{shared: &t.shared, src: src.Unmap().WithZone(""), dst: dst.Unmap()}
+	to, named := registry.NetworkOf(v.dst)
+	if from, ok := registry.NetworkOf(v.src); ok { // else its bits mean nothing
+		v.network, v.conflict = from, named && to != from
+	} else if named && v.dst == to.Server() {
+		v.network = to
+	}
+	for i := range t.clients {
+		if c := &t.clients[i]; c.Prefix.Contains(v.src) {
+			v.client = c
+			if v.network == 0 {
+				v.network = c.Network
+			}
+			break
+		}
+	}
+	if v.network != 0 {
+		v.facts = t.snap.FactsOf(v.network)
+		if v.view = t.views.get(networkBits(v.network), nil); v.view == nil {
+			v.view = nothing
+		}
+	}
+	return v
+}
+
+// Is reports whether v is the view of that client in t, so that For would return
+// it again.
+func (v *View) Is(t *Table, src, dst netip.Addr) bool {
+	return v.shared == &t.shared && v.src == src && v.dst == dst
+}
+
+// Network returns the network whose names the client sees; 0 if it sees none.
+func (v *View) Network() registry.Network { return v.network }
+
+// Region returns the client's region: that of the machine or peer with exactly
+// its address, else that of the one machine in whose /112 it is, else the
+// configured one of the client, else the server's; "" if there is none.
+func (v *View) Region() string {
+	if n, ok := registry.NetworkOf(v.src); ok && n == v.network && v.view != nil {
+		src := v.src.As16()
+		switch o, ok := v.view.at(src); {
+		case o.peer != nil && o.peer.Region != "":
+			return o.peer.Region
+		case ok && o.kind() == 0:
+			return v.machineAt(src).Region
+		}
+		if addr, ok := v.view.only(src); ok {
+			return v.machineAt(addr).Region
+		}
+	}
+	if v.client != nil && v.client.Region != "" {
+		return v.client.Region
+	}
+	return v.shared.region
+}
+
+// machineAt returns the machine at an address that is a machine's in v's view.
+func (v *View) machineAt(a address) *registry.Machine {
+	return v.facts.MachineAt(netip.AddrFrom16(a))
+}
+
+// nothing is the view of a network without facts.
+var nothing = &view{
+	appList: emptyText(), peerList: emptyText(), instances: emptyText(), allInstances: emptyText(),
+}
+
+// emptyText returns an empty list: one empty string.
+func emptyText() *atomic.Pointer[[]byte] {
+	p := new(atomic.Pointer[[]byte])
+	p.Store(&[]byte{0})
+	return p
+}
 
 // A view is what one network sees, compiled. It holds facts of that network
 // only; whoever has a view has no way to another's. It is immutable but for its
@@ -56,159 +147,6 @@ func hiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-
 // hostBits returns the bits of a between its network and its /112.
 func hostBits(a address) uint64 { return binary.BigEndian.Uint64(a[6:]) }
 
-// A viewEdit is a view while a commit changes it.
-type viewEdit struct {
-	*view
-	c *commit
-}
-
-// begin returns a copy of v that e may change.
-func (v *view) begin(e edit) *view {
-	own := *v
-	own.edit = e
-	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
-	return &own
-}
-
-// app returns the app of that name for changing, made if need be.
-func (v viewEdit) app(name string) appEdit {
-	hash, key := v.c.key(name)
-	a := v.apps.get(hash, key)
-	if a != nil && a.edit == v.edit {
-		return appEdit{a, v.c}
-	}
-	if a != nil {
-		a = a.begin(v.edit)
-	} else {
-		a = newApp(v.edit, name)
-		v.appList = new(atomic.Pointer[[]byte])
-	}
-	v.apps = v.apps.put(v.edit, hash, key, a)
-	return appEdit{a, v.c}
-}
-
-// dropApp removes an app with all its names and returns how many entries of its
-// machines formed no name.
-func (v viewEdit) dropApp(name string) (unnamed int) {
-	hash, key := v.c.key(name)
-	if a := v.apps.get(hash, key); a != nil {
-		unnamed = a.unnamed
-	}
-	v.apps = v.apps.drop(v.edit, hash, key)
-	v.appList = new(atomic.Pointer[[]byte])
-	return unnamed
-}
-
-func (v viewEdit) removeMachine(m *registry.Machine) {
-	if !m.Gone() {
-		v.vacate(v.machines(m), machineOwner(m))
-	}
-}
-
-func (v viewEdit) addMachine(m *registry.Machine) {
-	if !m.Gone() {
-		v.settle(v.machines(m), machineOwner(m))
-	}
-}
-
-// machines returns where a machine's address stands: in hosts, if the reverse
-// zone shows it.
-func (v viewEdit) machines(m *registry.Machine) *trie[*host] {
-	if m.Deployed() {
-		return &v.hosts
-	}
-	return &v.hidden
-}
-
-// keeps reports whether a change of a machine leaves its address as it is.
-func keeps(ch registry.Change[registry.Machine]) bool {
-	b, a := ch.Before, ch.After
-	return b != nil && a != nil && b.Address == a.Address && b.Gone() == a.Gone() && b.Deployed() == a.Deployed()
-}
-
-// peersOf returns where a peer's address stands.
-func (v viewEdit) peersOf(p *registry.Peer) *trie[*host] {
-	if hiddenPeer(p.Name) {
-		return &v.hidden
-	}
-	return &v.hosts
-}
-
-func (v viewEdit) removePeer(p *registry.Peer) {
-	v.peerList = new(atomic.Pointer[[]byte])
-	v.vacate(v.peersOf(p), peerOwner(p))
-	hash, key := v.c.key(p.Name)
-	v.peers = v.peers.drop(v.edit, hash, key)
-}
-
-func (v viewEdit) addPeer(p *registry.Peer) {
-	v.peerList = new(atomic.Pointer[[]byte])
-	v.settle(v.peersOf(p), peerOwner(p))
-	if !hiddenPeer(p.Name) {
-		shown := &peer{p.Name, p.Address.As16()}
-		hash, key := v.c.key(p.Name)
-		v.peers = v.peers.put(v.edit, hash, key, shown)
-	}
-}
-
-func (v viewEdit) removeFlycast(f *registry.Flycast) {
-	v.vacate(&v.hosts, flycastOwner(f))
-	addr := f.Address.As16()
-	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.remove(v.edit, addressOrder(addr))
-	v.putFlycast(own)
-}
-
-func (v viewEdit) addFlycast(f *registry.Flycast) {
-	v.settle(&v.hosts, flycastOwner(f))
-	addr := f.Address.As16()
-	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.insert(v.edit, addr, addressOrder(addr))
-	v.putFlycast(own)
-}
-
-// flycastApp returns a copy of the addresses of the apps of that name.
-func (v viewEdit) flycastApp(name string) *flycastApp {
-	if f := v.flycast.get(v.c.key(name)); f != nil {
-		own := *f
-		return &own
-	}
-	return &flycastApp{name: name}
-}
-
-func (v viewEdit) putFlycast(f *flycastApp) {
-	hash, key := v.c.key(f.name)
-	if f.addrs.empty() {
-		v.flycast = v.flycast.drop(v.edit, hash, key)
-		return
-	}
-	v.flycast = v.flycast.put(v.edit, hash, key, f)
-}
-
-// settle gives o its address in t, which is hosts or hidden.
-func (v viewEdit) settle(t *trie[*host], o addressOwner) {
-	bits := hostBits(o.addr)
-	h := t.get(bits, nil)
-	if h == nil {
-		h = new(host)
-	}
-	*t = t.put(v.edit, bits, nil, h.with(v.edit, o))
-}
-
-// vacate takes o's address back.
-func (v viewEdit) vacate(t *trie[*host], o addressOwner) {
-	bits := hostBits(o.addr)
-	h := t.get(bits, nil)
-	if h == nil {
-		return
-	}
-	if left := h.without(v.edit, o); left != nil {
-		*t = t.put(v.edit, bits, nil, left)
-	} else {
-		*t = t.drop(v.edit, bits, nil)
-	}
-}
-
 // at returns who has the address, in hosts or hidden.
 func (v *view) at(a address) (o addressOwner, ok bool) {
 	if o, ok = v.hosts.get(hostBits(a), nil).find(addressOrder(a)); ok {
@@ -229,4 +167,45 @@ func (v *view) only(a address) (addr address, one bool) {
 		}
 	}
 	return addr, one
+}
+
+// appNames renders _apps, peerNames _peer and instanceList _instances and
+// all._instances of one network, as far as a message holds.
+
+func appNames(facts registry.NetworkFacts) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	for a := range facts.Apps() {
+		if !w.add([]byte(a.Name)) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
+}
+
+func peerNames(facts registry.NetworkFacts) []byte {
+	w := newTextWriter(nil, maxText, ',')
+	for p := range facts.Peers() {
+		if !hiddenPeer(p.Name) && !w.add([]byte(p.Name)) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
+}
+
+func instanceList(facts registry.NetworkFacts, all bool) []byte {
+	w := newTextWriter(nil, maxText, ';')
+	var item []byte
+	for m := range facts.Machines() {
+		if !m.Deployed() || !all && !m.Started() {
+			continue
+		}
+		item = append(append(item[:0], "instance="...), m.ID...)
+		item = append(append(item, ",app="...), m.App...)
+		item = m.Address.AppendTo(append(item, ",ip="...))
+		item = append(append(item, ",region="...), m.Region...)
+		if !w.add(item) {
+			break
+		}
+	}
+	return slices.Clip(w.dst)
 }

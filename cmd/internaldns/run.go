@@ -53,14 +53,13 @@ type server struct {
 func newServer(c config, log *zap.Logger) *server {
 	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
-	s.store = registry.NewStore(s.commit)
+	s.store = registry.NewStore(s.commit, s.publisher.Commit)
 	return s
 }
 
-// commit is the store's hook: it passes a change to the publisher, which answers are
-// made from, and to the clients that watch the API.
+// commit passes a commit to the clients that watch the API. The publisher has made
+// it visible to DNS before.
 func (s *server) commit(snap *registry.Snapshot, changes *registry.Changes) {
-	s.publisher.Commit(snap, changes)
 	s.feed.Note(snap, changes)
 	comesOrGoes := len(changes.Apps)+len(changes.Peers)+len(changes.Flycast)+len(changes.Names) > 0
 	if comesOrGoes && s.loaded.Load() {

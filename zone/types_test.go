@@ -1,0 +1,75 @@
+package zone
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// A View has no way to the facts of another network: neither by a field, of
+// whatever depth, nor by a method that package zone can call on what a field of
+// another package holds.
+func TestViewHasNoPathToOtherNetworks(t *testing.T) {
+	const module = "github.com/internaldns/internaldns/"
+	nodes := map[reflect.Type]reflect.Type{ // what the arrays of trie nodes hold
+		reflect.TypeFor[node[*app]]():        reflect.TypeFor[*app](),
+		reflect.TypeFor[node[*named]]():      reflect.TypeFor[*named](),
+		reflect.TypeFor[node[*peer]]():       reflect.TypeFor[*peer](),
+		reflect.TypeFor[node[*flycastApp]](): reflect.TypeFor[*flycastApp](),
+		reflect.TypeFor[node[*host]]():       reflect.TypeFor[*host](),
+	}
+	forbidden := []string{"zone.Table", "zone.Publisher", "zone.commit", "[]zone.Client", "registry.Snapshot", "registry.Store", "registry.Tx",
+		"registry.Changes", "registry.Flycast", "trie[*" + module + "zone.view]", "trie[*zone.view]"}
+	seen := make(map[reflect.Type]bool)
+	var walk func(at reflect.Type, path string)
+	walk = func(at reflect.Type, path string) {
+		if seen[at] {
+			return
+		}
+		seen[at] = true
+		path += " " + at.String()
+		for _, name := range forbidden {
+			if strings.Contains(at.String(), name) {
+				t.Errorf("a View leads to %s:%s", name, path)
+				return
+			}
+		}
+		if value, ok := nodes[at]; ok {
+			walk(value, path)
+			return
+		}
+		ours := at.PkgPath() == "" || strings.HasPrefix(at.PkgPath(), module)
+		for i := range at.NumMethod() { // of registry, by which its hidden fields can be read
+			if strings.HasPrefix(at.PkgPath(), module+"registry") || at.Kind() == reflect.Pointer && strings.HasPrefix(at.Elem().PkgPath(), module+"registry") {
+				walk(at.Method(i).Type, path+"."+at.Method(i).Name)
+			}
+		}
+		switch at.Kind() {
+		case reflect.UnsafePointer:
+			t.Errorf("a View leads to an untyped pointer:%s", path)
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Chan:
+			walk(at.Elem(), path)
+		case reflect.Map:
+			walk(at.Key(), path)
+			walk(at.Elem(), path)
+		case reflect.Func:
+			for i := range at.NumIn() {
+				walk(at.In(i), path)
+			}
+			for i := range at.NumOut() {
+				walk(at.Out(i), path)
+			}
+		case reflect.Struct:
+			for i := range at.NumField() {
+				f := at.Field(i)
+				if ours && (f.IsExported() || at.PkgPath() == strings.TrimSuffix(module+"zone", "/")) {
+					walk(f.Type, path+"."+f.Name)
+				}
+			}
+		}
+	}
+	walk(reflect.TypeFor[View](), "")
+	if !seen[reflect.TypeFor[*app]()] || !seen[reflect.TypeFor[*named]()] || !seen[reflect.TypeFor[*geography]()] {
+		t.Error("the walk did not reach an app, a name below it and the geography: it tests too little")
+	}
+}
