@@ -26,9 +26,17 @@ var apexLabels = [...]int{internal: 1, flycast: 1, local: 1, reverse: 6}
 // Lookup answers q into a. limit is the most octets that the response will have;
 // more data than fits is not looked for.
 //
-// To add a name form: decide on its place below (which function serves the
-// labels next to it), add it to the table in doc.go and to lookupSlow, the twin
-// in the tests, and to Explain.
+// To add a name form:
+//
+//  1. doc.go: add it to the table. TestDocNames fails until it is answered.
+//  2. slow_test.go: answer it in the twin, straight from the facts.
+//  3. lookup.go: serve it in the function of the labels next to it.
+//  4. If it needs a set of its own: a field in app.go (TestSizes says what an
+//     app may take), and one call in appEdit.change in compile.go.
+//  5. reasons.go: say what the name stands for.
+//  6. registry/names.go: if it has a new word in a region's place, reserve it.
+//  7. registry/answers.go: if it depends on a fact that no answer depended on,
+//     add that to shown. The SERIAL of the network then changes with it.
 func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 	a.Finding, a.kind = NotOurs, none
 	if v.conflict {

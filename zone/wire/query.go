@@ -317,3 +317,63 @@ var lowerCase = func() (t [256]byte) {
 	}
 	return t
 }()
+
+// MaxCopyLen bounds what AppendQuery appends, in octets: header, question, OPT
+// with a keepalive.
+const MaxCopyLen = HeaderLen + MaxNameLen + 4 + optLen + 4
+
+// AppendQuery appends a query that has the same response as q, of which Parse has
+// said Answer, and returns the extended slice. What the response does not depend
+// on, such as padding and cookies, is left out. It allocates once at most, and only
+// if dst lacks room.
+func AppendQuery(dst []byte, q *Query) []byte {
+	if size := HeaderLen + len(q.question) + optLen + 4; cap(dst)-len(dst) < size {
+		dst = append(make([]byte, 0, len(dst)+size), dst...)
+	}
+	arcount := byte(0)
+	if q.OPT {
+		arcount = 1
+	}
+	dst = append(dst, byte(q.ID>>8), byte(q.ID), byte(q.Flags>>8), byte(q.Flags), 0, 1, 0, 0, 0, 0, 0, arcount)
+	dst = append(dst, q.question...)
+	if !q.OPT {
+		return dst
+	}
+	do, rdlen := byte(0), byte(0)
+	if q.DO {
+		do = 0x80
+	}
+	if q.Keepalive == KeepaliveAsked {
+		rdlen = 4
+	}
+	dst = append(dst, 0, 0, TypeOPT, byte(q.UDPSize>>8), byte(q.UDPSize), 0, 0, do, 0, 0, rdlen)
+	if rdlen != 0 {
+		dst = binary.BigEndian.AppendUint32(dst, optionKeepalive<<16) // empty (RFC 7828, Section 3.1)
+	}
+	return dst
+}
+
+// Tail returns the last labels of the QNAME in msg, of which nothing is known
+// yet, and what stands left of the last two: what Parse would make Label(0),
+// Label(1), Label(2) and Above(2), in the letter case of msg. It judges nothing:
+// what it returns of a message that is malformed means nothing. A label that is
+// not there is nil. Tail costs a quarter of what Parse does.
+func Tail(msg []byte) (above []byte, tail [3][]byte) {
+	var at [4]int // where the last labels begin, and where they end
+	n, off := 0, HeaderLen
+	for ; off < len(msg) && msg[off] != 0; n++ {
+		at[0], at[1], at[2] = at[1], at[2], off
+		off += 1 + int(msg[off])
+	}
+	if off >= len(msg) {
+		return nil, tail
+	}
+	at[3] = off
+	for i := range min(n, len(tail)) {
+		tail[i] = msg[at[2-i]+1 : at[3-i]]
+	}
+	if n >= 2 {
+		above = msg[HeaderLen:at[1]]
+	}
+	return above, tail
+}

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // AppendHead appends the header and question of a response to q and returns the
 // extended slice. The header has QR set, q's ID, opcode and RD, CD if q is a
@@ -82,4 +85,12 @@ func AppendOPT(msg []byte, q *Query, rcode RCode, o Options) []byte {
 // dst must be empty, as for AppendHead.
 func AppendError(dst []byte, q *Query, rcode RCode, flags uint16, o Options) []byte {
 	return AppendOPT(AppendHead(dst, q, rcode, flags), q, rcode, o)
+}
+
+// A Client is what the form of a response depends on beside the query.
+type Client struct {
+	Addr    netip.Addr
+	Limit   int     // most octets of the response; over UDP, never more than Query.UDPSize
+	Stream  bool    // asks over TCP: there is no larger room to come back for
+	Options Options // of the response's OPT; whoever responds fills in EDE
 }
