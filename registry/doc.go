@@ -56,6 +56,7 @@
 //	 └ plan.changes   what is different afterwards; nothing: no commit
 //	 └ writer.write   a new snapshot, which cannot fail: the fleet, and in one
 //	                  memdb transaction the tables, if any of them changes
-//	 └ Tx.Commit      the snapshot becomes the current one, and
-//	    └ the commit hook
+//	 └ Tx.Commit      the commit is published to DNS,
+//	    └ the snapshot becomes the current one, and
+//	    └ the commit hook is called
 package registry

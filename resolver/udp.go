@@ -44,10 +44,10 @@ var errStopped = errors.New("stopped")
 
 // A udpWorker serves one UDP socket.
 type udpWorker struct {
-	addr   netip.AddrPort
-	batch  *batch // of the platform
-	outbox outbox
-	ahead  zone.Ahead
+	addr     netip.AddrPort
+	batch    *batch // of the platform
+	outbox   outbox
+	prefetch zone.Prefetch
 	responder
 }
 
@@ -74,7 +74,7 @@ func (w *udpWorker) serve() error {
 			return err
 		}
 		w.now = w.batch.received
-		w.readAhead(first, n)
+		w.prefetchBatch(first, n)
 		for i := first; i < n; i++ {
 			w.answer(i)
 		}
@@ -93,9 +93,9 @@ func (w *udpWorker) serve() error {
 	}
 }
 
-// readAhead reads what the answers to the batch will be made of, for all of its
+// prefetchBatch reads what the answers to the batch will be made of, for all of its
 // queries at once, if the registry is so large that it is worth it.
-func (w *udpWorker) readAhead(first, n int) {
+func (w *udpWorker) prefetchBatch(first, n int) {
 	table := w.zone.Table()
 	if n-first < 2 || !table.Large() {
 		return
@@ -105,9 +105,9 @@ func (w *udpWorker) readAhead(first, n int) {
 		if !w.view.Is(table, d.src.Addr(), d.dst) {
 			w.view = table.For(d.src.Addr(), d.dst)
 		}
-		w.ahead.Add(&w.view, d.msg)
+		w.prefetch.Add(&w.view, d.msg)
 	}
-	w.ahead.Read()
+	w.prefetch.Read()
 }
 
 // answer responds to the i-th datagram of the batch.

@@ -207,26 +207,26 @@ func BenchmarkAnswerInBatches(b *testing.B) {
 	}
 	src := fleetMachine(17, 3).Address
 	road := &road{out: make([]byte, 0, wire.MaxMessageLen)}
-	var ahead zone.Ahead
+	var prefetch zone.Prefetch
 	for _, name := range []string{"each by itself", "read ahead"} {
 		b.Run(name, func(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				table := p.Table()
-				at := n * zone.AheadMax % (apps - zone.AheadMax)
-				batch := msgs[at : at+zone.AheadMax]
+				at := n * zone.PrefetchMax % (apps - zone.PrefetchMax)
+				batch := msgs[at : at+zone.PrefetchMax]
 				if name == "read ahead" {
 					view := table.For(src, serverAddr)
 					for _, msg := range batch {
-						ahead.Add(&view, msg)
+						prefetch.Add(&view, msg)
 					}
-					ahead.Read()
+					prefetch.Read()
 				}
 				for _, msg := range batch {
 					road.q.Parse(msg)
 					road.answer(table, src, serverAddr, 1232)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/zone.AheadMax, "ns/query")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/zone.PrefetchMax, "ns/query")
 		})
 	}
 }

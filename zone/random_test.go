@@ -67,11 +67,11 @@ func (v *version) names(n registry.Network) []*slowName {
 
 // A prober asks a version and its twin and compares.
 type prober struct {
-	q      wire.Query
-	ahead  zone.Ahead
-	answer zone.Answer
-	out    []byte
-	seen   map[string]int // how often each kind of response was
+	q        wire.Query
+	prefetch zone.Prefetch
+	answer   zone.Answer
+	out      []byte
+	seen     map[string]int // how often each kind of response was
 }
 
 // check asks one question and fails if the answers differ, or if miekg/dns
@@ -87,8 +87,8 @@ func (p *prober) check(t *testing.T, v *version, src, dst netip.Addr, q slowQuer
 		t.Fatalf("%s: the form of the query has verdict %d", describe(), verdict)
 	}
 	view := v.table.For(src, dst)
-	p.ahead.Add(&view, msg)
-	p.ahead.Read()
+	p.prefetch.Add(&view, msg)
+	p.prefetch.Read()
 	view.Lookup(&p.q, limit, &p.answer)
 	want, wantCut := v.slow.lookupSlow(src, dst, q, limit, truncate, flags)
 	if p.seen == nil {
@@ -283,7 +283,7 @@ func TestReadersRunBesideCommits(t *testing.T) {
 	for i := range 3 {
 		readers.Go(func() {
 			var road road
-			var ahead zone.Ahead
+			var prefetch zone.Prefetch
 			for turn := i; ; turn++ {
 				select {
 				case <-done:
@@ -296,8 +296,8 @@ func TestReadersRunBesideCommits(t *testing.T) {
 				}
 				msg := questions[turn%len(questions)].message()
 				view := table.For(n.Server(), serverAddr)
-				ahead.Add(&view, msg)
-				ahead.Read()
+				prefetch.Add(&view, msg)
+				prefetch.Read()
 				road.q.Parse(msg)
 				road.answer(table, n.Server(), serverAddr, wire.MaxMessageLen)
 			}

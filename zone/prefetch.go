@@ -5,40 +5,40 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// An Ahead reads the memory that lookups are going to read, for many queries at
+// A Prefetch reads the memory that lookups are going to read, for many queries at
 // once. In a large Table a lookup waits for memory some six times, about 100 ns
 // each, one after the other: what it reads says where to read next. The waits of
-// different queries need not follow each other. So an Ahead takes every step for
+// different queries need not follow each other. So a Prefetch takes every step for
 // all queries before it takes the next, and nothing it does in a step depends on
 // what another query reads in the same.
 //
 // It is a hint. It decides nothing, and a name it does not understand, such as
 // one with capital letters, is answered as well and takes longer.
 //
-// An Ahead is large and meant to be reused. The zero Ahead has no queries.
-type Ahead struct {
+// A Prefetch is large and meant to be reused. The zero Prefetch has no queries.
+type Prefetch struct {
 	n      int
-	apps   [AheadMax]seeker[*app]
-	names  [AheadMax]seeker[*named]
-	parts  [AheadMax]part
-	labels [AheadMax][]byte // of a machine or a region, its own
+	apps   [PrefetchMax]seeker[*app]
+	names  [PrefetchMax]seeker[*named]
+	parts  [PrefetchMax]part
+	labels [PrefetchMax][]byte // of a machine or a region, its own
 
 	// What was found: at most one of the two for each query.
-	sets     [AheadMax][]address
-	machines [AheadMax]*registry.Machine
+	sets     [PrefetchMax][]address
+	machines [PrefetchMax]*registry.Machine
 
 	read uint64 // depends on all that was read, so that compilers leave nothing out
 }
 
-// AheadMax is the most queries that an Ahead takes: what a server reads at once.
-const AheadMax = 32
+// PrefetchMax is the most queries that a Prefetch takes: what a server reads at once.
+const PrefetchMax = 32
 
-// aheadApps is the number of apps from which on a Table is large. Smaller ones
+// prefetchApps is the number of apps from which on a Table is large. Smaller ones
 // stay in the processor's caches, and reading ahead would cost more than it saves.
-const aheadApps = 5000
+const prefetchApps = 5000
 
 // Large reports whether lookups in t are worth reading ahead for.
-func (t *Table) Large() bool { return t.snap.Stats().Apps >= aheadApps }
+func (t *Table) Large() bool { return t.snap.Stats().Apps >= prefetchApps }
 
 // A part is what a name says of its app.
 type part uint8
@@ -52,9 +52,9 @@ const (
 
 // Add takes a query that v will be asked, as octets, which must stay as they are
 // until Read. It ignores what is no query for a name of an app, and what is more
-// than AheadMax queries.
-func (a *Ahead) Add(v *View, msg []byte) {
-	if v.view == nil || a.n == AheadMax {
+// than PrefetchMax queries.
+func (a *Prefetch) Add(v *View, msg []byte) {
+	if v.view == nil || a.n == PrefetchMax {
 		return
 	}
 	above, tail := wire.Tail(msg)
@@ -77,11 +77,11 @@ func (a *Ahead) Add(v *View, msg []byte) {
 }
 
 // Read reads ahead for all queries added since the last Read, and forgets them.
-func (a *Ahead) Read() {
+func (a *Prefetch) Read() {
 	a.find()
 	for _, set := range a.sets[:a.n] {
 		const line = 4 // addresses in a line of the cache
-		for i := 0; i < min(len(set), aheadAddresses); i += line {
+		for i := 0; i < min(len(set), prefetchAddresses); i += line {
 			a.read += uint64(set[i][0])
 		}
 	}
@@ -101,12 +101,12 @@ func (a *Ahead) Read() {
 	a.n = 0
 }
 
-// aheadAddresses is the number of addresses that fit the responses of most
+// prefetchAddresses is the number of addresses that fit the responses of most
 // clients, who take 1232 octets.
-const aheadAddresses = 44
+const prefetchAddresses = 44
 
 // find finds the addresses and machines that the answers are going to be about.
-func (a *Ahead) find() {
+func (a *Prefetch) find() {
 	apps, names := a.apps[:a.n], a.names[:a.n]
 	a.read += seek(apps)
 	for i := range apps {
