@@ -12,7 +12,7 @@
 //
 //	(*udpWorker).serve      until the socket is closed
 //	 1. recv                a batch of datagrams in one system call
-//	    readAhead           in a large registry: fetch what the answers need from memory
+//	    prefetchBatch       in a large registry: fetch what the answers need from memory
 //	 2. respond             for each of them, in respond.go:
 //	     q.Parse            what its form decides
 //	     table.For          the view of the client's network, from its address
