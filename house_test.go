@@ -29,16 +29,18 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"internal/client":        {},
 	"internal/dig":           {nil, []string{"github.com/miekg/dns", "golang.org/x/sys"}},
 	"internal/filewatch":     {},
-	"registry":               {nil, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
-	"registry/file":          {[]string{"internal/filewatch", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
-	"registry/api":           {[]string{"internal/filewatch", "registry", "registry/file"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
+	"registry":               {[]string{"registry/index"}, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
+	"registry/file":          {[]string{"internal/filewatch", "registry", "registry/format"}, []string{"go.uber.org/zap"}},
+	"registry/format":        {[]string{"registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json"}},
+	"registry/index":         {},
+	"registry/api":           {[]string{"internal/filewatch", "registry", "registry/format"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/disk":          {[]string{"registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
-	"registry/etcd":          {[]string{"registry", "registry/file"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
+	"registry/etcd":          {[]string{"registry", "registry/format"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/etcd/etcdtest": {},
 	"zone":                   {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
 	"resolver":               {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
 	"resolver/forward":       {[]string{"internal/filewatch", "zone/wire"}, []string{"github.com/miekg/dns", "github.com/maypok86/otter", "golang.org/x/", "go.uber.org/zap"}},
-	"cmd/internaldns":        {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+	"cmd/internaldns":        {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/format", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 
 // A listed package is what go list says of one.

@@ -487,7 +487,7 @@ func TestAnEventOfNoKindPanics(t *testing.T) {
 func TestMetadataRowsGoWithTheirLastMachine(t *testing.T) {
 	s := NewStore(nil)
 	rows := func() int {
-		_, rows := checkTree(t, s.Snapshot().fleet.metadata, compareRows)
+		rows := inOrder(t, s.Snapshot().fleet.metadata, compareRows)
 		return len(rows)
 	}
 	for _, tt := range []struct {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/internaldns/internaldns/registry/index"
 )
 
 // A fleet is all machines, with what finds them, and what else changes with most
@@ -17,11 +19,11 @@ import (
 // starts is changed in one tree, and the other four, which have no pointers, are
 // not even looked at by the garbage collector.
 type fleet struct {
-	machines *tree[slot]
-	orders   [numOrders]*tree[place]
-	metadata *tree[*metadata] // by app and sum
-	pairs    *tree[posting]
-	indexes  *tree[networkIndex]
+	machines *index.Tree[slot]
+	orders   [numOrders]*index.Tree[place]
+	metadata *index.Tree[*metadata] // by app and sum
+	pairs    *index.Tree[posting]
+	indexes  *index.Tree[networkIndex]
 
 	last uint64 // the last number given
 }
@@ -101,7 +103,7 @@ func appPlace(row metadataID, region string) uint64 {
 
 // machine returns the machine of that number, or nil.
 func (f *fleet) machine(number uint64) *Machine {
-	m, _ := f.machines.find(func(n slot) int { return cmp.Compare(n.number, number) })
+	m, _ := f.machines.Find(func(n slot) int { return cmp.Compare(n.number, number) })
 	return m.machine
 }
 
@@ -109,7 +111,7 @@ func (f *fleet) machine(number uint64) *Machine {
 // that order.
 func (f *fleet) between(o order, first, last uint64) iter.Seq[*Machine] {
 	return func(yield func(*Machine) bool) {
-		for p := range f.orders[o].from(func(p place) bool { return p.key < first }) {
+		for p := range f.orders[o].From(func(p place) bool { return p.key < first }) {
 			if p.key > last || !yield(f.machine(p.number)) {
 				return
 			}
@@ -139,11 +141,11 @@ func (f *fleet) move(changes []Change[Machine]) {
 		return
 	}
 	old := f.machines
-	machines := make([]move[slot], 0, len(changes))
+	machines := make([]index.Move[slot], 0, len(changes))
 	for _, ch := range changes {
 		switch {
 		case ch.After == nil:
-			machines = append(machines, move[slot]{slot{number: ch.Before.number}, true})
+			machines = append(machines, index.Move[slot]{Entry: slot{number: ch.Before.number}, Remove: true})
 			continue
 		case ch.Before != nil:
 			ch.After.number = ch.Before.number
@@ -151,20 +153,20 @@ func (f *fleet) move(changes []Change[Machine]) {
 			f.last++
 			ch.After.number = f.last
 		}
-		machines = append(machines, move[slot]{slot{ch.After.number, ch.After}, false})
+		machines = append(machines, index.Move[slot]{Entry: slot{ch.After.number, ch.After}})
 	}
 	byNumber := func(a, b slot) int { return cmp.Compare(a.number, b.number) }
-	slices.SortFunc(machines, func(a, b move[slot]) int { return byNumber(a.entry, b.entry) })
-	f.machines = f.machines.apply(machines, byNumber)
+	slices.SortFunc(machines, func(a, b index.Move[slot]) int { return byNumber(a.Entry, b.Entry) })
+	f.machines = f.machines.Apply(machines, byNumber)
 	for o := range numOrders {
 		f.orders[o] = f.moveIn(o, changes, old)
 	}
 }
 
 // moveIn returns an order after the changes. old holds the machines before them.
-func (f *fleet) moveIn(o order, changes []Change[Machine], old *tree[slot]) *tree[place] {
+func (f *fleet) moveIn(o order, changes []Change[Machine], old *index.Tree[slot]) *index.Tree[place] {
 	type moved struct {
-		move[place]
+		index.Move[place]
 		id string
 	}
 	list := make([]moved, 0, 2) // most commits move one machine
@@ -183,18 +185,18 @@ func (f *fleet) moveIn(o order, changes []Change[Machine], old *tree[slot]) *tre
 			continue
 		}
 		if left {
-			list = append(list, moved{move[place]{before, true}, ch.Before.ID})
+			list = append(list, moved{index.Move[place]{Entry: before, Remove: true}, ch.Before.ID})
 		}
 		if came {
-			list = append(list, moved{move[place]{after, false}, ch.After.ID})
+			list = append(list, moved{index.Move[place]{Entry: after}, ch.After.ID})
 		}
 	}
 	slices.SortFunc(list, func(a, b moved) int {
-		return comparePlaces(o, a.entry, b.entry, func() int { return strings.Compare(a.id, b.id) })
+		return comparePlaces(o, a.Entry, b.Entry, func() int { return strings.Compare(a.id, b.id) })
 	})
-	moves := make([]move[place], len(list))
+	moves := make([]index.Move[place], len(list))
 	for i := range list {
-		moves[i] = list[i].move
+		moves[i] = list[i].Move
 	}
 	idOf := func(number uint64) string {
 		m := f.machine(number)
@@ -203,18 +205,18 @@ func (f *fleet) moveIn(o order, changes []Change[Machine], old *tree[slot]) *tre
 		}
 		return m.ID
 	}
-	return f.orders[o].apply(moves, func(a, b place) int {
+	return f.orders[o].Apply(moves, func(a, b place) int {
 		return comparePlaces(o, a, b, func() int { return strings.Compare(idOf(a.number), idOf(b.number)) })
 	})
 }
 
 // mark notes the commit that changed answers of networks, which are in order.
-func (f *fleet) mark(networks []Network, index uint64) {
-	moves := make([]move[networkIndex], len(networks))
+func (f *fleet) mark(networks []Network, commit uint64) {
+	moves := make([]index.Move[networkIndex], len(networks))
 	for i, n := range networks {
-		moves[i].entry = networkIndex{n, index}
+		moves[i].Entry = networkIndex{n, commit}
 	}
-	f.indexes = f.indexes.apply(moves, func(a, b networkIndex) int { return cmp.Compare(a.network, b.network) })
+	f.indexes = f.indexes.Apply(moves, func(a, b networkIndex) int { return cmp.Compare(a.network, b.network) })
 }
 
 // comparePlaces compares places of an order; ids compares the ids of the

@@ -4,16 +4,18 @@ import (
 	"hash/maphash"
 	"slices"
 	"unique"
+
+	"github.com/internaldns/internaldns/registry/index"
 )
 
 // machineEdits holds, for every app and machine id that a batch mentions, what
 // stands there before and after it.
 type machineEdits struct {
-	at   few[machineID, int]
-	list []machineEdit         // in the order in which the ids were first mentioned
-	ids  few[string, *Machine] // machines put that are not gone
-	last *App                  // of the machine put before: files list an app's machines together
-	size int                   // how many puts to make room for
+	at   index.Small[machineID, int]
+	list []machineEdit                 // in the order in which the ids were first mentioned
+	ids  index.Small[string, *Machine] // machines put that are not gone
+	last *App                          // of the machine put before: files list an app's machines together
+	size int                           // how many puts to make room for
 }
 
 type machineID struct {
@@ -35,19 +37,19 @@ type goneEdit struct {
 }
 
 // expect makes room for n machines.
-func (e *machineEdits) expect(n int) { e.at.size, e.ids.size, e.size = n, n, n }
+func (e *machineEdits) expect(n int) { e.at.Size, e.ids.Size, e.size = n, n, n }
 
 // edit returns the place of a's machines of that id, which is good until the
 // next call.
 func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
 	key := machineID{a.number, id}
-	i, ok := e.at.get(key)
+	i, ok := e.at.Get(key)
 	if !ok {
 		if e.list == nil {
 			e.list = make([]machineEdit, 0, e.size)
 		}
 		i = len(e.list)
-		e.at.add(key, i)
+		e.at.Add(key, i)
 		e.list = append(e.list, machineEdit{})
 		me := &e.list[i]
 		if m := old.Machine(id); m != nil && m.app == a.number {
@@ -62,7 +64,7 @@ func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
 
 // has reports whether the batch replaces or deletes m.
 func (e *machineEdits) has(m *Machine) bool {
-	_, ok := e.at.get(machineID{m.app, m.ID})
+	_, ok := e.at.Get(machineID{m.app, m.ID})
 	return ok
 }
 
@@ -188,7 +190,7 @@ func (p *plan) checkMachines() {
 // takeID notes that m, which replaces before, has its id, and faults it if
 // another machine has it, as take does for addresses.
 func (p *plan) takeID(m, before *Machine) {
-	holder, _ := p.machines.ids.get(m.ID)
+	holder, _ := p.machines.ids.Get(m.ID)
 	if holder == nil && before == nil {
 		if o := p.old.Machine(m.ID); o != nil && !p.machines.has(o) {
 			holder = o
@@ -198,7 +200,7 @@ func (p *plan) takeID(m, before *Machine) {
 		p.faults.addf(m.String(), "id", "is already the id of %v in %v", holder, holder.Network)
 		return
 	}
-	p.machines.ids.add(m.ID, m)
+	p.machines.ids.Add(m.ID, m)
 }
 
 // contentSum tells gone machines of one app and id apart. It is never 0.

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"unique"
+
+	"github.com/internaldns/internaldns/registry/index"
 )
 
 // A metadata row stands for all machines of one app, not gone, that have the
@@ -52,27 +54,27 @@ func pairSum(key, value string) uint64 {
 }
 
 // postings returns what becomes of the postings of rows, in order.
-func postings(rows []move[*metadata]) []move[posting] {
-	var list []move[posting]
+func postings(rows []index.Move[*metadata]) []index.Move[posting] {
+	var list []index.Move[posting]
 	for _, r := range rows {
-		for _, p := range r.entry.pairs {
-			list = append(list, move[posting]{posting{pairSum(p.Key, p.Value), r.entry}, r.remove})
+		for _, p := range r.Entry.pairs {
+			list = append(list, index.Move[posting]{Entry: posting{pairSum(p.Key, p.Value), r.Entry}, Remove: r.Remove})
 		}
 	}
-	slices.SortFunc(list, func(a, b move[posting]) int { return a.entry.compare(b.entry) })
+	slices.SortFunc(list, func(a, b index.Move[posting]) int { return a.Entry.compare(b.Entry) })
 	return slices.Compact(list) // a row may have one pair twice but for letter case
 }
 
 // row returns the metadata row of that name, or nil.
 func (f *fleet) row(id metadataID) *metadata {
-	r, _ := f.metadata.find(func(r *metadata) int { return r.compare(id) })
+	r, _ := f.metadata.Find(func(r *metadata) int { return r.compare(id) })
 	return r
 }
 
 // rowsOf yields the metadata rows of an app.
 func (f *fleet) rowsOf(app uint32) iter.Seq[*metadata] {
 	return func(yield func(*metadata) bool) {
-		for r := range f.metadata.from(func(r *metadata) bool { return r.app < app }) {
+		for r := range f.metadata.From(func(r *metadata) bool { return r.app < app }) {
 			if r.app != app || !yield(r) {
 				return
 			}
@@ -85,7 +87,7 @@ func (f *fleet) rowsOf(app uint32) iter.Seq[*metadata] {
 func (f *fleet) with(app uint32, key, value string) iter.Seq[*metadata] {
 	return func(yield func(*metadata) bool) {
 		want, sum := Pair{key, value}, pairSum(key, value)
-		for p := range f.pairs.from(func(p posting) bool { return p.pair < sum || p.pair == sum && p.row.app < app }) {
+		for p := range f.pairs.From(func(p posting) bool { return p.pair < sum || p.pair == sum && p.row.app < app }) {
 			if p.pair != sum || p.row.app != app {
 				return
 			}
@@ -147,19 +149,19 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 // that machines have left, that no machine has any more.
 func (w *writer) writeMetadata() {
 	f := &w.next.fleet
-	var rows []move[*metadata]
+	var rows []index.Move[*metadata]
 	slices.SortFunc(w.left, metadataID.compare)
 	for _, id := range slices.Compact(w.left) {
 		if !some(f.having(id)) {
-			rows = append(rows, move[*metadata]{f.row(id), true})
+			rows = append(rows, index.Move[*metadata]{Entry: f.row(id), Remove: true})
 		}
 	}
 	for _, r := range w.metadata {
-		rows = append(rows, move[*metadata]{r, false})
+		rows = append(rows, index.Move[*metadata]{Entry: r})
 	}
-	slices.SortFunc(rows, func(a, b move[*metadata]) int { return compareRows(a.entry, b.entry) })
-	f.metadata = f.metadata.apply(rows, compareRows)
-	f.pairs = f.pairs.apply(postings(rows), posting.compare)
+	slices.SortFunc(rows, func(a, b index.Move[*metadata]) int { return compareRows(a.Entry, b.Entry) })
+	f.metadata = f.metadata.Apply(rows, compareRows)
+	f.pairs = f.pairs.Apply(postings(rows), posting.compare)
 }
 
 func sumOf(pairs []Pair) uint64 {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/internaldns/internaldns/registry/index"
 )
 
 // A plan is a batch of events on its way to be a commit. It reads the snapshot
@@ -26,23 +28,23 @@ type plan struct {
 	regions  edits[string, Region]
 	rtts     edits[[2]string, RTT]
 
-	addresses few[netip.Addr, fmt.Stringer] // of objects that are put, to who has them
+	addresses index.Small[netip.Addr, fmt.Stringer] // of objects that are put, to who has them
 }
 
 // edits holds, for every key that a batch mentions, what stands there before and
 // after it. The zero edits is ready to use.
 type edits[K comparable, T any] struct {
-	at   few[K, int]
+	at   index.Small[K, int]
 	list []Change[T] // in the order in which the keys were first mentioned
 }
 
 // edit returns the change of key, which is good until the next call. On the
 // first mention find tells what stands there.
 func (e *edits[K, T]) edit(key K, find func() *T) *Change[T] {
-	i, ok := e.at.get(key)
+	i, ok := e.at.Get(key)
 	if !ok {
 		i = len(e.list)
-		e.at.add(key, i)
+		e.at.Add(key, i)
 		e.list = append(e.list, Change[T]{Before: find()})
 	}
 	return &e.list[i]
@@ -50,7 +52,7 @@ func (e *edits[K, T]) edit(key K, find func() *T) *Change[T] {
 
 // has reports whether the batch replaces or deletes what stands under key.
 func (e *edits[K, T]) has(key K) bool {
-	_, ok := e.at.get(key)
+	_, ok := e.at.Get(key)
 	return ok
 }
 
@@ -81,7 +83,7 @@ func (p *plan) read(events []Event) {
 		}
 	}
 	p.machines.expect(len(events))
-	p.addresses.size = len(events)
+	p.addresses.Size = len(events)
 	for _, e := range events {
 		p.readPut(e)
 	}
@@ -199,7 +201,7 @@ func (p *plan) putApp(a App) {
 
 // app returns the app as it is after the batch, or nil.
 func (p *plan) app(n Network, name string) *App {
-	if i, ok := p.apps.at.get(AppKey{n, name}); ok {
+	if i, ok := p.apps.at.Get(AppKey{n, name}); ok {
 		return p.apps.list[i].After
 	}
 	return p.old.App(n, name)
@@ -306,11 +308,11 @@ func (p *plan) take(addr netip.Addr, object fmt.Stringer, field string) {
 
 // takeFree is take for an address that nobody had, or object itself.
 func (p *plan) takeFree(addr netip.Addr, object fmt.Stringer, field string) {
-	if holder, ok := p.addresses.get(addr); ok {
+	if holder, ok := p.addresses.Get(addr); ok {
 		p.addressFault(addr, object, field, holder)
 		return
 	}
-	p.addresses.add(addr, object)
+	p.addresses.Add(addr, object)
 }
 
 func (p *plan) addressFault(addr netip.Addr, object fmt.Stringer, field string, holder fmt.Stringer) {

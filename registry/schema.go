@@ -31,26 +31,26 @@ type network struct {
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		tApps: table(tApps, index(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
+		tApps: table(tApps, uniqueIndex(rowID, func(a *App) []byte { return networkKey(a.Network, a.Name) })),
 		tPeers: table(tPeers,
-			index(rowID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
-			index(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) }),
+			uniqueIndex(rowID, func(p *Peer) []byte { return networkKey(p.Network(), p.Name) }),
+			uniqueIndex(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) }),
 		),
 		tFlycast: table(tFlycast,
-			index(rowID, func(f *Flycast) []byte { return addressKey(nil, f.Address) }),
-			index(rowApp, func(f *Flycast) []byte { return addressKey(appKey(f.app), f.Address) }),
+			uniqueIndex(rowID, func(f *Flycast) []byte { return addressKey(nil, f.Address) }),
+			uniqueIndex(rowApp, func(f *Flycast) []byte { return addressKey(appKey(f.app), f.Address) }),
 		),
 		tNetworks: table(tNetworks,
-			index(rowID, func(n *network) []byte { return networkKey(n.Network, "") }),
-			index(rowName, func(n *network) []byte {
+			uniqueIndex(rowID, func(n *network) []byte { return networkKey(n.Network, "") }),
+			uniqueIndex(rowName, func(n *network) []byte {
 				if n.Name == "" {
 					return nil
 				}
 				return []byte(n.Name)
 			}),
 		),
-		tRegions: table(tRegions, index(rowID, func(r *Region) []byte { return []byte(r.Code) })),
-		tRTTs:    table(tRTTs, index(rowID, func(r *RTT) []byte { return rttKey(r.From, r.To) })),
+		tRegions: table(tRegions, uniqueIndex(rowID, func(r *Region) []byte { return []byte(r.Code) })),
+		tRTTs:    table(tRTTs, uniqueIndex(rowID, func(r *RTT) []byte { return rttKey(r.From, r.To) })),
 	}}
 }
 
@@ -77,9 +77,9 @@ func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
 	return t
 }
 
-// index is an index in which every key is one object's. (memdb would make the
+// uniqueIndex returns an index in which every key is one object's. (memdb would make the
 // keys of others by appending the primary key, which is longer than need be.)
-func index[T any](name string, key func(*T) []byte) *memdb.IndexSchema {
+func uniqueIndex[T any](name string, key func(*T) []byte) *memdb.IndexSchema {
 	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != rowID, Indexer: indexer[T]{key: key}}
 }
 

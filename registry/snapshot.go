@@ -55,7 +55,7 @@ func (s *Snapshot) Geography() *Geography { return s.geo }
 // which an answer depends; 0 if none did. Regions and round trips are facts of
 // no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	changed, _ := s.fleet.indexes.find(func(i networkIndex) int { return cmp.Compare(i.network, n) })
+	changed, _ := s.fleet.indexes.Find(func(i networkIndex) int { return cmp.Compare(i.network, n) })
 	return changed.index
 }
 
@@ -106,7 +106,7 @@ func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 // goneMachines returns the gone machines of a of that id.
 func (s *Snapshot) goneMachines(a *App, id string) (list []*Machine) {
 	key := goneKey(a.number, id)
-	if _, ok := s.fleet.orders[byID].find(func(p place) int { return cmp.Compare(p.key, key) }); !ok {
+	if _, ok := s.fleet.orders[byID].Find(func(p place) int { return cmp.Compare(p.key, key) }); !ok {
 		return nil
 	}
 	for m := range s.fleet.at(byID, key) {

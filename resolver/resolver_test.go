@@ -17,7 +17,7 @@ import (
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
@@ -77,7 +77,7 @@ func orgFacts() *registry.Facts {
 		panic(err)
 	}
 	defer r.Close()
-	facts, err := file.Parse(path, r, nil)
+	facts, err := format.Parse(path, r, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
@@ -27,7 +27,7 @@ func load(t testing.TB, path string, o zone.Options) (*registry.Store, *zone.Pub
 		t.Fatal(err)
 	}
 	defer r.Close()
-	facts, err := file.Parse(path, r, nil)
+	facts, err := format.Parse(path, r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // Deletion is many machines taken away at once.
@@ -115,7 +115,7 @@ func (r *Runner) writeRemains(w *world) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path, errors.Join(file.Write(f, &facts), f.Close())
+	return path, errors.Join(format.Write(f, &facts), f.Close())
 }
 
 // remain returns an error if the registry has another number of machines, or if

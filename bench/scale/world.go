@@ -18,7 +18,7 @@ import (
 	"github.com/internaldns/internaldns/bench/internal/affinity"
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 	"github.com/internaldns/internaldns/resolver"
 	"github.com/internaldns/internaldns/zone"
 )
@@ -149,7 +149,7 @@ func parse(path string, progress func(string, ...any)) (*registry.Facts, error) 
 	}
 	defer f.Close()
 	told := time.Now()
-	return file.Parse(path, f, func(machines int) {
+	return format.Parse(path, f, func(machines int) {
 		if time.Since(told) > 3*time.Second {
 			told = time.Now()
 			progress("  read %s machines", thousands(machines))

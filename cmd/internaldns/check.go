@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 func (p *program) checkCommand() *cobra.Command {
@@ -83,7 +83,7 @@ func checkFile(path string) (found string, warnings []string, err error) {
 			return "", nil, errors.New("is neither a registry file, which has the key apps, nor a config file, which has keys such as listen or ttl")
 		}
 	}
-	facts, err := file.Parse(path, io.MultiReader(bytes.NewReader(start), f), nil)
+	facts, err := format.Parse(path, io.MultiReader(bytes.NewReader(start), f), nil)
 	if err != nil {
 		return "", nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 	"github.com/internaldns/internaldns/zone"
 )
 
@@ -100,7 +100,7 @@ func (c *config) facts() (*registry.Facts, error) {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	defer f.Close()
-	facts, err := file.Parse(c.Registry, f, nil)
+	facts, err := format.Parse(c.Registry, f, nil)
 	if err != nil {
 		return nil, registryFault(c.Registry, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/internaldns/internaldns/registry/disk"
 	"github.com/internaldns/internaldns/registry/etcd"
 	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // together returns the faults of settings that are right by themselves but not
@@ -246,7 +247,7 @@ func (s *server) seed(ctx context.Context) error {
 		return fmt.Errorf("registry: %w", err)
 	}
 	defer f.Close()
-	facts, err := file.Parse(path, f, nil)
+	facts, err := format.Parse(path, f, nil)
 	if err != nil {
 		return registryFault(path, err)
 	}

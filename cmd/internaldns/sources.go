@@ -14,6 +14,7 @@ import (
 	"github.com/internaldns/internaldns/registry/disk"
 	"github.com/internaldns/internaldns/registry/etcd"
 	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // A source is where facts come from: it brings them into the store and keeps
@@ -160,7 +161,7 @@ func (c *config) placeSample() {
 
 // sampleFacts returns the facts of the sample.
 func sampleFacts() *registry.Facts {
-	facts, err := file.Parse("org.json", bytes.NewReader(sampleJSON), nil)
+	facts, err := format.Parse("org.json", bytes.NewReader(sampleJSON), nil)
 	if err != nil {
 		panic(fmt.Sprintf("embedded sample: %v", err))
 	}

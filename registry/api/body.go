@@ -14,7 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // maxBody is the largest body, in octets, but for imports. A machine's object
@@ -109,7 +109,7 @@ func parseForm(object string, body []byte) (*form, error) {
 	}
 	f := &form{object: object, fields: make(map[string]jsontext.Value)}
 	if k := jsontext.Value(body).Kind(); k != jsontext.KindBeginObject {
-		return nil, registry.Faults{{Object: object, Problem: "want an object, got " + file.KindName(k)}}
+		return nil, registry.Faults{{Object: object, Problem: "want an object, got " + format.KindName(k)}}
 	}
 	members(body, func(name string, value jsontext.Value) {
 		f.fields[name] = value
@@ -169,7 +169,7 @@ func (f *form) text(field string) string {
 		return ""
 	}
 	if k := v.Kind(); k != jsontext.KindString {
-		f.faultf(field, "want a string, got %s", file.KindName(k))
+		f.faultf(field, "want a string, got %s", format.KindName(k))
 		return ""
 	}
 	s, _ := jsontext.AppendUnquote(nil, v) // it was checked
@@ -184,7 +184,7 @@ func (f *form) boolean(field string) bool {
 	}
 	k := v.Kind()
 	if k != jsontext.KindTrue && k != jsontext.KindFalse {
-		f.faultf(field, "want true or false, got %s", file.KindName(k))
+		f.faultf(field, "want true or false, got %s", format.KindName(k))
 	}
 	return k == jsontext.KindTrue
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // A launch is what Fly's clients send to create or update a machine.
@@ -40,7 +40,7 @@ func (c *call) readLaunch(object string) (l launch, err error) {
 		skipLaunch: f.boolean("skip_launch"),
 	}
 	if l.config = f.take("config"); l.config != nil && l.config.Kind() != jsontext.KindBeginObject {
-		f.faultf("config", "want an object, got %s", file.KindName(l.config.Kind()))
+		f.faultf("config", "want an object, got %s", format.KindName(l.config.Kind()))
 	}
 	for _, name := range requestFields {
 		f.take(name)
@@ -208,7 +208,7 @@ func (c *call) updateMachine() error {
 		if err != nil {
 			return w, err
 		}
-		object, err = file.MachineObject(old)
+		object, err = format.MachineObject(old)
 		if err != nil {
 			return w, err
 		}

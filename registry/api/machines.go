@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // machineKey returns the key of the machine that the path names. Its app is
@@ -59,7 +59,7 @@ func (c *call) getMachine() error {
 	if m == nil {
 		return noMachine(k.ID)
 	}
-	object, err := file.MachineObject(m)
+	object, err := format.MachineObject(m)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (c *call) listMachines() error {
 		if !f.has(m) {
 			continue
 		}
-		object, err := file.MachineObject(m)
+		object, err := format.MachineObject(m)
 		if err != nil {
 			return err
 		}
@@ -251,7 +251,7 @@ func parseMachine(k registry.MachineKey, object []byte) (*registry.Machine, erro
 	if err := checkJSON(object, jsontext.AllowDuplicateNames(true)); err != nil { // ParseMachine names those
 		return nil, err
 	}
-	m, faults := file.ParseMachine(object)
+	m, faults := format.ParseMachine(object)
 	if m.ID != k.ID && !hasFault(faults, "id") && !hasFault(faults, "") {
 		faults = append(faults, registry.Fault{Field: "id", Problem: quote(m.ID) + " is not the id of the path"})
 	}

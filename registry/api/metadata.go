@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // listMetadata is GET …/metadata.
@@ -97,7 +97,7 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 		if err != nil {
 			return w, err
 		}
-		before, err := file.MachineObject(old)
+		before, err := format.MachineObject(old)
 		if err != nil {
 			return w, err
 		}

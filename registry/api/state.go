@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // stateDestroyed is the state of machines that were deleted.
@@ -76,7 +76,7 @@ func (c *call) setState(state string) (before string, err error) {
 
 // inState returns a copy of m in another state.
 func inState(m *registry.Machine, state string, now time.Time) (*registry.Machine, error) {
-	object, err := file.MachineObject(m)
+	object, err := format.MachineObject(m)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // Import and export move a whole registry file, or, for those who have only some
@@ -31,7 +31,7 @@ func (c *call) exportFacts() error {
 		facts = c.who.part(facts)
 	}
 	c.w.Header().Set("Content-Type", "application/json")
-	return file.Write(slowWriter{c}, facts)
+	return format.Write(slowWriter{c}, facts)
 }
 
 // part returns the facts that belong to the grant's networks. A Flycast address
@@ -159,7 +159,7 @@ func (c *call) readFacts() (*registry.Facts, error) {
 		return nil, err
 	}
 	body := &slowReader{c: c, from: from, until: time.Now().Add(importTime)}
-	facts, err := file.Parse(name, body, nil)
+	facts, err := format.Parse(name, body, nil)
 	if body.err != nil && !errors.Is(body.err, io.EOF) {
 		return nil, bodyError(body.err)
 	}

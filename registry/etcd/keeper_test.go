@@ -16,7 +16,7 @@ import (
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // soon bounds what happens without an error in between. Nothing but a defect
@@ -136,7 +136,7 @@ func address(n int) netip.Addr {
 }
 
 func newMachine(app, id string, addr int, state string) registry.PutMachine {
-	m, faults := file.ParseMachine([]byte(object(id, addr, state)))
+	m, faults := format.ParseMachine([]byte(object(id, addr, state)))
 	if err := faults.Err(); err != nil {
 		panic(err)
 	}
@@ -148,7 +148,7 @@ func newMachine(app, id string, addr int, state string) registry.PutMachine {
 func digest(s *registry.Snapshot) string {
 	var b strings.Builder
 	f := s.Facts()
-	if err := file.Write(&b, f); err != nil {
+	if err := format.Write(&b, f); err != nil {
 		panic(err)
 	}
 	for a := range s.Apps() {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/file"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // The values that are not machine objects. Fields that are not named here are no
@@ -114,7 +114,7 @@ func decodeMachine(r *ref, value []byte) (*registry.Machine, error) {
 	if !jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true)) {
 		return nil, errors.New("the value is no JSON")
 	}
-	m, faults := file.ParseMachine(value)
+	m, faults := format.ParseMachine(value)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func decodeMachine(r *ref, value []byte) (*registry.Machine, error) {
 
 // encodeMachine returns the value for m, from which decode makes m again.
 func encodeMachine(m *registry.Machine) ([]byte, error) {
-	value, err := file.MachineObject(m)
+	value, err := format.MachineObject(m)
 	if err != nil {
 		return nil, registry.Faults{{Object: m.String(), Problem: err.Error()}}
 	}

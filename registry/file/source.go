@@ -12,6 +12,7 @@ import (
 
 	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // A Source keeps a store as a registry file says. It follows the file as
@@ -70,7 +71,7 @@ func (s *Source) Status() Status {
 // take makes the store say what the file says.
 func (s *Source) take(ctx context.Context, content ...io.Reader) error {
 	logged := time.Now()
-	facts, err := Parse(s.path, content[0], func(machines int) {
+	facts, err := format.Parse(s.path, content[0], func(machines int) {
 		if time.Since(logged) > quiet {
 			logged = time.Now()
 			s.log.Info("reading the registry file", zap.Int("machines", machines))

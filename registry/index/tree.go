@@ -1,4 +1,4 @@
-package registry
+package index
 
 import (
 	"iter"
@@ -6,13 +6,13 @@ import (
 	"sort"
 )
 
-// A tree is a sequence in order, cut into leaves of up to maxLeaf. It never
-// changes: apply makes a new tree, which shares with the old one all nodes but
+// A Tree is a sequence in order, cut into leaves of up to maxLeaf. It never
+// changes: Apply makes a new tree, which shares with the old one all nodes but
 // those on the way to a change. A nil tree is empty.
 //
-// What entries are compared by need not be in them: whoever asks brings the
+// What entries are compared by need not be in them: the caller brings the
 // comparison.
-type tree[E any] struct {
+type Tree[E any] struct {
 	entries []E      // of a leaf
 	kids    []kid[E] // of an inner node, which has one or more
 }
@@ -20,7 +20,7 @@ type tree[E any] struct {
 // A kid is a tree that is not empty, in an inner node.
 type kid[E any] struct {
 	first E // of the tree, at any time
-	*tree[E]
+	*Tree[E]
 }
 
 // Every change copies one leaf, and one inner node for each level. A million
@@ -32,9 +32,9 @@ const (
 	maxKids = 8
 )
 
-// find returns the entry for which cmp gives 0. cmp gives a negative number for
+// Find returns the entry for which cmp gives 0. cmp gives a negative number for
 // entries before it, and a positive one for entries behind it.
-func (t *tree[E]) find(cmp func(E) int) (e E, ok bool) {
+func (t *Tree[E]) Find(cmp func(E) int) (e E, ok bool) {
 	if t == nil {
 		return e, false
 	}
@@ -47,7 +47,7 @@ func (t *tree[E]) find(cmp func(E) int) (e E, ok bool) {
 				hi = mid
 			}
 		}
-		t = t.kids[lo-1].tree
+		t = t.kids[lo-1].Tree
 	}
 	lo, hi := 0, len(t.entries)
 	for lo < hi {
@@ -64,13 +64,13 @@ func (t *tree[E]) find(cmp func(E) int) (e E, ok bool) {
 	return e, false
 }
 
-// from yields the entries in order, from the first that is not before what is
+// From yields the entries in order, from the first that is not before what is
 // looked for.
-func (t *tree[E]) from(before func(E) bool) iter.Seq[E] {
+func (t *Tree[E]) From(before func(E) bool) iter.Seq[E] {
 	return func(yield func(E) bool) { t.walk(before, yield) }
 }
 
-func (t *tree[E]) walk(before func(E) bool, yield func(E) bool) bool {
+func (t *Tree[E]) walk(before func(E) bool, yield func(E) bool) bool {
 	if t == nil {
 		return true
 	}
@@ -89,21 +89,21 @@ func (t *tree[E]) walk(before func(E) bool, yield func(E) bool) bool {
 	return true
 }
 
-// A move is what becomes of one entry: it is put where it was not or in the
-// place of its equal, or it is removed.
-type move[E any] struct {
-	entry  E
-	remove bool
+// A Move changes one entry: it inserts the entry or replaces the one that is
+// equal to it, or removes it.
+type Move[E any] struct {
+	Entry  E
+	Remove bool
 }
 
-// apply returns t after the moves, which are in order. cmp compares what a move
+// Apply returns t after the moves, which are in order. cmp compares what a move
 // is about with an entry of t.
-func (t *tree[E]) apply(moves []move[E], cmp func(moved, in E) int) *tree[E] {
+func (t *Tree[E]) Apply(moves []Move[E], cmp func(moved, in E) int) *Tree[E] {
 	if len(moves) == 0 {
 		return t
 	}
 	if t == nil {
-		t = new(tree[E])
+		t = new(Tree[E])
 	}
 	kids := t.after(nil, moves, cmp)
 	for len(kids) > 1 {
@@ -112,14 +112,14 @@ func (t *tree[E]) apply(moves []move[E], cmp func(moved, in E) int) *tree[E] {
 	if len(kids) == 0 {
 		return nil
 	}
-	for t = kids[0].tree; len(t.kids) == 1; {
-		t = t.kids[0].tree
+	for t = kids[0].Tree; len(t.kids) == 1; {
+		t = t.kids[0].Tree
 	}
 	return t
 }
 
 // after appends what becomes of t to the kids of the node above.
-func (t *tree[E]) after(dst []kid[E], moves []move[E], cmp func(moved, in E) int) []kid[E] {
+func (t *Tree[E]) after(dst []kid[E], moves []Move[E], cmp func(moved, in E) int) []kid[E] {
 	if t.kids == nil {
 		return appendLeaves(dst, merged(t.entries, moves, cmp))
 	}
@@ -133,10 +133,10 @@ func (t *tree[E]) after(dst []kid[E], moves []move[E], cmp func(moved, in E) int
 	for len(moves) > 0 {
 		// The first move is for the last kid that does not begin behind it, and so
 		// are those before the next kid.
-		keep(sort.Search(len(rest)-1, func(i int) bool { return cmp(moves[0].entry, rest[i+1].first) < 0 }))
+		keep(sort.Search(len(rest)-1, func(i int) bool { return cmp(moves[0].Entry, rest[i+1].first) < 0 }))
 		n := len(moves)
 		if len(rest) > 1 {
-			n = sort.Search(n, func(i int) bool { return cmp(moves[i].entry, rest[1].first) >= 0 })
+			n = sort.Search(n, func(i int) bool { return cmp(moves[i].Entry, rest[1].first) >= 0 })
 		}
 		kids = join(rest[0].after(kids, moves[:n], cmp))
 		moves, rest = moves[n:], rest[1:]
@@ -146,23 +146,23 @@ func (t *tree[E]) after(dst []kid[E], moves []move[E], cmp func(moved, in E) int
 }
 
 // merged returns the entries of a leaf after the moves.
-func merged[E any](rest []E, moves []move[E], cmp func(moved, in E) int) []E {
+func merged[E any](rest []E, moves []Move[E], cmp func(moved, in E) int) []E {
 	n := len(rest) + len(moves)
 	for _, mv := range moves {
-		if mv.remove {
+		if mv.Remove {
 			n -= 2 // neither it nor, as a rule, an entry
 		}
 	}
 	out := make([]E, 0, max(0, n))
 	for _, mv := range moves {
-		at, found := slices.BinarySearchFunc(rest, mv.entry, func(in, moved E) int { return -cmp(moved, in) })
+		at, found := slices.BinarySearchFunc(rest, mv.Entry, func(in, moved E) int { return -cmp(moved, in) })
 		out = append(out, rest[:at]...)
 		rest = rest[at:]
 		if found {
 			rest = rest[1:]
 		}
-		if !mv.remove {
-			out = append(out, mv.entry)
+		if !mv.Remove {
+			out = append(out, mv.Entry)
 		}
 	}
 	return append(out, rest...)
@@ -175,11 +175,11 @@ func join[E any](kids []kid[E]) []kid[E] {
 	if n < 2 {
 		return kids
 	}
-	a, b := kids[n-2].tree, kids[n-1].tree
+	a, b := kids[n-2].Tree, kids[n-1].Tree
 	if len(a.entries)+len(b.entries) > maxLeaf/2 || len(a.kids)+len(b.kids) > maxKids/2 {
 		return kids
 	}
-	kids[n-2].tree = &tree[E]{slices.Concat(a.entries, b.entries), slices.Concat(a.kids, b.kids)}
+	kids[n-2].Tree = &Tree[E]{slices.Concat(a.entries, b.entries), slices.Concat(a.kids, b.kids)}
 	return slices.Delete(kids, n-1, n)
 }
 
@@ -188,14 +188,14 @@ func join[E any](kids []kid[E]) []kid[E] {
 
 func appendLeaves[E any](dst []kid[E], entries []E) []kid[E] {
 	for part := range parts(entries, maxLeaf) {
-		dst = append(dst, kid[E]{part[0], &tree[E]{entries: part}})
+		dst = append(dst, kid[E]{part[0], &Tree[E]{entries: part}})
 	}
 	return dst
 }
 
 func appendInner[E any](dst []kid[E], kids []kid[E]) []kid[E] {
 	for part := range parts(kids, maxKids) {
-		dst = append(dst, kid[E]{part[0].first, &tree[E]{kids: part}})
+		dst = append(dst, kid[E]{part[0].first, &Tree[E]{kids: part}})
 	}
 	return dst
 }

@@ -1,23 +1,23 @@
-package registry
+package index
 
 import (
 	"math/rand/v2"
 	"testing"
 )
 
-// A few is a map, whatever its size.
-func TestFewIsAMap(t *testing.T) {
+// A Small is a map, whatever its size.
+func TestSmallIsAMap(t *testing.T) {
 	for seed := range uint64(50 * *soak) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		f, twin := few[int, int]{size: r.IntN(3) * mostFew}, map[int]int{}
-		for range r.IntN(4 * mostFew) {
-			key, val := r.IntN(6*mostFew), r.Int()
+		f, twin := Small[int, int]{Size: r.IntN(3) * maxSmall}, map[int]int{}
+		for range r.IntN(4 * maxSmall) {
+			key, val := r.IntN(6*maxSmall), r.Int()
 			if _, ok := twin[key]; !ok {
 				twin[key] = val
-				f.add(key, val)
+				f.Add(key, val)
 			}
-			for key := range 6 * mostFew {
-				got, ok := f.get(key)
+			for key := range 6 * maxSmall {
+				got, ok := f.Get(key)
 				if want, is := twin[key]; got != want || ok != is {
 					t.Fatalf("seed %d: of %d keys, %d has %d, %v, want %d, %v", seed, len(twin), key, got, ok, want, is)
 				}
