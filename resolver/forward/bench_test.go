@@ -75,7 +75,7 @@ func quickUpstream(b *testing.B) Upstream {
 			if err != nil {
 				return
 			}
-			m := append([]byte(nil), buf[:n-optSize]...)
+			m := append([]byte(nil), buf[:n-wire.EmptyOPTLen]...)
 			m[2], m[3], m[7], m[11] = 0x80, 0x80, 1, 0
 			m = append(m, 0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1)
 			conn.WriteToUDPAddrPort(m, from)

@@ -1,6 +1,10 @@
 package forward
 
-import "context"
+import (
+	"context"
+
+	"github.com/internaldns/internaldns/resolver/forward/message"
+)
 
 // depart sets fl on its way: by express if it can, or else in a goroutine.
 func (fl *flight) depart() {
@@ -22,7 +26,7 @@ func (fl *flight) byExpress() bool {
 		return false
 	}
 	fl.began, fl.era = f.now(), f.era.Load()
-	if f.cache.peek(fl.q) != nil || f.failedQuestion(fl.q, fl.began) != nil {
+	if _, failed := f.cache.FailedQuestion(fl.q, fl.began, fl.era); failed || f.cache.Peek(fl.q) != nil {
 		return false
 	}
 	fl.order = fl.group.live(fl.few[:0])
@@ -41,18 +45,18 @@ func (fl *flight) byExpress() bool {
 }
 
 // A rest is what remains of an exchange, as an exchanger.
-type rest func(ctx context.Context, hinted func(hint)) (*response, error)
+type rest func(ctx context.Context, hinted func(hint)) (*message.Response, error)
 
 // resume sees a question through that an express put to its first upstream as a
 // says, when it began; rest is what remains of that.
 func (fl *flight) resume(a ask, rest rest) {
 	fl.sent, fl.askedAt = 1, fl.began
 	if len(fl.order) > 1 {
-		fl.hedgeAt = fl.began.after(a.up.hedgeAfter())
+		fl.hedgeAt = fl.began.After(a.up.hedgeAfter())
 	}
 	fl.complete(func() {
-		fl.attempt(a, func(hinted func(hint)) (*response, error) {
-			return fl.f.account(a, fl.q, fl.began, func() (*response, error) { return rest(fl.ctx, hinted) })
+		fl.attempt(a, func(hinted func(hint)) (*message.Response, error) {
+			return fl.f.account(a, fl.q, fl.began, func() (*message.Response, error) { return rest(fl.ctx, hinted) })
 		})
 	})
 }

@@ -15,12 +15,12 @@
 //	(*Forwarder).Cached
 //	 1. may it be asked?      RD is set, the client is allowed, an upstream is
 //	                          set: else REFUSED                    forward.go
-//	 2. cache.get             a fresh entry is copied, its TTLs counted down
-//	                                                    cache.go and entry.go
+//	 2. cache.Get             a fresh entry is copied, its TTLs counted down
+//	                                                         package cache
 //	 3. homes.find            names that nobody upstream may be asked for are
 //	                          answered here                           home.go
 //	 4. failures              what just failed is not tried again: an entry out
-//	                          of date, or SERVFAIL                   cache.go
+//	                          of date, or SERVFAIL              package cache
 //
 // Everything else is a miss. The caller hands it over, and is told when it
 // cannot be taken:
@@ -40,13 +40,13 @@
 //	 6. fly                   which upstream, when the next one, and when to give
 //	                          up: flight.go; upstream.go knows who lives;
 //	                          how it ends: landing.go
-//	 7. newQuery              made afresh: ID, letter case             query.go
+//	 7. NewQuery              made afresh: ID, letter case      package message
 //	 8. exchange              a socket of its own; what does not match in
 //	                          everything is counted, and waiting goes on
 //	                        exchange_udp.go, exchange_stream.go, exchange_tls.go
-//	 9. clean                 the chain from QNAME is kept, all else dropped
-//	                                  message.go, clean.go, rdata.go, compress.go
-//	10. cache.put
+//	 9. Clean                 the chain from QNAME is kept, all else dropped
+//	                                                              package message
+//	10. cache.Put
 //	11. deliver               to every client of the flight, each with its own
 //	                          ID, letter case, size and OPT
 //

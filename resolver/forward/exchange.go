@@ -3,10 +3,10 @@ package forward
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -37,27 +37,10 @@ const forgedHint = 8
 // An exchanger puts q to an upstream as a says, once, and returns what is kept of
 // the response. It waits for one that matches until ctx is done, and may call
 // hinted meanwhile. Fields of a that the transport has no use for are ignored.
-type exchanger func(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error)
+type exchanger func(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error)
 
-// Why an exchange gave no response.
-var (
-	errNoAnswer  = errors.New("no response in time")
-	errSenseless = errors.New("the response says nothing about the question, or not all")
-)
-
-// An rcodeError is a response that says the upstream cannot answer.
-type rcodeError struct {
-	rcode wire.RCode
-	ede   uint16
-}
-
-func (e *rcodeError) Error() string { return fmt.Sprintf("the response has RCODE %d", e.rcode) }
-
-// edns reports whether an upstream that cannot do EDNS says it so (RFC 6891,
-// Section 7).
-func (e *rcodeError) edns() bool {
-	return e.rcode == wire.FormErrR || e.rcode == wire.NotImpR || e.rcode == wire.BadVersR
-}
+// errNoAnswer is an exchange whose time ended without a response.
+var errNoAnswer = errors.New("no response in time")
 
 // ours reports whether err is for want of something on our side. Then it says
 // nothing about the upstream, nor about the question.
@@ -74,7 +57,7 @@ func ours(err error) bool {
 }
 
 // exchange is the exchanger over real sockets.
-func (f *Forwarder) exchange(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+func (f *Forwarder) exchange(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
 	switch a.transport {
 	case UDP:
 		return f.exchangeUDP(ctx, a, q, hinted)
@@ -86,15 +69,15 @@ func (f *Forwarder) exchange(ctx context.Context, a ask, q question, hinted func
 
 // put is the exchange that everyone uses: it counts, and keeps book of how the
 // upstream is doing.
-func (f *Forwarder) put(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+func (f *Forwarder) put(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
 	a.up.stats.requests[a.transport].Add(1)
-	return f.account(a, q, f.now(), func() (*response, error) { return f.exchanger(ctx, a, q, hinted) })
+	return f.account(a, q, f.now(), func() (*message.Response, error) { return f.exchanger(ctx, a, q, hinted) })
 }
 
 // account keeps book of what an exchange, of a question sent then, comes to.
-func (f *Forwarder) account(a ask, q question, sent moment, exchange func() (*response, error)) (*response, error) {
+func (f *Forwarder) account(a ask, q message.Question, sent moment, exchange func() (*message.Response, error)) (*message.Response, error) {
 	u := a.up
-	late := time.AfterFunc(time.Duration(sent.after(u.patience())-f.now()), func() {
+	late := time.AfterFunc(time.Duration(sent.After(u.patience())-f.now()), func() {
 		if u.miss(q, sent) {
 			f.lookAfter(u)
 		}
@@ -102,13 +85,13 @@ func (f *Forwarder) account(a ask, q question, sent moment, exchange func() (*re
 	r, err := exchange()
 	inTime := late.Stop()
 	took := time.Duration(f.now() - sent)
-	failed := new(rcodeError)
+	failed := new(message.RCodeError)
 	switch {
 	case err == nil:
-		u.stats.response(r.rcode, took)
+		u.stats.response(r.RCode, took)
 	case errors.As(err, &failed):
-		u.stats.response(failed.rcode, took)
-	case errors.Is(err, errSenseless):
+		u.stats.response(failed.RCode, took)
+	case errors.Is(err, message.ErrInvalid):
 		u.stats.response(wire.NoError, took)
 	case ours(err):
 		return nil, err
@@ -128,21 +111,12 @@ func (f *Forwarder) account(a ask, q question, sent moment, exchange func() (*re
 	return r, err
 }
 
-// read makes sense of a message that matches q: what is kept of it, or why
-// nothing is. A message that is not well formed does not count.
-func (f *Forwarder) read(msg []byte, sent *query, q question) (r *response, wellFormed bool, err error) {
-	d := desks.Get().(*desk)
-	defer d.giveBack()
-	m := &d.message
-	if !m.parse(msg, sent.qlen) {
+// read returns the part of a message that answers q, or the reason why there is
+// none. A message that is not well formed does not count.
+func (f *Forwarder) read(msg []byte, q message.Question) (r *message.Response, wellFormed bool, err error) {
+	r, err = message.Clean(msg, q, f.config.Local)
+	if err == message.ErrMalformed {
 		return nil, false, nil
 	}
-	r, worth := d.cleaner.clean(m, q, f.config.Local)
-	switch worth {
-	case lame:
-		return nil, true, &rcodeError{m.rcode, m.ede}
-	case senseless:
-		return nil, true, errSenseless
-	}
-	return r, true, nil
+	return r, true, err
 }

@@ -7,13 +7,14 @@ import (
 	"io"
 	"net"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
 // exchangeTCP asks over a connection of its own. It is the way for long
 // responses, and for questions that someone tries to forge the answer to: both
 // are rare, and old servers know only one query to a connection.
-func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q question) (*response, error) {
+func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q message.Question) (*message.Response, error) {
 	if !f.sockets.take(a) {
 		return nil, errNoSocket
 	}
@@ -26,8 +27,8 @@ func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q question) (*respon
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(past) })()
 
-	sent := newQuery(q, a.edns, a.mixed)
-	if err := writeFrame(conn, sent.msg); err != nil {
+	sent := message.NewQuery(q, a.edns, a.mixed)
+	if err := writeFrame(conn, sent.Octets); err != nil {
 		return nil, noAnswer(ctx, err)
 	}
 	for {
@@ -43,22 +44,22 @@ func (f *Forwarder) exchangeTCP(ctx context.Context, a ask, q question) (*respon
 
 // readStream makes sense of a message that came over a stream. It reports false,
 // and counts it, if the message is not the response to sent.
-func (f *Forwarder) readStream(msg []byte, sent *query, a ask, q question) (_ *response, ok bool, _ error) {
-	match := sent.match(msg, true)
-	if match == bareError {
-		return nil, true, &rcodeError{rcode: rcodeOf(msg)}
+func (f *Forwarder) readStream(msg []byte, sent *message.Query, a ask, q message.Question) (_ *message.Response, ok bool, _ error) {
+	match := sent.Match(msg)
+	if match == message.BareError {
+		return nil, true, &message.RCodeError{RCode: message.RCode(msg)}
 	}
-	if match == matches {
-		if truncated(msg) {
-			return nil, true, errSenseless // there is nowhere left to ask for the rest
+	if match == message.Matches || match == message.MismatchCase { // nobody else can write to a stream
+		if message.Truncated(msg) {
+			return nil, true, message.ErrInvalid // there is nowhere left to ask for the rest
 		}
-		if r, wellFormed, err := f.read(msg, sent, q); wellFormed {
+		if r, wellFormed, err := f.read(msg, q); wellFormed {
 			if r != nil {
-				r.caseKept = sent.match(msg, false) == matches
+				r.CaseKept = match == message.Matches
 			}
 			return r, true, err
 		}
-		match = MismatchForm
+		match = message.MismatchForm
 	}
 	a.up.stats.mismatches[match].Add(1)
 	return nil, false, nil

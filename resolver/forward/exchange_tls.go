@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -36,13 +37,13 @@ var errStreamClosed = errors.New("the connection ended before the response")
 
 // exchangeTLS asks over the upstream's TLS connection, which many queries share.
 // If that was an old one and ended, or is full, it asks once more over a new one.
-func (f *Forwarder) exchangeTLS(ctx context.Context, a ask, q question) (*response, error) {
+func (f *Forwarder) exchangeTLS(ctx context.Context, a ask, q message.Question) (*message.Response, error) {
 	for {
 		s, old, err := a.up.pool.get(ctx, f, a.up)
 		if err != nil {
 			return nil, noAnswer(ctx, err)
 		}
-		sent := newQuery(q, a.edns, a.mixed)
+		sent := message.NewQuery(q, a.edns, a.mixed)
 		msg, err := s.ask(ctx, sent, f.now())
 		if (errors.Is(err, errStreamClosed) || errors.Is(err, errNoSocket)) && old {
 			continue
@@ -52,7 +53,7 @@ func (f *Forwarder) exchangeTLS(ctx context.Context, a ask, q question) (*respon
 		}
 		r, ok, err := f.readStream(msg, sent, a, q)
 		if !ok {
-			return nil, errSenseless
+			return nil, message.ErrInvalid
 		}
 		return r, err
 	}
@@ -148,7 +149,7 @@ func (s *stream) usable(now moment) bool {
 		return false
 	}
 	for _, w := range s.waiting {
-		if s.heard < w.sent && now >= w.sent.after(streamStall) {
+		if s.heard < w.sent && now >= w.sent.After(streamStall) {
 			return false
 		}
 	}
@@ -157,7 +158,7 @@ func (s *stream) usable(now moment) bool {
 
 // ask sends a query, with another ID if its own is taken, and waits for the
 // response to it.
-func (s *stream) ask(ctx context.Context, q *query, now moment) ([]byte, error) {
+func (s *stream) ask(ctx context.Context, q *message.Query, now moment) ([]byte, error) {
 	w := waiter{make(chan []byte, 1), now}
 	s.mu.Lock()
 	if s.closed {
@@ -168,18 +169,18 @@ func (s *stream) ask(ctx context.Context, q *query, now moment) ([]byte, error) 
 		s.mu.Unlock()
 		return nil, errNoSocket
 	}
-	for _, taken := s.waiting[q.id()]; taken; _, taken = s.waiting[q.id()] {
+	for _, taken := s.waiting[q.ID()]; taken; _, taken = s.waiting[q.ID()] {
 		var id [2]byte
 		rand.Read(id[:]) // never fails
-		q.setID(binary.BigEndian.Uint16(id[:]))
+		q.SetID(binary.BigEndian.Uint16(id[:]))
 	}
-	s.waiting[q.id()] = w
+	s.waiting[q.ID()] = w
 	s.mu.Unlock()
-	defer s.forget(q.id(), w)
+	defer s.forget(q.ID(), w)
 
 	s.writing.Lock()
 	s.conn.SetWriteDeadline(time.Now().Add(streamDial))
-	err := writeFrame(s.conn, q.msg)
+	err := writeFrame(s.conn, q.Octets)
 	s.writing.Unlock()
 	if err != nil {
 		s.conn.Close()

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/internaldns/internaldns/resolver/forward/message"
 )
 
 // udpRoom is how many octets of a datagram are read. Upstreams are told that we
@@ -24,7 +24,7 @@ var past = time.Unix(1, 0)
 // and passes on only what comes from the upstream's address and port, but for the
 // moment in which the socket has a port and no peer yet. Whatever is wrong with a
 // message, the true one may still come.
-func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
 	if !f.sockets.take(a) {
 		return nil, errNoSocket
 	}
@@ -33,8 +33,8 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 	if err != nil {
 		return nil, err
 	}
-	sent := newQuery(q, a.edns, a.mixed)
-	if _, err := conn.Write(sent.msg); err != nil {
+	sent := message.NewQuery(q, a.edns, a.mixed)
+	if _, err := conn.Write(sent.Octets); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (f *Forwarder) exchangeUDP(ctx context.Context, a ask, q question, hinted f
 
 // awaitUDP waits on conn, which it closes, for the response to sent, after so many
 // messages that were not.
-func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent *query, q question, wrong int, hinted func(hint)) (*response, error) {
+func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent *message.Query, q message.Question, wrong int, hinted func(hint)) (*message.Response, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })()
 	buf := udpBuffers.Get().(*[udpRoom]byte)
@@ -59,21 +59,21 @@ func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent
 			continue // it came before the socket had a peer
 		}
 		msg := buf[:n]
-		match := sent.match(msg, false)
+		match := sent.Match(msg)
 		switch match {
-		case matches:
-			if truncated(msg) || n == udpRoom {
+		case message.Matches:
+			if message.Truncated(msg) || n == udpRoom {
 				conn.Close()
 				return f.retryTCP(ctx, a, q)
 			}
-			if r, wellFormed, err := f.read(msg, sent, q); wellFormed {
+			if r, wellFormed, err := f.read(msg, q); wellFormed {
 				return r, err
 			}
-			match = MismatchForm
-		case bareError:
+			match = message.MismatchForm
+		case message.BareError:
 			hinted(hintEDNS)
 			continue
-		case MismatchCase:
+		case message.MismatchCase:
 			hinted(hintCase)
 		}
 		a.up.stats.mismatches[match].Add(1)
@@ -84,14 +84,11 @@ func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent
 }
 
 // retryTCP asks again what was answered, but cut.
-func (f *Forwarder) retryTCP(ctx context.Context, a ask, q question) (*response, error) {
+func (f *Forwarder) retryTCP(ctx context.Context, a ask, q message.Question) (*message.Response, error) {
 	f.hear(a.up)
 	a.up.stats.requests[TCP].Add(1)
 	return f.exchangeTCP(ctx, a, q)
 }
-
-// truncated reports whether a response says that records are missing.
-func truncated(msg []byte) bool { return msg[2]&(wire.FlagTC>>8) != 0 }
 
 // isAt reports whether from is u's address and port. The zone of an address does
 // not count: the socket is bound to it.

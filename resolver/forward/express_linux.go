@@ -143,14 +143,14 @@ func (e *express) carry(fl *flight, u *upstream, limit time.Duration) bool {
 	if p.gone {
 		return false
 	}
-	p.sent.make(p.room[:0], fl.q, a.edns, a.mixed)
+	p.sent.Make(p.room[:0], fl.q, a.edns, a.mixed)
 	if !p.send(u.Addr) {
 		e.discard(p)
 		return false // whoever does it the other way learns why
 	}
 	e.f.budget.earn()
 	u.stats.requests[UDP].Add(1)
-	p.fl, p.ask, p.until = fl, a, fl.began.after(limit)
+	p.fl, p.ask, p.until = fl, a, fl.began.After(limit)
 	if p.timer == nil {
 		p.timer = time.AfterFunc(limit, p.late)
 	} else {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 )
@@ -268,7 +269,7 @@ func TestWhatJustFailedIsNotCarried(t *testing.T) {
 	up := newFake(t, truth)
 	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
 	q := wireQuery(t, stub, "A www.example.")
-	f.cache.fail(asked(q), f.now(), 0, 0)
+	f.cache.Fail(message.QuestionOf(q), f.now(), 0, 0)
 	told := make(chan byte, 1)
 	if !f.Submit(q, stub.Client, func(msg []byte) { told <- msg[3] & 0xF }) {
 		t.Fatal("not taken")

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -38,7 +40,7 @@ var retries = [...]time.Duration{800 * time.Millisecond, 1400 * time.Millisecond
 // waiting. Who has it, run or an express, owns all but what flights guards.
 type flight struct {
 	f       *Forwarder
-	q       question
+	q       message.Question
 	group   *group
 	refresh bool // what is in the cache is not what is wanted
 
@@ -52,8 +54,8 @@ type flight struct {
 	ctx    context.Context
 
 	began   moment
-	era     uint64 // of the upstreams, when it began
-	stale   *entry // what clients get if this takes long or fails; nil: SERVFAIL
+	era     uint64       // of the upstreams, when it began
+	stale   *cache.Entry // what clients get if this takes long or fails; nil: SERVFAIL
 	order   []*upstream
 	few     [4]*upstream // room for order
 	ways    []way        // of order: how each was asked
@@ -78,7 +80,7 @@ type event struct {
 	kind eventKind
 	ask  ask
 	hint hint
-	resp *response
+	resp *message.Response
 	err  error
 }
 
@@ -93,7 +95,7 @@ const (
 // never is later than anything.
 const never = moment(1<<63 - 1)
 
-func newFlight(f *Forwarder, g *group, q question, refresh bool) *flight {
+func newFlight(f *Forwarder, g *group, q message.Question, refresh bool) *flight {
 	fl := &flight{f: f, q: q, group: g, refresh: refresh, hedgeAt: never}
 	fl.clients = fl.one[:0]
 	return fl
@@ -104,8 +106,8 @@ func newFlight(f *Forwarder, g *group, q question, refresh bool) *flight {
 func (fl *flight) run() {
 	f := fl.f
 	fl.began, fl.era = f.now(), f.era.Load()
-	if e := f.cache.peek(fl.q); e != nil {
-		if !fl.refresh && e.fresh(fl.began) {
+	if e := f.cache.Peek(fl.q); e != nil {
+		if !fl.refresh && e.Fresh(fl.began) {
 			fl.answer(e) // it came between the client's look and this one
 			return
 		}
@@ -113,8 +115,8 @@ func (fl *flight) run() {
 			fl.stale = e
 		}
 	}
-	if failed := f.failedQuestion(fl.q, fl.began); failed != nil {
-		fl.giveOut(f.flights.end(fl), failed.ede)
+	if ede, failed := f.cache.FailedQuestion(fl.q, fl.began, fl.era); failed {
+		fl.giveOut(f.flights.end(fl), ede)
 		return
 	}
 	fl.order = fl.group.live(fl.few[:0])
@@ -134,7 +136,7 @@ func (fl *flight) complete(first func()) {
 	fl.events, fl.over = make(chan event, 4), make(chan struct{})
 	fl.ways = make([]way, len(fl.order))
 	var cancel context.CancelFunc
-	fl.ctx, cancel = context.WithTimeout(f.ctx, time.Duration(fl.began.after(giveUp)-f.now()))
+	fl.ctx, cancel = context.WithTimeout(f.ctx, time.Duration(fl.began.After(giveUp)-f.now()))
 	first()
 	if resp := fl.fly(); resp != nil {
 		fl.land(resp)
@@ -149,7 +151,7 @@ func (fl *flight) complete(first func()) {
 
 // fly goes on asking until there is an answer, which it returns, or no hope; then it
 // returns nil.
-func (fl *flight) fly() *response {
+func (fl *flight) fly() *message.Response {
 	timer := time.NewTimer(fl.untilDue())
 	defer timer.Stop()
 	for {
@@ -185,13 +187,13 @@ func (fl *flight) fly() *response {
 	}
 }
 
-func (fl *flight) staleAt() moment { return fl.began.after(fl.f.config.StaleAfter) }
+func (fl *flight) staleAt() moment { return fl.began.After(fl.f.config.StaleAfter) }
 
 // untilDue returns how long nothing needs to be done unless something happens.
 func (fl *flight) untilDue() time.Duration {
 	now := fl.f.now()
 	due := min(fl.hedgeAt, fl.retryAt())
-	if at := fl.began.after(unheardLimit); at > now {
+	if at := fl.began.After(unheardLimit); at > now {
 		due = min(due, at)
 	}
 	if at := fl.staleAt(); fl.stale != nil && at > now {
@@ -203,7 +205,7 @@ func (fl *flight) untilDue() time.Duration {
 // retryAt returns when to ask again although nothing has happened.
 func (fl *flight) retryAt() moment {
 	if fl.retries < len(retries) {
-		return fl.began.after(retries[fl.retries])
+		return fl.began.After(retries[fl.retries])
 	}
 	return never
 }
@@ -217,7 +219,7 @@ func (fl *flight) tick(now moment) (hopeless bool) {
 		fl.retries++
 		fl.askNext()
 	}
-	return now >= fl.began.after(unheardLimit) && !fl.heard()
+	return now >= fl.began.After(unheardLimit) && !fl.heard()
 }
 
 // heard reports whether an upstream has answered anything since the flight began.
@@ -230,7 +232,7 @@ func (fl *flight) heard() bool {
 func (fl *flight) hedge(now moment) {
 	last := fl.order[fl.sent-1]
 	if !last.silent() && !last.dead.Load() && !fl.f.budget.take() {
-		if fl.hedgeAt = now.after(recheck); fl.hedgeAt > fl.askedAt.after(2*last.patience()) {
+		if fl.hedgeAt = now.After(recheck); fl.hedgeAt > fl.askedAt.After(2*last.patience()) {
 			fl.hedgeAt = never
 		}
 		return
@@ -246,7 +248,7 @@ func (fl *flight) askNext() {
 	fl.sent++
 	fl.hedgeAt, fl.askedAt = never, now
 	if fl.sent < len(fl.order) {
-		fl.hedgeAt = now.after(u.hedgeAfter())
+		fl.hedgeAt = now.After(u.hedgeAfter())
 	}
 	w := fl.way(u)
 	w.settled = false
@@ -258,11 +260,11 @@ func (fl *flight) askNext() {
 
 // ask puts the question as a says; the result will be an event.
 func (fl *flight) ask(a ask) {
-	fl.attempt(a, func(hinted func(hint)) (*response, error) { return fl.f.put(fl.ctx, a, fl.q, hinted) })
+	fl.attempt(a, func(hinted func(hint)) (*message.Response, error) { return fl.f.put(fl.ctx, a, fl.q, hinted) })
 }
 
 // attempt does something about the question as a says; the result will be an event.
-func (fl *flight) attempt(a ask, exchange func(hinted func(hint)) (*response, error)) {
+func (fl *flight) attempt(a ask, exchange func(hinted func(hint)) (*message.Response, error)) {
 	fl.open++
 	fl.f.flights.wg.Go(func() {
 		resp, err := exchange(func(h hint) { fl.tell(event{kind: hinted, ask: a, hint: h}) })

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )
@@ -521,7 +522,7 @@ func TestRunEnds(t *testing.T) {
 		if stub.send(t, f, "A www.example.") != nil {
 			t.Error("a query was taken before Run")
 		}
-		f.exchanger = func(ctx context.Context, a ask, q question, _ func(hint)) (*response, error) {
+		f.exchanger = func(ctx context.Context, a ask, q message.Question, _ func(hint)) (*message.Response, error) {
 			<-ctx.Done()
 			return nil, errNoAnswer
 		}

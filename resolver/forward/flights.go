@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -13,11 +14,11 @@ type flights struct {
 	maxWaiting, maxPerSource int
 
 	mu       sync.Mutex
-	running  bool                 // guarded by mu; flights may begin
-	open     map[question]*flight // guarded by mu
-	waiting  int                  // guarded by mu; clients of all of them
-	bySource map[netip.Addr]int   // guarded by mu; the same by source
-	wg       sync.WaitGroup       // everything that runs; grows only while running
+	running  bool                         // guarded by mu; flights may begin
+	open     map[message.Question]*flight // guarded by mu
+	waiting  int                          // guarded by mu; clients of all of them
+	bySource map[netip.Addr]int           // guarded by mu; the same by source
+	wg       sync.WaitGroup               // everything that runs; grows only while running
 }
 
 // An asker is a client who waits.
@@ -32,7 +33,7 @@ func (s *flights) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = true
-	s.open, s.bySource = make(map[question]*flight), make(map[netip.Addr]int)
+	s.open, s.bySource = make(map[message.Question]*flight), make(map[netip.Addr]int)
 }
 
 // stop lets no more begin, and waits for everything that runs to end.
@@ -75,14 +76,14 @@ func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, re
 	if s.bySource[from] >= s.maxPerSource {
 		return nil, RefusedSource, false
 	}
-	fl := s.open[question{string(q.Name()), q.Type, bitsOf(q)}]
+	fl := s.open[message.QuestionOf(q)]
 	if fl != nil {
 		f.stats.joined.Add(1)
 	} else {
 		if len(s.open) >= s.maxWaiting {
 			return nil, RefusedFull, false
 		}
-		fl = s.beginLocked(f, g, question{string(q.Name()), q.Type, bitsOf(q)}, false)
+		fl = s.beginLocked(f, g, message.QuestionOf(q), false)
 		begun = fl
 	}
 	room := fl.room[:0]
@@ -103,7 +104,7 @@ func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, re
 
 // refresh begins a flight for q that nobody waits for, unless there is one. While
 // much is in flight it does nothing.
-func (s *flights) refresh(f *Forwarder, g *group, q question) {
+func (s *flights) refresh(f *Forwarder, g *group, q message.Question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running && s.open[q] == nil && len(s.open) < s.maxWaiting/2 {
@@ -113,7 +114,7 @@ func (s *flights) refresh(f *Forwarder, g *group, q question) {
 }
 
 // beginLocked opens a flight, which the caller has depart.
-func (s *flights) beginLocked(f *Forwarder, g *group, q question, refresh bool) *flight {
+func (s *flights) beginLocked(f *Forwarder, g *group, q message.Question, refresh bool) *flight {
 	fl := newFlight(f, g, q, refresh)
 	s.open[q] = fl
 	s.wg.Add(1) // until it is over

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/internal/filewatch"
+	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 )
@@ -21,13 +23,13 @@ type Forwarder struct {
 	resolvConf *filewatch.Follower // nil if the upstreams are given
 	config     Config
 	epoch      time.Time // when moments begin
-	cache      *cache
+	cache      *cache.Cache
 	routes     atomic.Pointer[routes]
 	exchanger  exchanger // nil until Run: exchange
 	express    *express  // nil: flights are goroutines
 	flights    flights
 	budget     *budget
-	prefetch   chan *entry
+	prefetch   chan *cache.Entry
 	sessions   tls.ClientSessionCache
 	era        atomic.Uint64 // grows when an upstream comes back; from 1
 	sockets    *sockets
@@ -44,18 +46,18 @@ func New(c Config) (*Forwarder, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	cache, err := newCache(c.CacheOctets)
+	responses, err := cache.New(c.CacheOctets)
 	if err != nil {
 		return nil, err
 	}
 	f := &Forwarder{
 		config:   c,
 		epoch:    time.Now(),
-		cache:    cache,
+		cache:    responses,
 		flights:  flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
 		budget:   newBudget(),
 		sockets:  newSockets(c.MaxInFlight + maxLinger),
-		prefetch: make(chan *entry, prefetchQueue),
+		prefetch: make(chan *cache.Entry, prefetchQueue),
 		sessions: tls.NewLRUClientSessionCache(16),
 	}
 	f.era.Store(1)
@@ -157,6 +159,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	return nil
 }
 
+// A moment is a time since the Forwarder was made.
+type moment = cache.Moment
+
 // now returns the moment that it is.
 func (f *Forwarder) now() moment { return moment(time.Since(f.epoch)) }
 
@@ -175,9 +180,9 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 		return refuse(out, q, &c, 0, wire.EDEProhibited)
 	}
 	at := moment(now.Sub(f.epoch))
-	e, key := f.cache.get(q)
-	if e != nil && e.fresh(at) {
-		if e.ancount == 0 {
+	e, key := f.cache.Get(q)
+	if e != nil && e.Fresh(at) {
+		if e.Negative() {
 			stats.negative.Add(1)
 		} else {
 			stats.hits.Add(1)
@@ -195,12 +200,12 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 		stats.refused[RefusedRoute].Add(1)
 		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	}
-	if failed := f.failed(key, q, at); failed != nil {
+	if ede, failed := f.cache.Failed(q, key, at, f.era.Load()); failed {
 		if !f.servable(e, at) {
 			e = nil
 			stats.failure.Add(1)
 		}
-		return f.appendFailure(out, e, q, &c, failed.ede)
+		return f.appendFailure(out, e, q, &c, ede)
 	}
 	return out[:0]
 }
@@ -226,34 +231,15 @@ func (f *Forwarder) allowed(client netip.Addr) bool {
 	return false
 }
 
-// failed returns the failure that holds for q, or nil; failedQuestion is the same
-// without a query.
-func (f *Forwarder) failed(key uint64, q *wire.Query, now moment) *failure {
-	return f.stands(f.cache.failed(key, now, q))
-}
-
-func (f *Forwarder) failedQuestion(q question, now moment) *failure {
-	return f.stands(f.cache.failedQuestion(q, now))
-}
-
-// stands returns failed, or nil if the upstreams that it was for want of have
-// come back.
-func (f *Forwarder) stands(failed *failure) *failure {
-	if failed != nil && failed.era != 0 && failed.era != f.era.Load() {
-		return nil
-	}
-	return failed
-}
-
 // servable reports whether e, which may be nil, can be served at now, if only out
 // of date.
-func (f *Forwarder) servable(e *entry, now moment) bool {
-	return e != nil && now < e.expires.after(f.config.StaleAge)
+func (f *Forwarder) servable(e *cache.Entry, now moment) bool {
+	return e != nil && e.Usable(now, f.config.StaleAge)
 }
 
 // appendEntry appends the response to q from e.
-func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *wire.Client, now moment, stale bool) []byte {
-	out, cut := e.appendTo(out, q, c, now, stale)
+func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wire.Client, now moment, stale bool) []byte {
+	out, cut := e.AppendTo(out, q, c, now, stale)
 	if cut {
 		f.stats.at(q.ID).truncated.Add(1)
 	}
@@ -261,7 +247,7 @@ func (f *Forwarder) appendEntry(out []byte, e *entry, q *wire.Query, c *wire.Cli
 }
 
 // appendFailure appends the response to q from stale, or SERVFAIL if that is nil.
-func (f *Forwarder) appendFailure(out []byte, stale *entry, q *wire.Query, c *wire.Client, ede uint16) []byte {
+func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query, c *wire.Client, ede uint16) []byte {
 	if stale != nil {
 		f.stats.at(q.ID).stale.Add(1)
 		return f.appendEntry(out, stale, q, c, 0, true)
@@ -311,7 +297,7 @@ func (f *Forwarder) letGo(open int, cancel context.CancelFunc) {
 // Flush drops from the cache what is known of a name, or of all names at or
 // below it, and returns how many entries those were. Flights go on.
 func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
-	return f.cache.flush(func(q question) bool {
-		return q.name == name.name || below && within([]byte(q.name), name.wire())
+	return f.cache.Flush(func(q message.Question) bool {
+		return q.Name == name.name || below && wire.Within([]byte(q.Name), name.wire())
 	})
 }

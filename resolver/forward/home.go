@@ -101,7 +101,7 @@ func findHome(q *wire.Query) (home, bool) {
 				return h, true
 			}
 		}
-		name = parent(name)
+		name = wire.Parent(name)
 	}
 	return home{}, false
 }
@@ -110,7 +110,7 @@ func findHome(q *wire.Query) (home, bool) {
 // validating client needs the proof that home.arpa is not signed, which only the
 // public DNS can give (RFC 8375, Section 4), and likewise for service.arpa.
 func askAbroad(q *wire.Query) bool {
-	if q.Type != typeDS || !q.DO {
+	if q.Type != wire.TypeDS || !q.DO {
 		return false
 	}
 	name := string(q.Name())

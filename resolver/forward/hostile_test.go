@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 )
 
@@ -18,66 +19,66 @@ func TestFalseDatagramFirst(t *testing.T) {
 	header := func(r *request) []byte { return pack(r.truth())[:12] }
 	for _, tt := range []struct {
 		name     string
-		mismatch Mismatch
+		mismatch message.Mismatch
 		false    func(r *request)
 	}{
-		{"a response with the wrong ID is not believed", MismatchID, func(r *request) {
+		{"a response with the wrong ID is not believed", message.MismatchID, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
 			m.Id++
 			r.sendMsg(m)
 		}},
-		{"many responses with wrong IDs are not believed", MismatchID, func(r *request) {
+		{"many responses with wrong IDs are not believed", message.MismatchID, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
 			for range 100 {
 				m.Id++
 				r.sendMsg(m)
 			}
 		}},
-		{"a response to another question is not believed", MismatchQuestion, func(r *request) {
+		{"a response to another question is not believed", message.MismatchQuestion, func(r *request) {
 			m := r.reply("evil.example. 60 IN A 203.0.113.66")
 			m.Question[0].Name = "evil.example."
 			r.sendMsg(m)
 		}},
-		{"a response for another type is not believed", MismatchQuestion, func(r *request) {
+		{"a response for another type is not believed", message.MismatchQuestion, func(r *request) {
 			m := r.reply()
 			m.Question[0].Qtype = dns.TypeTXT
 			r.sendMsg(m)
 		}},
-		{"a response for another class is not believed", MismatchQuestion, func(r *request) {
+		{"a response for another class is not believed", message.MismatchQuestion, func(r *request) {
 			m := r.reply()
 			m.Question[0].Qclass = dns.ClassCHAOS
 			r.sendMsg(m)
 		}},
-		{"a response without a question is not believed", MismatchQuestion, func(r *request) {
+		{"a response without a question is not believed", message.MismatchQuestion, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
 			m.Question = nil
 			r.sendMsg(m)
 		}},
-		{"a response with two questions is not believed", MismatchQuestion, func(r *request) {
+		{"a response with two questions is not believed", message.MismatchQuestion, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
 			m.Question = append(m.Question, m.Question[0])
 			r.sendMsg(m)
 		}},
-		{"five octets are no response", MismatchShort, func(r *request) { r.send(header(r)[:5]) }},
-		{"an empty datagram is no response", MismatchShort, func(r *request) { r.send(nil) }},
-		{"our own query is no response", MismatchQuery, func(r *request) { r.send(r.raw) }},
-		{"a response of another opcode is not believed", MismatchOpcode, func(r *request) {
+		{"five octets are no response", message.MismatchShort, func(r *request) { r.send(header(r)[:5]) }},
+		{"an empty datagram is no response", message.MismatchShort, func(r *request) { r.send(nil) }},
+		{"our own query is no response", message.MismatchQuery, func(r *request) { r.send(r.raw) }},
+		{"a response of another opcode is not believed", message.MismatchOpcode, func(r *request) {
 			m := r.reply()
 			m.Opcode = dns.OpcodeNotify
 			r.sendMsg(m)
 		}},
-		{"a response with too few records is not believed", MismatchForm, func(r *request) {
+		{"a response with too few records is not believed", message.MismatchForm, func(r *request) {
 			b := pack(r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66"))
 			binary.BigEndian.PutUint16(b[6:], 5)
 			r.send(b)
 		}},
-		{"a response with too many records is not believed", MismatchForm, func(r *request) {
+		{"a response with too many records is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name+" 60 IN A 203.0.113.66", r.msg.Question[0].Name+" 60 IN A 203.0.113.67")
 			b := pack(m)
 			binary.BigEndian.PutUint16(b[6:], 1)
 			r.send(b)
 		}},
-		{"a response with 65,535 records in 12 octets is not believed", MismatchForm, func(r *request) {
+		{"a response with 65,535 records in 12 octets is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply()
 			m.Extra = nil
 			b := pack(m)
@@ -86,7 +87,7 @@ func TestFalseDatagramFirst(t *testing.T) {
 			binary.BigEndian.PutUint16(b[10:], 0xFFFF)
 			r.send(b)
 		}},
-		{"a response with a pointer loop is not believed", MismatchForm, func(r *request) {
+		{"a response with a pointer loop is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply()
 			m.Extra = nil
 			b := pack(m)
@@ -95,21 +96,21 @@ func TestFalseDatagramFirst(t *testing.T) {
 			binary.BigEndian.PutUint16(b[6:], 1)
 			r.send(b)
 		}},
-		{"a response whose pointer leads into the header is not believed", MismatchForm, func(r *request) {
+		{"a response whose pointer leads into the header is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply()
 			m.Extra = nil
 			b := append(pack(m), 0xC0, 4, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 66)
 			binary.BigEndian.PutUint16(b[6:], 1)
 			r.send(b)
 		}},
-		{"a response with an address of three octets is not believed", MismatchForm, func(r *request) {
+		{"a response with an address of three octets is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply()
 			m.Extra = nil
 			b := append(pack(m), 0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 3, 203, 0, 113)
 			binary.BigEndian.PutUint16(b[6:], 1)
 			r.send(b)
 		}},
-		{"a response with two OPT records is not believed", MismatchForm, func(r *request) {
+		{"a response with two OPT records is not believed", message.MismatchForm, func(r *request) {
 			m := r.reply(r.msg.Question[0].Name + " 60 IN A 203.0.113.66")
 			m.Extra = append(m.Extra, m.Extra[0])
 			r.sendMsg(m)
@@ -138,7 +139,7 @@ func TestFalseDatagramFirst(t *testing.T) {
 				}
 				s := f.Stats().Upstreams[0]
 				for kind, n := range s.Mismatches {
-					if (n > 0) != (tt.mismatch != 0 && Mismatch(kind) == tt.mismatch) {
+					if (n > 0) != (tt.mismatch != 0 && message.Mismatch(kind) == tt.mismatch) {
 						t.Errorf("%d mismatches %q were counted, want only %q", n, Mismatches[kind], Mismatches[tt.mismatch])
 					}
 				}

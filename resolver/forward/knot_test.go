@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )
@@ -154,7 +155,7 @@ func TestKnotUpstream(t *testing.T) {
 	if m, _ := stub.ask(t, f, "A huge.example.com."); !m.Truncated || len(m.Answer) < 60 {
 		t.Errorf("over UDP, of 3500 records came %d, TC %v; want what fits, and TC", len(m.Answer), m.Truncated)
 	}
-	if s := f.Stats().Upstreams[0]; s.Mismatches != [numMismatches]uint64{} || !s.Healthy {
+	if s := f.Stats().Upstreams[0]; s.Mismatches != [message.NumMismatches]uint64{} || !s.Healthy {
 		t.Errorf("of a good upstream we say %+v", s)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -24,7 +26,7 @@ func (fl *flight) learn(ev event) {
 	if w.bare && !ev.ask.edns {
 		u.withoutEDNS(now)
 	}
-	if w.caseDoubt && (ev.ask.transport == TCP && !ev.resp.caseKept || ev.ask.transport == UDP && !ev.ask.mixed) {
+	if w.caseDoubt && (ev.ask.transport == TCP && !ev.resp.CaseKept || ev.ask.transport == UDP && !ev.ask.mixed) {
 		u.changesCase(now)
 	}
 }
@@ -32,17 +34,17 @@ func (fl *flight) learn(ev event) {
 // failed takes note of a question that an upstream has not answered, asks
 // in another way or elsewhere, and reports whether there is no hope left.
 func (fl *flight) failed(ev event) (hopeless bool) {
-	w, refusal := fl.way(ev.ask.up), new(rcodeError)
+	w, refusal := fl.way(ev.ask.up), new(message.RCodeError)
 	switch {
 	case fl.ctx.Err() != nil:
 		return false // time is up, which says more than this
 	case errors.As(ev.err, &refusal):
-		if ev.ask.edns && refusal.edns() && fl.askBare(w, ev.ask) {
+		if ev.ask.edns && refusal.EDNS() && fl.askBare(w, ev.ask) {
 			return false
 		}
 		w.settled = true
-		fl.blame(answered, refusal.ede)
-	case errors.Is(ev.err, errSenseless):
+		fl.blame(answered, refusal.EDE)
+	case errors.Is(ev.err, message.ErrInvalid):
 		w.settled = true
 		fl.blame(answered, wire.EDENone)
 	case ours(ev.err) && ev.ask.again: // what was asked before may still be answered
@@ -77,16 +79,16 @@ func (fl *flight) blame(kind failureKind, ede uint16) {
 }
 
 // land stores the answer and gives it to the clients.
-func (fl *flight) land(resp *response) {
-	e := newEntry(fl.q, resp, fl.f.now())
-	if resp.ttl > 0 {
-		fl.f.cache.put(e)
+func (fl *flight) land(resp *message.Response) {
+	e := cache.NewEntry(fl.q, resp, fl.f.now())
+	if resp.TTL > 0 {
+		fl.f.cache.Put(e)
 	}
 	fl.answer(e)
 }
 
 // answer ends the flight with e, which is fresh or cannot be cached.
-func (fl *flight) answer(e *entry) {
+func (fl *flight) answer(e *cache.Entry) {
 	deliver(fl.f.flights.end(fl), func(out []byte, q *wire.Query, c *wire.Client) []byte {
 		return fl.f.appendEntry(out, e, q, c, fl.f.now(), false)
 	})
@@ -100,9 +102,9 @@ func (fl *flight) fail() {
 	switch fl.failure {
 	case unreachable:
 		fl.ede = f.blameUpstreams(fl.group)
-		f.cache.fail(fl.q, f.now(), fl.ede, fl.era)
+		f.cache.Fail(fl.q, f.now(), fl.ede, fl.era)
 	case slow, answered:
-		f.cache.fail(fl.q, f.now(), fl.ede, 0)
+		f.cache.Fail(fl.q, f.now(), fl.ede, 0)
 	}
 	fl.giveOut(f.flights.end(fl), fl.ede)
 }

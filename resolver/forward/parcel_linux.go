@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,13 +27,13 @@ type parcel struct {
 	mu      sync.Mutex
 	fl      *flight // guarded by mu, as all that follows; nil: none
 	ask     ask
-	sent    query
-	room    [maxQuery]byte        // of sent
-	until   moment                // when fl is promoted
-	doubted bool                  // something else than the response has come
-	gone    bool                  // the socket is no longer the express's
-	from    unix.RawSockaddrInet6 // who sent what was read last, of either family
-	dropped [1]byte               // as much as is wanted of what is dropped
+	sent    message.Query
+	room    [message.MaxQueryLen]byte // of sent
+	until   moment                    // when fl is promoted
+	doubted bool                      // something else than the response has come
+	gone    bool                      // the socket is no longer the express's
+	from    unix.RawSockaddrInet6     // who sent what was read last, of either family
+	dropped [1]byte                   // as much as is wanted of what is dropped
 }
 
 // maxLeft is how many messages, and errors, an earlier question may leave in the
@@ -47,8 +48,8 @@ func (p *parcel) send(addr netip.AddrPort) bool {
 	if unix.Connect(p.fd, p.setPeer(addr)) != nil || !p.empty() {
 		return false
 	}
-	n, err := unix.Write(p.fd, p.sent.msg)
-	return err == nil && n == len(p.sent.msg)
+	n, err := unix.Write(p.fd, p.sent.Octets)
+	return err == nil && n == len(p.sent.Octets)
 }
 
 // setPeer notes whom the question is for, and returns that as the kernel wants it.
@@ -114,36 +115,36 @@ func (p *parcel) receive(buf []byte) {
 
 // judge returns what is kept of a message that has come, if it is the response,
 // and promotes the flight if there is anything that takes more than to wait on.
-func (p *parcel) judge(msg []byte, err error) *response {
+func (p *parcel) judge(msg []byte, err error) *message.Response {
 	if err != nil {
 		err = os.NewSyscallError("read", err)
-		p.promote(func(context.Context, func(hint)) (*response, error) { return nil, err })
+		p.promote(func(context.Context, func(hint)) (*message.Response, error) { return nil, err })
 		return nil
 	}
-	match := p.sent.match(msg, false)
+	match := p.sent.Match(msg)
 	switch match {
-	case matches:
-		if truncated(msg) || len(msg) == udpRoom {
+	case message.Matches:
+		if message.Truncated(msg) || len(msg) == udpRoom {
 			a, q, f := p.ask, p.fl.q, p.e.f
-			p.promote(func(ctx context.Context, _ func(hint)) (*response, error) { return f.retryTCP(ctx, a, q) })
+			p.promote(func(ctx context.Context, _ func(hint)) (*message.Response, error) { return f.retryTCP(ctx, a, q) })
 			return nil
 		}
-		resp, wellFormed, err := p.e.f.read(msg, &p.sent, p.fl.q)
+		resp, wellFormed, err := p.e.f.read(msg, p.fl.q)
 		switch {
 		case err != nil:
-			p.promote(func(context.Context, func(hint)) (*response, error) { return nil, err })
+			p.promote(func(context.Context, func(hint)) (*message.Response, error) { return nil, err })
 			return nil
 		case wellFormed:
 			return resp
 		}
-		match = MismatchForm
-	case bareError:
+		match = message.MismatchForm
+	case message.BareError:
 		p.promoteOpen(hintEDNS)
 		return nil
 	}
 	p.ask.up.stats.mismatches[match].Add(1)
 	p.doubted = true
-	if match == MismatchCase {
+	if match == message.MismatchCase {
 		p.promoteOpen(hintCase)
 	} else {
 		p.promoteOpen()
@@ -152,12 +153,12 @@ func (p *parcel) judge(msg []byte, err error) *response {
 }
 
 // arrived ends the flight with resp. It unlocks p.
-func (p *parcel) arrived(resp *response) {
+func (p *parcel) arrived(resp *message.Response) {
 	f, u, fl := p.e.f, p.ask.up, p.take()
 	p.e.put(p)
 	p.mu.Unlock()
 	took := time.Duration(f.now() - fl.began)
-	u.stats.response(resp.rcode, took)
+	u.stats.response(resp.RCode, took)
 	u.rtt.add(took)
 	f.hear(u)
 	fl.land(resp)
@@ -194,7 +195,7 @@ func (p *parcel) promoteOpen(hints ...hint) {
 	}
 	sent := &p.sent // and p is nobody else's now
 	file := os.NewFile(uintptr(p.fd), "upstream")
-	p.promote(func(ctx context.Context, hinted func(hint)) (*response, error) {
+	p.promote(func(ctx context.Context, hinted func(hint)) (*message.Response, error) {
 		defer f.sockets.giveBack()
 		conn, err := net.FileConn(file)
 		err = errors.Join(err, file.Close())

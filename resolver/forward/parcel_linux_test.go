@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -170,8 +171,8 @@ func TestWhatCameBeforeTheSocketHadAPeerIsNotBelieved(t *testing.T) {
 				}
 				fl.began, fl.order = f.now(), fl.group.live(fl.few[:0])
 				p.ask = ask{up: u, transport: UDP, edns: true, mixed: true}
-				p.sent.make(p.room[:0], fl.q, true, true)
-				r := &request{raw: p.sent.msg, msg: new(dns.Msg)}
+				p.sent.Make(p.room[:0], fl.q, true, true)
+				r := &request{raw: p.sent.Octets, msg: new(dns.Msg)}
 				if err := r.msg.Unpack(r.raw); err != nil {
 					t.Fatal(err)
 				}
@@ -212,7 +213,7 @@ func TestPortsOfAKeptSocketAreDrawnAtRandom(t *testing.T) {
 		var xs []float64
 		last := 0
 		for range n {
-			p.sent.make(p.room[:0], question{name: "\x01a\x00", qtype: wire.TypeA}, true, true)
+			p.sent.Make(p.room[:0], message.Question{Name: "\x01a\x00", Type: wire.TypeA}, true, true)
 			if !p.send(f.upstreams()[0].Addr) {
 				t.Fatal("a question cannot be sent")
 			}

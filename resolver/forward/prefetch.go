@@ -3,18 +3,11 @@ package forward
 import (
 	"context"
 	"time"
+
+	"github.com/internaldns/internaldns/resolver/forward/cache"
 )
 
 const (
-	// hotHits is how often an entry must have been asked for in its time to be
-	// refreshed before its end: what is asked for less is cheaper to fetch when
-	// it is.
-	hotHits = 3
-
-	// prefetchPart is the last part of an entry's time, in which it is
-	// refreshed: one in so many.
-	prefetchPart = 10
-
 	// prefetchQueue is how many entries may wait to be refreshed. What finds no
 	// place goes out of date, and is fetched then.
 	prefetchQueue = 256
@@ -24,17 +17,10 @@ const (
 	sweepEvery = 10 * time.Minute
 )
 
-// use counts a hit on e, which is fresh, and has it refreshed if it is hot and
-// its time nearly over. It does not wait.
-func (f *Forwarder) use(e *entry, now moment) {
-	if e.hits.Load() < hotHits {
-		e.hits.Add(1)
-		return
-	}
-	if (e.expires-now)*prefetchPart > e.expires-e.stored || e.refreshing.Load() {
-		return
-	}
-	if e.refreshing.CompareAndSwap(false, true) {
+// use counts a hit on e, which is fresh, and orders its refresh if it is due. It
+// does not wait.
+func (f *Forwarder) use(e *cache.Entry, now moment) {
+	if e.Use(now) {
 		select {
 		case f.prefetch <- e:
 		default:
@@ -47,8 +33,8 @@ func (f *Forwarder) keepHot(ctx context.Context) {
 	for {
 		select {
 		case e := <-f.prefetch:
-			if g := f.routes.Load().findName(e.name); g != nil {
-				f.flights.refresh(f, g, e.question)
+			if g := f.routes.Load().findName(e.Name); g != nil {
+				f.flights.refresh(f, g, e.Question)
 			}
 		case <-ctx.Done():
 			return
@@ -59,6 +45,6 @@ func (f *Forwarder) keepHot(ctx context.Context) {
 // keepClean drops what is too old, until ctx is done.
 func (f *Forwarder) keepClean(ctx context.Context) {
 	for sleep(ctx, sweepEvery) {
-		f.cache.sweep(f.now(), max(f.config.StaleAge, 0))
+		f.cache.Sweep(f.now(), max(f.config.StaleAge, 0))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 )
@@ -35,7 +36,7 @@ func (f *Forwarder) probe(u *upstream) {
 	defer u.probing.Store(false)
 	began := f.now()
 	for missed := 1; ; missed++ {
-		wait := time.Duration(moment(u.probed.Load()).after(probeEvery) - f.now())
+		wait := time.Duration(moment(u.probed.Load()).After(probeEvery) - f.now())
 		if !sleep(f.ctx, wait) || u.heardSince(began) || !f.uses(u) {
 			return
 		}
@@ -56,7 +57,7 @@ func (f *Forwarder) probeOnce(u *upstream, n int) bool {
 	u.stats.probes.Add(1)
 	ctx, cancel := context.WithTimeout(f.ctx, probeTime)
 	defer cancel()
-	q := question{name: "\x00", qtype: wire.TypeNS}
+	q := message.Question{Name: "\x00", Type: wire.TypeNS}
 	if last := u.unheard.Load(); n%2 == 0 && last != nil {
 		q = *last
 	}
@@ -72,7 +73,7 @@ func (f *Forwarder) probeOnce(u *upstream, n int) bool {
 			}
 		}
 	})
-	if refusal := new(rcodeError); err != nil && !errors.As(err, &refusal) && !errors.Is(err, errSenseless) && len(answered) == 0 {
+	if refusal := new(message.RCodeError); err != nil && !errors.As(err, &refusal) && !errors.Is(err, message.ErrInvalid) && len(answered) == 0 {
 		if !errors.Is(err, errNoAnswer) && !ours(err) {
 			u.why.Store(wire.EDENetwork)
 		}

@@ -40,7 +40,7 @@ func (r *routes) find(q *wire.Query) (*group, int) {
 			if g := r.suffixes[string(name)]; g != nil {
 				return g, n
 			}
-			name = parent(name)
+			name = wire.Parent(name)
 		}
 	}
 	return r.rest, 0

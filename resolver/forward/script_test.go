@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )
@@ -92,7 +93,7 @@ func inScript(t *testing.T, c Config, do map[string]behaviour, test func(t *test
 		}
 		f := newForwarder(t, c)
 		s := &scripted{t: t, do: maps.Clone(do), asked: make(map[string][]time.Duration), began: time.Now()}
-		f.exchanger = func(ctx context.Context, a ask, q question, hinted func(hint)) (*response, error) {
+		f.exchanger = func(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
 			return s.exchange(ctx, f, a, q)
 		}
 		run(t, f)
@@ -100,10 +101,10 @@ func inScript(t *testing.T, c Config, do map[string]behaviour, test func(t *test
 	})
 }
 
-func (s *scripted) exchange(ctx context.Context, f *Forwarder, a ask, q question) (*response, error) {
-	name, _, _ := dns.UnpackDomainName([]byte(q.name), 0)
-	dq := &dns.Question{Name: name, Qtype: q.qtype, Qclass: dns.ClassINET}
-	key := nameOf[a.up.Upstream] + " " + dns.TypeToString[q.qtype] + " " + name
+func (s *scripted) exchange(ctx context.Context, f *Forwarder, a ask, q message.Question) (*message.Response, error) {
+	name, _, _ := dns.UnpackDomainName([]byte(q.Name), 0)
+	dq := &dns.Question{Name: name, Qtype: q.Type, Qclass: dns.ClassINET}
+	key := nameOf[a.up.Upstream] + " " + dns.TypeToString[q.Type] + " " + name
 	s.mu.Lock()
 	n := len(s.asked[key])
 	s.asked[key] = append(s.asked[key], time.Since(s.began))
@@ -120,7 +121,7 @@ func (s *scripted) exchange(ctx context.Context, f *Forwarder, a ask, q question
 	if err != nil {
 		return nil, err
 	}
-	r, wellFormed, err := f.read(pack(m), &query{qlen: len(q.name) + 4}, q)
+	r, wellFormed, err := f.read(pack(m), q)
 	if !wellFormed {
 		s.t.Errorf("the script's response to %s is malformed", key)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -28,7 +29,7 @@ const numRCodes = 12
 type upstreamStats struct {
 	requests   [numTransports]atomic.Uint64
 	responses  [numRCodes]atomic.Uint64
-	mismatches [numMismatches]atomic.Uint64
+	mismatches [message.NumMismatches]atomic.Uint64
 	latency    [latencyBuckets]atomic.Uint64
 	latencySum atomic.Uint64 // in nanoseconds
 	timeouts   atomic.Uint64
@@ -43,14 +44,17 @@ func (s *upstreamStats) response(rcode wire.RCode, took time.Duration) {
 	s.latencySum.Add(uint64(max(took, 0)))
 }
 
+// Mismatches are the names of UpstreamStats.Mismatches, in order; the first is empty.
+var Mismatches = message.Mismatches
+
 // UpstreamStats are the counts of one upstream, each true at some moment of the
 // call that returned them.
 type UpstreamStats struct {
-	Upstream   string                 // as ParseUpstream reads it
-	Requests   [numTransports]uint64  // by Transport
-	Responses  [numRCodes]uint64      // by RCODE; the last are all others
-	Mismatches [numMismatches]uint64  // by Mismatch: messages that were not believed
-	Latency    [latencyBuckets]uint64 // of responses, by LatencyBound
+	Upstream   string                        // as ParseUpstream reads it
+	Requests   [numTransports]uint64         // by Transport
+	Responses  [numRCodes]uint64             // by RCODE; the last are all others
+	Mismatches [message.NumMismatches]uint64 // by message.Mismatch: messages that were not believed
+	Latency    [latencyBuckets]uint64        // of responses, by LatencyBound
 	LatencySum time.Duration
 	Timeouts   uint64 // queries that were not answered in their time
 	Errors     uint64 // queries that could not be sent, or whose stream broke
@@ -164,9 +168,9 @@ func (f *Forwarder) Stats() Stats {
 		Joined:       f.stats.joined.Load(),
 		Failed:       f.stats.failed.Load(),
 		Prefetches:   f.stats.prefetches.Load(),
-		Evictions:    f.cache.evicted.Load(),
-		CacheEntries: f.cache.len(),
-		CacheOctets:  f.cache.octets(),
+		Evictions:    f.cache.Evicted(),
+		CacheEntries: f.cache.Len(),
+		CacheOctets:  f.cache.Octets(),
 	}
 	s.InFlight, s.Flights = f.flights.count()
 	for i := range f.stats.hot {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 )
 
@@ -153,7 +154,7 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%d connections were made, want 2", n)
 		}
 		// Who was given the full one before it was full must hear of it.
-		q := newQuery(questionOf(t, "A late.example.", 0), true, true)
+		q := message.NewQuery(message.QuestionOf(wireQuery(t, stub, "A late.example.")), true, true)
 		if _, err := full.ask(t.Context(), q, f.now()); !ours(err) {
 			t.Errorf("on a full connection, asking ends with %v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -39,12 +40,12 @@ type upstream struct {
 	rtt   rtt
 	pool  streams // over TLS
 
-	heard   atomic.Int64             // moment of the last response; before the first, -1
-	missed  atomic.Int32             // queries not answered in time since
-	unheard atomic.Pointer[question] // the last of them
-	blamed  atomic.Bool              // a question failed because of u since
-	dead    atomic.Bool              // probes are not answered either
-	why     atomic.Uint32            // the extended error that says how it fails
+	heard   atomic.Int64                     // moment of the last response; before the first, -1
+	missed  atomic.Int32                     // queries not answered in time since
+	unheard atomic.Pointer[message.Question] // the last of them
+	blamed  atomic.Bool                      // a question failed because of u since
+	dead    atomic.Bool                      // probes are not answered either
+	why     atomic.Uint32                    // the extended error that says how it fails
 	probing atomic.Bool
 	probed  atomic.Int64 // moment of the last probe
 
@@ -88,7 +89,7 @@ func (u *upstream) heardSince(since moment) bool { return moment(u.heard.Load())
 // miss notes that q, sent at that moment, was not answered in time or could not
 // be sent. If other responses came meanwhile, that is not held against u, and
 // miss reports false.
-func (u *upstream) miss(q question, sent moment) bool {
+func (u *upstream) miss(q message.Question, sent moment) bool {
 	if u.heardSince(sent) {
 		return false
 	}
@@ -118,13 +119,13 @@ func (u *upstream) edns(now moment) bool  { return int64(now) >= u.noEDNS.Load()
 func (u *upstream) mixed(now moment) bool { return int64(now) >= u.plainCase.Load() }
 
 // withoutEDNS notes that u answered only when asked without EDNS.
-func (u *upstream) withoutEDNS(now moment) { u.noEDNS.Store(int64(now.after(featureTime))) }
+func (u *upstream) withoutEDNS(now moment) { u.noEDNS.Store(int64(now.After(featureTime))) }
 
 // changesCase notes that u answered truly, but does not keep letter case.
 func (u *upstream) changesCase(now moment) {
 	if u.caseFaults.Add(1) >= brokenCase {
 		u.caseFaults.Store(0)
-		u.plainCase.Store(int64(now.after(featureTime)))
+		u.plainCase.Store(int64(now.After(featureTime)))
 	}
 }
 

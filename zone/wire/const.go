@@ -33,7 +33,7 @@ const (
 
 	// MaxErrorLen bounds a response that has no records but an OPT, whatever
 	// was asked: header, question, OPT with an extended error and a keepalive.
-	MaxErrorLen = HeaderLen + MaxNameLen + 4 + optLen + 6 + 6
+	MaxErrorLen = HeaderLen + MaxNameLen + 4 + EmptyOPTLen + 6 + 6
 )
 
 // Types of records and questions that the server must tell apart (IANA, DNS
@@ -41,12 +41,18 @@ const (
 const (
 	TypeA     = 1
 	TypeNS    = 2
+	TypeCNAME = 5
 	TypeSOA   = 6
 	TypePTR   = 12
 	TypeTXT   = 16
 	TypeSIG   = 24
 	TypeAAAA  = 28
+	TypeDNAME = 39
 	TypeOPT   = 41
+	TypeDS    = 43
+	TypeRRSIG = 46
+	TypeNSEC  = 47
+	TypeNSEC3 = 50
 	TypeTKEY  = 249
 	TypeTSIG  = 250
 	TypeIXFR  = 251
@@ -108,14 +114,14 @@ const (
 	FlagAD = 1 << 5
 	FlagCD = 1 << 4
 
-	opcodeMask = 0xF << 11
+	OpcodeMask = 0xF << 11 // all bits of the opcode
 )
 
 // EDNS option codes (IANA, DNS EDNS0 option codes).
 const (
 	optionCookie    = 10 // RFC 7873
 	optionKeepalive = 11 // RFC 7828
-	optionEDE       = 15 // RFC 8914
+	OptionEDE       = 15 // RFC 8914
 )
 
 // Extended errors (RFC 8914, Section 5.2) that we send.
@@ -130,6 +136,6 @@ const (
 	EDENetwork          = 23
 )
 
-// optLen is the length of an OPT record without options (RFC 6891, Section
+// EmptyOPTLen is the length of an OPT record without options (RFC 6891, Section
 // 6.1.2).
-const optLen = 11
+const EmptyOPTLen = 11

@@ -356,6 +356,6 @@ func testReadsOnlyMsg(t *testing.T, msg []byte, want state) {
 // lowered returns b with the letters A to Z in lower case.
 func lowered(b []byte) []byte {
 	low := make([]byte, len(b))
-	lower(low, b)
+	Lower(low, b)
 	return low
 }

@@ -98,7 +98,7 @@ func (q *Query) Offset(n int) int {
 func (q *Query) Question() []byte { return q.question }
 
 // Opcode returns the kind of query (RFC 6895, Section 2.2).
-func (q *Query) Opcode() uint8 { return uint8(q.Flags & opcodeMask >> 11) }
+func (q *Query) Opcode() uint8 { return uint8(q.Flags & OpcodeMask >> 11) }
 
 // RD tells whether the client desires recursion.
 func (q *Query) RD() bool { return q.Flags&FlagRD != 0 }
@@ -121,7 +121,7 @@ func (q *Query) Parse(msg []byte) Verdict {
 	}
 	well, signed := q.sections(msg)
 	switch {
-	case q.Flags&opcodeMask != 0:
+	case q.Flags&OpcodeMask != 0:
 		return NotImp
 	case !well:
 		return FormErr
@@ -166,7 +166,7 @@ func (q *Query) sections(msg []byte) (well, signed bool) {
 			well = false // a signature comes last (RFC 8945, Section 5.2; RFC 2931, Section 3)
 		}
 		start := off
-		if off = skipName(msg, off); off < 0 || len(msg)-off < 10 {
+		if _, off = ReadName(nil, msg, off); off < 0 || len(msg)-off < 10 {
 			return false, signed
 		}
 		rr := msg[off:] // from its type on
@@ -218,7 +218,7 @@ func (q *Query) readQuestion(msg []byte) int {
 	if len(msg)-off < 4 {
 		return -1
 	}
-	lower(q.name[:], msg[HeaderLen:off])
+	Lower(q.name[:], msg[HeaderLen:off])
 	q.nameLen = uint8(off - HeaderLen)
 	q.nlabels = uint8(labels)
 	q.Type = binary.BigEndian.Uint16(msg[off:])
@@ -260,74 +260,16 @@ func (q *Query) readOPT(rr []byte) bool {
 	return true
 }
 
-// skipName returns the offset behind the name at off, or -1 if there is no
-// well-formed name. Compression pointers must point backwards, to a place
-// behind the header, each further back than the one before. There may be as
-// many as a name has labels: that bounds the work of a record whatever the
-// message holds.
-func skipName(msg []byte, off int) int {
-	end, length, limit, pointers := -1, 1, off, 0
-	for {
-		if off >= len(msg) {
-			return -1
-		}
-		c := int(msg[off])
-		switch {
-		case c == 0:
-			if end < 0 {
-				end = off + 1
-			}
-			return end
-		case c <= MaxLabelLen:
-			off += 1 + c
-			if length += 1 + c; length > MaxNameLen {
-				return -1
-			}
-		case c >= 0xC0 && off+1 < len(msg):
-			if end < 0 {
-				end = off + 2
-			}
-			off = (c&0x3F)<<8 | int(msg[off+1])
-			if pointers++; off < HeaderLen || off >= limit || pointers > MaxLabels {
-				return -1
-			}
-			limit = off
-		default:
-			return -1
-		}
-	}
-}
-
-// lower copies the name src to dst with the letters A to Z in lower case (RFC
-// 4343, Section 3). It need not know where labels begin: their lengths are
-// below any letter.
-func lower(dst, src []byte) {
-	for i, c := range src {
-		dst[i] = lowerCase[c]
-	}
-}
-
-// lowerCase maps octets to themselves, and A to Z to a to z.
-var lowerCase = func() (t [256]byte) {
-	for i := range t {
-		t[i] = byte(i)
-		if 'A' <= i && i <= 'Z' {
-			t[i] += 'a' - 'A'
-		}
-	}
-	return t
-}()
-
 // MaxCopyLen bounds what AppendQuery appends, in octets: header, question, OPT
 // with a keepalive.
-const MaxCopyLen = HeaderLen + MaxNameLen + 4 + optLen + 4
+const MaxCopyLen = HeaderLen + MaxNameLen + 4 + EmptyOPTLen + 4
 
 // AppendQuery appends a query that has the same response as q, of which Parse has
 // said Answer, and returns the extended slice. What the response does not depend
 // on, such as padding and cookies, is left out. It allocates once at most, and only
 // if dst lacks room.
 func AppendQuery(dst []byte, q *Query) []byte {
-	if size := HeaderLen + len(q.question) + optLen + 4; cap(dst)-len(dst) < size {
+	if size := HeaderLen + len(q.question) + EmptyOPTLen + 4; cap(dst)-len(dst) < size {
 		dst = append(make([]byte, 0, len(dst)+size), dst...)
 	}
 	arcount := byte(0)

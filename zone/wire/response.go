@@ -11,8 +11,8 @@ import (
 // response must start at dst's beginning: compression pointers count from
 // there, and so do SetCounts and SetTC. It allocates only if dst lacks room.
 func AppendHead(dst []byte, q *Query, rcode RCode, flags uint16) []byte {
-	flags |= FlagQR | q.Flags&(opcodeMask|FlagRD) | uint16(rcode)&0xF
-	if q.Flags&opcodeMask == 0 {
+	flags |= FlagQR | q.Flags&(OpcodeMask|FlagRD) | uint16(rcode)&0xF
+	if q.Flags&OpcodeMask == 0 {
 		flags |= q.Flags & FlagCD
 	}
 	qdcount := byte(0)
@@ -47,7 +47,7 @@ func OPTLen(q *Query, o Options) int {
 	if !q.OPT {
 		return 0
 	}
-	n := optLen
+	n := EmptyOPTLen
 	if o.EDE != EDENone {
 		n += 6
 	}
@@ -68,11 +68,11 @@ func AppendOPT(msg []byte, q *Query, rcode RCode, o Options) []byte {
 	if q.DO {
 		do = 0x80
 	}
-	rdlen := OPTLen(q, o) - optLen
+	rdlen := OPTLen(q, o) - EmptyOPTLen
 	msg = append(msg, 0, 0, TypeOPT, ReceiveSize>>8, ReceiveSize&0xFF,
 		byte(rcode>>4), 0, do, 0, 0, byte(rdlen))
 	if o.EDE != EDENone {
-		msg = append(msg, 0, optionEDE, 0, 2, byte(o.EDE>>8), byte(o.EDE))
+		msg = append(msg, 0, OptionEDE, 0, 2, byte(o.EDE>>8), byte(o.EDE))
 	}
 	if o.Keepalive != 0 && q.Keepalive == KeepaliveAsked {
 		msg = append(msg, 0, optionKeepalive, 0, 2, byte(o.Keepalive>>8), byte(o.Keepalive))

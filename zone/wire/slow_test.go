@@ -110,7 +110,7 @@ func (r *reading) readQuestion(msg []byte) int {
 		r.fault(faultMissing)
 		return 0
 	}
-	labels, off, f := readName(msg, HeaderLen, nil)
+	labels, off, f := readNameSlow(msg, HeaderLen, nil)
 	if f != "" {
 		if slices.Contains([]fault{faultPointer, faultPointers}, f) {
 			f = faultQNAME
@@ -144,7 +144,7 @@ func (r *reading) readRecord(msg []byte, off int) int {
 		return 0
 	}
 	pointers := 0
-	_, fixed, f := readName(msg, off, &pointers)
+	_, fixed, f := readNameSlow(msg, off, &pointers)
 	if f != "" {
 		r.fault(f)
 		return 0
@@ -210,10 +210,10 @@ func (r *reading) readOptions(rdata []byte, off int) {
 	}
 }
 
-// readName returns the labels of the name at off and the offset behind it, or a
+// readNameSlow returns the labels of the name at off and the offset behind it, or a
 // fault. It adds to pointers how many the name has; nil says that it may have
 // none.
-func readName(msg []byte, off int, pointers *int) (labels [][]byte, end int, f fault) {
+func readNameSlow(msg []byte, off int, pointers *int) (labels [][]byte, end int, f fault) {
 	octets := 1 // the root's
 	for start := off; ; {
 		if off >= len(msg) {

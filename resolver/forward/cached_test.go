@@ -1,18 +1,13 @@
 package forward
 
 import (
-	"encoding/binary"
-	"math/rand/v2"
 	"testing"
 	"time"
 
-	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 )
-
-// underRace tells that the race detector is watching, and all takes ten times as
-// long.
-var underRace bool
 
 // store puts what upstream would answer to a question into f's cache.
 func store(t testing.TB, f *Forwarder, c client, question string, answer ...string) {
@@ -30,15 +25,13 @@ func store(t testing.TB, f *Forwarder, c client, question string, answer ...stri
 			m.Answer = append(m.Answer, rr)
 		}
 	}
-	of := asked(q)
-	r, wellFormed, err := f.read(pack(m), &query{qlen: len(of.name) + 4}, of)
+	of := message.QuestionOf(q)
+	r, wellFormed, err := f.read(pack(m), of)
 	if !wellFormed || err != nil {
 		t.Fatalf("%s: %v", question, err)
 	}
-	f.cache.put(newEntry(of, r, f.now()))
+	f.cache.Put(cache.NewEntry(of, r, f.now()))
 }
-
-func asked(q *wire.Query) question { return question{string(q.Name()), q.Type, bitsOf(q)} }
 
 // A hit must not touch the heap, and neither must anything else that is answered
 // at once.
@@ -46,8 +39,8 @@ func TestCachedAllocs(t *testing.T) {
 	f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}, Forwards: []Forward{{suffix(t, "corp.example"), []Upstream{upstreamB}}}})
 	store(t, f, stub, "A www.example.com.", "www.example.com. 3600 IN CNAME a.example.net.", "a.example.net. 300 IN A 192.0.2.1", "a.example.net. 300 IN A 192.0.2.2")
 	store(t, f, stub, "AAAA www.example.com.", "example.com. 3600 IN SOA a. b. 1 2 3 4 60")
-	failing := asked(wireQuery(t, stub, "A failing.example.com."))
-	f.cache.fail(failing, f.now(), 0, 0)
+	failing := message.QuestionOf(wireQuery(t, stub, "A failing.example.com."))
+	f.cache.Fail(failing, f.now(), 0, 0)
 	plain := stub
 	plain.opt = false
 	noRD, stranger, small := stub, stub, plain
@@ -83,65 +76,6 @@ func TestCachedAllocs(t *testing.T) {
 		if got := show(m); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
-	}
-}
-
-// A million random names of one client must not push out what all others ask for.
-func TestScanLeavesHotNames(t *testing.T) {
-	hot, random, octets := 10_000, 1_000_000, 16<<20 // a quarter of the default, so that nearly everything must go
-	if underRace {
-		hot, random, octets = hot/50, random/50, octets/50 // a race would show as well
-	}
-	c, err := newCache(octets)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, ttls := make([]byte, 64), make([]uint16, 4)
-	name := []byte("\x08\x00\x00\x00\x00\x00\x00\x00\x00\x07example\x03com\x00")
-	at := func(n uint64) question {
-		binary.BigEndian.PutUint64(name[1:], n)
-		return question{name: string(name), qtype: wire.TypeA}
-	}
-	use := func(q question) bool {
-		e, ok := c.entries.GetIfPresent(c.keyOf(q))
-		if ok && e.question == q {
-			return true
-		}
-		c.put(&entry{question: q, body: body, ttls: ttls, expires: never})
-		return false
-	}
-	rnd := rand.New(rand.NewPCG(1, 2))
-	hits, asked := 0, 0
-	for i := range uint64(hot) {
-		use(at(i))
-	}
-	for i := range uint64(random) {
-		use(at(1<<32 + i))
-		if asked++; use(at(rnd.Uint64N(uint64(hot)))) {
-			hits++
-		}
-	}
-	t.Logf("%.2f %% hits, %d entries, %d octets", 100*float64(hits)/float64(asked), c.len(), c.octets())
-	if 100*hits < 99*asked {
-		t.Errorf("%d of %d were hits, want 99 of 100", hits, asked)
-	}
-	if c.octets() > uint64(octets) {
-		t.Errorf("the cache holds %d octets, more than %d", c.octets(), octets)
-	}
-}
-
-// An entry answers its own question only, even if hashes collide.
-func TestCollisionsAreNoAnswers(t *testing.T) {
-	f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}})
-	a, b := wireQuery(t, stub, "A a.example."), wireQuery(t, stub, "A b.example.")
-	store(t, f, stub, "A a.example.", "a.example. 60 IN A 192.0.2.1")
-	e, _ := f.cache.get(a)
-	f.cache.entries.Set(f.cache.key(b.Name(), b.Type, bitsOf(b)), e)
-	if got, _ := f.cache.get(b); got != nil {
-		t.Error("the entry of a.example. answers b.example.")
-	}
-	if f.cache.peek(asked(b)) != nil {
-		t.Error("the entry of a.example. is shown for b.example.")
 	}
 }
 
@@ -182,10 +116,10 @@ func TestFlush(t *testing.T) {
 			t.Errorf("flush %s, below %v: left%s, want%s", tt.name, tt.below, got, tt.left)
 		}
 	}
-	failing := asked(wireQuery(t, stub, "A failing.example.com."))
-	f.cache.fail(failing, f.now(), 0, 0)
+	failing := message.QuestionOf(wireQuery(t, stub, "A failing.example.com."))
+	f.cache.Fail(failing, f.now(), 0, 0)
 	f.Flush(suffix(t, "example.com"), true)
-	if f.failedQuestion(failing, f.now()) != nil {
+	if _, failed := f.cache.FailedQuestion(failing, f.now(), 0); failed {
 		t.Error("a failure outlived the flush")
 	}
 }

@@ -1,5 +1,5 @@
 //go:build race
 
-package forward
+package cache
 
 func init() { underRace = true }

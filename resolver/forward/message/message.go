@@ -1,4 +1,4 @@
-package forward
+package message
 
 import (
 	"encoding/binary"
@@ -6,16 +6,20 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A record is one of an upstream's message. Its names stay there.
+// A nameBuf has room for any domain name in wire format.
+type nameBuf = [wire.MaxNameLen]byte
+
+// A record is one resource record of a message. Its name and RDATA stay in the
+// message.
 type record struct {
 	owner        int // offset of the owner's name
 	rtype, class uint16
 	ttl          uint32
-	rdata, end   int // offsets of RDATA, and of what follows it
-	keep         bool
+	rdata, end   int // offsets of RDATA, and of the octet after it
+	kept         bool
 }
 
-// A message is a response as an upstream sent it, taken apart.
+// A message is the parsed form of an upstream's response.
 type message struct {
 	octets  []byte
 	rcode   wire.RCode // with the extension in the OPT record, if there is one
@@ -24,17 +28,18 @@ type message struct {
 	answers int // the first of records are the answer section,
 	authors int // the next the authority section
 
-	few [12]record // what records uses while they are few
+	few [12]record // backs records while they are few
 }
 
-// The least that a record takes, in octets: owner, type, class, TTL, RDLENGTH.
+// minRecord is the length of the shortest record in octets: owner, type, class,
+// TTL, RDLENGTH.
 const minRecord = 1 + 10
 
-// parse takes apart a response whose header and question are known to be good. It
-// reports whether it is well formed: counts that are right, names that end, and
-// RDATA of the length it must have. It keeps octets.
+// parse reads a response whose header and question are known to match a query
+// with a question section of qlen octets. It reports whether the rest is well
+// formed: counts, names and the RDATA of the types in layouts. m keeps octets.
 func (m *message) parse(octets []byte, qlen int) bool {
-	m.octets, m.rcode, m.ede = octets, rcodeOf(octets), wire.EDENone
+	m.octets, m.rcode, m.ede = octets, RCode(octets), wire.EDENone
 	m.answers = int(binary.BigEndian.Uint16(octets[6:]))
 	m.authors = int(binary.BigEndian.Uint16(octets[8:]))
 	count := m.answers + m.authors + int(binary.BigEndian.Uint16(octets[10:]))
@@ -43,11 +48,10 @@ func (m *message) parse(octets []byte, qlen int) bool {
 		return false
 	}
 	m.records = m.few[:0]
-	var name nameBuf
 	withOPT := false
 	for i := range count {
 		r := record{owner: off}
-		if _, off = readName(&name, octets, off); off < 0 || len(octets)-off < 10 {
+		if _, off = wire.ReadName(nil, octets, off); off < 0 || len(octets)-off < 10 {
 			return false
 		}
 		r.rtype = binary.BigEndian.Uint16(octets[off:])
@@ -78,7 +82,6 @@ func (m *message) parse(octets []byte, qlen int) bool {
 // well formed.
 func (m *message) readOPT(r record) bool {
 	m.rcode |= wire.RCode(r.ttl>>24) << 4
-	const optionEDE = 15
 	for opts := m.octets[r.rdata:r.end]; len(opts) > 0; {
 		if len(opts) < 4 {
 			return false
@@ -87,7 +90,7 @@ func (m *message) readOPT(r record) bool {
 		if opts = opts[4:]; len(opts) < n {
 			return false
 		}
-		if code == optionEDE && n >= 2 && m.ede == wire.EDENone {
+		if code == wire.OptionEDE && n >= 2 && m.ede == wire.EDENone {
 			m.ede = binary.BigEndian.Uint16(opts)
 		}
 		opts = opts[n:]
@@ -99,18 +102,18 @@ func (m *message) readOPT(r record) bool {
 func (m *message) answer() []record    { return m.records[:m.answers] }
 func (m *message) authority() []record { return m.records[m.answers : m.answers+m.authors] }
 
-// name returns the name at an offset, in lower case, in buf.
+// name returns the name at an offset, in lower case. The result is in buf.
 func (m *message) name(buf *nameBuf, off int) []byte {
-	n, _ := readName(buf, m.octets, off)
-	toLower(buf[:n])
+	n, _ := wire.ReadName(buf, m.octets, off)
+	wire.Lower(buf[:n], buf[:n])
 	return buf[:n]
 }
 
-// owns reports whether r's owner is name, which is in lower case.
+// owns reports whether name, which is in lower case, is the owner of r.
 func (m *message) owns(r *record, name []byte) bool {
 	var buf nameBuf
-	n, _ := readName(&buf, m.octets, r.owner)
-	return sameFold(buf[:n], name)
+	n, _ := wire.ReadName(&buf, m.octets, r.owner)
+	return wire.EqualFold(buf[:n], name)
 }
 
 // covered returns the type that an RRSIG signs.
