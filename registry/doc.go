@@ -2,9 +2,9 @@
 // Flycast addresses, regions. It knows no DNS.
 //
 // There is one way in, Store.Apply, and one writer at a time. A commit applies
-// all of its events or none of them, and is handed to the commit hook before
-// Apply returns: when Apply has returned, whatever reads the hook's product
-// sees the change. Readers take a Snapshot, which never changes and needs no
+// all of its events or none of them. It is published, which is when DNS answers
+// from it, then shown to readers, then given to the commit hook; all of that is
+// done when Apply returns. Readers take a Snapshot, which never changes and needs no
 // lock.
 //
 // Sources that keep facts for longer than a process lives (see Keeper) put a
@@ -22,8 +22,8 @@
 // octets that the store gives it, addresses go without their leading fdaa.
 //
 // Machines are too many for that, and change too often. They are the fleet
-// (fleet.go), which a Snapshot holds beside its tables: persistent trees (tree.go)
-// of the machines by their numbers, and for each order of the numbers by a key of
+// (fleet.go), which a Snapshot holds beside its tables: persistent trees (package
+// index) of the machines by their numbers, and for each order of the numbers by a key of
 // 8 octets. So a machine that stops or starts is written in one tree and in no
 // table, and a place in an order takes 20 octets.
 //

@@ -71,7 +71,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 		mustApply(t, s, PutApp{App{Network: 1, Name: "web"}}, PutApp{App{Network: 2, Name: "db"}})
 		holds := make(map[int]*Machine)
 		draw := func() *Machine {
-			i := d.IntN(3000)
+			i := d.IntN(6000)
 			m := numbered(i, pick(d, "started", "stopped", "stopped", "destroyed"))
 			m.ID = fmt.Sprintf("%x", i*7919) // so that ids and addresses are in two orders
 			m.Region = pick(d, "ams", "iad")
@@ -87,7 +87,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 		most := 0
 		for round := range 40 {
 			var events []Event
-			if n := pick(d, 1, 3, 70, 700); round%10 < 7 { // grow, then shrink
+			if n := pick(d, 1, 3, 140, 1400); round%10 < 7 { // grow, then shrink
 				put := map[string]bool{}
 				for range n {
 					// Two of one id in a batch could both be there: one gone, one not.
@@ -104,7 +104,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 				}
 			} else {
 				for range len(holds) / 2 {
-					i := d.IntN(3000)
+					i := d.IntN(6000)
 					if m := holds[i]; m != nil {
 						events = append(events, DeleteMachine{m.Network, m.App, m.ID})
 						delete(holds, i)
@@ -142,7 +142,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 				t.Fatalf("seed %d round %d", seed, round)
 			}
 		}
-		if most < 800 {
+		if most < 1600 {
 			t.Errorf("the most machines there were is %d: the test does not split many leaves", most)
 		}
 		if f := s.Snapshot().fleet; f != (fleet{last: f.last, indexes: f.indexes}) {
