@@ -38,10 +38,11 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"registry/etcd":            {[]string{"registry", "registry/format"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/etcd/etcdtest":   {},
 	"zone":                     {[]string{"zone/wire", "registry"}, []string{"github.com/miekg/dns"}},
-	"resolver":                 {[]string{"zone", "zone/wire", "metrics"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
+	"resolver":                 {[]string{"zone", "zone/wire", "metrics", "resolver/socket"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
 	"resolver/forward":         {[]string{"internal/filewatch", "resolver/forward/cache", "resolver/forward/message", "zone/wire"}, []string{"github.com/miekg/dns", "golang.org/x/", "go.uber.org/zap"}},
 	"resolver/forward/cache":   {[]string{"resolver/forward/message", "zone/wire"}, []string{"github.com/maypok86/otter"}},
 	"resolver/forward/message": {[]string{"zone/wire"}, nil},
+	"resolver/socket":          {nil, []string{"golang.org/x/sys"}},
 	"cmd/internaldns":          {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/wire", "registry", "registry/file", "registry/format", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/resolver/socket"
 )
 
 // kinds are queries of every kind there is, and the RCODE each must get: what
@@ -111,7 +113,7 @@ func TestAForeignMissAllocs(t *testing.T) {
 		r     *responder
 		later func() func([]byte)
 	}{
-		{"UDP", r.responderOf(false), func() func([]byte) { return udp.later(0, datagram{msg: msg}) }},
+		{"UDP", r.responderOf(false), func() func([]byte) { return udp.later(0, socket.Datagram{Msg: msg}) }},
 		{"TCP", r.responderOf(true), func() func([]byte) { return m.later(&udp.responder, 1, 1, msg) }},
 	} {
 		got := testing.AllocsPerRun(100, func() {

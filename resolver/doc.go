@@ -26,7 +26,7 @@
 // are answered, the kernel drops them at the full socket buffer: nothing queues
 // here.
 //
-// On systems without recvmmsg a batch is one datagram (batch_other.go).
+// On systems without recvmmsg a batch is one datagram (socket/batch_other.go).
 //
 // # A name that is not ours
 //

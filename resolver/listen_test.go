@@ -163,7 +163,7 @@ func TestRunReturnsWhatKeptItFromServing(t *testing.T) {
 	for _, network := range []string{"UDP", "TCP"} {
 		r := listen(t, Config{})
 		if network == "UDP" {
-			r.workers[0].batch.close()
+			r.workers[0].batch.Close()
 		} else {
 			r.breakTCP()
 		}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/resolver/socket"
 )
 
 // packets is how many random packets are sent over each transport. Beyond the
@@ -146,14 +148,14 @@ func TestRandomPacketsOverUDP(t *testing.T) {
 		for n := 0; n < *packets/2; n += flight {
 			var sent [flight][]byte
 			for j := range sent {
-				sent[j] = m.packet(queryRoom + 100)
+				sent[j] = m.packet(socket.MaxDatagram + 100)
 			}
 			sent[flight-1] = question(t, uint16(n), dns.TypeAAAA, "web.internal")
 			c.conn.SetDeadline(time.Now().Add(patience))
 			c.send(sent[:]...)
 			oracle, out := newTestResponder(t, acmePublisher(), false)
 			for _, msg := range sent {
-				if !owed(msg) || len(msg) > queryRoom {
+				if !owed(msg) || len(msg) > socket.MaxDatagram {
 					continue
 				}
 				k, err := c.conn.Read(buf)

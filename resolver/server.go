@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/socket"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
@@ -94,12 +95,12 @@ func (c *Config) setDefaults() {
 
 // A Server answers DNS queries at its listen addresses.
 type Server struct {
-	config   Config
-	debts    *debts // nil: forwarding is off
-	workers  []*udpWorker
-	tcp      tcpServer
-	addrs    []netip.AddrPort
-	vanguard *vanguard // nil: no thread is preferred
+	config  Config
+	debts   *debts // nil: forwarding is off
+	workers []*udpWorker
+	tcp     tcpServer
+	addrs   []netip.AddrPort
+	threads *socket.AnsweringThreads // nil: no thread is preferred
 }
 
 // Listen binds all of c's addresses, or none and returns everything that failed.
@@ -136,7 +137,7 @@ func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
 // program should have that many more of them than it has processors.
 func (s *Server) Waiting() int {
 	n := s.tcp.waiting()
-	if batchWaits {
+	if socket.BatchWaits {
 		n += len(s.workers)
 	}
 	return n
@@ -151,7 +152,7 @@ func (s *Server) bind(addr string) error {
 	}
 	const attempts = 20 // with port 0, UDP may lack the port that TCP was given
 	for attempt := 1; ; attempt++ {
-		ln, err := listenTCP(want)
+		ln, err := socket.ListenTCP(want)
 		if err != nil {
 			return err
 		}
@@ -221,12 +222,12 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	}
 	if s.config.Prefer {
-		s.vanguard = newVanguard(s.Waiting())
+		s.threads = socket.NewAnsweringThreads(s.Waiting())
 	}
 	for _, w := range s.workers {
 		wg.Go(func() {
-			if batchWaits {
-				s.vanguard.join()
+			if socket.BatchWaits {
+				s.threads.Join()
 			}
 			if err := w.serve(); err != nil {
 				fail(fmt.Errorf("serve UDP at %v: %w", w.addr, err))
@@ -239,7 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.debts.settle()
 	}
 	for _, w := range s.workers {
-		w.batch.stop()
+		w.batch.Stop()
 	}
 	s.tcp.stop()
 	wg.Wait()

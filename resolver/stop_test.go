@@ -26,7 +26,7 @@ func TestStopAnswersWhatHasArrived(t *testing.T) {
 		}
 	}
 	for _, w := range r.workers {
-		w.batch.stop()
+		w.batch.Stop()
 	}
 	r.run()
 	r.stop()

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/internaldns/internaldns/resolver/socket"
 )
 
 // A tcpPoller is a tcpServer whose workers each wait for many connections in one
@@ -65,7 +67,7 @@ func (t *tcpPoller) add(ln *net.TCPListener, addr netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	return control(rc, func(other int) error {
+	return socket.Control(rc, func(other int) error {
 		// Connections inherit it. A response goes out in one write, and the
 		// first would leave at once anyway; but a second one would wait for a
 		// client that has not acknowledged the first.
@@ -87,7 +89,7 @@ func (t *tcpPoller) serve(fail func(error)) {
 	var wg sync.WaitGroup
 	for _, w := range t.workers {
 		wg.Go(func() {
-			t.server.vanguard.join()
+			t.server.threads.Join()
 			if err := w.serve(); err != nil {
 				fail(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/socket"
 	"go.uber.org/zap"
 )
 
@@ -64,7 +65,7 @@ func (t *tcpSpawner) accept(ln *net.TCPListener) error {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case isTemporary(err):
+		case socket.IsTemporary(err):
 			t.server.config.Log.Warn("cannot accept TCP connections for now", zap.Error(err))
 			time.Sleep(acceptPause)
 			continue

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/socket"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -204,7 +205,7 @@ func (w *tcpWorker) accept(ln tcpListener) (n int, err error) {
 			continue
 		case errno == unix.EAGAIN, errno != 0 && w.tcp.stopped.Load():
 			return n, nil // another worker may have shut it down
-		case errno != 0 && isTemporary(errno):
+		case errno != 0 && socket.IsTemporary(errno):
 			config.Log.Warn("cannot accept TCP connections for now", zap.Error(os.NewSyscallError("accept4", errno)))
 			w.pause()
 			return n, nil
@@ -320,7 +321,7 @@ func accept(listener int) (fd int, src netip.Addr, errno syscall.Errno) {
 	var name unix.RawSockaddrInet6 // of either family: the larger of the two
 	size := uint32(unix.SizeofSockaddrInet6)
 	r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	return int(r), addrOf(&name), errno
+	return int(r), socket.AddrOf(&name), errno
 }
 
 // localAddr returns the address that the client of fd asked; the zero Addr if
@@ -331,5 +332,5 @@ func localAddr(fd int) netip.Addr {
 	if _, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size))); errno != 0 {
 		return netip.Addr{}
 	}
-	return addrOf(&name)
+	return socket.AddrOf(&name)
 }

@@ -1,51 +1,27 @@
 package resolver
 
 import (
-	"errors"
 	"net/netip"
 	"runtime"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/socket"
 	"github.com/internaldns/internaldns/zone"
 )
 
 const (
-	// batchSize is how many datagrams a worker takes and sends in one system
-	// call. From 32 on, entering the kernel is a small part of what a datagram
-	// costs; larger batches only add to the latency of their first, and to the
-	// memory that a batch walks through.
-	batchSize = 32
-
-	// queryRoom is how many octets of a datagram a worker reads. Queries take
-	// 30 to 100; longer datagrams than this are dropped. 31 cache lines, an odd
-	// number, let the rooms of a batch begin in different sets of the cache.
-	queryRoom = 1984
-
-	// staleAfter is the age at which a query is dropped: resolvers of programs
-	// have asked again or given up after 2 s, and answering queries that nobody
-	// waits for any more keeps a server from those that somebody does.
-	staleAfter = 2 * time.Second
-
 	// yieldAfter is how long a busy worker goes on before it calls the
 	// scheduler. After 10 ms without, the runtime interrupts it, and watches
 	// all threads closely for a while, which costs several per cent of a
 	// processor each time.
 	yieldAfter = 5 * time.Millisecond
-
-	// drainBatches bounds what is still answered after the order to stop: more
-	// than a socket buffer holds.
-	drainBatches = 64
 )
-
-// errStopped is what recv returns when everything that had come before stop was
-// taken.
-var errStopped = errors.New("stopped")
 
 // A udpWorker serves one UDP socket.
 type udpWorker struct {
 	addr     netip.AddrPort
-	batch    *batch // of the platform
+	batch    *socket.Batch
 	outbox   outbox
 	prefetch zone.Prefetch
 	responder
@@ -54,7 +30,7 @@ type udpWorker struct {
 // newUDPWorker binds a socket to addr. late counts the responses that come late;
 // it may be nil if forwarding is off.
 func newUDPWorker(addr netip.AddrPort, r responder, late *metrics.Shard) (*udpWorker, error) {
-	b, err := newBatch(addr, r.frame.Limit)
+	b, err := socket.NewBatch(addr, r.frame.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -66,28 +42,28 @@ func newUDPWorker(addr netip.AddrPort, r responder, late *metrics.Shard) (*udpWo
 func (w *udpWorker) serve() error {
 	yielded := time.Now()
 	for {
-		first, n, err := w.batch.recv()
-		if err == errStopped {
+		first, n, err := w.batch.Recv()
+		if err == socket.ErrStopped {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		w.now = w.batch.received
+		w.now = w.batch.Received
 		w.prefetchBatch(first, n)
 		for i := first; i < n; i++ {
 			w.answer(i)
 		}
 		w.rest()
-		for range w.batch.send() {
+		for range w.batch.Send() {
 			w.shard.Drop(metrics.DropSend)
 		}
-		for range w.batch.stales() {
+		for range w.batch.TakeStale() {
 			w.shard.Drop(metrics.DropStale)
 		}
-		w.shard.Flush(time.Since(w.batch.received))
-		if w.batch.received.Sub(yielded) >= yieldAfter {
-			yielded = w.batch.received
+		w.shard.Flush(time.Since(w.batch.Received))
+		if w.batch.Received.Sub(yielded) >= yieldAfter {
+			yielded = w.batch.Received
 			runtime.Gosched()
 		}
 	}
@@ -101,38 +77,30 @@ func (w *udpWorker) prefetchBatch(first, n int) {
 		return
 	}
 	for i := first; i < n; i++ {
-		d := w.batch.datagram(i)
-		if !w.view.Is(table, d.src.Addr(), d.dst) {
-			w.view = table.For(d.src.Addr(), d.dst)
+		d := w.batch.Datagram(i)
+		if !w.view.Is(table, d.Src.Addr(), d.Dst) {
+			w.view = table.For(d.Src.Addr(), d.Dst)
 		}
-		w.prefetch.Add(&w.view, d.msg)
+		w.prefetch.Add(&w.view, d.Msg)
 	}
 	w.prefetch.Read()
 }
 
 // answer responds to the i-th datagram of the batch.
 func (w *udpWorker) answer(i int) {
-	d := w.batch.datagram(i)
+	d := w.batch.Datagram(i)
 	switch {
-	case d.src.Port() == 0:
+	case d.Src.Port() == 0:
 		w.shard.Drop(metrics.DropSource)
-	case d.cut:
+	case d.Cut:
 		w.shard.Drop(metrics.DropCut)
 	default:
-		out := w.respond(d.src.Addr(), d.dst, d.msg, w.batch.out())
+		out := w.respond(d.Src.Addr(), d.Dst, d.Msg, w.batch.Out())
 		if w.missed {
-			out = w.handOver(d.src.Addr(), d.msg, out, w.later(i, d))
+			out = w.handOver(d.Src.Addr(), d.Msg, out, w.later(i, d))
 		}
 		if len(out) > 0 {
-			w.batch.reply(i, out)
+			w.batch.Reply(i, out)
 		}
 	}
-}
-
-// A datagram is a received one. msg is good until the next recv.
-type datagram struct {
-	src netip.AddrPort
-	dst netip.Addr // the address that was asked
-	msg []byte
-	cut bool // it was longer than queryRoom
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/socket"
 )
 
 // An outbox sends responses that come when their batch is long gone. The
@@ -20,7 +21,7 @@ type outbox struct {
 // A lateReply is a response over UDP that the forwarder owes.
 type lateReply struct {
 	worker   *udpWorker
-	origin   origin // where it must go, and from which address
+	replyTo  socket.ReplyTo
 	src      netip.Addr
 	qtype    uint16
 	qlen     int
@@ -29,9 +30,9 @@ type lateReply struct {
 
 // later returns what sends the response to the i-th datagram, d, at any time. It
 // keeps nothing of the batch.
-func (w *udpWorker) later(i int, d datagram) func(msg []byte) {
-	l := &lateReply{worker: w, src: d.src.Addr(), qtype: w.q.Type, qlen: len(d.msg), received: w.now}
-	w.batch.keep(i, &l.origin)
+func (w *udpWorker) later(i int, d socket.Datagram) func(msg []byte) {
+	l := &lateReply{worker: w, src: d.Src.Addr(), qtype: w.q.Type, qlen: len(d.Msg), received: w.now}
+	w.batch.ReplyTo(i, &l.replyTo)
 	return l.send
 }
 
@@ -48,7 +49,7 @@ func (l *lateReply) send(msg []byte) {
 		return
 	}
 	noteForwarded(o.shard, l.qtype, l.src, l.qlen, msg)
-	if !w.batch.sendLate(&l.origin, msg) {
+	if !w.batch.SendTo(&l.replyTo, msg) {
 		o.shard.Drop(metrics.DropSend)
 	}
 	o.shard.Flush(time.Since(l.received))
@@ -60,6 +61,6 @@ func (w *udpWorker) close() {
 	defer w.outbox.mu.Unlock()
 	if !w.outbox.closed {
 		w.outbox.closed = true
-		w.batch.close()
+		w.batch.Close()
 	}
 }

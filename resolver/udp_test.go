@@ -12,6 +12,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/miekg/dns"
+
+	"github.com/internaldns/internaldns/resolver/socket"
 )
 
 func TestAQueryIsAnsweredWhereverItIsAsked(t *testing.T) {
@@ -115,7 +117,7 @@ func TestNoResponseToWhatIsNoQuery(t *testing.T) {
 		c := dialUDP(t, addr)
 		c.silent(nil, web[:1], web[:11])
 		c.silent(response, append([]byte{0, 1, 0xFF, 0xFF}, make([]byte, 8)...))
-		c.silent(append(slices.Clone(web), make([]byte, queryRoom+1-len(web))...))
+		c.silent(append(slices.Clone(web), make([]byte, socket.MaxDatagram+1-len(web))...))
 		c.silent(append(slices.Clone(web), make([]byte, 9000)...))
 	}
 	wantCounts(t, r.counts(), map[string]float64{
@@ -132,7 +134,7 @@ func TestADatagramThatJustFitsIsNotDropped(t *testing.T) {
 	r := start(t, Config{})
 	web := question(t, 1, dns.TypeAAAA, "web.internal")
 	c := dialUDP(t, r.Addrs()[0])
-	if m := c.ask(append(web, make([]byte, queryRoom-len(web))...)); m.Rcode != dns.RcodeFormatError {
+	if m := c.ask(append(web, make([]byte, socket.MaxDatagram-len(web))...)); m.Rcode != dns.RcodeFormatError {
 		t.Errorf("octets after the last record are answered with %v", m)
 	}
 }

@@ -1,8 +1,8 @@
 //go:build !linux
 
-package resolver
+package socket
 
-// Elsewhere there is one socket at an address, which must be on an interface.
+// On these systems one socket serves an address, which must be on an interface.
 
 func setUDPOptions(int, string, bool) error { return nil }
 

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64 || loong64 || ppc64 || ppc64le || riscv64 || s390x
 
-package resolver
+package socket
 
 import (
 	"net"
@@ -11,20 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// staleBatch returns a batch whose worker has not been there for staleAfter,
-// with datagrams waiting for it of which the last is as old as the kernel is
-// made to say.
-func staleBatch(t *testing.T, last time.Duration, msgs ...string) *batch {
+// staleBatch returns a batch whose Recv was not called for staleAfter. Datagrams
+// wait in its socket, and the last of them is reported to be as old as last.
+func staleBatch(t *testing.T, last time.Duration, msgs ...string) *Batch {
 	t.Helper()
-	b, err := newBatch(netip.MustParseAddrPort("127.0.0.1:0"), 512)
+	b, err := NewBatch(netip.MustParseAddrPort("127.0.0.1:0"), 512)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.close)
+	t.Cleanup(b.Close)
 	sendTo(t, b, msgs...)
 	b.age = func(fd int) time.Duration {
 		if got := age(fd); got < 0 || got > time.Minute {
-			t.Errorf("the kernel says that the datagram is %v old", got)
+			t.Errorf("the kernel reports that the datagram is %v old", got)
 		}
 		return last
 	}
@@ -32,7 +31,7 @@ func staleBatch(t *testing.T, last time.Duration, msgs ...string) *batch {
 	return b
 }
 
-func sendTo(t *testing.T, b *batch, msgs ...string) {
+func sendTo(t *testing.T, b *Batch, msgs ...string) {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(boundTo(t, b)))
 	if err != nil {
@@ -46,21 +45,21 @@ func sendTo(t *testing.T, b *batch, msgs ...string) {
 	}
 }
 
-func received(t *testing.T, b *batch) (msgs []string) {
+func received(t *testing.T, b *Batch) (msgs []string) {
 	t.Helper()
-	first, n, err := b.recv()
+	first, n, err := b.Recv()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := first; i < n; i++ {
-		msgs = append(msgs, string(b.datagram(i).msg))
+		msgs = append(msgs, string(b.Datagram(i).Msg))
 	}
 	return msgs
 }
 
 func TestAfterAStallOldDatagramsAreDropped(t *testing.T) {
 	b := staleBatch(t, staleAfter, "old", "older")
-	b.age = func(int) time.Duration { // and while those are looked at, one comes
+	b.age = func(int) time.Duration { // a new one arrives meanwhile
 		sendTo(t, b, "new")
 		b.age = func(int) time.Duration { return 0 }
 		return staleAfter
@@ -68,10 +67,10 @@ func TestAfterAStallOldDatagramsAreDropped(t *testing.T) {
 	if got := received(t, b); len(got) != 1 || got[0] != "new" {
 		t.Errorf("received %q, want the new one alone", got)
 	}
-	if got := b.stales(); got != 2 {
+	if got := b.TakeStale(); got != 2 {
 		t.Errorf("%d datagrams were dropped for their age, want 2", got)
 	}
-	if got := b.stales(); got != 0 {
+	if got := b.TakeStale(); got != 0 {
 		t.Errorf("%d more were dropped, want 0", got)
 	}
 }
@@ -87,20 +86,20 @@ func TestAfterAStallADatagramKnownToBeFreshIsKept(t *testing.T) {
 	}
 }
 
-// Waiting for long is no stall.
-func TestAnIdleWorkerDropsNothing(t *testing.T) {
+// A long wait is no stall.
+func TestAnIdleBatchDropsNothing(t *testing.T) {
 	b := staleBatch(t, time.Hour, "first")
 	b.checked = time.Now()
 	if got := received(t, b); len(got) != 1 {
-		t.Errorf("received %q, want what came", got)
+		t.Errorf("received %q, want the one that was sent", got)
 	}
-	if got := b.stales(); got != 0 {
+	if got := b.TakeStale(); got != 0 {
 		t.Errorf("%d were dropped, want 0", got)
 	}
 }
 
 // boundTo returns the address of a batch's socket.
-func boundTo(t *testing.T, b *batch) netip.AddrPort {
+func boundTo(t *testing.T, b *Batch) netip.AddrPort {
 	t.Helper()
 	sa, err := unix.Getsockname(b.fd)
 	if err != nil {

@@ -1,4 +1,4 @@
-package resolver
+package socket
 
 import (
 	"os"
@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The threads that answer are as nice as before and take short turns, and all
-// others are nicer, also those that start later. It is a matter of the whole process, so the test has one of
-// its own.
-func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
-	const inside = "RESOLVER_TEST_PREFER"
+// Answering threads keep their niceness and request short slices. All other
+// threads become nicer, also those that start later. This changes the whole
+// process, so the test runs in a process of its own.
+func TestOtherThreadsAreNicerThanAnsweringThreads(t *testing.T) {
+	const inside = "SOCKET_TEST_THREADS"
 	if os.Getenv(inside) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
@@ -27,17 +27,17 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 	}
 	before := niceness(t, unix.Gettid())
 	const size = 3
-	v, ids, end := newVanguard(size), make(chan int, size), make(chan struct{})
+	v, ids, end := NewAnsweringThreads(size), make(chan int, size), make(chan struct{})
 	for range size {
 		go func() {
-			v.join()
+			v.Join()
 			ids <- unix.Gettid()
 			<-end
 		}()
 	}
-	vanguard := make(map[int]bool)
+	answering := make(map[int]bool)
 	for range size {
-		vanguard[<-ids] = true
+		answering[<-ids] = true
 	}
 	const later = 20
 	for range later {
@@ -54,8 +54,8 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(vanguard) != size || len(tasks) < size+later {
-		t.Errorf("%d threads answer, of %d", len(vanguard), len(tasks))
+	if len(answering) != size || len(tasks) < size+later {
+		t.Errorf("%d threads answer, of %d", len(answering), len(tasks))
 	}
 	for _, task := range tasks {
 		id, err := strconv.Atoi(task.Name())
@@ -63,18 +63,18 @@ func TestWhateverDoesNotAnswerStepsBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := before
-		if !vanguard[id] {
-			want = min(before+behind, 19)
+		if !answering[id] {
+			want = min(before+niceBy, 19)
 		}
 		if got := niceness(t, id); got != want {
-			t.Errorf("thread %d, which answers: %v, has niceness %d, want %d", id, vanguard[id], got, want)
+			t.Errorf("thread %d, which answers: %v, has niceness %d, want %d", id, answering[id], got, want)
 		}
 		attr, err := unix.SchedGetAttr(id, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if short := attr.Runtime == uint64(turn); short != vanguard[id] && attr.Runtime != 0 { // 0 before Linux 6.12
-			t.Errorf("thread %d, which answers: %v, asks for turns of %v", id, vanguard[id], time.Duration(attr.Runtime))
+		if short := attr.Runtime == uint64(slice); short != answering[id] && attr.Runtime != 0 { // 0 before Linux 6.12
+			t.Errorf("thread %d, which answers: %v, requests slices of %v", id, answering[id], time.Duration(attr.Runtime))
 		}
 	}
 	close(end)
