@@ -3,8 +3,8 @@
 //
 // There is one way in, Store.Apply, and one writer at a time. A commit applies
 // all of its events or none of them. It is published, which is when DNS answers
-// from it, then shown to readers, then given to the commit hook; all of that is
-// done when Apply returns. Readers take a Snapshot, which never changes and needs no
+// from it, then shown to readers, then reported to Notify's function; all of that
+// is done when Apply returns. Readers take a Snapshot, which never changes and needs no
 // lock.
 //
 // Sources that keep facts for longer than a process lives (see Keeper) put a
@@ -56,7 +56,8 @@
 //	 └ plan.changes   what is different afterwards; nothing: no commit
 //	 └ writer.write   a new snapshot, which cannot fail: the fleet, and in one
 //	                  memdb transaction the tables, if any of them changes
-//	 └ Tx.Commit      the commit is published to DNS,
-//	    └ the snapshot becomes the current one, and
-//	    └ the commit hook is called
+//	 └ Tx.Commit      for each commit, in this order:
+//	    └ publish     DNS answers from it
+//	    └ current     readers of the store find it
+//	    └ notify      clients that watch the API learn of it
 package registry

@@ -285,9 +285,9 @@ func TestNoTornBatch(t *testing.T) {
 	})
 }
 
-// The hook sees every commit, in order, one at a time, before its Apply
-// returns.
-func TestCommitHookSeesCommitsInOrderBeforeApplyReturns(t *testing.T) {
+// publish and notify see every commit, in order, one at a time, before its Apply
+// returns; readers of the store see it between the two.
+func TestPublishAndNotifySeeCommitsInOrderBeforeApplyReturns(t *testing.T) {
 	var running atomic.Int32
 	var seen atomic.Uint64
 	var s *Store
@@ -299,8 +299,8 @@ func TestCommitHookSeesCommitsInOrderBeforeApplyReturns(t *testing.T) {
 		if snap.Index != c.Index || snap.Index != seen.Load()+1 {
 			t.Errorf("the hook sees commit %d with the changes of %d after commit %d", snap.Index, c.Index, seen.Load())
 		}
-		if s.Snapshot() != snap {
-			t.Error("the hook runs before its snapshot is the current one")
+		if shown := s.Snapshot(); shown.Index != c.Index-1 {
+			t.Errorf("commit %d is published with the store at %d", c.Index, shown.Index)
 		}
 		for _, ch := range c.Machines {
 			if ch.After != nil && snap.Machine(ch.After.ID) != ch.After {
@@ -310,17 +310,27 @@ func TestCommitHookSeesCommitsInOrderBeforeApplyReturns(t *testing.T) {
 		seen.Store(snap.Index)
 		running.Add(-1)
 	})
+	var notified atomic.Uint64
+	s.Notify(func(snap *Snapshot, c *Changes) {
+		if s.Snapshot() != snap || snap.Index != c.Index || notified.Load() != c.Index-1 || seen.Load() != c.Index {
+			t.Errorf("commit %d is notified after %d, with the store at %d and %d published", c.Index, notified.Load(), s.Snapshot().Index, seen.Load())
+		}
+		notified.Store(c.Index)
+	})
 	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
 	race(4, 50, 1, func(w, i int) {
-		if c := mustApply(t, s, PutMachine{numbered(w, []string{"started", "stopped"}[i%2])}); c != nil && seen.Load() < c.Index {
-			t.Errorf("Apply returned commit %d before the hook saw it", c.Index)
+		if c := mustApply(t, s, PutMachine{numbered(w, []string{"started", "stopped"}[i%2])}); c != nil && (seen.Load() < c.Index || notified.Load() < c.Index) {
+			t.Errorf("Apply returned commit %d before it was published and notified", c.Index)
 		}
 	}, func() {
-		if at, snap := seen.Load(), s.Snapshot(); snap.Index < at {
-			t.Errorf("the hook has seen commit %d, but the store is at %d", at, snap.Index)
+		if at, snap := notified.Load(), s.Snapshot(); snap.Index < at {
+			t.Errorf("commit %d is notified, but the store is at %d", at, snap.Index)
+		}
+		if snap, at := s.Snapshot(), seen.Load(); at < snap.Index {
+			t.Errorf("the store is at %d, but only %d is published", snap.Index, at)
 		}
 	})
-	if got, want := seen.Load(), uint64(1+4*50); got != want {
-		t.Errorf("the hook has seen %d commits, want %d", got, want)
+	if want := uint64(1 + 4*50); seen.Load() != want || notified.Load() != want {
+		t.Errorf("%d commits are published and %d notified, want %d", seen.Load(), notified.Load(), want)
 	}
 }

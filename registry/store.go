@@ -11,33 +11,38 @@ import (
 // A Store holds the registry in memory. All methods may be called from any
 // goroutine.
 type Store struct {
-	current  atomic.Pointer[Snapshot]
-	publish  []func(*Snapshot, *Changes)
-	onCommit func(*Snapshot, *Changes)
+	current atomic.Pointer[Snapshot]
+	publish func(*Snapshot, *Changes) // before current has the commit
+	notify  func(*Snapshot, *Changes) // after current has the commit
 
 	mu sync.Mutex // one writer
 }
 
-// NewStore returns an empty store. Its functions are called for every commit, one
-// at a time and in order, before Apply or Tx.Commit returns; they must not write
-// to the store. publish is called before Snapshot returns the commit: whatever it
-// makes visible is seen by everyone who has read the commit from the store.
-// onCommit, unless nil, is called after that.
-func NewStore(onCommit func(*Snapshot, *Changes), publish ...func(*Snapshot, *Changes)) *Store {
+// NewStore returns an empty store. publish, unless nil, is called for every
+// commit, one at a time and in order, before Snapshot returns the commit: what
+// publish makes visible is seen by everyone who has read the commit from the
+// store. It must not write to the store.
+func NewStore(publish func(*Snapshot, *Changes)) *Store {
 	db, err := memdb.NewMemDB(schema())
 	if err != nil {
 		panic(fmt.Sprintf("registry schema: %v", err))
 	}
-	if onCommit == nil {
-		onCommit = func(*Snapshot, *Changes) {}
+	nothing := func(*Snapshot, *Changes) {}
+	if publish == nil {
+		publish = nothing
 	}
 	// Nobody watches for changes through memdb, and a snapshot of a database is
 	// one that does not track them.
 	db = db.Snapshot()
-	s := &Store{onCommit: onCommit, publish: publish}
+	s := &Store{publish: publish, notify: nothing}
 	s.current.Store(&Snapshot{db: db, txn: db.Txn(false), geo: newGeography(nil, nil)})
 	return s
 }
+
+// Notify sets the function that is called for every commit, one at a time and in
+// order, after Snapshot returns the commit and before Apply or Tx.Commit returns.
+// It must not write to the store. Notify must be called before the first commit.
+func (s *Store) Notify(notify func(*Snapshot, *Changes)) { s.notify = notify }
 
 // Snapshot returns the registry as the last commit left it.
 func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
@@ -136,11 +141,9 @@ func (tx *Tx) Commit() {
 	s := tx.store
 	defer s.mu.Unlock()
 	for _, c := range tx.commits {
-		for _, publish := range s.publish {
-			publish(c.snap, c.changes)
-		}
+		s.publish(c.snap, c.changes)
 		s.current.Store(c.snap)
-		s.onCommit(c.snap, c.changes)
+		s.notify(c.snap, c.changes)
 	}
 }
 

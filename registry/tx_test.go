@@ -134,21 +134,21 @@ func TestASourceNumbersItsOwnChanges(t *testing.T) {
 	}
 }
 
-// A commit is published before the store shows it, and the other hook is called
-// after that.
+// A commit is published, then shown by the store, then notified.
 func TestACommitIsPublishedBeforeTheStoreShowsIt(t *testing.T) {
-	var published, committed uint64
+	var published, notified uint64
 	var s *Store
 	s = NewStore(func(snap *Snapshot, c *Changes) {
-		if s.Snapshot() != snap || published != c.Index {
-			t.Errorf("the hook of commit %d is called with the store at %d and commit %d published", c.Index, s.Snapshot().Index, published)
-		}
-		committed = c.Index
-	}, func(snap *Snapshot, c *Changes) {
-		if s.Snapshot().Index != committed || snap.Index != c.Index {
-			t.Errorf("commit %d is published with the store at %d, want %d", c.Index, s.Snapshot().Index, committed)
+		if s.Snapshot().Index != notified || snap.Index != c.Index {
+			t.Errorf("commit %d is published with the store at %d, want %d", c.Index, s.Snapshot().Index, notified)
 		}
 		published = c.Index
+	})
+	s.Notify(func(snap *Snapshot, c *Changes) {
+		if s.Snapshot() != snap || published != c.Index {
+			t.Errorf("commit %d is notified with the store at %d and commit %d published", c.Index, s.Snapshot().Index, published)
+		}
+		notified = c.Index
 	})
 	tx := s.Begin()
 	for _, name := range []string{"a", "b"} {
@@ -157,7 +157,7 @@ func TestACommitIsPublishedBeforeTheStoreShowsIt(t *testing.T) {
 		}
 	}
 	tx.Commit()
-	if published != 2 || committed != 2 {
-		t.Errorf("%d commits were published and %d given to the hook, want 2", published, committed)
+	if published != 2 || notified != 2 {
+		t.Errorf("%d commits were published and %d notified, want 2", published, notified)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Commit compiles what changed and makes the Table with it the current one. It
-// takes the arguments of a registry store's commit hook; every commit of the
+// takes the arguments of a registry store's publish function; every commit of the
 // store must come here, in order.
 func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 	p.mu.Lock()
@@ -408,7 +408,7 @@ type setChange struct {
 	edit edit
 	addr address
 	put  bool
-	done []setDone // of short sets, which nobody changes in place
+	done []setDone // of short sets, which are never changed in place
 }
 
 // A setDone is what became of a set.

@@ -105,7 +105,7 @@ func zoneOf(q *wire.Query) zone {
 }
 
 // Ours reports whether name, in wire format and lower case, is at or below the
-// apex of one of our zones: of those, nobody else is to be asked or believed.
+// apex of one of our zones: only this server answers for those.
 func Ours(name []byte) bool {
 	for len(name) > 1 {
 		switch string(name) {

@@ -53,14 +53,14 @@ type server struct {
 func newServer(c config, log *zap.Logger) *server {
 	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
-	s.store = registry.NewStore(s.commit, s.publisher.Commit)
+	s.store = registry.NewStore(s.publish)
+	s.store.Notify(s.feed.Note)
 	return s
 }
 
-// commit passes a commit to the clients that watch the API. The publisher has made
-// it visible to DNS before.
-func (s *server) commit(snap *registry.Snapshot, changes *registry.Changes) {
-	s.feed.Note(snap, changes)
+// publish makes a commit visible to DNS. The store shows it to the API after that.
+func (s *server) publish(snap *registry.Snapshot, changes *registry.Changes) {
+	s.publisher.Commit(snap, changes)
 	comesOrGoes := len(changes.Apps)+len(changes.Peers)+len(changes.Flycast)+len(changes.Names) > 0
 	if comesOrGoes && s.loaded.Load() {
 		s.place(snap) // there may be another network, or one less

@@ -64,13 +64,13 @@ type Follower struct {
 	// Used by Load and Run only.
 	force     bool      // read the files even if they look as before
 	seen      view      // the files when they were last read
-	held      *opened   // the files as the last look found them, if they differ from seen
-	taking    *opened   // the files that Take reads; nil at other times
-	unsettled time.Time // when the files began to change without a pause; zero if they do not
-	content   sum       // what they held then
+	content   sum       // what they held when they were last read
 	applied   sum       // the content in effect
 	refused   sum       // the content that was last refused
 	why       string    // the error that refused it
+	held      *opened   // the files as the last look found them, if they differ from seen
+	taking    *opened   // the files that Take reads; nil at other times
+	unsettled time.Time // when the files began to change without a pause; zero if they do not
 }
 
 // A Status reports how following the files goes.

@@ -14,9 +14,10 @@ import (
 // is asked nothing. Who may not ask does not learn even that.
 func TestUntilTheFactsAreThereNothingIsAnswered(t *testing.T) {
 	ready := errors.New("the facts are not loaded yet")
-	feed := new(Feed)
+	feed, store := new(Feed), registry.NewStore(nil)
+	store.Notify(feed.Note)
 	a, err := New(Config{
-		Store: registry.NewStore(feed.Note), Keeper: registry.ReadOnly{}, Feed: feed, Local: true,
+		Store: store, Keeper: registry.ReadOnly{}, Feed: feed, Local: true,
 		Ready: func() error { return ready },
 	})
 	if err != nil {

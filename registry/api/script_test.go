@@ -42,10 +42,8 @@ func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	w := &world{t: t, feed: new(Feed)}
 	w.names = zone.NewPublisher(zone.Options{TTL: 5})
 	w.names.Ready()
-	w.store = registry.NewStore(func(s *registry.Snapshot, c *registry.Changes) {
-		w.names.Commit(s, c)
-		w.feed.Note(s, c)
-	})
+	w.store = registry.NewStore(w.names.Commit)
+	w.store.Notify(w.feed.Note)
 	path := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(path, []byte(tokensFile()), 0o600); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func (f *Forwarder) readStream(msg []byte, sent *message.Query, a ask, q message
 	if match == message.BareError {
 		return nil, true, &message.RCodeError{RCode: message.RCode(msg)}
 	}
-	if match == message.Matches || match == message.MismatchCase { // nobody else can write to a stream
+	if match == message.Matches || match == message.MismatchCase { // only the upstream can write to a stream
 		if message.Truncated(msg) {
 			return nil, true, message.ErrInvalid // there is nowhere left to ask for the rest
 		}

@@ -92,5 +92,5 @@ type Client struct {
 	Addr    netip.Addr
 	Limit   int     // most octets of the response; over UDP, never more than Query.UDPSize
 	Stream  bool    // asks over TCP: there is no larger room to come back for
-	Options Options // of the response's OPT; whoever responds fills in EDE
+	Options Options // of the response's OPT; the caller fills in EDE
 }
