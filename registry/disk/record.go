@@ -1,10 +1,12 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"net/netip"
 
 	"github.com/internaldns/internaldns/registry"
@@ -169,3 +171,173 @@ func addressKey(a netip.Addr) []byte { o := a.As16(); return o[:] }
 func rttKey(r *registry.RTT) []byte { return append(append([]byte(r.From), 0), r.To...) }
 
 var errKey = errors.New("the key is not one of these records'")
+
+// records returns what a commit changes in the database: deletions first, for
+// what replaces something may stand under its key.
+func records(c *registry.Changes) (list []record) {
+	for _, ch := range c.Machines {
+		if b, a := ch.Before, ch.After; b != nil && (a == nil || !sameKey(b, a)) {
+			list = append(list, record{bMachines, machineKey(b), nil})
+		}
+	}
+	for _, ch := range c.Machines {
+		if ch.After != nil {
+			list = append(list, machineRecord(ch.After))
+		}
+	}
+	list = appendChanges(list, c.Names, nameRecord)
+	list = appendChanges(list, c.Apps, appRecord)
+	list = appendChanges(list, c.Peers, peerRecord)
+	list = appendChanges(list, c.Flycast, flycastRecord)
+	list = appendChanges(list, c.Regions, regionRecord)
+	return appendChanges(list, c.RTTs, rttRecord)
+}
+
+// sameKey reports whether it is certain that two machines have one key.
+func sameKey(a, b *registry.Machine) bool {
+	return !a.Gone() && !b.Gone() && a.ID == b.ID && a.App == b.App && a.Network == b.Network
+}
+
+// appendChanges appends the records of changes of objects, whose own are of.
+func appendChanges[T any](list []record, changes []registry.Change[T], of func(*T) record) []record {
+	for _, ch := range changes {
+		if ch.Before != nil {
+			rec := of(ch.Before)
+			rec.value = nil
+			list = append(list, rec)
+		}
+	}
+	for _, ch := range changes {
+		if ch.After != nil {
+			rec := of(ch.After)
+			rec.value = seal(rec.bucket, rec.key, rec.value)
+			list = append(list, rec)
+		}
+	}
+	return list
+}
+
+// The record functions return records whose values are not sealed yet.
+
+func nameRecord(n *registry.NetworkName) record {
+	return record{bNetworks, networkKey(n.Network, ""), appendText(nil, n.Name)}
+}
+
+func appRecord(a *registry.App) record {
+	return record{bApps, networkKey(a.Network, a.Name), binary.AppendUvarint(nil, a.Modified)}
+}
+
+func peerRecord(p *registry.Peer) record {
+	b := binary.AppendUvarint(nil, p.Modified)
+	b = appendText(appendAddress(b, p.Address), p.Region)
+	return record{bPeers, networkKey(p.Network(), p.Name), b}
+}
+
+func flycastRecord(f *registry.Flycast) record {
+	return record{bFlycast, addressKey(f.Address), appendText(networkKey(f.Owner, ""), f.App)}
+}
+
+func regionRecord(r *registry.Region) record {
+	b := appendText(nil, r.Name)
+	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Latitude))
+	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Longitude))
+	return record{bRegions, []byte(r.Code), b}
+}
+
+func rttRecord(r *registry.RTT) record {
+	return record{bRTTs, rttKey(r), binary.AppendUvarint(nil, uint64(r.MS))}
+}
+
+// A part is what some records hold.
+type part struct {
+	facts   registry.Facts
+	leases  map[registry.MachineKey]registry.Lease
+	records uint64
+	sum     uint64 // of the records' checksums, in 64 bits
+}
+
+// add decodes the body of a record of that bucket into p.
+func (p *part) add(d *decoder, bucket string, key, octets []byte) error {
+	b := body{rest: octets}
+	f := &p.facts
+	switch bucket {
+	case bMachines:
+		m, err := d.machine(key, octets)
+		if err != nil {
+			return err
+		}
+		f.Machines = append(f.Machines, m)
+		return nil
+	case bLeases:
+		k, l, err := d.lease(key, octets)
+		if err != nil {
+			return err
+		}
+		if p.leases == nil {
+			p.leases = make(map[registry.MachineKey]registry.Lease)
+		}
+		p.leases[k] = l
+		return nil
+	case bNetworks:
+		n, _, err := splitNetworkKey(key)
+		if err != nil {
+			return err
+		}
+		f.Networks = append(f.Networks, registry.NetworkName{Network: n, Name: string(b.text())})
+	case bApps:
+		n, name, err := splitNetworkKey(key)
+		if err != nil {
+			return err
+		}
+		f.Apps = append(f.Apps, registry.App{Network: n, Name: string(name), Modified: b.uvarint()})
+	case bPeers:
+		_, name, err := splitNetworkKey(key)
+		if err != nil {
+			return err
+		}
+		f.Peers = append(f.Peers, registry.Peer{
+			Name: string(name), Modified: b.uvarint(), Address: b.address(), Region: d.text(b.text()),
+		})
+	case bFlycast:
+		if len(key) != 16 {
+			return errKey
+		}
+		var owner registry.Network
+		if o := b.octets(4); o != nil {
+			owner = registry.Network(binary.BigEndian.Uint32(o))
+		}
+		f.Flycast = append(f.Flycast, registry.Flycast{Address: netip.AddrFrom16([16]byte(key)), Owner: owner, App: d.text(b.text())})
+	case bRegions:
+		f.Regions = append(f.Regions, registry.Region{
+			Code: string(key), Name: string(b.text()),
+			Latitude: math.Float64frombits(b.uint64()), Longitude: math.Float64frombits(b.uint64()),
+		})
+	case bRTTs:
+		from, to, ok := bytes.Cut(key, []byte{0})
+		if !ok {
+			return errKey
+		}
+		f.RTTs = append(f.RTTs, registry.RTT{From: d.text(from), To: d.text(to), MS: uint32(b.uvarint())})
+	}
+	return b.end()
+}
+
+// join adds what q holds.
+func (p *part) join(q *part) {
+	f, g := &p.facts, &q.facts
+	f.Networks = append(f.Networks, g.Networks...)
+	f.Apps = append(f.Apps, g.Apps...)
+	f.Machines = append(f.Machines, g.Machines...)
+	f.Peers = append(f.Peers, g.Peers...)
+	f.Flycast = append(f.Flycast, g.Flycast...)
+	f.Regions = append(f.Regions, g.Regions...)
+	f.RTTs = append(f.RTTs, g.RTTs...)
+	for k, l := range q.leases {
+		if p.leases == nil {
+			p.leases = make(map[registry.MachineKey]registry.Lease)
+		}
+		p.leases[k] = l
+	}
+	p.records += q.records
+	p.sum += q.sum
+}
