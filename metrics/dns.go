@@ -63,12 +63,9 @@ func (d *DNS) Closed(why Closing) { d.closed[why].Add(1) }
 
 // Describe implements prometheus.Collector.
 func (d *DNS) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []metric{
+	describe(ch,
 		dnsRequests, dnsResponses, dnsDuration, dnsRequestSize, dnsResponseSize, dnsTruncated, dnsDropped,
-		tcpOpen, tcpAccepted, tcpClosed,
-	} {
-		ch <- m.desc
-	}
+		tcpOpen, tcpAccepted, tcpClosed)
 }
 
 // Collect implements prometheus.Collector. It sums the shards while they count

@@ -7,17 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Figures are what others count. Its functions are called at every scrape, by
-// any goroutine, and one that is nil reports nothing.
+// Figures are what other packages count already. It is a prometheus.Collector. Its
+// functions are called at every scrape, from any goroutine; one that is nil
+// reports nothing.
 type Figures struct {
-	Build   Build
-	States  []string       // states that machines are known to have: the values of the label state
-	Facts   func() Facts   // what is in the registry
-	Source  func() Source  // where it came from
-	Keep    func() Keep    // how keeping the facts goes
-	API     func() API     // what became of requests to the control API
-	Forward func() Forward // forwarded names
-	// Certificates are those that we show to others.
+	Build        Build
+	States       []string // states that machines are known to have: the values of the label state
+	Facts        func() Facts
+	Source       func() Source
+	Keep         func() Keep
 	Certificates func() []Certificate
 }
 
@@ -37,44 +35,41 @@ type Facts struct {
 
 // Source counts how often the facts were read.
 type Source struct {
-	LastGood        time.Time // when it last said what is in effect; zero: never
+	LastGood        time.Time // when its content was last found to be in effect; zero: never
 	Reads, Failures uint64
 }
 
-// New returns a registry that scrapes dns, the figures, the Go runtime and the
-// process.
-func New(dns *DNS, figures Figures) *prometheus.Registry {
+// Keep counts changes of the facts, where they can be changed through this server.
+type Keep struct {
+	Writes      uint64 // made
+	Failures    uint64 // not made, because the disk or etcd failed
+	Available   bool   // changes can be made now
+	Leases      int    // machines that have a lease; -1: not known
+	Quarantined int    // keys that are not in effect
+}
+
+// Certificate is one that this server presents.
+type Certificate struct {
+	Setting  string // that names its file
+	Expires  time.Time
+	Failures uint64 // times that its files were at fault
+}
+
+// New returns a registry that scrapes all, the Go runtime and the process.
+func New(all ...prometheus.Collector) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(dns, figures, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(all...)
 	return r
 }
 
 // Describe implements prometheus.Collector.
 func (f Figures) Describe(ch chan<- *prometheus.Desc) {
-	ch <- buildInfo.desc
-	if f.Facts != nil {
-		for _, m := range []metric{registryIndex, registryObjects, registryMachines, zoneUnformed} {
-			ch <- m.desc
-		}
-	}
-	if f.Source != nil {
-		for _, m := range []metric{sourceAge, sourceReads, sourceFailures} {
-			ch <- m.desc
-		}
-	}
-	if f.Keep != nil {
-		describeKeep(ch)
-	}
-	if f.API != nil {
-		describeAPI(ch)
-	}
-	if f.Forward != nil {
-		describeForward(ch)
-	}
-	if f.Certificates != nil {
-		describeCertificates(ch)
-	}
+	describe(ch, buildInfo,
+		registryIndex, registryObjects, registryMachines, zoneUnformed,
+		sourceAge, sourceReads, sourceFailures,
+		keepWrites, keepFailures, keepAvailable, keepLeases, keepQuarantined,
+		certExpiry, certFailures)
 }
 
 // Collect implements prometheus.Collector.
@@ -84,20 +79,27 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 		f.collectFacts(ch, f.Facts())
 	}
 	if f.Source != nil {
-		collectSource(ch, f.Source())
+		s := f.Source()
+		if !s.LastGood.IsZero() {
+			sourceAge.send(ch, time.Since(s.LastGood).Seconds())
+		}
+		sourceReads.send(ch, float64(s.Reads))
+		sourceFailures.send(ch, float64(s.Failures))
 	}
 	if f.Keep != nil {
-		f.Keep().collect(ch)
-	}
-	if f.API != nil {
-		f.API().collect(ch)
-	}
-	if f.Forward != nil {
-		f.Forward().collect(ch)
+		k := f.Keep()
+		keepWrites.send(ch, float64(k.Writes))
+		keepFailures.send(ch, float64(k.Failures))
+		keepAvailable.send(ch, oneIf(k.Available))
+		if k.Leases >= 0 {
+			keepLeases.send(ch, float64(k.Leases))
+		}
+		keepQuarantined.send(ch, float64(k.Quarantined))
 	}
 	if f.Certificates != nil {
 		for _, c := range f.Certificates() {
-			c.collect(ch)
+			certExpiry.send(ch, float64(c.Expires.Unix()), c.Setting)
+			certFailures.send(ch, float64(c.Failures), c.Setting)
 		}
 	}
 }
@@ -105,32 +107,20 @@ func (f Figures) Collect(ch chan<- prometheus.Metric) {
 func (f Figures) collectFacts(ch chan<- prometheus.Metric, facts Facts) {
 	registryIndex.send(ch, float64(facts.Index))
 	zoneUnformed.send(ch, float64(facts.Unformed))
-	unknown := 0
+	machines, known := 0, 0
 	for _, n := range facts.Machines {
-		unknown += n
+		machines += n
 	}
-	machines := unknown
 	for _, state := range f.States {
 		n := facts.Machines[state]
-		unknown -= n
+		known += n
 		registryMachines.send(ch, float64(n), state)
 	}
-	registryMachines.send(ch, float64(unknown), stateUnknown)
-	for _, k := range []struct {
-		kind string
-		n    int
-	}{
-		{"network", facts.Networks}, {"app", facts.Apps}, {"machine", machines},
-		{"peer", facts.Peers}, {"flycast", facts.Flycast}, {"region", facts.Regions},
-	} {
-		registryObjects.send(ch, float64(k.n), k.kind)
-	}
-}
-
-func collectSource(ch chan<- prometheus.Metric, s Source) {
-	if !s.LastGood.IsZero() {
-		sourceAge.send(ch, time.Since(s.LastGood).Seconds())
-	}
-	sourceReads.send(ch, float64(s.Reads))
-	sourceFailures.send(ch, float64(s.Failures))
+	registryMachines.send(ch, float64(machines-known), stateUnknown)
+	registryObjects.send(ch, float64(facts.Networks), "network")
+	registryObjects.send(ch, float64(facts.Apps), "app")
+	registryObjects.send(ch, float64(machines), "machine")
+	registryObjects.send(ch, float64(facts.Peers), "peer")
+	registryObjects.send(ch, float64(facts.Flycast), "flycast")
+	registryObjects.send(ch, float64(facts.Regions), "region")
 }

@@ -5,10 +5,11 @@ import "github.com/prometheus/client_golang/prometheus"
 // To add a metric:
 //
 //  1. Name it here, with a suffix for its unit (_seconds, _bytes; _total for
-//     whatever only rises) and help text that says what one more of it means.
+//     what only rises) and a help text that says what one more of it means.
 //  2. Give its labels closed sets of values, in labels.go or in the package that counts it.
 //  3. Count it: in a Shard if it happens once per query, in a DNS if it happens
-//     once per connection, in Figures if someone else counts it already.
+//     once per connection, in a Forward or an API if it happens there, in Figures
+//     if another package counts it already.
 //  4. Send it in the Collect method of that type.
 //  5. Run go test ./metrics -update, and read the change in testdata/metrics.txt
 //     as an operator will.
@@ -69,7 +70,7 @@ var (
 		"Times that the source of facts could not be read or was at fault, so that the facts before it stayed.")
 )
 
-// Changes of the facts and the API that asks for them, from Figures.
+// Changes of the facts, and certificates, from Figures.
 var (
 	keepWrites = counter("store_writes_total",
 		"Changes of the facts that were made durable through this server, also those that changed nothing.")
@@ -82,6 +83,16 @@ var (
 	keepQuarantined = gauge("store_quarantined_keys",
 		"Keys in etcd that are not in effect because something is wrong with them; /status names them.")
 
+	certExpiry = gauge("certificate_expiry_timestamp_seconds",
+		"When the certificate that is presented expires, in seconds since 1970, by the setting that names its file (api_cert, etcd_cert).",
+		"setting")
+	certFailures = counter("certificate_reload_failures_total",
+		"Times that the files of a certificate or its key could not be read or were at fault, so that the one before stayed.",
+		"setting")
+)
+
+// Requests to the control API: an API counts them.
+var (
 	apiRequests = counter("api_requests_total",
 		"Requests to the control API that were answered, by route and status code. The route none is for all that no route takes.",
 		"route", "code")
@@ -92,17 +103,10 @@ var (
 		"Requests to the control API that are being answered now.")
 	apiWaiting = gauge("api_requests_waiting",
 		"Requests to the control API that wait for changes now.")
-
-	certExpiry = gauge("certificate_expiry_timestamp_seconds",
-		"When the certificate that is presented expires, in seconds since 1970, by the setting that names its file (api_cert, etcd_cert).",
-		"setting")
-	certFailures = counter("certificate_reload_failures_total",
-		"Times that the files of a certificate or its key could not be read or were at fault, so that the one before stayed.",
-		"setting")
 )
 
-// Forwarded names and their upstreams, from Figures. The label to
-// is an upstream as it is set.
+// Forwarded names and their upstreams: a Forward counts them. The label to is an
+// upstream as the settings name it.
 var (
 	forwardRequests = counter("forward_requests_total",
 		"Queries sent to upstreams, probes included, by transport (udp, tcp, tls).",
@@ -134,7 +138,7 @@ var (
 	forwardRefused = counter("forward_refused_total",
 		"Queries for forwarded names that were refused, by reason.",
 		"reason")
-	forwardHome = counter("forward_kept_home_total",
+	forwardLocal = counter("forward_kept_home_total",
 		"Queries answered here because no upstream may be asked (localhost, reverse names of private addresses and the like).")
 	forwardJoined = counter("forward_joined_total",
 		"Cache misses whose question was already being asked.")
@@ -144,7 +148,7 @@ var (
 		"Responses about forwarded names that lack records because they did not fit.")
 	forwardWaiting = gauge("forward_queries_waiting",
 		"Queries that wait for upstreams now.")
-	forwardFlights = gauge("forward_questions_open",
+	forwardQuestions = gauge("forward_questions_open",
 		"Questions that upstreams are being asked now.")
 
 	cacheHits = counter("cache_hits_total",
@@ -174,32 +178,44 @@ const namespace = "internaldns"
 
 // A metric is one entry of the list above.
 type metric struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType // of histograms: not used
+	opts   prometheus.Opts
+	labels []string
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType // of histograms: not used
 }
 
 func counter(name, help string, labels ...string) metric {
-	return metric{describe(name, help, labels), prometheus.CounterValue}
+	return newMetric(prometheus.CounterValue, name, help, labels)
 }
 
 func gauge(name, help string, labels ...string) metric {
-	return metric{describe(name, help, labels), prometheus.GaugeValue}
+	return newMetric(prometheus.GaugeValue, name, help, labels)
 }
 
 func histogram(name, help string, labels ...string) metric {
-	return metric{describe(name, help, labels), prometheus.UntypedValue}
+	return newMetric(prometheus.UntypedValue, name, help, labels)
 }
 
-func describe(name, help string, labels []string) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+func newMetric(kind prometheus.ValueType, name, help string, labels []string) metric {
+	return metric{
+		opts: prometheus.Opts{Namespace: namespace, Name: name, Help: help}, labels: labels,
+		desc: prometheus.NewDesc(namespace+"_"+name, help, labels, nil), kind: kind,
+	}
 }
 
-// send gives a scrape one value of m.
+// describe sends the descriptions of list to ch, for Describe of a collector.
+func describe(ch chan<- *prometheus.Desc, list ...metric) {
+	for _, m := range list {
+		ch <- m.desc
+	}
+}
+
+// send sends one value of m to a scrape.
 func (m metric) send(ch chan<- prometheus.Metric, value float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 }
 
-// sendBuckets gives a scrape one histogram. counts holds the observations in
+// sendBuckets sends one histogram to a scrape. counts holds the observations in
 // each bucket; bound returns the upper bound of bucket i, inclusive, and the
 // last bucket has none.
 func (m metric) sendBuckets(ch chan<- prometheus.Metric, counts []uint64, sum float64, bound func(i int) float64, labels ...string) {
@@ -212,4 +228,12 @@ func (m metric) sendBuckets(ch chan<- prometheus.Metric, counts []uint64, sum fl
 		}
 	}
 	ch <- prometheus.MustNewConstHistogram(m.desc, total, sum, buckets, labels...)
+}
+
+// oneIf returns 1 if b, else 0.
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
 func TestTheListOfMetricsIsTheOneWrittenDown(t *testing.T) {
 	const golden = "testdata/metrics.txt"
 	var b strings.Builder
-	for _, f := range gather(t, &DNS{}, allFigures()) {
+	for _, f := range gather(t, all()...) {
 		fmt.Fprintf(&b, "%s %s\n\t%s\n", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp())
 		for _, label := range labelsOf(f) {
 			fmt.Fprintf(&b, "\t%s\n", label)
@@ -42,7 +43,7 @@ func TestTheListOfMetricsIsTheOneWrittenDown(t *testing.T) {
 }
 
 func TestEveryMetricObeysPrometheusNaming(t *testing.T) {
-	for _, f := range gather(t, &DNS{}, allFigures()) {
+	for _, f := range gather(t, all()...) {
 		name := f.GetName()
 		if !strings.HasPrefix(name, "internaldns_") {
 			t.Errorf("%s does not begin with internaldns_", name)
@@ -60,7 +61,7 @@ func TestEveryMetricObeysPrometheusNaming(t *testing.T) {
 }
 
 func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
-	families, err := New(&DNS{}, Figures{Build: Build{"v1", "abc", "go1"}}).Gather()
+	families, err := New(&DNS{}).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,18 +72,46 @@ func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
 	}
 }
 
-func TestWhatBecameOfTheAPIsRequestsAndCertificatesIsScraped(t *testing.T) {
+func TestRequestsToTheAPIAreScraped(t *testing.T) {
+	a := NewAPI()
+	for range 3 {
+		a.Begin()
+		a.Done("GET /v1/apps", 200, time.Millisecond)
+	}
+	a.Begin()
+	a.Done("GET /v1/apps", 0, 0) // net/http answers 200
+	a.Begin()
+	a.Done("", 404, time.Minute)
+	a.Begin()
+	done := a.Wait()
+	a.Wait()()
+	got := nonZero(t, a)
+	want := map[string]float64{
+		`internaldns_api_requests_total{code="200",route="GET /v1/apps"}`: 4,
+		`internaldns_api_requests_total{code="404",route="none"}`:         1,
+		`internaldns_api_requests_in_flight`:                              1,
+		`internaldns_api_requests_waiting`:                                1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the counts are\n%v\nwant\n%v", got, want)
+	}
+	done()
+	if got := nonZero(t, a)["internaldns_api_requests_waiting"]; got != 0 {
+		t.Errorf("%v wait, want none", got)
+	}
+	h := gather(t, a)[0].GetMetric()[0].GetHistogram() // GET /v1/apps
+	if b := h.GetBucket(); h.GetSampleCount() != 4 || h.GetSampleSum() != 0.003 || len(b) != 7 || b[0].GetCumulativeCount() != 4 {
+		t.Errorf("the histogram of 3 requests of 1 ms and one of 0 is %v", h)
+	}
+}
+
+func TestStoreAndCertificatesAreScraped(t *testing.T) {
 	got := nonZero(t, allFigures())
 	for series, want := range map[string]float64{
-		`internaldns_api_requests_total{code="200",route="GET /v1/apps"}`:       3,
-		`internaldns_api_requests_total{code="404",route="GET /v1/apps"}`:       1,
-		`internaldns_api_requests_total{code="500",route="GET /v1/apps"}`:       0,
-		`internaldns_api_requests_in_flight`:                                    2,
-		`internaldns_api_requests_waiting`:                                      1,
 		`internaldns_store_available`:                                           1,
+		`internaldns_store_leases`:                                              3,
 		`internaldns_certificate_reload_failures_total{setting="api_cert"}`:     2,
 		`internaldns_certificate_expiry_timestamp_seconds{setting="etcd_cert"}`: 1_900_000_000,
-		`internaldns_store_leases`:                                              3,
 	} {
 		if got[series] != want {
 			t.Errorf("%s is %v, want %v", series, got[series], want)
@@ -129,28 +158,41 @@ func TestTheAgeOfTheSourceIsThatOfItsLastGoodReading(t *testing.T) {
 	})
 }
 
-// One upstream's figures each have a series of their own, and the sums of its
+// One upstream's counts each have a series of their own, and the sums of its
 // histogram are right.
-func TestEachUpstreamHasItsFigures(t *testing.T) {
-	f := allFigures().Forward()
-	u := &f.Upstreams[0]
-	for i := range u.Responses {
-		u.Responses[i] = uint64(100 + i)
+func TestEachUpstreamHasItsCounts(t *testing.T) {
+	healthy := NewUpstream("192.0.2.53:53", []string{"", "id", "question"}, func() bool { return true })
+	dead := NewUpstream("tls://192.0.2.54:853#dns.example", []string{"", "id", "question"}, func() bool { return false })
+	times := func(n int, count func()) {
+		for range n {
+			count()
+		}
 	}
-	u.Timeouts, u.Errors, u.Hedges, u.Probes, u.Healthy = 11, 12, 13, 14, true
-	second := *u
-	second.Name, second.Healthy, second.Timeouts = "tls://192.0.2.54:853#dns.example", false, 99
-	f.Upstreams = append(f.Upstreams, second)
-	figures := Figures{Forward: func() Forward { return f }}
-	got := nonZero(t, figures)
+	for rcode := range uint16(13) { // 11 and 12 are other
+		times(int(100+rcode), func() { healthy.Response(rcode, 64*time.Microsecond) })
+	}
+	healthy.Response(3, 2*time.Millisecond)
+	healthy.Response(3, time.Minute)
+	times(2, func() { healthy.Request(OverTCP) })
+	times(3, func() { healthy.Request(OverTLS) })
+	dead.Request(OverUDP)
+	times(5, func() { healthy.Mismatch(2) })
+	healthy.Timeouts.Add(11)
+	healthy.Errors.Add(12)
+	healthy.Hedges.Add(13)
+	healthy.Probes.Add(14)
+	dead.Timeouts.Add(99)
+	f := &Forward{Now: func() ForwardState { return ForwardState{Upstreams: []*Upstream{healthy, dead}} }}
+	got := nonZero(t, f)
 	const to = `{to="192.0.2.53:53"}`
 	for series, want := range map[string]float64{
 		`internaldns_forward_requests_total{proto="tcp",to="192.0.2.53:53"}`:                    2,
 		`internaldns_forward_requests_total{proto="tls",to="192.0.2.53:53"}`:                    3,
 		`internaldns_forward_responses_total{rcode="NOERROR",to="192.0.2.53:53"}`:               100,
-		`internaldns_forward_responses_total{rcode="NXDOMAIN",to="192.0.2.53:53"}`:              103,
+		`internaldns_forward_responses_total{rcode="NXDOMAIN",to="192.0.2.53:53"}`:              105,
 		`internaldns_forward_responses_total{rcode="NOTZONE",to="192.0.2.53:53"}`:               110,
-		`internaldns_forward_responses_total{rcode="other",to="192.0.2.53:53"}`:                 111,
+		`internaldns_forward_responses_total{rcode="other",to="192.0.2.53:53"}`:                 223,
+		`internaldns_forward_mismatches_total{reason="id",to="192.0.2.53:53"}`:                  0,
 		`internaldns_forward_mismatches_total{reason="question",to="192.0.2.53:53"}`:            5,
 		`internaldns_forward_timeouts_total` + to:                                               11,
 		`internaldns_forward_errors_total` + to:                                                 12,
@@ -159,56 +201,81 @@ func TestEachUpstreamHasItsFigures(t *testing.T) {
 		`internaldns_forward_healthy` + to:                                                      1,
 		`internaldns_forward_timeouts_total{to="tls://192.0.2.54:853#dns.example"}`:             99,
 		`internaldns_forward_healthy{to="tls://192.0.2.54:853#dns.example"}`:                    0,
-		`internaldns_forward_refused_total{reason="client"}`:                                    7,
 		`internaldns_forward_requests_total{proto="udp",to="tls://192.0.2.54:853#dns.example"}`: 1,
 	} {
 		if got[series] != want {
 			t.Errorf("%s is %v, want %v", series, got[series], want)
 		}
 	}
-	for _, family := range gather(t, figures) {
+	for _, family := range gather(t, f) {
 		if family.GetName() != "internaldns_forward_request_duration_seconds" {
 			continue
 		}
+		const n = 13*100 + 12*13/2 // of 64 µs
 		h := family.GetMetric()[0].GetHistogram()
 		b := h.GetBucket()
-		if h.GetSampleCount() != 6 || h.GetSampleSum() != 0.015 || len(b) != 2 ||
-			b[0].GetUpperBound() != 0.001 || b[0].GetCumulativeCount() != 3 ||
-			b[1].GetUpperBound() != 0.002 || b[1].GetCumulativeCount() != 5 {
-			t.Errorf("the histogram of 3, 2 and 1 responses in 15 ms is %v", h)
+		if h.GetSampleCount() != n+2 || h.GetSampleSum() != (n*64*time.Microsecond+2*time.Millisecond+time.Minute).Seconds() || len(b) != latencyBuckets-1 ||
+			b[0].GetUpperBound() != 64e-6 || b[0].GetCumulativeCount() != n ||
+			b[5].GetUpperBound() != 2048e-6 || b[4].GetCumulativeCount() != n || b[5].GetCumulativeCount() != n+1 || b[len(b)-1].GetCumulativeCount() != n+1 {
+			t.Errorf("the histogram of %d responses in 64 µs, one in 2 ms and one in 1 min is %v", n, h)
 		}
 	}
 }
 
-// The cache's metrics distinguish the kinds of hits.
-func TestHitsOfTheCacheAreToldApart(t *testing.T) {
-	got := nonZero(t, Figures{Forward: func() Forward {
-		return Forward{
-			Hits: 1, Denials: 2, FailureHits: 3, Stale: 4, Home: 5, Misses: 6, Joined: 7, Failed: 8, Truncated: 9,
-			Prefetches: 10, Evictions: 11, Waiting: 12, Flights: 13, CacheEntries: 14, CacheOctets: 15,
+// Each count has a series of its own, and counts of all stripes add up.
+func TestEachCountOfAForwardHasItsSeries(t *testing.T) {
+	f := &Forward{Now: func() ForwardState {
+		return ForwardState{Waiting: 101, Questions: 102, CacheEntries: 103, CacheOctets: 104, Evictions: 105}
+	}}
+	for c := range ForwardCount(len(forwardCounts)) {
+		for i := range uint16(c + 1) {
+			f.Count(1000+i, c)
 		}
-	}})
-	delete(got, "internaldns_build_info{goversion=\"\",revision=\"\",version=\"\"}")
+	}
+	got := nonZero(t, f)
 	want := map[string]float64{
-		`internaldns_cache_hits_total{type="success"}`:  1,
-		`internaldns_cache_hits_total{type="denial"}`:   2,
-		`internaldns_cache_hits_total{type="failure"}`:  3,
-		`internaldns_cache_served_stale_total`:          4,
-		`internaldns_forward_kept_home_total`:           5,
-		`internaldns_cache_misses_total`:                6,
-		`internaldns_forward_joined_total`:              7,
-		`internaldns_forward_failures_total`:            8,
-		`internaldns_forward_responses_truncated_total`: 9,
-		`internaldns_cache_prefetch_total`:              10,
-		`internaldns_cache_evictions_total`:             11,
-		`internaldns_forward_queries_waiting`:           12,
-		`internaldns_forward_questions_open`:            13,
-		`internaldns_cache_entries`:                     14,
-		`internaldns_cache_size_bytes`:                  15,
+		`internaldns_cache_hits_total{type="success"}`:            1,
+		`internaldns_cache_hits_total{type="denial"}`:             2,
+		`internaldns_cache_hits_total{type="failure"}`:            3,
+		`internaldns_cache_served_stale_total`:                    4,
+		`internaldns_cache_misses_total`:                          5,
+		`internaldns_cache_prefetch_total`:                        6,
+		`internaldns_forward_kept_home_total`:                     7,
+		`internaldns_forward_joined_total`:                        8,
+		`internaldns_forward_failures_total`:                      9,
+		`internaldns_forward_responses_truncated_total`:           10,
+		`internaldns_forward_refused_total{reason="rd"}`:          11,
+		`internaldns_forward_refused_total{reason="client"}`:      12,
+		`internaldns_forward_refused_total{reason="no_upstream"}`: 13,
+		`internaldns_forward_refused_total{reason="full"}`:        14,
+		`internaldns_forward_refused_total{reason="source"}`:      15,
+		`internaldns_forward_queries_waiting`:                     101,
+		`internaldns_forward_questions_open`:                      102,
+		`internaldns_cache_entries`:                               103,
+		`internaldns_cache_size_bytes`:                            104,
+		`internaldns_cache_evictions_total`:                       105,
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("the figures are\n%v\nwant\n%v", got, want)
+		t.Errorf("the counts are\n%v\nwant\n%v", got, want)
 	}
+}
+
+// A stripe fills whole cache lines, so that two never share one.
+func TestAStripeFillsItsCacheLines(t *testing.T) {
+	if size := unsafe.Sizeof(Forward{}.stripes[0]); size%64 != 0 {
+		t.Errorf("a stripe takes %d octets, want a multiple of 64", size)
+	}
+}
+
+// all returns collectors that have every metric.
+func all() []prometheus.Collector {
+	a := NewAPI()
+	a.Begin()
+	a.Done("GET /v1/apps", 200, time.Second)
+	a.Done("GET /v1/apps", 404, time.Second)
+	u := NewUpstream("192.0.2.53:53", []string{"", "id", "question"}, func() bool { return true })
+	f := &Forward{Now: func() ForwardState { return ForwardState{Upstreams: []*Upstream{u}} }}
+	return []prometheus.Collector{&DNS{}, allFigures(), a, f}
 }
 
 func allFigures() Figures {
@@ -218,26 +285,6 @@ func allFigures() Figures {
 		Facts:  func() Facts { return Facts{} },
 		Source: func() Source { return Source{LastGood: time.Now()} },
 		Keep:   func() Keep { return Keep{Writes: 9, Failures: 2, Available: true, Leases: 3, Quarantined: 1} },
-		API: func() API {
-			return API{InFlight: 2, Waiting: 1, Routes: []Route{
-				{},
-				{"GET /v1/apps", map[int]uint64{200: 3, 404: 1, 500: 0}, []uint64{3, 0, 1}, []float64{0.001, 0.1}, 0.5},
-			}}
-		},
-		Forward: func() Forward {
-			return Forward{
-				Upstreams: []Upstream{{
-					Name:         "192.0.2.53:53",
-					Requests:     []Count{{"udp", 1}, {"tcp", 2}, {"tls", 3}},
-					Responses:    make([]uint64, 12),
-					Mismatches:   []Count{{"id", 4}, {"question", 5}},
-					Latency:      []uint64{3, 2, 1},
-					LatencyBound: func(i int) time.Duration { return time.Millisecond << i },
-					LatencySum:   15 * time.Millisecond,
-				}},
-				Refused: []Count{{"rd", 6}, {"client", 7}},
-			}
-		},
 		Certificates: func() []Certificate {
 			return []Certificate{{"api_cert", time.Unix(1_800_000_000, 0), 2}, {"etcd_cert", time.Unix(1_900_000_000, 0), 0}}
 		},

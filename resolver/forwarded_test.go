@@ -427,9 +427,9 @@ func TestEqualForeignQuestionsAreAskedOnce(t *testing.T) {
 		a.put(msg)
 		askers, msgs = append(askers, a), append(msgs, msg)
 	}
-	for end := time.Now().Add(patience); f.Stats().InFlight < clients; {
+	for end := time.Now().Add(patience); f.Status().InFlight < clients; {
 		if time.Now().After(end) {
-			t.Fatalf("%d queries are in flight, want %d", f.Stats().InFlight, clients)
+			t.Fatalf("%d queries are in flight, want %d", f.Status().InFlight, clients)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -528,7 +528,7 @@ func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 			}
 		}
 	}
-	if n := f.Stats().InFlight; n != most {
+	if n := f.Status().InFlight; n != most {
 		t.Errorf("%d queries are in flight, want %d", n, most)
 	}
 }

@@ -242,7 +242,7 @@ func (s *server) listenAdmin() (*admin, *listenFault) {
 	if s.config.Admin == off {
 		return nil, nil
 	}
-	pages := adminPages{ready: s.notReady, scrape: metrics.New(&s.dns, s.figures()), status: s.status}
+	pages := adminPages{ready: s.notReady, scrape: metrics.New(s.collectors()...), status: s.status}
 	if s.config.forwards() {
 		pages.flush = func(name forward.Suffix, below bool) int { return s.forwarder.Flush(name, below) }
 	}

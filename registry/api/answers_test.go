@@ -118,8 +118,8 @@ func TestAPathThatLacksANameLeadsNowhere(t *testing.T) {
 	if _, got := s.send("GET", "/v1//apps", "", "Authorization: Bearer nobody"); got.Code != http.StatusUnauthorized {
 		t.Errorf("without a token: %s", shown(got))
 	}
-	if got := s.Stats().Routes[0].Codes[http.StatusNotFound]; got != 8 {
-		t.Errorf("%d of them are counted", got)
+	if got := scrape(t, s.Metrics())["api_requests_total none 404"]; got != 8 {
+		t.Errorf("%v of them are counted", got)
 	}
 }
 
@@ -173,8 +173,8 @@ func TestADefectIsLoggedAndAnswered(t *testing.T) {
 		!strings.Contains(fmt.Sprint(errors[0].ContextMap()["stack"]), "writeIndex") {
 		t.Errorf("logged %+v", errors)
 	}
-	if n := w.Stats().InFlight; n != 0 {
-		t.Errorf("%d are in flight", n)
+	if n := scrape(t, w.Metrics())["api_requests_in_flight"]; n != 0 {
+		t.Errorf("%v are in flight", n)
 	}
 }
 

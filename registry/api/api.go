@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
@@ -48,7 +49,7 @@ type API struct {
 	Config
 	mux   *http.ServeMux
 	none  path // for requests that no pattern takes
-	stats stats
+	stats *metrics.API
 	names nameCache
 
 	// Each is held by the one import that is read, of those by tokens for all
@@ -94,7 +95,7 @@ func New(c Config) (*API, error) {
 		c.Log = zap.NewNop()
 	}
 	a := &API{
-		Config: c, mux: http.NewServeMux(),
+		Config: c, mux: http.NewServeMux(), stats: metrics.NewAPI(),
 		exporting: make(chan struct{}, maxExports), exportingPart: make(chan struct{}, maxExports),
 		watching: make(chan struct{}, maxWaiting), ended: make(chan struct{}),
 	}
@@ -103,6 +104,9 @@ func New(c Config) (*API, error) {
 	a.handle(routes)
 	return a, nil
 }
+
+// Metrics returns what a counts, for scrapes.
+func (a *API) Metrics() *metrics.API { return a.stats }
 
 // ServeHTTP answers one request. There is nothing at a path that is not written
 // as it must be: the mux would lead whoever asks to delete /v1/apps//machines,
@@ -134,7 +138,6 @@ func (a *API) handle(routes []route) {
 		}
 		p.methods[r.method] = r
 	}
-	a.stats.init(routes)
 }
 
 // A path answers requests for one pattern, whatever their method.
@@ -151,11 +154,15 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if route == nil && r.Method == http.MethodHead {
 		route = p.methods[http.MethodGet]
 	}
+	name := ""
+	if route != nil {
+		name = route.String()
+	}
 	seen := &recorder{ResponseWriter: w}
 	c := &call{api: p.api, w: seen, r: r, route: route, snap: p.api.Store.Snapshot(), begun: start, patience: writeTime}
-	done := p.api.stats.begin(route)
+	p.api.stats.Begin()
 	defer func() {
-		done(seen.status, time.Since(start))
+		p.api.stats.Done(name, seen.status, time.Since(start))
 		c.audit()
 	}()
 	defer c.rescue()

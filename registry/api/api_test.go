@@ -3,10 +3,12 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -127,33 +129,50 @@ func TestStatsCountRequestsByRouteAndCode(t *testing.T) {
 	w.do("GET", "/v1/apps/web", "")
 	w.do("GET", "/elsewhere/%ff", "")
 	w.do("BREW", "/v1/apps", "")
-	got := w.Stats()
-	seen := make(map[string]string)
-	var requests uint64
-	for _, r := range got.Routes {
-		var inBuckets, codes uint64
-		for _, n := range r.Buckets {
-			inBuckets += n
-		}
-		for _, n := range r.Codes {
-			codes += n
-		}
-		if len(r.Buckets) != len(DurationBuckets)+1 || inBuckets != codes || (codes > 0) != (r.Seconds > 0) {
-			t.Errorf("%+v", r)
-		}
-		requests += codes
-		seen[r.Route] = fmt.Sprint(r.Codes)
+	want := map[string]float64{
+		`api_requests_total GET /v1/apps 200`:             3,
+		`api_requests_total GET /v1/apps 401`:             1,
+		`api_requests_total GET /v1/apps/{app} 404`:       1,
+		`api_requests_total none 404`:                     1,
+		`api_requests_total none 405`:                     1,
+		`api_request_duration_seconds GET /v1/apps`:       4,
+		`api_request_duration_seconds GET /v1/apps/{app}`: 1,
+		`api_request_duration_seconds none`:               2,
+		`api_requests_in_flight`:                          0,
+		`api_requests_waiting`:                            0,
 	}
-	for route, want := range map[string]string{
-		"GET /v1/apps": "map[200:3 401:1]", "GET /v1/apps/{app}": "map[404:1]", "": "map[404:1 405:1]", "POST /v1/apps": "map[]",
-	} {
-		if seen[route] != want {
-			t.Errorf("%q: %s, want %s", route, seen[route], want)
+	if got := scrape(t, w.Metrics()); !maps.Equal(got, want) {
+		t.Errorf("scraped\n%v\nwant\n%v", got, want)
+	}
+}
+
+// scrape returns counters, gauges, and the number of observations of histograms by
+// name and labels' values, without the prefix of all names.
+func scrape(t testing.TB, c prometheus.Collector) map[string]float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "internaldns_")
+			for _, label := range []string{"route", "code"} {
+				for _, l := range m.GetLabel() {
+					if l.GetName() == label {
+						name += " " + l.GetValue()
+					}
+				}
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
-	if requests != 7 || got.InFlight != 0 || got.Waiting != 0 || len(got.Routes) != len(routes)+1 {
-		t.Errorf("%d requests, %+v", requests, got)
-	}
+	return got
 }
 
 // A machine that asks for one without a region gets one in its own.

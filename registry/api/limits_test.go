@@ -123,13 +123,13 @@ func TestASlowWatcherIsCut(t *testing.T) {
 			t.Errorf("the writers waited for %v", took)
 		}
 		synctest.Wait()
-		if got := w.Stats().Waiting; got != 1 {
-			t.Errorf("%d watch", got)
+		if got := scrape(t, w.Metrics())["api_requests_waiting"]; got != 1 {
+			t.Errorf("%v watch", got)
 		}
 		time.Sleep(writeStep + time.Second)
 		synctest.Wait()
-		if got := w.Stats().Waiting; got != 0 {
-			t.Errorf("after %v, %d watch", writeStep, got)
+		if got := scrape(t, w.Metrics())["api_requests_waiting"]; got != 0 {
+			t.Errorf("after %v, %v watch", writeStep, got)
 		}
 	})
 }

@@ -192,5 +192,9 @@ func (c *call) waits(most time.Duration) (free func(), err error) {
 		return nil, failf(http.StatusServiceUnavailable, "%d requests wait already, which is the most", maxWaiting)
 	}
 	c.writeBefore(most + writeStep)
-	return func() { <-c.api.watching }, nil
+	done := c.api.stats.Wait()
+	return func() {
+		done()
+		<-c.api.watching
+	}, nil
 }

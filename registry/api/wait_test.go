@@ -90,8 +90,8 @@ func TestAWaitEndsWithItsAppOrTheServer(t *testing.T) {
 		destroyed := w.start(t.Context(), "/v1/apps/web/machines/m1/wait?state=destroyed")
 		stopped := w.start(t.Context(), "/v1/apps/web/machines/m1/wait?state=stopped")
 		synctest.Wait()
-		if got := w.Stats(); got.Waiting != 2 || got.InFlight != 2 {
-			t.Errorf("%d wait of %d", got.Waiting, got.InFlight)
+		if got := scrape(t, w.Metrics()); got["api_requests_waiting"] != 2 || got["api_requests_in_flight"] != 2 {
+			t.Errorf("scraped %v", got)
 		}
 		w.do("DELETE", "/v1/apps/web", "")
 		if got := destroyed(); got.Code != 200 {
@@ -102,8 +102,8 @@ func TestAWaitEndsWithItsAppOrTheServer(t *testing.T) {
 		if got := stopped(); got.Code != 503 {
 			t.Error(shown(got))
 		}
-		if got := w.Stats(); got.Waiting != 0 || got.InFlight != 0 {
-			t.Errorf("%d wait of %d", got.Waiting, got.InFlight)
+		if got := scrape(t, w.Metrics()); got["api_requests_waiting"] != 0 || got["api_requests_in_flight"] != 0 {
+			t.Errorf("scraped %v", got)
 		}
 	})
 }

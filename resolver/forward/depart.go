@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 )
 
@@ -34,7 +35,7 @@ func (fl *flight) byExpress() bool {
 		return false
 	}
 	u := fl.order[0]
-	if u.transport() != UDP || u.silent() {
+	if u.transport() != metrics.OverUDP || u.silent() {
 		return false // of what is silent, all would be promoted, while others of the caller's wait
 	}
 	limit := min(u.patience(), retries[0])

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -13,7 +14,7 @@ import (
 // An ask is one question put to one upstream in one way.
 type ask struct {
 	up        *upstream
-	transport Transport
+	transport metrics.Transport
 	edns      bool // with an OPT record
 	mixed     bool // in random letter case
 	again     bool // only because nothing has happened for long
@@ -59,9 +60,9 @@ func ours(err error) bool {
 // exchange is the exchanger over real sockets.
 func (f *Forwarder) exchange(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
 	switch a.transport {
-	case UDP:
+	case metrics.OverUDP:
 		return f.exchangeUDP(ctx, a, q, hinted)
-	case TCP:
+	case metrics.OverTCP:
 		return f.exchangeTCP(ctx, a, q)
 	}
 	return f.exchangeTLS(ctx, a, q)
@@ -70,7 +71,7 @@ func (f *Forwarder) exchange(ctx context.Context, a ask, q message.Question, hin
 // put is the exchange that everyone uses: it counts, and keeps book of how the
 // upstream is doing.
 func (f *Forwarder) put(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
-	a.up.stats.requests[a.transport].Add(1)
+	a.up.stats.Request(a.transport)
 	return f.account(a, q, f.now(), func() (*message.Response, error) { return f.exchanger(ctx, a, q, hinted) })
 }
 
@@ -88,18 +89,18 @@ func (f *Forwarder) account(a ask, q message.Question, sent moment, exchange fun
 	failed := new(message.RCodeError)
 	switch {
 	case err == nil:
-		u.stats.response(r.RCode, took)
+		u.stats.Response(uint16(r.RCode), took)
 	case errors.As(err, &failed):
-		u.stats.response(failed.RCode, took)
+		u.stats.Response(uint16(failed.RCode), took)
 	case errors.Is(err, message.ErrInvalid):
-		u.stats.response(wire.NoError, took)
+		u.stats.Response(uint16(wire.NoError), took)
 	case ours(err):
 		return nil, err
 	case errors.Is(err, errNoAnswer):
-		u.stats.timeouts.Add(1)
+		u.stats.Timeouts.Add(1)
 		return nil, err
 	default:
-		u.stats.errors.Add(1)
+		u.stats.Errors.Add(1)
 		u.why.Store(wire.EDENetwork)
 		if inTime && u.miss(q, sent) {
 			f.lookAfter(u)

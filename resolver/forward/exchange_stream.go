@@ -61,7 +61,7 @@ func (f *Forwarder) readStream(msg []byte, sent *message.Query, a ask, q message
 		}
 		match = message.MismatchForm
 	}
-	a.up.stats.mismatches[match].Add(1)
+	a.up.stats.Mismatch(int(match))
 	return nil, false, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 )
 
@@ -76,7 +77,7 @@ func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent
 		case message.MismatchCase:
 			hinted(hintCase)
 		}
-		a.up.stats.mismatches[match].Add(1)
+		a.up.stats.Mismatch(int(match))
 		if wrong++; wrong == forgedHint {
 			hinted(hintForged)
 		}
@@ -86,7 +87,7 @@ func (f *Forwarder) awaitUDP(ctx context.Context, conn *net.UDPConn, a ask, sent
 // retryTCP asks again what was answered, but cut.
 func (f *Forwarder) retryTCP(ctx context.Context, a ask, q message.Question) (*message.Response, error) {
 	f.hear(a.up)
-	a.up.stats.requests[TCP].Add(1)
+	a.up.stats.Request(metrics.OverTCP)
 	return f.exchangeTCP(ctx, a, q)
 }
 

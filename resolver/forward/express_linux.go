@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"golang.org/x/sys/unix"
 )
 
@@ -137,7 +138,7 @@ func (e *express) carry(fl *flight, u *upstream, limit time.Duration) bool {
 	if p == nil {
 		return false
 	}
-	a := ask{up: u, transport: UDP, edns: u.edns(fl.began), mixed: u.mixed(fl.began)}
+	a := ask{up: u, transport: metrics.OverUDP, edns: u.edns(fl.began), mixed: u.mixed(fl.began)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
@@ -149,7 +150,7 @@ func (e *express) carry(fl *flight, u *upstream, limit time.Duration) bool {
 		return false // whoever does it the other way learns why
 	}
 	e.f.budget.earn()
-	u.stats.requests[UDP].Add(1)
+	u.stats.Request(metrics.OverUDP)
 	p.fl, p.ask, p.until = fl, a, fl.began.After(limit)
 	if p.timer == nil {
 		p.timer = time.AfterFunc(limit, p.late)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -122,7 +123,7 @@ func TestFailOverByExpress(t *testing.T) {
 			closed.Close()
 			f := start(t, Config{Upstreams: []Upstream{{Addr: addrPort(closed.LocalAddr().String())}, newFake(t, truth).upstream()}})
 			worst := slowest(t, f, "n")
-			if n := f.Stats().Upstreams[0].Errors; n == 0 {
+			if n := f.upstreams()[0].stats.Errors.Load(); n == 0 {
 				t.Errorf("no error is counted")
 			}
 			return worst
@@ -138,8 +139,8 @@ func TestFailOverByExpress(t *testing.T) {
 				if show(m) != isTruth("www.example.") || len(a.received("www.example.")) != 1 {
 					t.Errorf("%s; the first was asked %d times, want once", show(m), len(a.received("www.example.")))
 				}
-				if s := f.Stats().Upstreams[0]; s.Responses[min(rcode, numRCodes-1)] != 1 {
-					t.Errorf("the first upstream's RCODEs are counted as %v", s.Responses)
+				if n := f.upstreams()[0].stats.Responses(uint16(rcode)); n != 1 {
+					t.Errorf("%d such responses of the first upstream are counted, want 1", n)
 				}
 				return took
 			})
@@ -167,9 +168,9 @@ func TestHedgesOfAnExpressAreBounded(t *testing.T) {
 	for _, c := range came {
 		<-c
 	}
-	s := f.Stats().Upstreams[1]
-	if got := len(b.received("")) - before; got == 0 || s.Hedges == 0 || s.Hedges > (n+100)/hedgeCost+hedgeBurst {
-		t.Errorf("%d of %d queries went to the second upstream, %d as hedges; want some, and a tenth at most beside %d saved up", got, n, s.Hedges, hedgeBurst)
+	hedges := f.upstreams()[1].stats.Hedges.Load()
+	if got := len(b.received("")) - before; got == 0 || hedges == 0 || hedges > (n+100)/hedgeCost+hedgeBurst {
+		t.Errorf("%d of %d queries went to the second upstream, %d as hedges; want some, and a tenth at most beside %d saved up", got, n, hedges, hedgeBurst)
 	}
 }
 
@@ -216,7 +217,7 @@ func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
 		if st := f.Status().Upstreams[0].State; st != "dead" {
 			t.Errorf("the upstream is %s, want dead", st)
 		}
-		if n := f.Stats().Upstreams[0].Probes; n < 3 || n > 5 {
+		if n := f.upstreams()[0].stats.Probes.Load(); n < 3 || n > 5 {
 			t.Errorf("it was probed %d times in 4 s, want once a second", n)
 		}
 		up.now(truth)
@@ -257,9 +258,9 @@ func TestAnswersByExpressAreHeard(t *testing.T) {
 	}
 	truth(<-held)
 	<-slow
-	s := f.Stats().Upstreams[0]
-	if s.Requests[UDP] != 2 || s.Responses[dns.RcodeSuccess] != 2 || f.budget.flights.Load() != 2 {
-		t.Errorf("of 2 questions, %d are counted, %d responses, and %d towards hedges", s.Requests[UDP], s.Responses[dns.RcodeSuccess], f.budget.flights.Load())
+	sent, answered := u.stats.Requests(metrics.OverUDP), u.stats.Responses(dns.RcodeSuccess)
+	if sent != 2 || answered != 2 || f.budget.flights.Load() != 2 {
+		t.Errorf("of 2 questions, %d are counted, %d responses, and %d towards hedges", sent, answered, f.budget.flights.Load())
 	}
 }
 

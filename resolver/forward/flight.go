@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/cache"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -237,7 +238,7 @@ func (fl *flight) hedge(now moment) {
 		}
 		return
 	}
-	fl.order[fl.sent].stats.hedges.Add(1)
+	fl.order[fl.sent].stats.Hedges.Add(1)
 	fl.askNext()
 }
 
@@ -297,7 +298,7 @@ func (fl *flight) follow(ev event) {
 func (fl *flight) askTCP(w *way, a ask) {
 	if !w.tcp {
 		w.tcp = true
-		a.transport = TCP
+		a.transport = metrics.OverTCP
 		fl.ask(a)
 	}
 }

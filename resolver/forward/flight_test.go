@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
@@ -301,7 +302,7 @@ func TestPrefetch(t *testing.T) {
 		if n := len(s.times("A A cold.example.")); n != 1 {
 			t.Errorf("the cold name was asked for %d times, want once", n)
 		}
-		if n := f.Stats().Prefetches; n != 2 {
+		if n := f.stats.Total(metrics.CachePrefetch); n != 2 {
 			t.Errorf("%d prefetches were counted, want 2", n)
 		}
 	})
@@ -356,13 +357,13 @@ func TestLimits(t *testing.T) {
 		if n := count(t, f, second, 40, "m%d.example."); n != 20 {
 			t.Errorf("%d queries of the second client were taken, want the remaining 20", n)
 		}
-		st := f.Stats()
-		if st.InFlight != 50 || st.Flights != 50 || st.Refused[RefusedSource] != 10 || st.Refused[RefusedFull] != 20 {
-			t.Errorf("counted %d waiting, %d flights, %v refused", st.InFlight, st.Flights, st.Refused)
+		st, source, full := f.state(), f.stats.Total(metrics.RefusedSource), f.stats.Total(metrics.RefusedFull)
+		if st.Waiting != 50 || st.Questions != 50 || source != 10 || full != 20 {
+			t.Errorf("counted %d queries waiting for %d questions, %d and %d refused", st.Waiting, st.Questions, source, full)
 		}
 		time.Sleep(6 * time.Second)
-		if st := f.Stats(); st.InFlight != 0 || st.Flights != 0 {
-			t.Errorf("after all have failed, %d wait in %d flights", st.InFlight, st.Flights)
+		if st := f.state(); st.Waiting != 0 || st.Questions != 0 {
+			t.Errorf("after all have failed, %d queries wait for %d questions", st.Waiting, st.Questions)
 		}
 		s.now("A", after(ms))
 		expect(t, f, "A n35.example.", isTruth("n35.example."), ms) // the refusal was not cached
@@ -471,8 +472,9 @@ func TestNegativeResponsesAreCached(t *testing.T) {
 		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 1 SOA]", 0)
 		time.Sleep(time.Second)
 		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 30 SOA]", ms)
-		if st := f.Stats(); st.NegativeHits != 1 || st.Hits != 0 || st.Misses != 2 {
-			t.Errorf("counted %d negative hits, %d hits, %d misses; want 1, 0 and 2", st.NegativeHits, st.Hits, st.Misses)
+		denials, hits, misses := f.stats.Total(metrics.CacheDenial), f.stats.Total(metrics.CacheHit), f.stats.Total(metrics.CacheMiss)
+		if denials != 1 || hits != 0 || misses != 2 {
+			t.Errorf("counted %d denials, %d hits, %d misses; want 1, 0 and 2", denials, hits, misses)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -57,7 +58,7 @@ func (s *flights) goWith(fn func()) bool {
 
 // join makes the client of q wait for the flight of its question, which begins if
 // need be. It reports why it cannot.
-func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (_ Refusal, ok bool) {
+func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (_ metrics.ForwardCount, ok bool) {
 	begun, why, ok := s.enter(f, g, q, c, reply)
 	if begun != nil {
 		begun.depart()
@@ -66,22 +67,22 @@ func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, rep
 }
 
 // enter is join, but that the flight that begins has not departed: it is returned.
-func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (begun *flight, _ Refusal, ok bool) {
+func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (begun *flight, _ metrics.ForwardCount, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running || s.waiting >= s.maxWaiting {
-		return nil, RefusedFull, false
+		return nil, metrics.RefusedFull, false
 	}
 	from := source(c.Addr)
 	if s.bySource[from] >= s.maxPerSource {
-		return nil, RefusedSource, false
+		return nil, metrics.RefusedSource, false
 	}
 	fl := s.open[message.QuestionOf(q)]
 	if fl != nil {
-		f.stats.joined.Add(1)
+		f.stats.Count(q.ID, metrics.ForwardJoined)
 	} else {
 		if len(s.open) >= s.maxWaiting {
-			return nil, RefusedFull, false
+			return nil, metrics.RefusedFull, false
 		}
 		fl = s.beginLocked(f, g, message.QuestionOf(q), false)
 		begun = fl
@@ -108,7 +109,7 @@ func (s *flights) refresh(f *Forwarder, g *group, q message.Question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running && s.open[q] == nil && len(s.open) < s.maxWaiting/2 {
-		f.stats.prefetches.Add(1)
+		f.stats.Count(0, metrics.CachePrefetch)
 		s.beginLocked(f, g, q, true).depart()
 	}
 }

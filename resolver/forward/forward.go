@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/internal/filewatch"
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/cache"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -34,7 +35,7 @@ type Forwarder struct {
 	era        atomic.Uint64 // grows when an upstream comes back; from 1
 	sockets    *sockets
 	lingering  atomic.Int64
-	stats      counters
+	stats      metrics.Forward
 
 	ctx context.Context // of Run; set before flights begin
 }
@@ -60,6 +61,7 @@ func New(c Config) (*Forwarder, error) {
 		prefetch: make(chan *cache.Entry, prefetchQueue),
 		sessions: tls.NewLRUClientSessionCache(16),
 	}
+	f.stats.Now = f.state
 	f.era.Store(1)
 	f.routes.Store(new(routes))
 	f.setUpstreams(c.Upstreams)
@@ -170,22 +172,21 @@ func (f *Forwarder) now() moment { return moment(time.Since(f.epoch)) }
 // submitted. now must come from time.Now and may be some milliseconds old.
 // Cached allocates only if out lacks room.
 func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
-	stats := f.stats.at(q.ID)
 	switch {
 	case !q.RD():
-		stats.refused[RefusedRD].Add(1)
+		f.stats.Count(q.ID, metrics.RefusedRD)
 		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	case !f.allowed(c.Addr):
-		stats.refused[RefusedClient].Add(1)
+		f.stats.Count(q.ID, metrics.RefusedClient)
 		return refuse(out, q, &c, 0, wire.EDEProhibited)
 	}
 	at := moment(now.Sub(f.epoch))
 	e, key := f.cache.Get(q)
 	if e != nil && e.Fresh(at) {
 		if e.Negative() {
-			stats.negative.Add(1)
+			f.stats.Count(q.ID, metrics.CacheDenial)
 		} else {
-			stats.hits.Add(1)
+			f.stats.Count(q.ID, metrics.CacheHit)
 		}
 		f.use(e, at)
 		return f.appendEntry(out, e, q, &c, at, false)
@@ -193,17 +194,17 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 	r := f.routes.Load()
 	g, labels := r.find(q)
 	if h, ok := findHome(q); ok && h.labels > labels && !askAbroad(q) {
-		stats.home.Add(1)
+		f.stats.Count(q.ID, metrics.ForwardLocal)
 		return h.appendTo(out, q, &c, r.above[string(q.Name())])
 	}
 	if g == nil {
-		stats.refused[RefusedRoute].Add(1)
+		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
 		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	}
 	if ede, failed := f.cache.Failed(q, key, at, f.era.Load()); failed {
 		if !f.servable(e, at) {
 			e = nil
-			stats.failure.Add(1)
+			f.stats.Count(q.ID, metrics.CacheFailure)
 		}
 		return f.appendFailure(out, e, q, &c, ede)
 	}
@@ -241,7 +242,7 @@ func (f *Forwarder) servable(e *cache.Entry, now moment) bool {
 func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wire.Client, now moment, stale bool) []byte {
 	out, cut := e.AppendTo(out, q, c, now, stale)
 	if cut {
-		f.stats.at(q.ID).truncated.Add(1)
+		f.stats.Count(q.ID, metrics.ForwardTruncated)
 	}
 	return out
 }
@@ -249,7 +250,7 @@ func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wi
 // appendFailure appends the response to q from stale, or SERVFAIL if that is nil.
 func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query, c *wire.Client, ede uint16) []byte {
 	if stale != nil {
-		f.stats.at(q.ID).stale.Add(1)
+		f.stats.Count(q.ID, metrics.CacheStale)
 		return f.appendEntry(out, stale, q, c, 0, true)
 	}
 	o := c.Options
@@ -265,14 +266,14 @@ func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query,
 func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
 	g, _ := f.routes.Load().find(q)
 	if g == nil || f.config.Local(q.Name()) {
-		f.stats.at(q.ID).refused[RefusedRoute].Add(1)
+		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
 		return false
 	}
 	if why, ok := f.flights.join(f, g, q, c, reply); !ok {
-		f.stats.at(q.ID).refused[why].Add(1)
+		f.stats.Count(q.ID, why)
 		return false
 	}
-	f.stats.misses.Add(1)
+	f.stats.Count(q.ID, metrics.CacheMiss)
 	return true
 }
 

@@ -137,10 +137,10 @@ func TestFalseDatagramFirst(t *testing.T) {
 				if got, want := show(m), isTruth("www.example.com."); got != want {
 					t.Errorf("the client got %s, want %s", got, want)
 				}
-				s := f.Stats().Upstreams[0]
-				for kind, n := range s.Mismatches {
+				for kind, name := range message.Mismatches {
+					n := f.upstreams()[0].stats.Mismatches(kind)
 					if (n > 0) != (tt.mismatch != 0 && message.Mismatch(kind) == tt.mismatch) {
-						t.Errorf("%d mismatches %q were counted, want only %q", n, Mismatches[kind], Mismatches[tt.mismatch])
+						t.Errorf("%d mismatches %q were counted, want only %q", n, name, message.Mismatches[tt.mismatch])
 					}
 				}
 				return took

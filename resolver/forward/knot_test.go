@@ -155,8 +155,14 @@ func TestKnotUpstream(t *testing.T) {
 	if m, _ := stub.ask(t, f, "A huge.example.com."); !m.Truncated || len(m.Answer) < 60 {
 		t.Errorf("over UDP, of 3500 records came %d, TC %v; want what fits, and TC", len(m.Answer), m.Truncated)
 	}
-	if s := f.Stats().Upstreams[0]; s.Mismatches != [message.NumMismatches]uint64{} || !s.Healthy {
-		t.Errorf("of a good upstream we say %+v", s)
+	u := f.upstreams()[0]
+	for kind, name := range message.Mismatches {
+		if n := u.stats.Mismatches(kind); n != 0 {
+			t.Errorf("%d mismatches %q of a good upstream are counted, want none", n, name)
+		}
+	}
+	if u.state() != healthy {
+		t.Errorf("a good upstream is %s", u.state())
 	}
 }
 

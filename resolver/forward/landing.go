@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/cache"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -26,7 +27,7 @@ func (fl *flight) learn(ev event) {
 	if w.bare && !ev.ask.edns {
 		u.withoutEDNS(now)
 	}
-	if w.caseDoubt && (ev.ask.transport == TCP && !ev.resp.CaseKept || ev.ask.transport == UDP && !ev.ask.mixed) {
+	if w.caseDoubt && (ev.ask.transport == metrics.OverTCP && !ev.resp.CaseKept || ev.ask.transport == metrics.OverUDP && !ev.ask.mixed) {
 		u.changesCase(now)
 	}
 }
@@ -50,9 +51,9 @@ func (fl *flight) failed(ev event) (hopeless bool) {
 	case ours(ev.err) && ev.ask.again: // what was asked before may still be answered
 	case ours(ev.err):
 		fl.blame(ourLimit, wire.EDENone)
-	case w.caseDoubt && !w.plain && ev.ask.transport == TCP:
+	case w.caseDoubt && !w.plain && ev.ask.transport == metrics.OverTCP:
 		w.plain = true
-		ev.ask.transport, ev.ask.mixed = UDP, false
+		ev.ask.transport, ev.ask.mixed = metrics.OverUDP, false
 		fl.ask(ev.ask)
 		return false
 	}
@@ -98,7 +99,7 @@ func (fl *flight) answer(e *cache.Entry) {
 // unless it was for want of something on our side.
 func (fl *flight) fail() {
 	f := fl.f
-	f.stats.failed.Add(1)
+	f.stats.Count(0, metrics.ForwardFailed)
 	switch fl.failure {
 	case unreachable:
 		fl.ede = f.blameUpstreams(fl.group)

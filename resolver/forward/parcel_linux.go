@@ -142,7 +142,7 @@ func (p *parcel) judge(msg []byte, err error) *message.Response {
 		p.promoteOpen(hintEDNS)
 		return nil
 	}
-	p.ask.up.stats.mismatches[match].Add(1)
+	p.ask.up.stats.Mismatch(int(match))
 	p.doubted = true
 	if match == message.MismatchCase {
 		p.promoteOpen(hintCase)
@@ -158,7 +158,7 @@ func (p *parcel) arrived(resp *message.Response) {
 	p.e.put(p)
 	p.mu.Unlock()
 	took := time.Duration(f.now() - fl.began)
-	u.stats.response(resp.RCode, took)
+	u.stats.Response(uint16(resp.RCode), took)
 	u.rtt.add(took)
 	f.hear(u)
 	fl.land(resp)

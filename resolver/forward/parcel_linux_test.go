@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
@@ -121,14 +122,13 @@ func TestWhatAnEarlierQuestionLeftIsDropped(t *testing.T) {
 				t.Errorf("%s was left: the socket is given up: %v, want %v", left.name, gone, !left.kept)
 			}
 		}
-		s := f.Stats().Upstreams[0]
-		for kind, n := range s.Mismatches {
-			if n != 0 {
-				t.Errorf("%d mismatches %q are held against the upstream, want none", n, Mismatches[kind])
+		for kind, name := range message.Mismatches {
+			if n := u.stats.Mismatches(kind); n != 0 {
+				t.Errorf("%d mismatches %q are held against the upstream, want none", n, name)
 			}
 		}
-		if s.Errors != 0 || u.missed.Load() != 0 {
-			t.Errorf("%d errors and %d silences are held against the upstream, want none", s.Errors, u.missed.Load())
+		if n := u.stats.Errors.Load(); n != 0 || u.missed.Load() != 0 {
+			t.Errorf("%d errors and %d silences are held against the upstream, want none", n, u.missed.Load())
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestWhatCameBeforeTheSocketHadAPeerIsNotBelieved(t *testing.T) {
 					t.Fatal("not taken")
 				}
 				fl.began, fl.order = f.now(), fl.group.live(fl.few[:0])
-				p.ask = ask{up: u, transport: UDP, edns: true, mixed: true}
+				p.ask = ask{up: u, transport: metrics.OverUDP, edns: true, mixed: true}
 				p.sent.Make(p.room[:0], fl.q, true, true)
 				r := &request{raw: p.sent.Octets, msg: new(dns.Msg)}
 				if err := r.msg.Unpack(r.raw); err != nil {

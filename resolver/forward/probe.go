@@ -54,7 +54,7 @@ func (f *Forwarder) probe(u *upstream) {
 // asked in turn something that every resolver knows, and what it did not answer: some
 // know no root.
 func (f *Forwarder) probeOnce(u *upstream, n int) bool {
-	u.stats.probes.Add(1)
+	u.stats.Probes.Add(1)
 	ctx, cancel := context.WithTimeout(f.ctx, probeTime)
 	defer cancel()
 	q := message.Question{Name: "\x00", Type: wire.TypeNS}

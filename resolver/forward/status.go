@@ -1,6 +1,10 @@
 package forward
 
-import "time"
+import (
+	"time"
+
+	"github.com/internaldns/internaldns/metrics"
+)
 
 // Status is how the Forwarder is doing, for people and for JSON.
 type Status struct {
@@ -35,44 +39,62 @@ type CacheStatus struct {
 	Evictions uint64 `json:"evictions"`
 }
 
+// Metrics returns what f counts, for scrapes.
+func (f *Forwarder) Metrics() *metrics.Forward { return &f.stats }
+
+// state returns what f measures now.
+func (f *Forwarder) state() metrics.ForwardState {
+	s := metrics.ForwardState{CacheEntries: f.cache.Len(), CacheOctets: f.cache.Octets(), Evictions: f.cache.Evicted()}
+	s.Waiting, s.Questions = f.flights.count()
+	for _, u := range f.upstreams() {
+		s.Upstreams = append(s.Upstreams, u.stats)
+	}
+	return s
+}
+
 // Status returns how the Forwarder is doing.
 func (f *Forwarder) Status() Status {
-	stats, now := f.Stats(), f.now()
+	state, now := f.state(), f.now()
 	s := Status{
-		InFlight:  stats.InFlight,
+		InFlight:  state.Waiting,
 		Upstreams: []UpstreamStatus{},
 		Cache: CacheStatus{
-			Entries: stats.CacheEntries, Octets: stats.CacheOctets, MaxOctets: f.config.CacheOctets,
-			Hits: stats.Hits + stats.NegativeHits, Stale: stats.StaleHits, Misses: stats.Misses, Evictions: stats.Evictions,
+			Entries: state.CacheEntries, Octets: state.CacheOctets, MaxOctets: f.config.CacheOctets,
+			Hits:  f.stats.Total(metrics.CacheHit) + f.stats.Total(metrics.CacheDenial),
+			Stale: f.stats.Total(metrics.CacheStale), Misses: f.stats.Total(metrics.CacheMiss), Evictions: state.Evictions,
 		},
 	}
 	for _, g := range f.routes.Load().groups() {
 		for _, u := range g.upstreams {
-			st := UpstreamStatus{
+			s.Upstreams = append(s.Upstreams, UpstreamStatus{
 				Suffix: g.suffix, Upstream: u.String(), State: u.state(),
 				MedianMS: milliseconds(time.Duration(u.rtt.median.Load())),
 				P95MS:    milliseconds(u.rtt.p95()),
-				Timeouts: u.stats.timeouts.Load(), Errors: u.stats.errors.Load(),
+				Requests: u.stats.Requests(metrics.OverUDP) + u.stats.Requests(metrics.OverTCP) + u.stats.Requests(metrics.OverTLS),
+				Timeouts: u.stats.Timeouts.Load(), Errors: u.stats.Errors.Load(),
 				WithoutEDNS: !u.edns(now), ChangesCase: !u.mixed(now),
-			}
-			for i := range u.stats.requests {
-				st.Requests += u.stats.requests[i].Load()
-			}
-			s.Upstreams = append(s.Upstreams, st)
+			})
 		}
 	}
 	return s
 }
 
-// state says how u is doing in a word.
+// The states of an upstream.
+const (
+	healthy = "healthy"
+	silent  = "silent"
+	dead    = "dead"
+)
+
+// state returns one of the states.
 func (u *upstream) state() string {
 	switch {
 	case u.dead.Load():
-		return "dead"
+		return dead
 	case u.silent():
-		return "silent"
+		return silent
 	}
-	return "healthy"
+	return healthy
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 )
@@ -120,8 +121,9 @@ func TestTLS(t *testing.T) {
 		if n := up.conns.Load(); n != 1 {
 			t.Errorf("%d connections were made, want 1", n)
 		}
-		if s := f.Stats().Upstreams[0]; s.Requests[TLS] != 3 || s.Requests[UDP] != 0 || s.Requests[TCP] != 0 {
-			t.Errorf("counted requests %v by transport, want TLS only", s.Requests)
+		s := f.upstreams()[0].stats
+		if tls, udp, tcp := s.Requests(metrics.OverTLS), s.Requests(metrics.OverUDP), s.Requests(metrics.OverTCP); tls != 3 || udp != 0 || tcp != 0 {
+			t.Errorf("counted %d requests over TLS, %d over UDP, %d over TCP; want 3, 0, 0", tls, udp, tcp)
 		}
 	})
 	t.Run("a connection that the upstream closes is made again", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -36,7 +37,7 @@ const (
 // counted. Everything in it may be used from any goroutine.
 type upstream struct {
 	Upstream
-	stats upstreamStats
+	stats *metrics.Upstream
 	rtt   rtt
 	pool  streams // over TLS
 
@@ -56,6 +57,7 @@ type upstream struct {
 
 func newUpstream(u Upstream) *upstream {
 	up := &upstream{Upstream: u}
+	up.stats = metrics.NewUpstream(u.String(), message.Mismatches[:], func() bool { return up.state() == healthy })
 	up.heard.Store(-1)
 	up.probed.Store(int64(-probeEvery))
 	up.why.Store(wire.EDENoReach)
@@ -63,11 +65,11 @@ func newUpstream(u Upstream) *upstream {
 }
 
 // transport is how u is asked if nothing speaks against it.
-func (u *upstream) transport() Transport {
+func (u *upstream) transport() metrics.Transport {
 	if u.TLS {
-		return TLS
+		return metrics.OverTLS
 	}
-	return UDP
+	return metrics.OverUDP
 }
 
 // hear notes that a response has come. It reports whether u was dead until then,
