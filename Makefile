@@ -47,10 +47,10 @@ PACKETS ?= 2000000
 ANSWERS ?= 10000000
 ROUNDS  ?= 5
 
-# How often soak kills the server, and how many times as much as in CI it loses
-# power, fails disks and damages files.
+# How often soak kills the server, and how many times as many random changes of
+# the registry, losses of power, failing disks and damaged files it tries as CI.
 KILLS ?= 1000
-DISK  ?= 10
+TIMES ?= 10
 
 soak: ## what takes too long for CI; write the result down in docs/soak.md
 	@$(call step,$(GO) test -timeout 0 -count 1 -run TestAnswersEqualTheTwins ./zone -zone.draws $(DRAWS))
@@ -58,7 +58,9 @@ soak: ## what takes too long for CI; write the result down in docs/soak.md
 	@$(call step,$(GO) test -timeout 0 -count 1 -run NeverMixes -v ./test/e2e -e2e.answers $(ANSWERS))
 	@$(call step,$(GO) test -timeout 0 -count $(ROUNDS) -race -shuffle on ./registry/... ./zone/... ./resolver/...)
 	@$(call step,$(GO) test -timeout 0 -count 1 -v -run Killed ./test/crash -rounds $(KILLS))
-	@$(call step,$(GO) test -timeout 0 -count 1 ./registry/disk -disk.soak $(DISK))
+	@$(call step,$(GO) test -timeout 0 -count 1 ./registry/disk -disk.soak $(TIMES))
+	@$(call step,$(GO) test -timeout 0 -count 1 ./registry -registry.soak $(TIMES))
+	@$(call step,$(GO) test -timeout 0 -count 1 ./registry/index -index.soak $(TIMES))
 	@$(MAKE) --no-print-directory fuzz
 
 bench: ## the benchmarks beside the code
