@@ -51,8 +51,9 @@ func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 					t.Fatalf("seed %d round %d: the tree holds %v, want %v", seed, round, entries, v.twin)
 				}
 				deepest = max(deepest, leaves)
-				if want := len(v.twin)/(maxLeaf/4) + 1; leaves > 2*want {
-					t.Errorf("seed %d round %d: %d entries stand in %d leaves", seed, round, len(v.twin), leaves)
+				// Leaves of different parents are not joined, so a few may be almost empty.
+				if want := len(v.twin)/(maxLeaf/4) + 1; leaves > 2*want+2 {
+					t.Errorf("seed %d round %d: %d entries are in %d leaves", seed, round, len(v.twin), leaves)
 				}
 			}
 			checkVersion(version{root, twin})
