@@ -137,7 +137,7 @@ func BenchmarkApply(b *testing.B) {
 			for b.Loop() {
 				m := *list[(i*7919)%len(list)]
 				m.State = states[i/len(list)%2]
-				if _, err := s.Apply([]Event{PutMachine{&m}}); err != nil {
+				if _, err := s.Apply([]Event{Put(&m)}); err != nil {
 					b.Fatal(err)
 				}
 				i++
@@ -190,7 +190,7 @@ func TestApplyAllocatesWhatItTouches(t *testing.T) {
 		return testing.AllocsPerRun(200, func() {
 			m := *list[i*7919%len(list)]
 			m.State = states[i/len(list)%2]
-			mustApply(t, s, PutMachine{&m})
+			mustApply(t, s, Put(&m))
 			i++
 		})
 	}

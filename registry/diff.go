@@ -1,7 +1,7 @@
 package registry
 
 import (
-	"net/netip"
+	"cmp"
 	"slices"
 )
 
@@ -9,69 +9,49 @@ import (
 // the same. f must be valid. The machines in the events are those of f.
 func (s *Snapshot) Diff(f *Facts) []Event {
 	var events []Event
-	put := func(e Event) { events = append(events, e) }
-	s.diffNetworks(f, put)
-
-	apps := make(map[AppKey]bool, len(f.Apps))
-	for _, a := range f.Apps {
-		apps[AppKey{a.Network, a.Name}] = true
-		if o := s.App(a.Network, a.Name); o == nil || a.Modified != 0 && a.Modified != o.Modified {
-			put(PutApp{a})
+	add := func(e Event) { events = append(events, e) }
+	for k := range numKinds {
+		if k == KindMachine {
+			s.diffMachines(f, add)
+			continue
 		}
-	}
-	for a := range s.Apps() {
-		if !apps[AppKey{a.Network, a.Name}] {
-			put(DeleteApp{a.Network, a.Name})
-		}
-	}
-	s.diffMachines(f, put)
-	s.diffPeers(f, put)
-	s.diffFlycast(f, put)
-	s.diffGeography(f, put)
-	return events
-}
-
-func (s *Snapshot) diffNetworks(f *Facts, put func(Event)) {
-	names := make(map[Network]string, len(f.Networks))
-	for _, n := range f.Networks {
-		names[n.Network] = n.Name
-	}
-	had := make(map[Network]string)
-	for n := range s.Networks() {
-		if n.Name != "" {
-			had[n.Network] = n.Name
-			if names[n.Network] != n.Name {
-				put(DeleteNetwork{n.Network}) // also before a renaming: two may exchange names
+		wanted := make(map[Key]bool)
+		kinds[k].each(f, func(fact Fact) bool {
+			key := fact.Key()
+			wanted[key] = true
+			if o := s.find(key); o == nil || !fact.equal(o) {
+				add(Put(fact))
+			}
+			return true
+		})
+		for o := range s.all(k) {
+			if key := o.Key(); !wanted[key] {
+				add(Delete(key))
 			}
 		}
 	}
-	for _, n := range f.Networks {
-		if had[n.Network] != n.Name {
-			put(PutNetwork{n})
-		}
-	}
+	return events
 }
 
-func (s *Snapshot) diffMachines(f *Facts, put func(Event)) {
+func (s *Snapshot) diffMachines(f *Facts, add func(Event)) {
 	wanted := make(map[AppKey][]*Machine, len(f.Apps))
 	for _, m := range f.Machines {
-		k := AppKey{m.Network, m.App}
-		wanted[k] = append(wanted[k], m)
+		wanted[m.appKey()] = append(wanted[m.appKey()], m)
 	}
-	for _, a := range f.Apps {
-		want := wanted[AppKey{a.Network, a.Name}]
-		if have := s.App(a.Network, a.Name); have != nil {
-			s.diffApp(have, want, put)
+	for i := range f.Apps {
+		key := f.Apps[i].key()
+		if have := s.App(key.Network, key.Name); have != nil {
+			s.diffApp(have, wanted[key], add)
 			continue
 		}
-		for _, m := range want {
-			put(PutMachine{m})
+		for _, m := range wanted[key] {
+			add(Put(m))
 		}
 	}
 }
 
 // diffApp puts all machines of an id, or deletes them, if any is not as it was.
-func (s *Snapshot) diffApp(a *App, want []*Machine, put func(Event)) {
+func (s *Snapshot) diffApp(a *App, want []*Machine, add func(Event)) {
 	type key struct {
 		id  string
 		sum uint64 // 0 if not gone
@@ -98,7 +78,7 @@ func (s *Snapshot) diffApp(a *App, want []*Machine, put func(Event)) {
 		had[k] = true
 		if _, ok := listed[o.ID]; !ok {
 			if deleted == nil || deleted.ID != o.ID {
-				put(DeleteMachine{a.Network, a.Name, o.ID})
+				add(Event{Fact: o, Delete: true})
 				deleted = o
 			}
 		} else if m := wanted[k]; m == nil || !m.equal(o) {
@@ -112,94 +92,84 @@ func (s *Snapshot) diffApp(a *App, want []*Machine, put func(Event)) {
 	}
 	for _, m := range want {
 		if listed[m.ID] {
-			put(PutMachine{m})
+			add(Put(m))
 		}
 	}
 }
 
-func (s *Snapshot) diffPeers(f *Facts, put func(Event)) {
-	want := make(map[AppKey]bool, len(f.Peers))
-	for _, p := range f.Peers {
-		want[AppKey{p.Network(), p.Name}] = true
-		if o := s.Peer(p.Network(), p.Name); o == nil || !p.equal(o) {
-			put(PutPeer{p})
-		}
-	}
-	for p := range s.Peers() {
-		if !want[AppKey{p.Network(), p.Name}] {
-			put(DeletePeer{p.Network(), p.Name})
-		}
-	}
-}
-
-func (s *Snapshot) diffFlycast(f *Facts, put func(Event)) {
-	want := make(map[netip.Addr]bool, len(f.Flycast))
-	for _, c := range f.Flycast {
-		want[c.Address] = true
-		if o := s.FlycastAt(c.Address); o == nil || o.App != c.App || o.Owner != c.Owner {
-			put(PutFlycast{c})
-		}
-	}
-	for c := range s.Flycast() {
-		if !want[c.Address] {
-			put(DeleteFlycast{c.Address})
-		}
-	}
-}
-
-func (s *Snapshot) diffGeography(f *Facts, put func(Event)) {
-	regions := make(map[string]Region, len(f.Regions))
-	for _, r := range f.Regions {
-		regions[r.Code] = r
-	}
-	for r := range s.Regions() {
-		if _, ok := regions[r.Code]; !ok {
-			put(DeleteRegion{r.Code})
-		} else if regions[r.Code] == *r {
-			delete(regions, r.Code)
-		}
-	}
-	for _, r := range f.Regions {
-		if _, ok := regions[r.Code]; ok {
-			put(PutRegion{r})
-		}
-	}
-	type pair struct{ from, to string }
-	rtts := make(map[pair]uint32, len(f.RTTs))
-	for _, r := range f.RTTs {
-		rtts[pair{r.From, r.To}] = r.MS
-	}
-	for r := range s.RTTs() {
-		if ms, ok := rtts[pair{r.From, r.To}]; !ok {
-			put(DeleteRTT{r.From, r.To})
-		} else if ms == r.MS {
-			delete(rtts, pair{r.From, r.To})
-		}
-	}
-	for _, r := range f.RTTs {
-		if _, ok := rtts[pair{r.From, r.To}]; ok {
-			put(PutRTT{r})
-		}
-	}
-}
-
-// Facts returns all that s holds. The machines are those of s, which nobody may
-// change.
+// Facts returns all that s holds. Nobody may change its machines, which are those
+// of s.
 func (s *Snapshot) Facts() *Facts {
-	f := &Facts{
-		Apps:    collect(s.Apps()),
-		Peers:   collect(s.Peers()),
-		Flycast: collect(s.Flycast()),
-		Regions: collect(s.Regions()),
-		RTTs:    collect(s.RTTs()),
-	}
-	for n := range s.Networks() {
-		if n.Name != "" {
-			f.Networks = append(f.Networks, n)
+	return s.factsOf(KindNetwork, KindApp, KindMachine, KindPeer, KindFlycast, KindRegion, KindRTT)
+}
+
+// factsOf returns all objects of some kinds.
+func (s *Snapshot) factsOf(of ...Kind) *Facts {
+	f := new(Facts)
+	for _, k := range of {
+		for fact := range s.all(k) {
+			kinds[k].add(f, fact)
 		}
-	}
-	for i := range f.Apps {
-		f.Machines = slices.AppendSeq(f.Machines, s.Machines(&f.Apps[i]))
 	}
 	return f
+}
+
+// A Loss is what a network loses of its machines that are not gone.
+type Loss struct {
+	Network  Network
+	Lost, Of int // machines
+}
+
+// Halved returns the networks that would lose more than half of their machines
+// by events, in ascending order. A machine that stays in its network under
+// another app is not lost, and neither is one whose state becomes a gone one: its
+// source says so, and has not left it out. A source that replaces a whole registry
+// should ask twice before that.
+func (s *Snapshot) Halved(events []Event) (halved []Loss) {
+	type machine struct {
+		network Network
+		id      string
+	}
+	lost := make(map[machine]bool)
+	for _, e := range events {
+		if !e.Delete {
+			continue
+		}
+		switch k := e.Fact.Key(); k.Kind {
+		case KindMachine:
+			// The id may be a gone machine's as well as one's that is not.
+			if m := s.Machine(k.ID); m != nil && m.Network == k.Network && m.App == k.Name {
+				lost[machine{m.Network, m.ID}] = true
+			}
+		case KindApp:
+			for m := range s.Machines(s.App(k.Network, k.Name)) {
+				if !m.Gone() {
+					lost[machine{m.Network, m.ID}] = true
+				}
+			}
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	for _, e := range events {
+		if m, ok := e.Fact.(*Machine); ok && !e.Delete {
+			delete(lost, machine{m.Network, m.ID})
+		}
+	}
+	count := make(map[Network]int)
+	for m := range lost {
+		count[m.network]++
+	}
+	for network, n := range count {
+		of := 0
+		for range s.MachinesIn(network) {
+			of++
+		}
+		if 2*n > of {
+			halved = append(halved, Loss{network, n, of})
+		}
+	}
+	slices.SortFunc(halved, func(a, b Loss) int { return cmp.Compare(a.Network, b.Network) })
+	return halved
 }

@@ -1,78 +1,68 @@
 package registry
 
-import "net/netip"
-
-// An Event is one wanted change. Put events replace what stands under the same
-// key or add it; delete events of what is not there do nothing.
-type Event interface{ event() }
-
-type (
-	// PutNetwork names a network, or renames it.
-	PutNetwork struct{ NetworkName }
-	// DeleteNetwork takes the name from a network. Its apps stay.
-	DeleteNetwork struct{ Network Network }
-
-	// PutApp adds an app without machines.
-	PutApp struct{ App }
-	// DeleteApp removes an app with its machines and Flycast addresses.
-	DeleteApp struct {
-		Network Network
-		Name    string
-	}
-
-	// PutMachine adds or replaces the machine of that app and id. The store
-	// keeps a copy, but for Raw, which it shares.
-	PutMachine struct{ *Machine }
-	// DeleteMachine removes a machine without a trace, gone ones of the same
-	// id too.
-	DeleteMachine struct {
-		Network Network
-		App     string
-		ID      string
-	}
-
-	// PutPeer adds or replaces the peer of that name in its address's network.
-	PutPeer struct{ Peer }
-	// DeletePeer removes a peer.
-	DeletePeer struct {
-		Network Network
-		Name    string
-	}
-
-	// PutFlycast gives an app an address, or an address to another app.
-	PutFlycast struct{ Flycast }
-	// DeleteFlycast takes an address away.
-	DeleteFlycast struct{ Address netip.Addr }
-
-	// PutRegion adds a region or overrides a built-in one.
-	PutRegion struct{ Region }
-	// DeleteRegion removes a region; a built-in one of that code is back.
-	DeleteRegion struct{ Code string }
-
-	// PutRTT sets a measured round trip.
-	PutRTT struct{ RTT }
-	// DeleteRTT forgets a measured round trip.
-	DeleteRTT struct{ From, To string }
+import (
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
 )
 
-func (PutNetwork) event()    {}
-func (DeleteNetwork) event() {}
-func (PutApp) event()        {}
-func (DeleteApp) event()     {}
-func (PutMachine) event()    {}
-func (DeleteMachine) event() {}
-func (PutPeer) event()       {}
-func (DeletePeer) event()    {}
-func (PutFlycast) event()    {}
-func (DeleteFlycast) event() {}
-func (PutRegion) event()     {}
-func (DeleteRegion) event()  {}
-func (PutRTT) event()        {}
-func (DeleteRTT) event()     {}
+// An Event is one wanted change: Put or Delete returns it.
+type Event struct {
+	Fact   Fact
+	Delete bool // then nothing of Fact counts but its key
+}
 
-// A Change is one object as it was before a commit and as it is after: nil
-// where it was not there.
-type Change[T any] struct{ Before, After *T }
+// Put returns the event that adds f, or replaces the object of the same key. The
+// store keeps a copy of f, but for a machine's Raw, which it shares.
+//
+// An app is put without its machines. A machine that is not gone replaces one
+// that is not, and all gone ones of its app and id (see Store.Apply).
+func Put(f Fact) Event { return Event{Fact: f} }
+
+// Delete returns the event that deletes the object of that key. It does nothing
+// if there is none.
+//
+// With an app go its machines and Flycast addresses, and with a machine the gone
+// ones of its app and id. A network loses its name and keeps its apps. A built-in
+// region is back when the region of its code is deleted.
+func Delete(k Key) Event { return Event{Fact: k.Fact(), Delete: true} }
+
+// A Change is one object as it was before a commit and as it is after: nil where
+// it did not exist.
+type Change struct{ Before, After Fact }
+
+// Fact returns the object as it is after the commit, or, if it was deleted, as it
+// was before.
+func (c Change) Fact() Fact {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// A MachineChange is a Change of a machine.
+type MachineChange struct{ Before, After *Machine }
+
+// Machine returns the machine as it is after the commit, or, if it was deleted, as
+// it was before.
+func (c MachineChange) Machine() *Machine {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// change returns c as a Change.
+func (c MachineChange) change() (ch Change) {
+	if c.Before != nil {
+		ch.Before = c.Before
+	}
+	if c.After != nil {
+		ch.After = c.After
+	}
+	return ch
+}
 
 // Changes is what one commit changed. An object that is as it was before, put
 // again or even deleted and put, is not in it. A machine that moves to another
@@ -83,65 +73,84 @@ type Changes struct {
 	// Networks lists the networks in which any answer can have changed, each
 	// once, in ascending order. A change of Geography alone is in none.
 	Networks []Network
-
-	Apps     []Change[App]
-	Machines []Change[Machine]
-	Peers    []Change[Peer]
-	Flycast  []Change[Flycast]
-	Names    []Change[NetworkName]
-
-	Regions []Change[Region]
-	RTTs    []Change[RTT]
-
-	// Geography tells that a region or a round trip changed, which can change
+	// Machines are the changes of machines, and Others those of all other kinds,
+	// by kind.
+	Machines []MachineChange
+	Others   []Change
+	// Geography reports that a region or a round trip changed, which can change
 	// the order of nearest machines in all networks.
 	Geography bool
 }
 
-// Empty reports whether the commit changed nothing.
-func (c *Changes) Empty() bool {
-	return len(c.Apps)+len(c.Machines)+len(c.Peers)+len(c.Flycast)+len(c.Names) == 0 && !c.Geography
-}
+// Len returns how many objects the commit changed.
+func (c *Changes) Len() int { return len(c.Machines) + len(c.Others) }
 
-// An AppKey names an app.
-type AppKey struct {
-	Network Network
-	Name    string
-}
-
-// Touched returns the apps that the commit touched, each once: its own facts,
-// its machines or its Flycast addresses.
-func (c *Changes) Touched() []AppKey {
-	seen := make(map[AppKey]bool)
-	var keys []AppKey
-	add := func(n Network, name string) {
-		if k := (AppKey{n, name}); !seen[k] {
-			seen[k] = true
-			keys = append(keys, k)
+// All yields all changes, by kind.
+func (c *Changes) All() iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		i := 0
+		for ; i < len(c.Others) && c.Others[i].Fact().Key().Kind < KindMachine; i++ {
+			if !yield(c.Others[i]) {
+				return
+			}
 		}
-	}
-	for _, ch := range c.Apps {
-		a := either(ch)
-		add(a.Network, a.Name)
-	}
-	for _, ch := range c.Machines {
-		m := either(ch)
-		add(m.Network, m.App)
-	}
-	for _, ch := range c.Flycast {
-		for _, f := range []*Flycast{ch.Before, ch.After} {
-			if f != nil {
-				add(f.Owner, f.App)
+		for _, ch := range c.Machines {
+			if !yield(ch.change()) {
+				return
+			}
+		}
+		for ; i < len(c.Others); i++ {
+			if !yield(c.Others[i]) {
+				return
 			}
 		}
 	}
-	return keys
 }
 
-// either returns the side of a change that is there.
-func either[T any](c Change[T]) *T {
-	if c.After != nil {
-		return c.After
+// networks returns the networks in which the changes can change an answer, in
+// ascending order.
+func (c *Changes) networks() []Network {
+	touched := make(map[Network]bool)
+	for _, ch := range c.Machines {
+		if n := ch.Machine().Network; !touched[n] && ch.shows() {
+			touched[n] = true
+		}
 	}
-	return c.Before
+	for _, ch := range c.Others {
+		switch k := ch.Fact().Key(); k.Kind {
+		case KindApp, KindPeer:
+			touched[k.Network] = true
+		case KindFlycast: // no answer depends on the app's network
+			if ch.Before == nil || ch.After == nil || ch.Before.(*Flycast).App != ch.After.(*Flycast).App {
+				touched[k.In()] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(touched))
+}
+
+// shows reports whether an answer can depend on the change.
+func (c MachineChange) shows() bool {
+	b, a := shownOf(c.Before), shownOf(c.After)
+	return b != a || a.deployed && !slices.EqualFunc(c.Before.Metadata, c.After.Metadata, samePair)
+}
+
+// samePair compares pairs as names do, without regard to letter case.
+func samePair(a, b Pair) bool {
+	return Fold(a.Key) == Fold(b.Key) && Fold(a.Value) == Fold(b.Value)
+}
+
+// shown is what answers depend on, metadata aside. A machine that is skipped
+// still says which region a client is in; one that is gone says nothing.
+type shown struct {
+	region            string
+	address           netip.Addr
+	deployed, started bool
+}
+
+func shownOf(m *Machine) shown {
+	if m == nil || m.Gone() {
+		return shown{}
+	}
+	return shown{m.Region, m.Address, m.Deployed(), m.Started()}
 }

@@ -1,175 +1,10 @@
 package registry
 
 import (
+	"fmt"
+	"iter"
 	"net/netip"
-	"slices"
 )
-
-// An App is (network, name): two networks may have apps of one name.
-type App struct {
-	Network Network
-	Name    string
-	// Modified is the index of the commit that added the app.
-	Modified uint64
-
-	number uint32 // the store's short name for it, never used twice
-}
-
-// A Machine is one virtual machine of an app, as far as the server reads it,
-// and the object it was read from.
-type Machine struct {
-	Network Network
-	App     string
-	ID      string // lower case
-	State   string // as given: started, stopped, …
-	Region  string // lower case
-	// Address is the machine's 6PN address. Only a gone machine may be without
-	// a valid one.
-	Address netip.Addr
-	// Metadata holds config.metadata, sorted by key, as given. No key is in it
-	// twice.
-	Metadata []Pair
-	// Skip is config.dns.skip_registration: the machine gives rise to no name.
-	Skip bool
-	app  uint32 // App's number, for keys; stands here for want of room elsewhere
-	// Raw is the object as it came, for those who ask for it back.
-	Raw Raw
-	// Modified is the index of the commit that made the machine as it is. Put
-	// with 0, which is the rule, a machine gets it from its commit, unless it is
-	// as it was; a source that keeps indexes puts machines with those.
-	Modified uint64
-
-	// sum is the name of the machine's metadata row; if it is gone, it tells the
-	// machine from others of its app and id.
-	sum    uint64
-	number uint64 // the store's short name for the machine, never used twice
-}
-
-// A Pair is one entry of a machine's metadata.
-type Pair struct{ Key, Value string }
-
-// StateStarted is the state in which a machine's address is given out.
-const StateStarted = "started"
-
-// States lists the states that Fly machines are known to have. A machine in any
-// other is treated as deployed and not started.
-var States = [...]string{
-	"created", "destroyed", "destroying", "failed", "launch_failed", "migrated", "pending", "preparing",
-	"replaced", "replacing", "restarting", StateStarted, "starting", "stopped",
-	"stopping", "suspended", "suspending", "updating",
-}
-
-// Gone reports whether the machine is no longer there: its id and address may
-// be another's.
-func (m *Machine) Gone() bool {
-	switch m.State {
-	case "destroying", "destroyed", "replaced", "migrated":
-		return true
-	}
-	return false
-}
-
-// Deployed reports whether names follow from the machine.
-func (m *Machine) Deployed() bool { return !m.Skip && !m.Gone() }
-
-// Started reports whether the machine's address is given out.
-func (m *Machine) Started() bool { return m.State == StateStarted && !m.Skip }
-
-// Group returns the machine's process group as its metadata gives it, or "" if
-// it has none.
-func (m *Machine) Group() string {
-	_, group := groupOf(m.Metadata)
-	return group
-}
-
-// groupKeys are the metadata entries that name a process group. The first that
-// is not empty counts.
-var groupKeys = [...]string{"fly_process_group", "process_group"}
-
-// groupOf returns the process group that metadata names, and the key under which
-// it does; "" if there is none.
-func groupOf(metadata []Pair) (key, group string) {
-	for _, key := range groupKeys {
-		for _, p := range metadata {
-			if p.Key == key && p.Value != "" {
-				return key, p.Value
-			}
-		}
-	}
-	return "", ""
-}
-
-// Lookup returns the value of the metadata entry key, or "".
-func (m *Machine) Lookup(key string) string {
-	for _, p := range m.Metadata {
-		if p.Key == key {
-			return p.Value
-		}
-	}
-	return ""
-}
-
-// equal reports whether m, put in the place of o, would change anything.
-func (m *Machine) equal(o *Machine) bool {
-	return (m.Modified == 0 || m.Modified == o.Modified) && m.ID == o.ID && m.App == o.App && m.Network == o.Network && m.State == o.State &&
-		m.Region == o.Region && m.Address == o.Address && m.Skip == o.Skip &&
-		slices.Equal(m.Metadata, o.Metadata) && slices.Equal(m.Raw, o.Raw)
-}
-
-// A Peer is a WireGuard peer of the network that its address names.
-type Peer struct {
-	Name    string // lower case
-	Address netip.Addr
-	Region  string // lower case; "" if unknown
-	// Modified is the index of the commit that made the peer as it is, as with
-	// machines.
-	Modified uint64
-}
-
-// equal reports whether p, put in the place of o, would change anything.
-func (p Peer) equal(o *Peer) bool {
-	if p.Modified == 0 {
-		p.Modified = o.Modified
-	}
-	return p == *o
-}
-
-// Network returns the network of the peer.
-func (p *Peer) Network() Network { n, _ := NetworkOf(p.Address); return n }
-
-// A Flycast address belongs to an app, but lives in the network that its own
-// bits name, which may be another than the app's.
-type Flycast struct {
-	Address netip.Addr
-	App     string  // the app's name
-	Owner   Network // the app's network
-
-	app uint32
-}
-
-// Network returns the network in which the address is seen.
-func (f *Flycast) Network() Network { n, _ := NetworkOf(f.Address); return n }
-
-// A NetworkName names a network for people and the API. No answer depends on
-// it.
-type NetworkName struct {
-	Network Network
-	Name    string
-}
-
-// A Region is a place. Coordinates are in degrees.
-type Region struct {
-	Code      string  `json:"code"` // lower case
-	Name      string  `json:"name"`
-	Latitude  float64 `json:"latitude"`
-	Longitude float64 `json:"longitude"`
-}
-
-// An RTT is a measured round trip between two regions.
-type RTT struct {
-	From, To string // region codes, lower case
-	MS       uint32 // milliseconds
-}
 
 // Facts is a whole registry, in no order.
 type Facts struct {
@@ -181,3 +16,147 @@ type Facts struct {
 	Regions  []Region // beyond the built-in ones, or in their place
 	RTTs     []RTT
 }
+
+// All yields all facts, by kind. They point into f.
+func (f *Facts) All() iter.Seq[Fact] {
+	return func(yield func(Fact) bool) {
+		for k := range numKinds {
+			if !kinds[k].each(f, yield) {
+				return
+			}
+		}
+	}
+}
+
+// Add adds facts: copies of them, but for machines.
+func (f *Facts) Add(facts ...Fact) {
+	for _, fact := range facts {
+		kinds[fact.Key().Kind].add(f, fact)
+	}
+}
+
+// Len returns how many facts f has.
+func (f *Facts) Len() int {
+	return len(f.Networks) + len(f.Apps) + len(f.Machines) + len(f.Peers) + len(f.Flycast) + len(f.Regions) + len(f.RTTs)
+}
+
+// A NetworkName names a network for people and the API. No answer depends on
+// it.
+type NetworkName struct {
+	Network Network
+	Name    string // lower case
+}
+
+func (n *NetworkName) Key() Key { return Key{Kind: KindNetwork, Network: n.Network} }
+
+func (n *NetworkName) String() string { return fmt.Sprintf("network %s", quote(n.Name)) }
+
+func (n *NetworkName) equal(o Fact) bool { return *n == *o.(*NetworkName) }
+
+// An App is (network, name): two networks may have apps of one name.
+type App struct {
+	Network Network
+	Name    string // lower case
+	// Modified is the index of the commit that added the app.
+	Modified uint64
+
+	number uint32 // the store's short name for it, never used twice
+}
+
+// An AppKey names an app.
+type AppKey struct {
+	Network Network
+	Name    string
+}
+
+// Key returns the key of the app.
+func (k AppKey) Key() Key { return Key{Kind: KindApp, Network: k.Network, Name: k.Name} }
+
+func (a *App) Key() Key { return a.key().Key() }
+
+func (a *App) key() AppKey { return AppKey{a.Network, a.Name} }
+
+func (a *App) String() string { return fmt.Sprintf("app %s", quote(a.Name)) }
+
+func (a *App) equal(o Fact) bool {
+	b := o.(*App)
+	return a.Network == b.Network && a.Name == b.Name && (a.Modified == 0 || a.Modified == b.Modified)
+}
+
+func (a *App) modified() *uint64 { return &a.Modified }
+
+// A Peer is a WireGuard peer of the network that its address names.
+type Peer struct {
+	Name    string // lower case
+	Address netip.Addr
+	Region  string // lower case; "" if unknown
+	// Modified is the index of the commit that made the peer as it is, as with
+	// machines.
+	Modified uint64
+}
+
+// Network returns the network of the peer.
+func (p *Peer) Network() Network { n, _ := NetworkOf(p.Address); return n }
+
+func (p *Peer) Key() Key { return Key{Kind: KindPeer, Network: p.Network(), Name: p.Name} }
+
+func (p *Peer) String() string { return fmt.Sprintf("peer %s", quote(p.Name)) }
+
+func (p *Peer) equal(o Fact) bool {
+	q := *o.(*Peer)
+	if p.Modified == 0 {
+		q.Modified = 0
+	}
+	return *p == q
+}
+
+func (p *Peer) modified() *uint64 { return &p.Modified }
+
+// A Flycast address belongs to an app, but lives in the network that its own
+// bits name, which may be another than the app's.
+type Flycast struct {
+	Address netip.Addr
+	App     string  // the app's name
+	Owner   Network // the app's network
+
+	app uint32 // the app's number, once the store has the address
+}
+
+// Network returns the network in which the address is seen.
+func (f *Flycast) Network() Network { n, _ := NetworkOf(f.Address); return n }
+
+func (f *Flycast) Key() Key { return Key{Kind: KindFlycast, Address: f.Address.WithZone("")} }
+
+// String names the app that has the address.
+func (f *Flycast) String() string { return fmt.Sprintf("app %s", quote(f.App)) }
+
+func (f *Flycast) equal(o Fact) bool {
+	g := o.(*Flycast)
+	return f.Address == g.Address && f.App == g.App && f.Owner == g.Owner
+}
+
+// A Region is a place. Coordinates are in degrees.
+type Region struct {
+	Code      string  `json:"code"` // lower case
+	Name      string  `json:"name"`
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
+}
+
+func (r *Region) Key() Key { return Key{Kind: KindRegion, Name: r.Code} }
+
+func (r *Region) String() string { return fmt.Sprintf("region %s", quote(r.Code)) }
+
+func (r *Region) equal(o Fact) bool { return *r == *o.(*Region) }
+
+// An RTT is a measured round trip between two regions.
+type RTT struct {
+	From, To string // region codes, lower case
+	MS       uint32 // milliseconds
+}
+
+func (r *RTT) Key() Key { return Key{Kind: KindRTT, Name: r.From, ID: r.To} }
+
+func (r *RTT) String() string { return fmt.Sprintf("rtt_ms %s to %s", quote(r.From), quote(r.To)) }
+
+func (r *RTT) equal(o Fact) bool { return *r == *o.(*RTT) }

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -58,24 +59,19 @@ func (fs Faults) Err() error {
 	return fs
 }
 
-// add appends a fault made of object, field and an error, unless that is nil.
-// Only then is object asked for its text: nearly all objects are faultless.
-func (fs *Faults) add(object func() string, field string, err error) {
+// add appends a fault that is made of err, unless that is nil. Only then is
+// object asked for its text: nearly all objects are faultless.
+func (fs *Faults) add(object fmt.Stringer, field string, err error) {
 	if err != nil {
-		*fs = append(*fs, Fault{Object: object(), Field: field, Problem: err.Error()})
+		*fs = append(*fs, Fault{Object: object.String(), Field: field, Problem: err.Error()})
 	}
 }
 
-func (fs *Faults) addf(object, field, format string, args ...any) {
-	*fs = append(*fs, Fault{Object: object, Field: field, Problem: fmt.Sprintf(format, args...)})
+func (fs *Faults) addf(object fmt.Stringer, field, format string, args ...any) {
+	*fs = append(*fs, Fault{Object: object.String(), Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
-// in reports whether one of the faults is in that field.
-func (fs Faults) in(field string) bool {
-	for _, f := range fs {
-		if f.Field == field {
-			return true
-		}
-	}
-	return false
+// in reports whether one of the faults is in one of the fields.
+func (fs Faults) in(fields ...string) bool {
+	return slices.ContainsFunc(fs, func(f Fault) bool { return slices.Contains(fields, f.Field) })
 }

@@ -136,7 +136,7 @@ func (f *fleet) inRegion(row metadataID, region string) iter.Seq[*Machine] {
 }
 
 // move makes the changes.
-func (f *fleet) move(changes []Change[Machine]) {
+func (f *fleet) move(changes []MachineChange) {
 	if len(changes) == 0 {
 		return
 	}
@@ -164,7 +164,7 @@ func (f *fleet) move(changes []Change[Machine]) {
 }
 
 // moveIn returns an order after the changes. old holds the machines before them.
-func (f *fleet) moveIn(o order, changes []Change[Machine], old *index.Tree[slot]) *index.Tree[place] {
+func (f *fleet) moveIn(o order, changes []MachineChange, old *index.Tree[slot]) *index.Tree[place] {
 	type moved struct {
 		index.Move[place]
 		id string

@@ -68,7 +68,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 	for seed := range uint64(4 * *soak) {
 		d := newDraw(seed)
 		s := NewStore(nil)
-		mustApply(t, s, PutApp{App{Network: 1, Name: "web"}}, PutApp{App{Network: 2, Name: "db"}})
+		mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(&App{Network: 2, Name: "db"}))
 		holds := make(map[int]*Machine)
 		draw := func() *Machine {
 			i := d.IntN(6000)
@@ -93,11 +93,11 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 					// Two of one id in a batch could both be there: one gone, one not.
 					if m := draw(); !put[m.ID] {
 						put[m.ID] = true
-						events = append(events, PutMachine{m})
+						events = append(events, Put(m))
 					} else {
 						for _, e := range events {
-							if e := e.(PutMachine); e.ID == m.ID {
-								*e.Machine = *m
+							if o := e.Fact.(*Machine); o.ID == m.ID {
+								*o = *m
 							}
 						}
 					}
@@ -106,13 +106,13 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 				for range len(holds) / 2 {
 					i := d.IntN(6000)
 					if m := holds[i]; m != nil {
-						events = append(events, DeleteMachine{m.Network, m.App, m.ID})
+						events = append(events, Delete(Key{Kind: KindMachine, Network: m.Network, Name: m.App, ID: m.ID}))
 						delete(holds, i)
 					}
 				}
 			}
 			if round == 39 {
-				events, holds = []Event{DeleteApp{1, "web"}, DeleteApp{2, "db"}}, nil
+				events, holds = []Event{Delete(Key{Kind: KindApp, Network: 1, Name: "web"}), Delete(Key{Kind: KindApp, Network: 2, Name: "db"})}, nil
 			}
 			mustApply(t, s, events...)
 			snap := s.Snapshot()
@@ -158,7 +158,7 @@ func TestAChangeOfStateLeavesOrdersAndTablesAlone(t *testing.T) {
 	before := s.Snapshot()
 	m := *machines[123]
 	m.State = "stopped"
-	mustApply(t, s, PutMachine{&m})
+	mustApply(t, s, Put(&m))
 	after := s.Snapshot()
 	if got := after.Machine(m.ID); got.State != "stopped" {
 		t.Fatalf("%v is %s", got, got.State)

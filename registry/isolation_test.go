@@ -59,11 +59,11 @@ func numbered(i int, state string) *Machine {
 // A batch that is refused is never seen, not even while it is looked at.
 func TestNoDirtyRead(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}}, PutMachine{numbered(0, "stopped")})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(numbered(0, "stopped")))
 	race(2, 100, 2, func(w, i int) {
 		clash := numbered(1+w, "started")
 		clash.Address = numbered(0, "").Address
-		if _, err := s.Apply([]Event{PutMachine{numbered(0, "started")}, PutMachine{numbered(9, "started")}, PutMachine{clash}}); err == nil {
+		if _, err := s.Apply([]Event{Put(numbered(0, "started")), Put(numbered(9, "started")), Put(clash)}); err == nil {
 			t.Error("two machines were given one address")
 		}
 	}, func() {
@@ -84,9 +84,9 @@ func TestNoDirtyRead(t *testing.T) {
 func TestNoLostUpdate(t *testing.T) {
 	const writers, each = 4, 50
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
 	race(writers, each, 1, func(w, i int) {
-		mustApply(t, s, PutMachine{numbered(w*each+i, "started")})
+		mustApply(t, s, Put(numbered(w*each+i, "started")))
 	}, func() {})
 	snap := s.Snapshot()
 	stats := snap.Stats()
@@ -103,10 +103,10 @@ func TestNoLostUpdate(t *testing.T) {
 // Two writers that each put two objects never leave one of each.
 func TestNoDirtyWrite(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
 	states := []string{"started", "stopped", "suspended"}
 	race(3, 60, 2, func(w, i int) {
-		mustApply(t, s, PutMachine{numbered(0, states[w])}, PutMachine{numbered(1, states[w])})
+		mustApply(t, s, Put(numbered(0, states[w])), Put(numbered(1, states[w])))
 	}, func() {
 		snap := s.Snapshot()
 		if a, b := snap.Machine("m0"), snap.Machine("m1"); (a == nil) != (b == nil) || a != nil && a.State != b.State {
@@ -118,10 +118,10 @@ func TestNoDirtyWrite(t *testing.T) {
 // What was read once in a snapshot is read so ever after.
 func TestNoNonRepeatableRead(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}}, PutMachine{numbered(0, "stopped")})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(numbered(0, "stopped")))
 	states := []string{"started", "stopped", "destroyed"}
 	race(2, 100, 2, func(w, i int) {
-		mustApply(t, s, PutMachine{numbered(0, states[(w+i)%3])})
+		mustApply(t, s, Put(numbered(0, states[(w+i)%3])))
 	}, func() {
 		snap := s.Snapshot()
 		was := show(snap.Machine("m0"))
@@ -138,14 +138,14 @@ func TestNoNonRepeatableRead(t *testing.T) {
 // is found, and as many as the snapshot counts.
 func TestNoPhantom(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
 	race(2, 100, 2, func(w, i int) {
 		if i%3 != 2 {
 			m := numbered(w*100+i, "started")
 			m.Metadata = []Pair{{"fly_process_group", "app"}}
-			mustApply(t, s, PutMachine{m})
+			mustApply(t, s, Put(m))
 		} else {
-			mustApply(t, s, DeleteMachine{1, "web", numbered(w*100+i-1, "").ID})
+			mustApply(t, s, Delete(Key{Kind: KindMachine, Network: 1, Name: "web", ID: numbered(w*100+i-1, "").ID}))
 		}
 	}, func() {
 		snap := s.Snapshot()
@@ -171,18 +171,18 @@ func TestNoPhantom(t *testing.T) {
 // time between the reads.
 func TestNoReadSkew(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
 	home, away := numbered(0, "").Address, numbered(1, "").Address
 	at := func(id string, a netip.Addr, i int) Event {
 		m := numbered(0, "started")
 		m.ID, m.Address, m.Metadata = id, a, []Pair{{"turn", fmt.Sprint(i)}}
-		return PutMachine{m}
+		return Put(m)
 	}
 	race(2, 100, 2, func(w, i int) { // a and b exchange their addresses
 		if i%2 == 0 {
-			mustApply(t, s, at("a", home, i), at("b", away, i), PutPeer{Peer{Name: "p", Address: numbered(2, "").Address}})
+			mustApply(t, s, at("a", home, i), at("b", away, i), Put(&Peer{Name: "p", Address: numbered(2, "").Address}))
 		} else {
-			mustApply(t, s, at("b", home, i), at("a", away, i), PutPeer{Peer{Name: "p", Address: numbered(3, "").Address}})
+			mustApply(t, s, at("b", home, i), at("a", away, i), Put(&Peer{Name: "p", Address: numbered(3, "").Address}))
 		}
 	}, func() {
 		snap := s.Snapshot()
@@ -207,22 +207,22 @@ func TestNoReadSkew(t *testing.T) {
 // Writers that each see an address, id or name free cannot all have it.
 func TestNoWriteSkewOnUniqueness(t *testing.T) {
 	s := NewStore(nil)
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}}, PutApp{App{Network: 1, Name: "db"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(&App{Network: 1, Name: "db"}))
 	const rounds = 50
 	var addresses, ids, names [rounds]atomic.Int32
 	race(4, rounds, 0, func(w, i int) {
 		m := numbered(i, "started")
 		m.ID = fmt.Sprintf("w%d-%d", w, i)
-		if _, err := s.Apply([]Event{PutMachine{m}}); err == nil {
+		if _, err := s.Apply([]Event{Put(m)}); err == nil {
 			addresses[i].Add(1)
 		}
 		m = numbered(1000+w*rounds+i, "started")
 		m.ID, m.App = fmt.Sprintf("id%d", i), []string{"web", "db"}[w%2]
 		m.Metadata = []Pair{{"w", fmt.Sprint(w)}}
-		if _, err := s.Apply([]Event{PutMachine{m}}); err == nil {
+		if _, err := s.Apply([]Event{Put(m)}); err == nil {
 			ids[i].Add(1)
 		}
-		if _, err := s.Apply([]Event{PutNetwork{NetworkName{Network(10 + w*rounds + i), fmt.Sprintf("n%d", i)}}}); err == nil {
+		if _, err := s.Apply([]Event{Put(&NetworkName{Network(10 + w*rounds + i), fmt.Sprintf("n%d", i)})}); err == nil {
 			names[i].Add(1)
 		}
 	}, func() {})
@@ -254,16 +254,16 @@ func TestNoTornBatch(t *testing.T) {
 	race(2, 40, 2, func(w, i int) {
 		app := fmt.Sprintf("app-%d", w)
 		if i%2 == 1 {
-			mustApply(t, s, DeleteApp{1, app})
+			mustApply(t, s, Delete(Key{Kind: KindApp, Network: 1, Name: app}))
 			return
 		}
-		events := []Event{PutApp{App{Network: 1, Name: app}}}
+		events := []Event{Put(&App{Network: 1, Name: app})}
 		for j := range size {
 			m := numbered(w*size+j, "started")
 			m.App = app
-			events = append(events, PutMachine{m})
+			events = append(events, Put(m))
 		}
-		events = append(events, PutPeer{Peer{Name: app, Address: numbered(200+w+i, "").Address}})
+		events = append(events, Put(&Peer{Name: app, Address: numbered(200+w+i, "").Address}))
 		mustApply(t, s, events...)
 	}, func() {
 		snap := s.Snapshot()
@@ -317,9 +317,9 @@ func TestPublishAndNotifySeeCommitsInOrderBeforeApplyReturns(t *testing.T) {
 		}
 		notified.Store(c.Index)
 	})
-	mustApply(t, s, PutApp{App{Network: 1, Name: "web"}})
+	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
 	race(4, 50, 1, func(w, i int) {
-		if c := mustApply(t, s, PutMachine{numbered(w, []string{"started", "stopped"}[i%2])}); c != nil && (seen.Load() < c.Index || notified.Load() < c.Index) {
+		if c := mustApply(t, s, Put(numbered(w, []string{"started", "stopped"}[i%2]))); c != nil && (seen.Load() < c.Index || notified.Load() < c.Index) {
 			t.Errorf("Apply returned commit %d before it was published and notified", c.Index)
 		}
 	}, func() {

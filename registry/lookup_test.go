@@ -12,7 +12,7 @@ import (
 func TestGoneMachinesAreThoseOfTheApp(t *testing.T) {
 	s := NewStore(nil)
 	n := Network(0x18)
-	events := []Event{PutApp{App{Network: n, Name: "web"}}, PutApp{App{Network: n, Name: "db"}}}
+	events := []Event{Put(&App{Network: n, Name: "web"}), Put(&App{Network: n, Name: "db"})}
 	for i := range 40 {
 		m := &Machine{Network: n, App: "web", ID: fmt.Sprintf("m%02d", i), State: "destroyed"}
 		switch i % 4 {
@@ -21,7 +21,7 @@ func TestGoneMachinesAreThoseOfTheApp(t *testing.T) {
 		case 1:
 			m.App = "db"
 		}
-		events = append(events, PutMachine{m})
+		events = append(events, Put(m))
 	}
 	if _, err := s.Apply(events); err != nil {
 		t.Fatal(err)
@@ -42,10 +42,10 @@ func TestGoneMachinesAreThoseOfTheApp(t *testing.T) {
 func TestANetworkIsKnownByFactsOrAName(t *testing.T) {
 	s := NewStore(nil)
 	for _, e := range []Event{
-		PutNetwork{NetworkName{Network: 1, Name: "acme"}},
-		PutApp{App{Network: 2, Name: "web"}},
-		PutPeer{Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:3::1")}},
-		DeletePeer{Network: 3, Name: "laptop"}, // its serial stands
+		Put(&NetworkName{Network: 1, Name: "acme"}),
+		Put(&App{Network: 2, Name: "web"}),
+		Put(&Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:3::1")}),
+		Delete(Key{Kind: KindPeer, Network: 3, Name: "laptop"}), // its serial stands
 	} {
 		if _, err := s.Apply([]Event{e}); err != nil {
 			t.Fatal(err)

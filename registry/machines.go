@@ -12,10 +12,9 @@ import (
 // stands there before and after it.
 type machineEdits struct {
 	at   index.Small[machineID, int]
-	list []machineEdit                 // in the order in which the ids were first mentioned
-	ids  index.Small[string, *Machine] // machines put that are not gone
-	last *App                          // of the machine put before: files list an app's machines together
-	size int                           // how many puts to make room for
+	list []machineEdit // in the order in which the ids were first mentioned
+	last *App          // of the machine put before: files list an app's machines together
+	size int           // how many puts to make room for
 }
 
 type machineID struct {
@@ -26,18 +25,18 @@ type machineID struct {
 // A machineEdit is what becomes of the machines of one app and id: at most one
 // that is not gone, and any number that are.
 type machineEdit struct {
-	live Change[Machine]
+	live MachineChange
 	gone *goneEdit // nil: none before or after
 }
 
 // A goneEdit holds gone machines by their sums.
 type goneEdit struct {
 	at   map[uint64]int
-	list []Change[Machine]
+	list []MachineChange
 }
 
 // expect makes room for n machines.
-func (e *machineEdits) expect(n int) { e.at.Size, e.ids.Size, e.size = n, n, n }
+func (e *machineEdits) expect(n int) { e.at.Size, e.size = n, n }
 
 // edit returns the place of a's machines of that id, which is good until the
 // next call.
@@ -68,7 +67,7 @@ func (e *machineEdits) has(m *Machine) bool {
 	return ok
 }
 
-func (me *machineEdit) goneAt(sum uint64) *Change[Machine] {
+func (me *machineEdit) goneAt(sum uint64) *MachineChange {
 	if me.gone == nil {
 		me.gone = &goneEdit{at: make(map[uint64]int)}
 	}
@@ -77,7 +76,7 @@ func (me *machineEdit) goneAt(sum uint64) *Change[Machine] {
 	if !ok {
 		i = len(g.list)
 		g.at[sum] = i
-		g.list = append(g.list, Change[Machine]{})
+		g.list = append(g.list, MachineChange{})
 	}
 	return &g.list[i]
 }
@@ -85,9 +84,9 @@ func (me *machineEdit) goneAt(sum uint64) *Change[Machine] {
 // changed returns the changes that are some. What leaves and what comes under
 // one app and id is one change, as far as there are two to join: a machine that
 // was destroyed has a Before that is started and an After that is gone.
-func (e *machineEdits) changed() []Change[Machine] {
-	var out []Change[Machine]
-	var apart []Change[Machine]
+func (e *machineEdits) changed() []MachineChange {
+	var out []MachineChange
+	var apart []MachineChange
 	for i := range e.list {
 		me := &e.list[i]
 		if me.gone == nil {
@@ -111,13 +110,13 @@ func (e *machineEdits) changed() []Change[Machine] {
 	return out
 }
 
-func same(c Change[Machine]) bool {
+func same(c MachineChange) bool {
 	return c.Before == c.After || c.Before != nil && c.After != nil && c.After.equal(c.Before)
 }
 
 // joined pairs removals with additions, in their order. The last of changes, if
 // it is that of a machine that is not gone, is paired first.
-func joined(changes []Change[Machine]) []Change[Machine] {
+func joined(changes []MachineChange) []MachineChange {
 	var before, after []*Machine
 	for i := len(changes) - 1; i >= 0; i-- {
 		if c := changes[i]; c.Before != nil {
@@ -126,7 +125,7 @@ func joined(changes []Change[Machine]) []Change[Machine] {
 			after = append(after, c.After)
 		}
 	}
-	out := make([]Change[Machine], max(len(before), len(after)))
+	out := make([]MachineChange, max(len(before), len(after)))
 	for i := range out {
 		if i < len(before) {
 			out[i].Before = before[i]
@@ -138,16 +137,15 @@ func joined(changes []Change[Machine]) []Change[Machine] {
 	return out
 }
 
-// putMachine notes a copy of given. A machine without an app is noted nowhere.
+// putMachine notes a copy of given.
 func (p *plan) putMachine(given *Machine) {
 	e := &p.machines
 	if e.last == nil || e.last.Network != given.Network || e.last.Name != given.App {
-		e.last = p.app(given.Network, given.App)
+		e.last = p.app(given.appKey())
 	}
 	a := e.last
 	if a == nil {
-		p.faults.addf(given.String(), "app", "%v has no app %s", given.Network, quote(given.App))
-		p.faults = append(p.faults, given.check()...)
+		p.homeless = append(p.homeless, given)
 		return
 	}
 	m := new(Machine)
@@ -162,45 +160,6 @@ func (p *plan) putMachine(given *Machine) {
 		return
 	}
 	me.live.After = m
-}
-
-// checkMachines faults machines by themselves, and those whose ids or addresses
-// are another's.
-func (p *plan) checkMachines() {
-	for i := range p.machines.list {
-		before, m := p.machines.list[i].live.Before, p.machines.list[i].live.After
-		if m == nil {
-			continue
-		}
-		faults := m.check()
-		p.faults = append(p.faults, faults...)
-		if !faults.in("id") {
-			p.takeID(m, before)
-		}
-		if !faults.in("private_ip") {
-			if before != nil && before.Address == m.Address {
-				p.takeFree(m.Address, m, "private_ip")
-			} else {
-				p.take(m.Address, m, "private_ip")
-			}
-		}
-	}
-}
-
-// takeID notes that m, which replaces before, has its id, and faults it if
-// another machine has it, as take does for addresses.
-func (p *plan) takeID(m, before *Machine) {
-	holder, _ := p.machines.ids.Get(m.ID)
-	if holder == nil && before == nil {
-		if o := p.old.Machine(m.ID); o != nil && !p.machines.has(o) {
-			holder = o
-		}
-	}
-	if holder != nil {
-		p.faults.addf(m.String(), "id", "is already the id of %v in %v", holder, holder.Network)
-		return
-	}
-	p.machines.ids.Add(m.ID, m)
 }
 
 // contentSum tells gone machines of one app and id apart. It is never 0.

@@ -15,6 +15,8 @@ const testNetworks = 3
 
 func newDraw(seed uint64) draw { return draw{rand.New(rand.NewPCG(seed, 0))} }
 
+func ptr[T any](v T) *T { return &v }
+
 func pick[T any](d draw, from ...T) T { return from[d.IntN(len(from))] }
 
 // one reports true one time in n.
@@ -105,38 +107,38 @@ func (d draw) rtt() RTT { return RTT{From: d.regionCode(), To: d.regionCode(), M
 func (d draw) event(has *twin) Event {
 	switch d.IntN(30) {
 	case 0, 1:
-		return PutNetwork{NetworkName{d.network(), d.name()}}
+		return Put(&NetworkName{d.network(), d.name()})
 	case 2:
-		return DeleteNetwork{d.network()}
+		return Delete(Key{Kind: KindNetwork, Network: d.network()})
 	case 3, 4, 5, 6, 7, 8:
-		return PutApp{App{Network: d.network(), Name: d.name()}}
+		return Put(&App{Network: d.network(), Name: d.name()})
 	case 9:
-		return DeleteApp{d.network(), d.name()}
+		return Delete(Key{Kind: KindApp, Network: d.network(), Name: d.name()})
 	case 10, 11:
 		m := d.machine()
-		return DeleteMachine{m.Network, m.App, m.ID}
+		return Delete(Key{Kind: KindMachine, Network: m.Network, Name: m.App, ID: m.ID})
 	case 12, 13:
-		return PutPeer{d.peer()}
+		return Put(ptr(d.peer()))
 	case 14:
-		return DeletePeer{d.network(), d.name()}
+		return Delete(Key{Kind: KindPeer, Network: d.network(), Name: d.name()})
 	case 15, 16:
-		return PutFlycast{d.flycast()}
+		return Put(ptr(d.flycast()))
 	case 17:
-		return DeleteFlycast{d.address(d.network())}
+		return Delete(Key{Kind: KindFlycast, Address: d.address(d.network())})
 	case 18:
-		return PutRegion{d.region()}
+		return Put(ptr(d.region()))
 	case 19:
-		return DeleteRegion{d.regionCode()}
+		return Delete(Key{Kind: KindRegion, Name: d.regionCode()})
 	case 20:
-		return PutRTT{d.rtt()}
+		return Put(ptr(d.rtt()))
 	case 21:
 		r := d.rtt()
-		return DeleteRTT{r.From, r.To}
+		return Delete(Key{Kind: KindRTT, Name: r.From, ID: r.To})
 	case 22:
 		if len(has.machines) > 0 { // as it is, or with something changed
 			m := *pick(d, has.machines...)
 			m.State = pick(d, m.State, "started", "destroyed", "stopped")
-			return PutMachine{&m}
+			return Put(&m)
 		}
 	}
 	m := d.machine()
@@ -147,7 +149,7 @@ func (d draw) event(has *twin) Event {
 		}
 		m.Network, m.App = a.Network, a.Name
 	}
-	return PutMachine{m}
+	return Put(m)
 }
 
 // batch draws up to n events.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,9 +49,9 @@ func scriptEvent(t testing.TB, w []string) Event {
 	}
 	switch w[0] {
 	case "app":
-		return PutApp{App{Network: number(key[0]), Name: key[1]}}
+		return Put(&App{Network: number(key[0]), Name: key[1]})
 	case "-app":
-		return DeleteApp{number(key[0]), key[1]}
+		return Delete(Key{Kind: KindApp, Network: number(key[0]), Name: key[1]})
 	case "machine":
 		m := &Machine{Network: number(key[0]), App: key[1], ID: key[2], Region: w[2], State: w[4]}
 		m.Address, _ = netip.ParseAddr(w[3])
@@ -65,36 +66,36 @@ func scriptEvent(t testing.TB, w []string) Event {
 				t.Fatalf("%v: what is %q?", w, s)
 			}
 		}
-		return PutMachine{m}
+		return Put(m)
 	case "-machine":
-		return DeleteMachine{number(key[0]), key[1], key[2]}
+		return Delete(Key{Kind: KindMachine, Network: number(key[0]), Name: key[1], ID: key[2]})
 	case "peer":
-		return PutPeer{Peer{Name: key[1], Address: netip.MustParseAddr(w[2]), Region: arg(3)}}
+		return Put(&Peer{Name: key[1], Address: netip.MustParseAddr(w[2]), Region: arg(3)})
 	case "-peer":
-		return DeletePeer{number(key[0]), key[1]}
+		return Delete(Key{Kind: KindPeer, Network: number(key[0]), Name: key[1]})
 	case "flycast":
 		owner := strings.Split(w[2], "/")
-		return PutFlycast{Flycast{Address: netip.MustParseAddr(w[1]), App: owner[1], Owner: number(owner[0])}}
+		return Put(&Flycast{Address: netip.MustParseAddr(w[1]), App: owner[1], Owner: number(owner[0])})
 	case "-flycast":
-		return DeleteFlycast{netip.MustParseAddr(w[1])}
+		return Delete(Key{Kind: KindFlycast, Address: netip.MustParseAddr(w[1])})
 	case "network":
-		return PutNetwork{NetworkName{number(w[1]), arg(2)}}
+		return Put(&NetworkName{number(w[1]), arg(2)})
 	case "-network":
-		return DeleteNetwork{number(w[1])}
+		return Delete(Key{Kind: KindNetwork, Network: number(w[1])})
 	case "region":
 		lat, _ := strconv.ParseFloat(w[2], 64)
 		lon, _ := strconv.ParseFloat(w[3], 64)
-		return PutRegion{Region{Code: w[1], Latitude: lat, Longitude: lon}}
+		return Put(&Region{Code: w[1], Latitude: lat, Longitude: lon})
 	case "-region":
-		return DeleteRegion{w[1]}
+		return Delete(Key{Kind: KindRegion, Name: w[1]})
 	case "rtt":
 		ms, _ := strconv.ParseUint(w[3], 10, 32)
-		return PutRTT{RTT{w[1], w[2], uint32(ms)}}
+		return Put(&RTT{w[1], w[2], uint32(ms)})
 	case "-rtt":
-		return DeleteRTT{w[1], w[2]}
+		return Delete(Key{Kind: KindRTT, Name: w[1], ID: w[2]})
 	}
 	t.Fatalf("no such event: %v", w)
-	return nil
+	return Event{}
 }
 
 // said writes down what Apply returned, sorted: changes as before -> after,
@@ -108,61 +109,54 @@ func said(c *Changes, err error) string {
 		slices.Sort(lines)
 		return strings.Join(lines, "\n")
 	}
-	if c.Empty() {
+	if c.Len() == 0 {
 		return fmt.Sprintf("no commit since %d", c.Index)
 	}
-	for _, ch := range c.Names {
+	for _, ch := range typed[*NetworkName](c) {
 		name := func(n *NetworkName) string { return n.Name }
 		lines = append(lines, change("network", ch, func(n *NetworkName) string { return fmt.Sprint(uint32(n.Network)) }, name))
 	}
-	for _, ch := range c.Apps {
+	for _, ch := range typed[*App](c) {
 		there := func(*App) string { return "there" }
 		lines = append(lines, change("app", ch, func(a *App) string { return fmt.Sprintf("%d/%s", a.Network, a.Name) }, there))
 	}
-	for _, ch := range c.Machines {
+	for _, ch := range typed[*Machine](c) {
 		lines = append(lines, change("machine", ch,
 			func(m *Machine) string { return fmt.Sprintf("%d/%s/%s", m.Network, m.App, m.ID) },
 			func(m *Machine) string { return fmt.Sprintf("%s %v %s", m.Region, m.Address, m.State) }))
 	}
-	for _, ch := range c.Peers {
+	for _, ch := range typed[*Peer](c) {
 		lines = append(lines, change("peer", ch,
 			func(p *Peer) string { return fmt.Sprintf("%d/%s", p.Network(), p.Name) },
 			func(p *Peer) string { return strings.TrimSpace(fmt.Sprint(p.Address, " ", p.Region)) }))
 	}
-	for _, ch := range c.Flycast {
+	for _, ch := range typed[*Flycast](c) {
 		lines = append(lines, change("flycast", ch,
 			func(f *Flycast) string { return f.Address.String() },
 			func(f *Flycast) string { return fmt.Sprintf("%d/%s", f.Owner, f.App) }))
 	}
 	slices.Sort(lines)
-	var networks, touched []string
+	var networks []string
 	for _, n := range c.Networks {
 		networks = append(networks, fmt.Sprint(uint32(n)))
 	}
-	for _, k := range c.Touched() {
-		touched = append(touched, fmt.Sprintf("%d/%s", k.Network, k.Name))
-	}
-	slices.Sort(touched)
 	if c.Geography {
 		lines = append(lines, "geography")
 	}
 	if networks != nil {
 		lines = append(lines, "in networks "+strings.Join(networks, " "))
 	}
-	if touched != nil {
-		lines = append(lines, "touching "+strings.Join(touched, " "))
-	}
 	return strings.Join(lines, "\n")
 }
 
-func change[T any](kind string, c Change[T], key, value func(*T) string) string {
+func change[T any](kind string, c struct{ Before, After *T }, key, value func(*T) string) string {
 	side := func(v *T) string {
 		if v == nil {
 			return "none"
 		}
 		return value(v)
 	}
-	return fmt.Sprintf("%s %s: %s -> %s", kind, key(either(c)), side(c.Before), side(c.After))
+	return fmt.Sprintf("%s %s: %s -> %s", kind, key(cmp.Or(c.After, c.Before)), side(c.Before), side(c.After))
 }
 
 // trimmed takes indentation and empty lines from a text in a table.

@@ -60,13 +60,13 @@ func (s *Snapshot) NetworkIndex(n Network) uint64 {
 }
 
 func (s *Snapshot) network(n Network) *network {
-	return first[network](s.txn, tNetworks, rowID, networkKey(n, ""))
+	return first[network](s.txn, KindNetwork, rowID, networkKey(n, ""))
 }
 
 // Networks yields the networks that have facts or a name, in ascending order.
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
-		for row := range all[network](s.txn, tNetworks, rowID, nil) {
+		for row := range rows[network](s.txn, KindNetwork, rowID, nil) {
 			if !yield(row.NetworkName) {
 				return
 			}
@@ -76,23 +76,23 @@ func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 
 // NetworkByName returns the network of that name.
 func (s *Snapshot) NetworkByName(name string) (Network, bool) {
-	if row := first[network](s.txn, tNetworks, rowName, []byte(name)); row != nil {
+	if row := first[network](s.txn, KindNetwork, rowName, []byte(name)); row != nil {
 		return row.Network, true
 	}
 	return 0, false
 }
 
 // Apps yields the apps of all networks, by network, then name.
-func (s *Snapshot) Apps() iter.Seq[*App] { return all[App](s.txn, tApps, rowID, nil) }
+func (s *Snapshot) Apps() iter.Seq[*App] { return rows[App](s.txn, KindApp, rowID, nil) }
 
 // AppsIn yields the apps of one network, by name.
 func (s *Snapshot) AppsIn(n Network) iter.Seq[*App] {
-	return all[App](s.txn, tApps, rowID, networkKey(n, ""))
+	return rows[App](s.txn, KindApp, rowID, networkKey(n, ""))
 }
 
 // App returns the app of that name, or nil.
 func (s *Snapshot) App(n Network, name string) *App {
-	return first[App](s.txn, tApps, rowID, networkKey(n, name))
+	return first[App](s.txn, KindApp, rowID, networkKey(n, name))
 }
 
 // Machines yields the machines of a, gone ones included, by id.
@@ -214,16 +214,16 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 }
 
 // Peers yields the peers of all networks, by network, then name.
-func (s *Snapshot) Peers() iter.Seq[*Peer] { return all[Peer](s.txn, tPeers, rowID, nil) }
+func (s *Snapshot) Peers() iter.Seq[*Peer] { return rows[Peer](s.txn, KindPeer, rowID, nil) }
 
 // PeersIn yields the peers of one network, by name.
 func (s *Snapshot) PeersIn(n Network) iter.Seq[*Peer] {
-	return all[Peer](s.txn, tPeers, rowID, networkKey(n, ""))
+	return rows[Peer](s.txn, KindPeer, rowID, networkKey(n, ""))
 }
 
 // Peer returns the peer of that name, or nil.
 func (s *Snapshot) Peer(n Network, name string) *Peer {
-	return first[Peer](s.txn, tPeers, rowID, networkKey(n, name))
+	return first[Peer](s.txn, KindPeer, rowID, networkKey(n, name))
 }
 
 // PeerAt returns the peer at that address, or nil.
@@ -231,21 +231,21 @@ func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Peer](s.txn, tPeers, rowAddress, addressKey(nil, addr))
+	return first[Peer](s.txn, KindPeer, rowAddress, addressKey(nil, addr))
 }
 
 // Flycast yields all Flycast addresses, in ascending order.
-func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return all[Flycast](s.txn, tFlycast, rowID, nil) }
+func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return rows[Flycast](s.txn, KindFlycast, rowID, nil) }
 
 // FlycastIn yields the Flycast addresses that live in one network, whatever
 // network their apps are in, in ascending order.
 func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
-	return all[Flycast](s.txn, tFlycast, rowID, networkKey(n, ""))
+	return rows[Flycast](s.txn, KindFlycast, rowID, networkKey(n, ""))
 }
 
 // FlycastOf yields the Flycast addresses of one app, in ascending order.
 func (s *Snapshot) FlycastOf(a *App) iter.Seq[*Flycast] {
-	return all[Flycast](s.txn, tFlycast, rowApp, appKey(a.number))
+	return rows[Flycast](s.txn, KindFlycast, rowApp, appKey(a.number))
 }
 
 // FlycastAt returns the Flycast address addr, or nil.
@@ -253,18 +253,71 @@ func (s *Snapshot) FlycastAt(addr netip.Addr) *Flycast {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Flycast](s.txn, tFlycast, rowID, addressKey(nil, addr))
+	return first[Flycast](s.txn, KindFlycast, rowID, addressKey(nil, addr))
 }
 
 // Regions yields the regions that were put, without built-in ones, by code.
-func (s *Snapshot) Regions() iter.Seq[*Region] { return all[Region](s.txn, tRegions, rowID, nil) }
+func (s *Snapshot) Regions() iter.Seq[*Region] { return rows[Region](s.txn, KindRegion, rowID, nil) }
 
 // RTTs yields the measured round trips, by from and to.
-func (s *Snapshot) RTTs() iter.Seq[*RTT] { return all[RTT](s.txn, tRTTs, rowID, nil) }
+func (s *Snapshot) RTTs() iter.Seq[*RTT] { return rows[RTT](s.txn, KindRTT, rowID, nil) }
+
+// find returns the object of that key, or nil. Machines are found by Machine.
+func (s *Snapshot) find(k Key) Fact {
+	key := kinds[k.Kind].key(k)
+	if key == nil {
+		return nil
+	}
+	row, err := s.txn.First(kinds[k.Kind].plural, rowID, key)
+	if err != nil {
+		panic(err) // the schema has no such table or index
+	}
+	return factOf(row)
+}
+
+// all yields the objects of a kind: machines by app and id, and others in the
+// order of their keys.
+func (s *Snapshot) all(k Kind) iter.Seq[Fact] {
+	return func(yield func(Fact) bool) {
+		if k == KindMachine {
+			for a := range s.Apps() {
+				for m := range s.Machines(a) {
+					if !yield(m) {
+						return
+					}
+				}
+			}
+			return
+		}
+		it, err := s.txn.Get(kinds[k].plural, rowID+"_prefix", []byte(nil))
+		if err != nil {
+			panic(err) // the schema has no such table or index
+		}
+		for row := it.Next(); row != nil; row = it.Next() {
+			if f := factOf(row); f != nil && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// factOf returns the fact in a row of a table, or nil if there is none.
+func factOf(row any) Fact {
+	switch row := row.(type) {
+	case nil:
+		return nil
+	case *network:
+		if row.Name == "" {
+			return nil
+		}
+		return &row.NetworkName
+	}
+	return row.(Fact)
+}
 
 // first returns the object under a key, or nil.
-func first[T any](txn *memdb.Txn, table, index string, key []byte) *T {
-	raw, err := txn.First(table, index, key)
+func first[T any](txn *memdb.Txn, k Kind, index string, key []byte) *T {
+	raw, err := txn.First(kinds[k].plural, index, key)
 	if err != nil {
 		panic(err) // the schema has no such table or index
 	}
@@ -274,10 +327,10 @@ func first[T any](txn *memdb.Txn, table, index string, key []byte) *T {
 	return raw.(*T)
 }
 
-// all yields the objects whose keys begin with prefix, in the keys' order.
-func all[T any](txn *memdb.Txn, table, index string, prefix []byte) iter.Seq[*T] {
+// rows yields the objects whose keys begin with prefix, in the keys' order.
+func rows[T any](txn *memdb.Txn, k Kind, index string, prefix []byte) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		it, err := txn.Get(table, index+"_prefix", prefix)
+		it, err := txn.Get(kinds[k].plural, index+"_prefix", prefix)
 		if err != nil {
 			panic(err) // the schema has no such table or index
 		}

@@ -96,7 +96,7 @@ func (tx *Tx) Snapshot() *Snapshot { return tx.last }
 // transaction did before stays as it is.
 func (tx *Tx) Apply(events []Event) (*Changes, error) {
 	changes, err := tx.apply(tx.last.Index+1, events)
-	if err == nil && changes.Empty() {
+	if err == nil && changes.Len() == 0 {
 		changes.Index = tx.last.Index
 	}
 	return changes, err
@@ -109,7 +109,7 @@ func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
 		panic(fmt.Sprintf("registry: commit %d after %d", index, tx.last.Index))
 	}
 	changes, err := tx.apply(index, events)
-	if err == nil && changes.Empty() {
+	if err == nil && changes.Len() == 0 {
 		next := *tx.last
 		next.Index = index
 		tx.commits, tx.last = append(tx.commits, commit{&next, changes}), &next
@@ -121,12 +121,11 @@ func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
 func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
 	p := newPlan(tx.last)
 	p.read(events)
-	p.check()
-	if err := p.faults.Err(); err != nil {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
 	changes := p.changes(index)
-	if changes.Empty() {
+	if changes.Len() == 0 {
 		return changes, nil
 	}
 	next := newWriter(tx.last).write(changes)
@@ -149,11 +148,3 @@ func (tx *Tx) Commit() {
 
 // Abort ends the transaction without a trace.
 func (tx *Tx) Abort() { tx.store.mu.Unlock() }
-
-func collect[T any](seq func(func(*T) bool)) []T {
-	var out []T
-	for v := range seq {
-		out = append(out, *v)
-	}
-	return out
-}

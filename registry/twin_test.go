@@ -74,53 +74,56 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 
 	// What is deleted is put as nothing.
 	for _, e := range events {
-		switch e := e.(type) {
-		case DeleteNetwork:
-			names.put(e.Network, nil)
-		case DeleteMachine:
-			if t.hasApp(e.Network, e.App) {
-				machines.put(machineKey(e.Network, e.App, e.ID), nil)
-			}
-		case DeletePeer:
-			peers.put(AppKey(e), nil)
-		case DeleteFlycast:
-			flycast.put(e.Address, nil)
-		case DeleteRegion:
-			regions.put(e.Code, nil)
-		case DeleteRTT:
-			rtts.put([2]string{e.From, e.To}, nil)
+		if !e.Delete {
+			continue
 		}
-	}
-	for _, e := range events {
-		if e, ok := e.(DeleteApp); ok {
-			next.apps = slices.DeleteFunc(next.apps, func(a App) bool { return a.Network == e.Network && a.Name == e.Name })
+		switch k := e.Fact.Key(); k.Kind {
+		case KindNetwork:
+			names.put(k.Network, nil)
+		case KindApp:
+			next.apps = slices.DeleteFunc(next.apps, func(a App) bool { return a.Network == k.Network && a.Name == k.Name })
 			for _, m := range sortedBy(t.machines, func(m *Machine) string { return m.ID }) {
-				if m.Network == e.Network && m.App == e.Name {
+				if m.Network == k.Network && m.App == k.Name {
 					machines.put(key(m), nil)
 				}
 			}
 			for _, f := range sortedBy(t.flycast, func(f Flycast) string { return f.Address.StringExpanded() }) {
-				if f.Owner == e.Network && f.App == e.Name {
+				if f.Owner == k.Network && f.App == k.Name {
 					flycast.put(f.Address, nil)
 				}
 			}
+		case KindMachine:
+			if t.hasApp(k.Network, k.Name) {
+				machines.put(machineKey(k.Network, k.Name, k.ID), nil)
+			}
+		case KindPeer:
+			peers.put(AppKey{k.Network, k.Name}, nil)
+		case KindFlycast:
+			flycast.put(k.Address, nil)
+		case KindRegion:
+			regions.put(k.Name, nil)
+		case KindRTT:
+			rtts.put([2]string{k.Name, k.ID}, nil)
 		}
 	}
 	for _, e := range events {
-		if e, ok := e.(PutApp); ok && !next.hasApp(e.Network, e.Name) {
-			fs = append(fs, e.check()...)
-			next.apps = append(next.apps, e.App)
+		if a, ok := e.Fact.(*App); ok && !e.Delete && !next.hasApp(a.Network, a.Name) {
+			fs = append(fs, a.check()...)
+			next.apps = append(next.apps, *a)
 		}
 	}
+	var homeless []*Machine
 	for _, e := range events {
-		switch e := e.(type) {
-		case PutNetwork:
-			names.put(e.Network, &e.NetworkName)
-		case PutMachine:
-			m := *e.Machine
+		if e.Delete {
+			continue
+		}
+		switch f := e.Fact.(type) {
+		case *NetworkName:
+			names.put(f.Network, f)
+		case *Machine:
+			m := *f
 			if !next.hasApp(m.Network, m.App) {
-				fs.addf(m.String(), "app", "%v has no app %s", m.Network, quote(m.App))
-				fs = append(fs, m.check()...)
+				homeless = append(homeless, &m)
 				continue
 			}
 			var all []*Machine
@@ -130,14 +133,14 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 			all = slices.DeleteFunc(slices.Clone(all), func(o *Machine) bool { return !o.Gone() && !m.Gone() || o.equal(&m) })
 			all = append(all, &m)
 			machines.put(key(&m), &all)
-		case PutPeer:
-			peers.put(AppKey{e.Network(), e.Name}, &e.Peer)
-		case PutFlycast:
-			flycast.put(e.Address, &e.Flycast)
-		case PutRegion:
-			regions.put(e.Code, &e.Region)
-		case PutRTT:
-			rtts.put([2]string{e.From, e.To}, &e.RTT)
+		case *Peer:
+			peers.put(AppKey{f.Network(), f.Name}, f)
+		case *Flycast:
+			flycast.put(f.Address, f)
+		case *Region:
+			regions.put(f.Code, f)
+		case *RTT:
+			rtts.put([2]string{f.From, f.To}, f)
 		}
 	}
 
@@ -176,7 +179,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 			return
 		}
 		if o := addrs[addr]; o != nil {
-			fs.addf(object.String(), field, "%v is already the address of %v", addr, o)
+			fs.addf(object, field, "%v is already the address of %v", addr, o)
 			return
 		}
 		addrs[addr] = object
@@ -189,7 +192,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 		taken := false
 		for other, name := range next.names {
 			if name == n.Name && checkName(name) == nil {
-				fs.addf(n.object(), "name", "is already the name of %v", other)
+				fs.addf(n, "name", "is already the name of %v", other)
 				taken = true
 			}
 		}
@@ -197,25 +200,30 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 			next.names[k] = n.Name
 		}
 	}
+	place := func(m *Machine) {
+		if m.Gone() {
+			return
+		}
+		if checkID(m.ID) == nil {
+			if o := ids[m.ID]; o != nil {
+				fs.addf(m, "id", "is already the id of %v in %v", o, o.Network)
+			} else {
+				ids[m.ID] = m
+			}
+		}
+		take(m, "private_ip", m.Address, m.check())
+	}
 	for _, k := range machines.keys {
-		ms := machines.what[k]
-		if ms == nil {
-			continue
-		}
-		for _, m := range *ms {
-			next.machines = append(next.machines, m)
-			if m.Gone() {
-				continue
+		if ms := machines.what[k]; ms != nil {
+			next.machines = append(next.machines, *ms...)
+			for _, m := range *ms {
+				place(m)
 			}
-			if checkID(m.ID) == nil {
-				if o := ids[m.ID]; o != nil {
-					fs.addf(m.String(), "id", "is already the id of %v in %v", o, o.Network)
-				} else {
-					ids[m.ID] = m
-				}
-			}
-			take(m, "private_ip", m.Address, m.check())
 		}
+	}
+	for _, m := range homeless {
+		fs.addf(m, "app", "%v has no app %s", m.Network, quote(m.App))
+		place(m)
 	}
 	for _, k := range peers.keys {
 		if p := peers.what[k]; p != nil {
@@ -226,7 +234,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 	for _, k := range flycast.keys {
 		if f := flycast.what[k]; f != nil {
 			if !next.hasApp(f.Owner, f.App) {
-				fs.addf(f.String(), "app", "%v has no app %s", f.Owner, quote(f.App))
+				fs.addf(f, "app", "%v has no app %s", f.Owner, quote(f.App))
 			}
 			take(f, "flycast", f.Address, f.check())
 			next.flycast = append(next.flycast, Flycast{Address: f.Address, App: f.App, Owner: f.Owner})

@@ -109,9 +109,9 @@ func TestASourceNumbersItsOwnChanges(t *testing.T) {
 		tx.Commit()
 	}
 	machine := func(modified uint64, state string) Event {
-		return PutMachine{&Machine{Network: 1, App: "web", ID: "m1", State: state, Region: "ams", Address: netip.MustParseAddr("fdaa:0:1::1"), Modified: modified}}
+		return Put(&Machine{Network: 1, App: "web", ID: "m1", State: state, Region: "ams", Address: netip.MustParseAddr("fdaa:0:1::1"), Modified: modified})
 	}
-	at(7, PutApp{App{Network: 1, Name: "web", Modified: 3}}, machine(5, "started"))
+	at(7, Put(&App{Network: 1, Name: "web", Modified: 3}), machine(5, "started"))
 	if m := s.Snapshot().Machine("m1"); m.Modified != 5 || s.Snapshot().App(1, "web").Modified != 3 {
 		t.Errorf("the machine is of %d and the app of %d, want 5 and 3", m.Modified, s.Snapshot().App(1, "web").Modified)
 	}
@@ -152,7 +152,7 @@ func TestACommitIsPublishedBeforeTheStoreShowsIt(t *testing.T) {
 	})
 	tx := s.Begin()
 	for _, name := range []string{"a", "b"} {
-		if _, err := tx.Apply([]Event{PutApp{App{Network: 1, Name: name}}}); err != nil {
+		if _, err := tx.Apply([]Event{Put(&App{Network: 1, Name: name})}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,17 +25,17 @@ func validateSlow(f *Facts) Faults {
 	}
 	for i, n := range f.Networks {
 		fs = append(fs, n.check()...)
-		if earlier(i, func(j int) bool { return f.Networks[j].Name == n.Name }) >= 0 && checkName(n.Name) == nil {
-			fs.addf(n.object(), "name", "%q is already another network's", n.Name)
+		if j := earlier(i, func(j int) bool { return f.Networks[j].Name == n.Name }); j >= 0 && checkName(n.Name) == nil {
+			fs.addf(&n, "name", "is already the name of %v", f.Networks[j].Network)
 		}
 		if earlier(i, func(j int) bool { return f.Networks[j].Network == n.Network }) >= 0 && n.Network != 0 {
-			fs.addf(n.object(), "prefix", "%q is already another network's", n.Network)
+			fs.addf(&n, "prefix", "is listed twice")
 		}
 	}
 	for i, a := range f.Apps {
 		fs = append(fs, a.check()...)
-		if slices.Contains(f.Apps[:i], a) {
-			fs.addf(a.object(), "name", "another app of this name is in %v", a.Network)
+		if slices.Contains(f.Apps[:i], a) && a.check() == nil {
+			fs.addf(&a, "name", "is listed twice in %v", a.Network)
 		}
 	}
 	// All that can hold an address, as far as it is one, in order.
@@ -51,7 +51,7 @@ func validateSlow(f *Facts) Faults {
 		}
 		for _, h := range holders {
 			if h.addr == addr {
-				fs.addf(o.String(), field, "%v is already the address of %v", addr, h)
+				fs.addf(o, field, "%v is already the address of %v", addr, h)
 				return
 			}
 		}
@@ -59,13 +59,13 @@ func validateSlow(f *Facts) Faults {
 	}
 	for i, m := range f.Machines {
 		if !hasApp(m.Network, m.App) {
-			fs.addf(m.String(), "app", "%v has no app %q", m.Network, m.App)
+			fs.addf(m, "app", "%v has no app %q", m.Network, m.App)
 		}
 		if m.Gone() {
 			continue
 		}
 		if j := earlier(i, func(j int) bool { return !f.Machines[j].Gone() && f.Machines[j].ID == m.ID }); j >= 0 && checkID(m.ID) == nil {
-			fs.addf(m.String(), "id", "is already the id of %v", f.Machines[j])
+			fs.addf(m, "id", "is already the id of %v in %v", f.Machines[j], f.Machines[j].Network)
 		}
 		take(m, "private_ip", m.Address, m.check())
 	}
@@ -75,27 +75,27 @@ func validateSlow(f *Facts) Faults {
 			return checkAddress(f.Peers[j].Address) == nil && f.Peers[j].Network() == p.Network() && f.Peers[j].Name == p.Name
 		}
 		if checkAddress(p.Address) == nil && checkName(p.Name) == nil && earlier(i, same) >= 0 {
-			fs.addf(p.String(), "name", "another peer of this name is in %v", p.Network())
+			fs.addf(p, "name", "is listed twice in %v", p.Network())
 		}
 		take(p, "address", p.Address, p.check())
 	}
 	for i := range f.Flycast {
 		c := &f.Flycast[i]
 		if !hasApp(c.Owner, c.App) {
-			fs.addf(c.String(), "app", "%v has no app %q", c.Owner, c.App)
+			fs.addf(c, "app", "%v has no app %q", c.Owner, c.App)
 		}
 		take(c, "flycast", c.Address, c.check())
 	}
 	for i, r := range f.Regions {
 		fs = append(fs, r.check()...)
 		if earlier(i, func(j int) bool { return f.Regions[j].Code == r.Code }) >= 0 && checkRegion(r.Code) == nil {
-			fs.addf(r.object(), "code", "is listed twice")
+			fs.addf(&r, "code", "is listed twice")
 		}
 	}
 	for i, r := range f.RTTs {
 		fs = append(fs, r.check()...)
 		if earlier(i, func(j int) bool { return f.RTTs[j].From == r.From && f.RTTs[j].To == r.To }) >= 0 && r.check() == nil {
-			fs.addf(r.object(), "", "is listed twice")
+			fs.addf(&r, "", "is listed twice")
 		}
 	}
 	return fs
@@ -171,7 +171,7 @@ func TestFaultMessages(t *testing.T) {
 		{"an app is in no network", Facts{Apps: []App{{Name: "web"}}},
 			`app "web": network: is missing, and no machine names it`},
 		{"an app is listed twice", Facts{Apps: []App{web, web}},
-			`app "web": name: another app of this name is in fdaa:0:18::/48`},
+			`app "web": name: is listed twice in fdaa:0:18::/48`},
 		{"a long name is cut", Facts{Apps: []App{{Network: 1, Name: strings.Repeat("a", 90)}}},
 			`app "` + strings.Repeat("a", 80) + `"… (90 octets): name: "` + strings.Repeat("a", 80) + `"… (90 octets) is no name: want 1 to 63 letters, digits and inner hyphens`},
 		{"a machine is of no app", Facts{Machines: []*Machine{machine(nil)}},
@@ -195,7 +195,7 @@ func TestFaultMessages(t *testing.T) {
 		{"a machine's address is of another network", Facts{Apps: []App{web}, Machines: []*Machine{machine(func(m *Machine) { m.Address = addr("fdaa:0:19::5") })}},
 			`machine "148e21dad76789" of app "web": private_ip: fdaa:0:19::5 is outside the app's network fdaa:0:18::/48`},
 		{"two machines have one id", Facts{Apps: []App{web}, Machines: []*Machine{machine(nil), machine(func(m *Machine) { m.Address = addr("fdaa:0:18::6") })}},
-			`machine "148e21dad76789" of app "web": id: is already the id of machine "148e21dad76789" of app "web"`},
+			`machine "148e21dad76789" of app "web": id: is already the id of machine "148e21dad76789" of app "web" in fdaa:0:18::/48`},
 		{"two machines have one address", Facts{Apps: []App{web}, Machines: []*Machine{machine(nil), machine(func(m *Machine) { m.ID = "m2" })}},
 			`machine "m2" of app "web": private_ip: fdaa:0:18::5 is already the address of machine "148e21dad76789" of app "web"`},
 		{"a peer has a machine's address", Facts{Apps: []App{web}, Machines: []*Machine{machine(nil)}, Peers: []Peer{{Name: "laptop", Address: addr("fdaa:0:18::5"), Region: ""}}},
@@ -207,7 +207,7 @@ func TestFaultMessages(t *testing.T) {
 		{"a peer's region is no label", Facts{Peers: []Peer{{Name: "laptop", Address: addr("fdaa:0:18::5"), Region: "a-b"}}},
 			`peer "laptop": region: "a-b" is no region code: want 1 to 63 letters and digits`},
 		{"two peers of a network have one name", Facts{Peers: []Peer{{Name: "laptop", Address: addr("fdaa:0:18::5")}, {Name: "laptop", Address: addr("fdaa:0:18::6")}}},
-			`peer "laptop": name: another peer of this name is in fdaa:0:18::/48`},
+			`peer "laptop": name: is listed twice in fdaa:0:18::/48`},
 		{"two peers of two networks have one name", Facts{Peers: []Peer{{Name: "laptop", Address: addr("fdaa:0:18::5")}, {Name: "laptop", Address: addr("fdaa:0:19::5")}}}, ``},
 		{"a Flycast address is of no app", Facts{Flycast: []Flycast{{Address: addr("fdaa:0:18::5"), App: "web", Owner: 0x18}}},
 			`app "web": app: fdaa:0:18::/48 has no app "web"`},
@@ -219,9 +219,9 @@ func TestFaultMessages(t *testing.T) {
 			`network "": name: "" is no name: want 1 to 63 letters, digits and inner hyphens`},
 		{"a network has no prefix", Facts{Networks: []NetworkName{{0, "acme"}}}, `network "acme": prefix: is missing`},
 		{"two networks have one name", Facts{Networks: []NetworkName{{1, "acme"}, {2, "acme"}}},
-			`network "acme": name: "acme" is already another network's`},
+			`network "acme": name: is already the name of fdaa:0:1::/48`},
 		{"a network has two names", Facts{Networks: []NetworkName{{1, "acme"}, {1, "other"}}},
-			`network "other": prefix: "fdaa:0:1::/48" is already another network's`},
+			`network "other": prefix: is listed twice`},
 		{"a region's code is no label", Facts{Regions: []Region{{Code: "a_b"}}}, `region "a_b": code: "a_b" is no region code: want 1 to 63 letters and digits`},
 		{"a region is listed twice", Facts{Regions: []Region{{Code: "ams"}, {Code: "ams"}}}, `region "ams": code: is listed twice`},
 		{"a region is off the map", Facts{Regions: []Region{{Code: "ams", Latitude: 90.1, Longitude: -180.1}}}, `
@@ -248,13 +248,13 @@ func TestFaultsPrintALineEachUpToAHundred(t *testing.T) {
 		t.Error("no faults are an error")
 	}
 	for i := range 101 {
-		fs.addf("", "", "%d", i)
+		fs = append(fs, Fault{Problem: fmt.Sprint(i)})
 	}
 	got := strings.Split(fs.Err().Error(), "\n")
 	if len(got) != 101 || got[99] != "99" || got[100] != "and 1 more fault" {
 		t.Errorf("101 faults print %d lines that end in %q", len(got), got[len(got)-1])
 	}
-	fs.addf("", "", "another")
+	fs = append(fs, Fault{Problem: "another"})
 	if !strings.HasSuffix(fs.Error(), "\nand 2 more faults") {
 		t.Errorf("102 faults end in %q", fs.Error()[len(fs.Error())-30:])
 	}

@@ -25,42 +25,30 @@ func newWriter(old *Snapshot) *writer {
 	return &writer{old: old, next: &next}
 }
 
-// write returns the snapshot after c. What leaves, or changes a key that another
-// object may take, goes first.
+// write returns the snapshot after c. Removals come before insertions, so that keys
+// are free when they are reused.
 func (w *writer) write(c *Changes) *Snapshot {
 	w.next.Index = c.Index
-	w.leave(c)
-	for _, ch := range c.Apps {
+	w.removeMachines(c)
+	for _, ch := range c.Others {
+		if ch.Before != nil {
+			w.remove(ch.Before)
+		}
+	}
+	for _, ch := range c.Others {
 		if ch.After != nil {
-			w.insert(tApps, ch.After)
-			w.count(ch.After.Network, 1)
-			w.next.stats.Apps++
+			w.insert(ch.After)
 		}
 	}
 	w.writeFleet(c)
-	for _, ch := range c.Peers {
-		if ch.After != nil {
-			w.insert(tPeers, ch.After)
-			w.count(ch.After.Network(), 1)
-			w.next.stats.Peers++
-		}
-	}
-	for _, ch := range c.Flycast {
-		if ch.After != nil {
-			w.insert(tFlycast, ch.After)
-			w.count(ch.After.Network(), 1)
-			w.next.stats.Flycast++
-		}
-	}
-	w.writeNetworks(c)
-	writeAll(w, tRegions, c.Regions)
-	writeAll(w, tRTTs, c.RTTs)
+	w.writeNetworks()
 	if w.txn != nil {
 		w.txn.Commit()
 		w.next.txn = w.next.db.Txn(false)
 	}
 	if c.Geography {
-		w.next.geo = newGeography(collect(w.next.Regions()), collect(w.next.RTTs()))
+		f := w.next.factsOf(KindRegion, KindRTT)
+		w.next.geo = newGeography(f.Regions, f.RTTs)
 	}
 	return w.next
 }
@@ -79,7 +67,9 @@ func (w *writer) writeFleet(c *Changes) {
 	w.next.fleet.mark(c.Networks, c.Index)
 }
 
-func (w *writer) leave(c *Changes) {
+// removeMachines counts the machines that leave, and notes the metadata rows that
+// they leave.
+func (w *writer) removeMachines(c *Changes) {
 	for _, ch := range c.Machines {
 		if b, a := ch.Before, ch.After; b != nil {
 			w.next.stats.Machines[stateIndex(b.State)]--
@@ -89,26 +79,38 @@ func (w *writer) leave(c *Changes) {
 			}
 		}
 	}
-	for _, ch := range c.Peers {
-		if b := ch.Before; b != nil {
-			w.remove(tPeers, b)
-			w.count(b.Network(), -1)
-			w.next.stats.Peers--
-		}
+}
+
+// remove deletes the row of f, and insert adds it. The name of a network is part of
+// the network's row.
+
+func (w *writer) remove(f Fact) {
+	if n, ok := f.(*NetworkName); ok {
+		w.network(n.Network).Name = ""
+		return
 	}
-	for _, ch := range c.Flycast {
-		if b := ch.Before; b != nil {
-			w.remove(tFlycast, b)
-			w.count(b.Network(), -1)
-			w.next.stats.Flycast--
-		}
+	k := f.Key()
+	w.deleteRow(k.Kind, f)
+	w.count(k, -1)
+}
+
+func (w *writer) insert(f Fact) {
+	if n, ok := f.(*NetworkName); ok {
+		w.network(n.Network).Name = n.Name
+		return
 	}
-	for _, ch := range c.Apps {
-		if b := ch.Before; b != nil {
-			w.remove(tApps, b)
-			w.count(b.Network, -1)
-			w.next.stats.Apps--
-		}
+	k := f.Key()
+	w.insertRow(k.Kind, f)
+	w.count(k, 1)
+}
+
+// count counts an object that comes or goes, in all and in its network.
+func (w *writer) count(k Key, delta int) {
+	if stat := kinds[k.Kind].stat; stat != nil {
+		*stat(&w.next.stats) += delta
+	}
+	if n := k.In(); n != 0 {
+		w.network(n).objects += delta
 	}
 }
 
@@ -128,37 +130,18 @@ func (w *writer) network(n Network) *network {
 	return row
 }
 
-// count adds delta objects to a network.
-func (w *writer) count(n Network, delta int) { w.network(n).objects += delta }
-
-func (w *writer) writeNetworks(c *Changes) {
-	for _, ch := range c.Names {
-		w.network(either(ch).Network).Name = ""
-		if ch.After != nil {
-			w.network(ch.After.Network).Name = ch.After.Name
-		}
-	}
+// writeNetworks writes the rows of networks that have changed.
+func (w *writer) writeNetworks() {
 	for n := range w.networks {
 		if old := w.old.network(n); old != nil {
-			w.remove(tNetworks, old) // two may exchange their names
+			w.deleteRow(KindNetwork, old) // two may exchange their names
 			w.next.stats.Networks--
 		}
 	}
 	for _, row := range w.networks {
 		if row.objects > 0 || row.Name != "" {
-			w.insert(tNetworks, row)
+			w.insertRow(KindNetwork, row)
 			w.next.stats.Networks++
-		}
-	}
-}
-
-// writeAll writes what changes in a table whose objects clash with no others.
-func writeAll[T any](w *writer, table string, changes []Change[T]) {
-	for _, ch := range changes {
-		if ch.After != nil {
-			w.insert(table, ch.After)
-		} else {
-			w.remove(table, ch.Before)
 		}
 	}
 }
@@ -172,14 +155,14 @@ func (w *writer) tables() *memdb.Txn {
 	return w.txn
 }
 
-func (w *writer) insert(table string, row any) {
-	if err := w.tables().Insert(table, row); err != nil {
+func (w *writer) insertRow(k Kind, row any) {
+	if err := w.tables().Insert(kinds[k].plural, row); err != nil {
 		panic(err) // the schema does not fit the row
 	}
 }
 
-func (w *writer) remove(table string, row any) {
-	if err := w.tables().Delete(table, row); err != nil {
-		panic(err) // the row stood in the snapshot
+func (w *writer) deleteRow(k Kind, row any) {
+	if err := w.tables().Delete(kinds[k].plural, row); err != nil {
+		panic(err) // the snapshot had the row
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -18,7 +17,7 @@ import (
 type address = [16]byte
 
 // An addressSet is a set of addresses in ascending order.
-type addressSet = persist.Sorted[address]
+type addressSet = sorted[address]
 
 func addressOrder(a address) func(address) int {
 	return func(b address) int { return bytes.Compare(b[:], a[:]) }
@@ -36,13 +35,13 @@ type app struct {
 	nearLen uint8 // 0: the name is longer
 	started addressSet
 
-	names    persist.Trie[*named] // of process groups and metadata, by the hash of their labels
-	deployed persist.Sorted[vm]   // by id
+	names    trie[*named] // of process groups and metadata, by the hash of their labels
+	deployed sorted[vm]   // by id
 	name     string
 
 	regions []region // by code
 	texts   *appTexts
-	edit    persist.Edit
+	edit    edit
 	unnamed int // groups and metadata entries of deployed machines that form no name
 	_       [16]byte
 }
@@ -50,7 +49,7 @@ type app struct {
 // nearMax leaves room for started in the 64 octets of a cache line.
 const nearMax = 31
 
-func newApp(e persist.Edit, name string) *app {
+func newApp(e edit, name string) *app {
 	a := &app{edit: e, name: name, texts: new(appTexts)}
 	if len(name) <= nearMax {
 		a.nearLen = uint8(copy(a.near[:], name))
@@ -58,7 +57,7 @@ func newApp(e persist.Edit, name string) *app {
 	return a
 }
 
-func (a *app) Is(name []byte) bool {
+func (a *app) is(name []byte) bool {
 	if a.nearLen == 0 {
 		return a.name == string(name)
 	}
@@ -83,13 +82,13 @@ type region struct {
 // A named is what one name made of a process group or of metadata stands for,
 // or one that exists because there are names below.
 type named struct {
-	edit    persist.Edit
+	edit    edit
 	labels  string // wire form, left of the app's label
 	refs    int32  // deployed machines that give rise to the name or one below it
 	started addressSet
 }
 
-func (n *named) Is(labels []byte) bool { return n.labels == string(labels) }
+func (n *named) is(labels []byte) bool { return n.labels == string(labels) }
 
 // appTexts holds an app's lists: RDATA of TXT records.
 type appTexts struct {
@@ -134,7 +133,7 @@ func (a *app) region(code string) (i int, found bool) {
 func (a *app) renderVMs(all bool) []byte {
 	w := newTextWriter(nil, maxText, ',')
 	var item []byte
-	for chunk := range a.deployed.Chunks {
+	for chunk := range a.deployed.chunks {
 		for _, v := range chunk {
 			if all || v.machine.Started() {
 				item = append(append(append(item[:0], v.machine.ID...), ' '), v.machine.Region...)
@@ -151,7 +150,7 @@ func (a *app) renderVMs(all bool) []byte {
 func (a *app) renderRegions(all bool) []byte {
 	w := newTextWriter(nil, maxText, ',')
 	for i := range a.regions {
-		if r := &a.regions[i]; all || !r.started.Empty() {
+		if r := &a.regions[i]; all || !r.started.empty() {
 			if !w.add([]byte(r.code)) {
 				return w.dst
 			}

@@ -39,9 +39,9 @@ func fleetMachine(i, j int) *registry.Machine {
 // fleet returns the facts of so many apps of so many machines each.
 func fleet(apps, machines int) (events []registry.Event) {
 	for i := range apps {
-		events = append(events, registry.PutApp{App: registry.App{Network: fleetNetwork, Name: fmt.Sprintf("app-%d", i)}})
+		events = append(events, registry.Put(&registry.App{Network: fleetNetwork, Name: fmt.Sprintf("app-%d", i)}))
 		for j := range machines {
-			events = append(events, registry.PutMachine{Machine: fleetMachine(i, j)})
+			events = append(events, registry.Put(fleetMachine(i, j)))
 		}
 	}
 	return events
@@ -84,7 +84,7 @@ func flip(t testing.TB, s *registry.Store, app, machine, n int) {
 	t.Helper()
 	m := fleetMachine(app, machine)
 	m.State = []string{"stopped", "started"}[n%2]
-	if _, err := s.Apply([]registry.Event{registry.PutMachine{Machine: m}}); err != nil {
+	if _, err := s.Apply([]registry.Event{registry.Put(m)}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,7 +162,7 @@ func BenchmarkAnswerAmongMany(b *testing.B) {
 	s, p := publishFleet(b, 9_000, 10)
 	big := fleet(9_001, 0)[9_000:]
 	for j := range 10_000 {
-		big = append(big, registry.PutMachine{Machine: fleetMachine(9_000, j)})
+		big = append(big, registry.Put(fleetMachine(9_000, j)))
 	}
 	if _, err := s.Apply(big); err != nil {
 		b.Fatal(err)

@@ -38,18 +38,18 @@ func isolatedEvents(i int) []registry.Event {
 	own := fmt.Sprintf("own%c", 'a'+i)
 	var events []registry.Event
 	for a, app := range []string{"web", "db", own} {
-		events = append(events, registry.PutApp{App: registry.App{Network: n, Name: app}})
+		events = append(events, registry.Put(&registry.App{Network: n, Name: app}))
 		for j, state := range []string{"started", "started", "stopped"} {
-			events = append(events, registry.PutMachine{Machine: &registry.Machine{
+			events = append(events, registry.Put(&registry.Machine{
 				Network: n, App: app, ID: fmt.Sprintf("%02x%x%x", i, a, j), State: state, Region: []string{"ams", "fra", "sjc"}[(i+j)%3],
 				Address:  at(a, j),
 				Metadata: []registry.Pair{{Key: "fly_process_group", Value: "app"}, {Key: "owner", Value: own}},
-			}})
+			}))
 		}
-		events = append(events, registry.PutFlycast{Flycast: registry.Flycast{Address: at(0x40, a), App: app, Owner: n}})
+		events = append(events, registry.Put(&registry.Flycast{Address: at(0x40, a), App: app, Owner: n}))
 	}
 	for j, peer := range []string{"laptop", "interactive-" + own, "peer-" + own} {
-		events = append(events, registry.PutPeer{Peer: registry.Peer{Name: peer, Address: at(0x80, j), Region: "ams"}})
+		events = append(events, registry.Put(&registry.Peer{Name: peer, Address: at(0x80, j), Region: "ams"}))
 	}
 	return events
 }
@@ -210,7 +210,7 @@ func TestChangesShowInTheirNetworkOnly(t *testing.T) {
 	for _, i := range observers {
 		before[i] = responses(i)
 	}
-	machine := isolatedEvents(3)[1].(registry.PutMachine).Machine
+	machine := isolatedEvents(3)[1].Fact.(*registry.Machine)
 	stopped, moved, grouped := copied(machine), copied(machine), copied(machine)
 	stopped.State, moved.Region = "stopped", "nrt"
 	grouped.Metadata = []registry.Pair{{Key: "fly_process_group", Value: "other"}}
@@ -218,14 +218,14 @@ func TestChangesShowInTheirNetworkOnly(t *testing.T) {
 		what   string
 		events []registry.Event
 	}{
-		{"a machine stops", []registry.Event{registry.PutMachine{Machine: stopped}}},
-		{"a machine moves", []registry.Event{registry.PutMachine{Machine: moved}}},
-		{"a machine's group changes", []registry.Event{registry.PutMachine{Machine: grouped}}},
-		{"a machine leaves", []registry.Event{registry.DeleteMachine{Network: changed, App: "web", ID: machine.ID}}},
-		{"a peer joins", []registry.Event{registry.PutPeer{Peer: registry.Peer{Name: "new", Address: machine.Address}}}},
-		{"a peer leaves", []registry.Event{registry.DeletePeer{Network: changed, Name: "laptop"}}},
-		{"an app is put", []registry.Event{registry.PutApp{App: registry.App{Network: changed, Name: "new"}}}},
-		{"an app is deleted", []registry.Event{registry.DeleteApp{Network: changed, Name: "db"}}},
+		{"a machine stops", []registry.Event{registry.Put(stopped)}},
+		{"a machine moves", []registry.Event{registry.Put(moved)}},
+		{"a machine's group changes", []registry.Event{registry.Put(grouped)}},
+		{"a machine leaves", []registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: changed, Name: "web", ID: machine.ID})}},
+		{"a peer joins", []registry.Event{registry.Put(&registry.Peer{Name: "new", Address: machine.Address})}},
+		{"a peer leaves", []registry.Event{registry.Delete(registry.Key{Kind: registry.KindPeer, Network: changed, Name: "laptop"})}},
+		{"an app is put", []registry.Event{registry.Put(&registry.App{Network: changed, Name: "new"})}},
+		{"an app is deleted", []registry.Event{registry.Delete(registry.Key{Kind: registry.KindApp, Network: changed, Name: "db"})}},
 	} {
 		if _, err := s.Apply(change.events); err != nil {
 			t.Fatal(err)
@@ -253,7 +253,7 @@ func TestFlycastShowsNothingOfTheAppsNetwork(t *testing.T) {
 	b := seen.Prefix().Addr().As16()
 	b[15] = 0x77
 	addr := netip.AddrFrom16(b)
-	if _, err := s.Apply([]registry.Event{registry.PutFlycast{Flycast: registry.Flycast{Address: addr, App: "ownb", Owner: owner}}}); err != nil {
+	if _, err := s.Apply([]registry.Event{registry.Put(&registry.Flycast{Address: addr, App: "ownb", Owner: owner})}); err != nil {
 		t.Fatal(err)
 	}
 	var own string // the address that the app has in its own network

@@ -38,13 +38,13 @@ func TestCutListIsKnownToBeCut(t *testing.T) {
 	p.Ready()
 	s := registry.NewStore(p.Commit)
 	app := registry.App{Network: 0x18, Name: "big"}
-	events := []registry.Event{registry.PutApp{App: app}}
+	events := []registry.Event{registry.Put(&app)}
 	for i := range 4000 {
 		addr := app.Network.Server().As16()
 		addr[12], addr[13], addr[14] = 1, byte(i>>8), byte(i)
-		events = append(events, registry.PutMachine{Machine: &registry.Machine{
+		events = append(events, registry.Put(&registry.Machine{
 			Network: app.Network, App: app.Name, ID: fmt.Sprintf("machine%07d", i), State: "started", Region: "ams", Address: netip.AddrFrom16(addr),
-		}})
+		}))
 	}
 	if _, err := s.Apply(events); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestCutListIsKnownToBeCut(t *testing.T) {
 func TestLongestRoundTripIsKnown(t *testing.T) {
 	s, p := load(t, "testdata/org.json", zone.Options{})
 	rtt := registry.RTT{From: "ams", To: "xx1", MS: math.MaxUint32}
-	if _, err := s.Apply([]registry.Event{registry.PutRTT{RTT: rtt}}); err != nil {
+	if _, err := s.Apply([]registry.Event{registry.Put(&rtt)}); err != nil {
 		t.Fatal(err)
 	}
 	got := text(ask(t, p, netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2"), serverAddr, dns.TypeTXT, "top3.nearest.of.pg.internal"))
@@ -108,7 +108,7 @@ func TestNoCommitIsLostBesideOtherChanges(t *testing.T) {
 		})
 	}
 	for i := range apps {
-		if _, err := s.Apply([]registry.Event{registry.PutApp{App: registry.App{Network: 0x18, Name: fmt.Sprint("app", i)}}}); err != nil {
+		if _, err := s.Apply([]registry.Event{registry.Put(&registry.App{Network: 0x18, Name: fmt.Sprint("app", i)})}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestManyPeersOfOneGatewayCostLittle(t *testing.T) {
 		for i := range peers {
 			b := fleetNetwork.Prefix().Addr().As16()
 			b[13], b[14], b[15] = 0xa, byte(i>>8), byte(i)
-			events = append(events, registry.PutPeer{Peer: registry.Peer{Name: fmt.Sprint("peer-", i), Address: netip.AddrFrom16(b), Region: "ams"}})
+			events = append(events, registry.Put(&registry.Peer{Name: fmt.Sprint("peer-", i), Address: netip.AddrFrom16(b), Region: "ams"}))
 		}
 		if _, err := s.Apply(events); err != nil {
 			t.Fatal(err)

@@ -29,7 +29,7 @@ func TestWhatTheStoreShowsIsAnswered(t *testing.T) {
 	m := registry.Machine{
 		Network: 1, App: "web", ID: "a", Region: "ams", Address: netip.MustParseAddr("fdaa:0:1:a7b:1::2"),
 	}
-	events := []registry.Event{registry.PutApp{App: registry.App{Network: 1, Name: "web"}}, registry.PutMachine{Machine: &m}}
+	events := []registry.Event{registry.Put(&registry.App{Network: 1, Name: "web"}), registry.Put(&m)}
 	for i := range commits {
 		m.State = [...]string{"started", "stopped"}[i%2]
 		if _, err := s.Apply(events); err != nil {

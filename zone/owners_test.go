@@ -97,10 +97,10 @@ func TestGeographyIsTheRegistrys(t *testing.T) {
 	c := make(codes)
 	c.number("zzz") // a machine's, of which nothing is known
 	events := [][]registry.Event{
-		{registry.PutRegion{Region: registry.Region{Code: "lab", Latitude: 48.2, Longitude: 16.37}}},
-		{registry.PutRTT{RTT: registry.RTT{From: "lab", To: "zzz", MS: 7}}, registry.PutRTT{RTT: registry.RTT{From: "ams", To: "lab", MS: 0}}},
-		{registry.PutRTT{RTT: registry.RTT{From: "new1", To: "new2", MS: 1<<32 - 1}}, registry.DeleteRegion{Code: "lab"}},
-		{registry.DeleteRTT{From: "lab", To: "zzz"}, registry.DeleteRTT{From: "ams", To: "lab"}},
+		{registry.Put(&registry.Region{Code: "lab", Latitude: 48.2, Longitude: 16.37})},
+		{registry.Put(&registry.RTT{From: "lab", To: "zzz", MS: 7}), registry.Put(&registry.RTT{From: "ams", To: "lab", MS: 0})},
+		{registry.Put(&registry.RTT{From: "new1", To: "new2", MS: 1<<32 - 1}), registry.Delete(registry.Key{Kind: registry.KindRegion, Name: "lab"})},
+		{registry.Delete(registry.Key{Kind: registry.KindRTT, Name: "lab", ID: "zzz"}), registry.Delete(registry.Key{Kind: registry.KindRTT, Name: "ams", ID: "lab"})},
 	}
 	for step, batch := range events {
 		if _, err := s.Apply(batch); err != nil {

@@ -22,15 +22,15 @@ func prefetchTable(t *testing.T, apps int) *Table {
 	var events []registry.Event
 	for i := range apps {
 		app := fmt.Sprintf("app-%d", i)
-		events = append(events, registry.PutApp{App: registry.App{Network: prefetchNetwork, Name: app}})
+		events = append(events, registry.Put(&registry.App{Network: prefetchNetwork, Name: app}))
 		for j := range 3 {
 			addr := prefetchNetwork.Prefix().Addr().As16()
 			addr[12], addr[13], addr[14], addr[15] = byte(i>>8), byte(i), byte(j), 2
-			events = append(events, registry.PutMachine{Machine: &registry.Machine{
+			events = append(events, registry.Put(&registry.Machine{
 				Network: prefetchNetwork, App: app, ID: fmt.Sprintf("%06x%08x", j, i), State: registry.StateStarted,
 				Region: "ams", Address: netip.AddrFrom16(addr),
 				Metadata: []registry.Pair{{Key: "fly_process_group", Value: "web"}, {Key: "role", Value: "primary"}},
-			}})
+			}))
 		}
 	}
 	if _, err := s.Apply(events); err != nil {
@@ -58,14 +58,13 @@ func TestPrefetchFindsWhatLookupFinds(t *testing.T) {
 				var a Answer
 				q.Parse(msgs[i])
 				v.Lookup(&q, wire.MaxMessageLen, &a)
-				set, _ := a.set.Short()
-				if a.Finding != Data || len(set) != 3 {
-					t.Fatalf("%s: the answer is %v with %d addresses, want 3", q.Name(), a.Finding, len(set))
+				if a.Finding != Data || len(a.set.short) != 3 {
+					t.Fatalf("%s: the answer is %v with %d addresses, want 3", q.Name(), a.Finding, len(a.set.short))
 				}
-				if got := prefetch.apps[i].Found; got == nil || got.name != string(q.Label(1)) {
+				if got := prefetch.apps[i].val; got == nil || got.name != string(q.Label(1)) {
 					t.Fatalf("%s: the app was not found ahead", q.Name())
 				}
-				if got := prefetch.sets[i]; len(got) != 3 || &got[0] != &set[0] {
+				if got := prefetch.sets[i]; len(got) != 3 || &got[0] != &a.set.short[0] {
 					t.Fatalf("%s: the addresses were not found ahead", q.Name())
 				}
 			}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // The reverse zone changes with a machine's address, and with whether names
@@ -21,9 +20,9 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 		if _, err := s.Apply(events); err != nil {
 			t.Fatal(err)
 		}
-		return p.Table().views.Get(networkBits(1), nil)
+		return p.Table().views.get(networkBits(1), nil)
 	}
-	before := apply(registry.PutApp{App: registry.App{Network: 1, Name: "web"}}, registry.PutMachine{Machine: &m})
+	before := apply(registry.Put(&registry.App{Network: 1, Name: "web"}), registry.Put(&m))
 	for _, tt := range []struct {
 		does   string
 		to     func()
@@ -38,7 +37,7 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 		{"is destroyed", func() { m.State = "destroyed" }, true},
 	} {
 		tt.to()
-		after := apply(registry.PutMachine{Machine: &m})
+		after := apply(registry.Put(&m))
 		if wrote := after.hosts != before.hosts || after.hidden != before.hidden; wrote != tt.writes {
 			t.Errorf("a machine that %s writes the reverse zone: %v, want %v", tt.does, wrote, tt.writes)
 		}
@@ -62,12 +61,12 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 	}
 	for modified := range uint64(2) {
 		app.Modified = 1 + modified
-		events := []registry.Event{registry.PutApp{App: app}, registry.PutMachine{Machine: &m}}
+		events := []registry.Event{registry.Put(&app), registry.Put(&m)}
 		if _, err := s.Apply(events); err != nil {
 			t.Fatal(err)
 		}
-		v := p.Table().views.Get(networkBits(1), nil)
-		if a := v.apps.Get(hashOf([]byte("web")), []byte("web")); a == nil || a.started.Empty() {
+		v := p.Table().views.get(networkBits(1), nil)
+		if a := v.apps.get(hashOf([]byte("web")), []byte("web")); a == nil || a.started.empty() {
 			t.Errorf("put with index %d, the app has no started machine", app.Modified)
 		}
 	}
@@ -78,22 +77,23 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 func TestCommitsAreNumbered(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)
-	var before persist.Edit
+	var before edit
 	for n := range registry.Network(20) {
 		name := string('a' + rune(n))
 		if _, err := s.Apply([]registry.Event{
-			registry.PutApp{App: registry.App{Network: 1, Name: name}},
-			registry.PutApp{App: registry.App{Network: 2 + n, Name: "web"}},
+			registry.Put(&registry.App{Network: 1, Name: name}),
+			registry.Put(&registry.App{Network: 2 + n, Name: "web"}),
 		}); err != nil {
 			t.Fatal(err)
 		}
-		v := p.Table().views.Get(networkBits(1), nil)
-		if v.edit <= before || v.edit != p.edits {
-			t.Fatalf("a commit has number %d after one of %d, and the publisher counts %d", v.edit, before, p.edits)
+		v := p.Table().views.get(networkBits(1), nil)
+		if v.edit <= before {
+			t.Fatalf("a commit has number %d after one of %d", v.edit, before)
 		}
-		for other := 'a'; other <= rune(name[0]); other++ {
-			label := []byte(string(other))
-			a := v.apps.Get(hashOf(label), label)
+		if e := p.Table().views.root.edit(); e != v.edit {
+			t.Errorf("the node above what commit %d made is of %d", v.edit, e)
+		}
+		for a := range v.apps.all {
 			if (a.name == name) != (a.edit == v.edit) {
 				t.Errorf("in commit %d, app %s is of %d", v.edit, a.name, a.edit)
 			}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // Options is what answers depend on beside the facts.
@@ -34,7 +33,7 @@ type Table struct {
 	shared
 	index   uint64
 	snap    *registry.Snapshot
-	views   persist.Trie[*view]
+	views   trie[*view]
 	clients []Client // sorted by length of prefix, the longest first
 	unnamed int
 }
@@ -74,10 +73,10 @@ func sortClients(clients []Client) []Client {
 type Publisher struct {
 	current atomic.Pointer[Table]
 
-	mu      sync.Mutex   // one change after the other: each builds on the table before
-	edits   persist.Edit // of commits so far, guarded by mu
-	codes   codes        // guarded by mu
-	scratch scratch      // guarded by mu
+	mu      sync.Mutex // one change after the other: each builds on the table before
+	edits   edit       // of commits so far, guarded by mu
+	codes   codes      // guarded by mu
+	scratch scratch    // guarded by mu
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.

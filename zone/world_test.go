@@ -168,31 +168,31 @@ func (w *world) event() []registry.Event {
 	switch w.IntN(16) {
 	case 0, 1, 2, 3:
 		m := w.machine()
-		return []registry.Event{registry.PutApp{App: registry.App{Network: m.Network, Name: m.App}}, registry.PutMachine{Machine: m}}
+		return []registry.Event{registry.Put(&registry.App{Network: m.Network, Name: m.App}), registry.Put(m)}
 	case 4, 5:
-		return []registry.Event{registry.PutMachine{Machine: w.changed()}}
+		return []registry.Event{registry.Put(w.changed())}
 	case 6:
 		if m := w.existing(); m != nil {
-			return []registry.Event{registry.DeleteMachine{Network: m.Network, App: m.App, ID: m.ID}}
+			return []registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: m.Network, Name: m.App, ID: m.ID})}
 		}
 	case 7:
 		return w.exchange()
 	case 8:
-		return []registry.Event{registry.PutApp{App: registry.App{Network: n, Name: app}}}
+		return []registry.Event{registry.Put(&registry.App{Network: n, Name: app})}
 	case 9:
 		return w.replaceApp(n, app)
 	case 10, 11:
 		p := registry.Peer{Name: pick(w.Rand, worldPeers), Address: w.address(n), Region: pick(w.Rand, append(worldRegions, ""))}
-		return []registry.Event{registry.PutPeer{Peer: p}}
+		return []registry.Event{registry.Put(&p)}
 	case 12:
-		return []registry.Event{registry.DeletePeer{Network: n, Name: pick(w.Rand, worldPeers)}}
+		return []registry.Event{registry.Delete(registry.Key{Kind: registry.KindPeer, Network: n, Name: pick(w.Rand, worldPeers)})}
 	case 13:
 		f := registry.Flycast{Address: w.address(n), App: app, Owner: pick(w.Rand, append(worldNetworks, n, n, n))}
-		return []registry.Event{registry.PutApp{App: registry.App{Network: f.Owner, Name: app}}, registry.PutFlycast{Flycast: f}}
+		return []registry.Event{registry.Put(&registry.App{Network: f.Owner, Name: app}), registry.Put(&f)}
 	case 14:
 		for f := range w.store.Snapshot().Flycast() {
 			if w.one(3) {
-				return []registry.Event{registry.DeleteFlycast{Address: f.Address}}
+				return []registry.Event{registry.Delete(registry.Key{Kind: registry.KindFlycast, Address: f.Address})}
 			}
 		}
 	case 15:
@@ -210,23 +210,23 @@ func (w *world) exchange() []registry.Event {
 	x, y := copied(a), copied(b)
 	if w.one(2) {
 		x.Address, y.Address = y.Address, x.Address
-		return []registry.Event{registry.PutMachine{Machine: x}, registry.PutMachine{Machine: y}}
+		return []registry.Event{registry.Put(x), registry.Put(y)}
 	}
 	x.App, x.Network, x.Address = y.App, y.Network, y.Address
 	return []registry.Event{
-		registry.DeleteMachine{Network: a.Network, App: a.App, ID: a.ID},
-		registry.DeleteMachine{Network: y.Network, App: y.App, ID: y.ID},
-		registry.PutMachine{Machine: x},
+		registry.Delete(registry.Key{Kind: registry.KindMachine, Network: a.Network, Name: a.App, ID: a.ID}),
+		registry.Delete(registry.Key{Kind: registry.KindMachine, Network: y.Network, Name: y.App, ID: y.ID}),
+		registry.Put(x),
 	}
 }
 
 // replaceApp deletes an app and may put it back at once, with other machines.
 func (w *world) replaceApp(n registry.Network, app string) []registry.Event {
-	events := []registry.Event{registry.DeleteApp{Network: n, Name: app}}
+	events := []registry.Event{registry.Delete(registry.Key{Kind: registry.KindApp, Network: n, Name: app})}
 	if w.one(2) {
 		return events
 	}
-	events = append(events, registry.PutApp{App: registry.App{Network: n, Name: app}})
+	events = append(events, registry.Put(&registry.App{Network: n, Name: app}))
 	for range w.IntN(3) {
 		m := w.machine()
 		if o := w.existing(); o != nil && o.Network == n && w.one(2) {
@@ -236,7 +236,7 @@ func (w *world) replaceApp(n registry.Network, app string) []registry.Event {
 		if slowNetwork(m.Address) != n {
 			m.Address = w.address(n)
 		}
-		events = append(events, registry.PutMachine{Machine: m})
+		events = append(events, registry.Put(m))
 	}
 	return events
 }
@@ -245,21 +245,21 @@ func (w *world) geography() []registry.Event {
 	from, to := pick(w.Rand, worldRegions), pick(w.Rand, worldRegions)
 	switch w.IntN(4) {
 	case 0:
-		return []registry.Event{registry.PutRTT{RTT: registry.RTT{From: from, To: to, MS: pick(w.Rand, []uint32{0, 1, 9, 9, 135, 1<<32 - 1})}}}
+		return []registry.Event{registry.Put(&registry.RTT{From: from, To: to, MS: pick(w.Rand, []uint32{0, 1, 9, 9, 135, 1<<32 - 1})})}
 	case 1:
-		return []registry.Event{registry.DeleteRTT{From: from, To: to}}
+		return []registry.Event{registry.Delete(registry.Key{Kind: registry.KindRTT, Name: from, ID: to})}
 	case 2:
-		return []registry.Event{registry.DeleteRegion{Code: from}}
+		return []registry.Event{registry.Delete(registry.Key{Kind: registry.KindRegion, Name: from})}
 	}
 	r := registry.Region{Code: from, Latitude: w.Float64()*180 - 90, Longitude: w.Float64()*360 - 180}
-	return []registry.Event{registry.PutRegion{Region: r}}
+	return []registry.Event{registry.Put(&r)}
 }
 
 // grow adds machines to one app, with addresses anywhere in its network or all in
 // one /112, and returns its name.
 func (w *world) grow(machines int) (registry.Network, string) {
 	n, app := pick(w.Rand, worldNetworks), pick(w.Rand, worldApps)
-	batch := []registry.Event{registry.PutApp{App: registry.App{Network: n, Name: app}}}
+	batch := []registry.Event{registry.Put(&registry.App{Network: n, Name: app})}
 	taken := make(map[netip.Addr]bool)
 	dense := w.one(2)
 	for i := range machines {
@@ -277,7 +277,7 @@ func (w *world) grow(machines int) (registry.Network, string) {
 			continue
 		}
 		taken[m.Address] = true
-		batch = append(batch, registry.PutMachine{Machine: m})
+		batch = append(batch, registry.Put(m))
 	}
 	w.store.Apply(batch)
 	return n, app
@@ -295,12 +295,12 @@ func (w *world) shrink(n registry.Network, app string) {
 			continue
 		}
 		if w.one(2) {
-			w.store.Apply([]registry.Event{registry.DeleteMachine{Network: n, App: app, ID: m.ID}})
+			w.store.Apply([]registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: n, Name: app, ID: m.ID})})
 			return
 		}
 		c := copied(m)
 		w.state(c)
-		w.store.Apply([]registry.Event{registry.PutMachine{Machine: c}})
+		w.store.Apply([]registry.Event{registry.Put(c)})
 		return
 	}
 }

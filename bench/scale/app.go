@@ -45,7 +45,7 @@ func (r *Runner) bigApp(ctx context.Context, machines int) ([]AppRun, error) {
 		return nil, err
 	}
 	w := newWorld()
-	if _, err := w.store.Apply([]registry.Event{registry.PutApp{App: facts.Apps[0]}}); err != nil {
+	if _, err := w.store.Apply([]registry.Event{registry.Put(&facts.Apps[0])}); err != nil {
 		return nil, err
 	}
 	picks := make([]pick, len(facts.Machines))
@@ -54,7 +54,7 @@ func (r *Runner) bigApp(ctx context.Context, machines int) ([]AppRun, error) {
 			return nil, err
 		}
 	}
-	add, err := w.updateApp(ctx, picks, len(picks), func(p *pick) registry.Event { return registry.PutMachine{Machine: &p.machine} })
+	add, err := w.updateApp(ctx, picks, len(picks), func(p *pick) registry.Event { return registry.Put(&p.machine) })
 	if err != nil {
 		return nil, fmt.Errorf("fill an app: %w", err)
 	}

@@ -84,7 +84,7 @@ func (p *pick) update(kind Kind) registry.Event {
 		a[14]++ // 0 in all addresses of datasets, and those differ before it
 		m.Address = netip.AddrFrom16(a)
 	}
-	return registry.PutMachine{Machine: m}
+	return registry.Put(m)
 }
 
 // shown returns an error if the response to the pick's query does not say what

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -61,7 +62,7 @@ func newServer(c config, log *zap.Logger) *server {
 // publish makes a commit visible to DNS. The store shows it to the API after that.
 func (s *server) publish(snap *registry.Snapshot, changes *registry.Changes) {
 	s.publisher.Commit(snap, changes)
-	comesOrGoes := len(changes.Apps)+len(changes.Peers)+len(changes.Flycast)+len(changes.Names) > 0
+	comesOrGoes := slices.ContainsFunc(changes.Others, func(ch registry.Change) bool { return ch.Fact().Key().Kind < registry.KindRegion })
 	if comesOrGoes && s.loaded.Load() {
 		s.place(snap) // there may be another network, or one less
 	}

@@ -132,9 +132,9 @@ func (g *grant) mayWrite(s *registry.Snapshot, events []registry.Event) error {
 				return failf(http.StatusForbidden, "the token is not for %v", n)
 			}
 		}
-		if e, ok := e.(registry.PutMachine); ok && !e.Gone() {
-			if o := s.Machine(e.ID); o != nil && !g.sees(o.Network) {
-				faults = append(faults, registry.Fault{Object: e.String(), Field: "id", Problem: "is already another machine's id"})
+		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete && !m.Gone() {
+			if o := s.Machine(m.ID); o != nil && !g.sees(o.Network) {
+				faults = append(faults, registry.Fault{Object: m.String(), Field: "id", Problem: "is already another machine's id"})
 			}
 		}
 	}
@@ -144,28 +144,12 @@ func (g *grant) mayWrite(s *registry.Snapshot, events []registry.Event) error {
 // networksOf returns the networks that an event concerns; network 0, which no
 // grant but that of all has, for what concerns all.
 func networksOf(e registry.Event) []registry.Network {
-	switch e := e.(type) {
-	case registry.PutNetwork:
+	k := e.Fact.Key()
+	if k.Kind == registry.KindNetwork {
 		return []registry.Network{0} // names are unique among all networks
-	case registry.DeleteNetwork:
-		return []registry.Network{0}
-	case registry.PutApp:
-		return []registry.Network{e.Network}
-	case registry.DeleteApp:
-		return []registry.Network{e.Network}
-	case registry.PutMachine:
-		return []registry.Network{e.Network}
-	case registry.DeleteMachine:
-		return []registry.Network{e.Network}
-	case registry.PutPeer:
-		return []registry.Network{e.Peer.Network()}
-	case registry.DeletePeer:
-		return []registry.Network{e.Network}
-	case registry.PutFlycast:
-		return []registry.Network{e.Flycast.Network(), e.Owner}
-	case registry.DeleteFlycast:
-		n, _ := registry.NetworkOf(e.Address)
-		return []registry.Network{n}
 	}
-	return []registry.Network{0}
+	if f, ok := e.Fact.(*registry.Flycast); ok && !e.Delete {
+		return []registry.Network{k.In(), f.Owner}
+	}
+	return []registry.Network{k.In()}
 }

@@ -204,8 +204,8 @@ func TestLongListsAreMadeAsTheyAreRead(t *testing.T) {
 	for i := range 2000 {
 		name := fmt.Sprintf("n%d", i)
 		n := registry.Network(i + 1)
-		events = append(events, registry.PutNetwork{NetworkName: registry.NetworkName{Network: n, Name: name}}, registry.PutApp{App: registry.App{Network: n, Name: name}},
-			registry.PutPeer{Peer: registry.Peer{Name: name, Address: n.Prefix().Addr().Next()}})
+		events = append(events, registry.Put(&registry.NetworkName{Network: n, Name: name}), registry.Put(&registry.App{Network: n, Name: name}),
+			registry.Put(&registry.Peer{Name: name, Address: n.Prefix().Addr().Next()}))
 	}
 	if _, err := w.store.Apply(events); err != nil {
 		t.Fatal(err)

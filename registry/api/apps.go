@@ -131,7 +131,7 @@ func (c *call) createApp() error {
 		if a != nil {
 			return w, nameTaken(key)
 		}
-		w.Events = append(w.Events, registry.PutApp{App: registry.App{Network: key.Network, Name: key.Name}})
+		w.Events = append(w.Events, registry.Put(&registry.App{Network: key.Network, Name: key.Name}))
 		return w, nil
 	})
 	if err != nil {
@@ -177,7 +177,7 @@ func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event,
 	}
 	n, err := newNetwork(c.snap)
 	name := registry.NetworkName{Network: n, Name: registry.Fold(wanted)}
-	return n, []registry.Event{registry.PutNetwork{NetworkName: name}}, err
+	return n, []registry.Event{registry.Put(&name)}, err
 }
 
 // deleteApp is DELETE /v1/apps/{app}.
@@ -198,7 +198,7 @@ func (c *call) deleteApp() error {
 		if a == nil {
 			return w, noApp(key.Name)
 		}
-		w.Events = []registry.Event{registry.DeleteApp(key)}
+		w.Events = []registry.Event{registry.Delete(key.Key())}
 		return w, nil
 	})
 	if err != nil {

@@ -14,14 +14,14 @@ func (w *world) fill(b *testing.B, networks, machines int) {
 	var events []registry.Event
 	for i := range networks {
 		n := registry.Network(0x100 + i)
-		events = append(events, registry.PutApp{App: registry.App{Network: n, Name: fmt.Sprintf("app%d", i)}})
+		events = append(events, registry.Put(&registry.App{Network: n, Name: fmt.Sprintf("app%d", i)}))
 		for j := range machines {
 			octets := n.Prefix().Addr().As16()
 			octets[8], octets[9], octets[12], octets[13], octets[15] = 1, 1, byte(j>>8), byte(j), 2
-			events = append(events, registry.PutMachine{Machine: &registry.Machine{
+			events = append(events, registry.Put(&registry.Machine{
 				Network: n, App: fmt.Sprintf("app%d", i), ID: fmt.Sprintf("%07x%07x", i, j), State: "started", Region: "ams", Address: netip.AddrFrom16(octets),
 				Raw: registry.NewRaw(fmt.Appendf(nil, `{"id":"%07x%07x","state":"started","region":"ams","private_ip":"%v"}`, i, j, netip.AddrFrom16(octets))),
-			}})
+			}))
 		}
 	}
 	if _, err := w.store.Apply(events); err != nil {

@@ -225,7 +225,7 @@ func (c *call) updateMachine() error {
 		if err != nil {
 			return w, err
 		}
-		w.Events = []registry.Event{registry.PutMachine{Machine: m}}
+		w.Events = []registry.Event{registry.Put(m)}
 		return w, nil
 	})
 	if err != nil {

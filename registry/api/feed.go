@@ -46,17 +46,17 @@ func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = changes.Index
-	if len(changes.Apps) > 0 {
+	if slices.ContainsFunc(changes.Others, func(ch registry.Change) bool { return ch.Fact().Key().Kind == registry.KindApp }) {
 		f.apps.Add(1)
 	}
 	f.commits = append(f.commits, changes)
-	f.objects += size(changes)
-	tooLarge := size(changes) > maxChanged
+	f.objects += changes.Len()
+	tooLarge := changes.Len() > maxChanged
 	for f.start < len(f.commits) && (tooLarge || len(f.commits)-f.start > maxCommits || f.objects > maxObjects) {
 		oldest := f.commits[f.start]
 		f.commits[f.start] = nil
 		f.start++
-		f.objects -= size(oldest)
+		f.objects -= oldest.Len()
 		f.floor = oldest.Index
 	}
 	if f.start > maxCommits { // make room at the front, once for many commits
@@ -67,10 +67,6 @@ func (f *Feed) Note(snap *registry.Snapshot, changes *registry.Changes) {
 		close(f.wake)
 		f.wake = nil
 	}
-}
-
-func size(c *registry.Changes) int {
-	return len(c.Apps) + len(c.Machines) + len(c.Peers) + len(c.Flycast) + len(c.Names) + len(c.Regions) + len(c.RTTs)
 }
 
 // next returns a channel that the next commit closes.

@@ -19,7 +19,7 @@ func noted(sizes ...int) *Feed {
 			continue
 		}
 		index++
-		f.Note(nil, &registry.Changes{Index: index, Apps: make([]registry.Change[registry.App], size)})
+		f.Note(nil, &registry.Changes{Index: index, Machines: make([]registry.MachineChange, size)})
 	}
 	return f
 }
@@ -79,7 +79,7 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 // watches.
 func BenchmarkNote(b *testing.B) {
 	f := new(Feed)
-	c := &registry.Changes{Apps: make([]registry.Change[registry.App], 1)}
+	c := &registry.Changes{Machines: make([]registry.MachineChange, 1)}
 	b.ReportAllocs()
 	for i := range b.N {
 		changes := *c

@@ -116,7 +116,7 @@ func (c *call) createFlycast() error {
 			return w, err
 		}
 		f.Address, err = newFlycastAddress(s, network)
-		w.Events = []registry.Event{registry.PutFlycast{Flycast: f}}
+		w.Events = []registry.Event{registry.Put(&f)}
 		return w, err
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *call) putFlycast() error {
 		if s.App(k.Network, k.Name) == nil {
 			return w, noApp(k.Name)
 		}
-		w.Events = []registry.Event{registry.PutFlycast{Flycast: f}}
+		w.Events = []registry.Event{registry.Put(&f)}
 		if err := c.who.mayWrite(s, w.Events); err != nil {
 			return w, err // before saying who has the address
 		}
@@ -195,7 +195,7 @@ func (c *call) deleteFlycast() error {
 		if f == nil {
 			return w, noFlycast(addr)
 		}
-		w.Events = []registry.Event{registry.DeleteFlycast{Address: addr}}
+		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindFlycast, Address: addr})}
 		return w, nil
 	})
 	if err != nil {

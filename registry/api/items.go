@@ -23,37 +23,30 @@ func itemsOf(events []registry.Event) []importItem {
 }
 
 func itemOf(e registry.Event) importItem {
-	const put, del = "put", "delete"
-	switch e := e.(type) {
-	case registry.PutNetwork:
-		return importItem{put, "network", e.Network.String(), "", e.Name}
-	case registry.DeleteNetwork:
-		return importItem{del, "network", e.Network.String(), "", ""}
-	case registry.PutApp:
-		return importItem{put, "app", e.Network.String(), "", e.Name}
-	case registry.DeleteApp:
-		return importItem{del, "app", e.Network.String(), "", e.Name}
-	case registry.PutMachine:
-		return importItem{put, "machine", e.Network.String(), e.App, e.ID}
-	case registry.DeleteMachine:
-		return importItem{del, "machine", e.Network.String(), e.App, e.ID}
-	case registry.PutPeer:
-		return importItem{put, "peer", e.Peer.Network().String(), "", e.Name}
-	case registry.DeletePeer:
-		return importItem{del, "peer", e.Network.String(), "", e.Name}
-	case registry.PutFlycast:
-		return importItem{put, "flycast", e.Flycast.Network().String(), e.App, e.Address.String()}
-	case registry.DeleteFlycast:
-		n, _ := registry.NetworkOf(e.Address)
-		return importItem{del, "flycast", n.String(), "", e.Address.String()}
-	case registry.PutRegion:
-		return importItem{put, "region", "", "", e.Code}
-	case registry.DeleteRegion:
-		return importItem{del, "region", "", "", e.Code}
-	case registry.PutRTT:
-		return importItem{put, "rtt", "", "", e.From + "-" + e.To}
-	case registry.DeleteRTT:
-		return importItem{del, "rtt", "", "", e.From + "-" + e.To}
+	k := e.Fact.Key()
+	item := importItem{Do: "put", Kind: k.Kind.String()}
+	if e.Delete {
+		item.Do = "delete"
 	}
-	return importItem{}
+	if k.Kind != registry.KindRegion && k.Kind != registry.KindRTT {
+		item.Network = k.In().String()
+	}
+	item.App, item.Name = namesOf(e.Fact)
+	return item
+}
+
+// namesOf returns the names of a fact: its app, if it is in one, and its id, name,
+// address or code.
+func namesOf(f registry.Fact) (app, name string) {
+	switch f := f.(type) {
+	case *registry.NetworkName:
+		return "", f.Name
+	case *registry.Machine:
+		return f.App, f.ID
+	case *registry.Flycast:
+		return f.App, f.Address.String()
+	case *registry.RTT:
+		return "", f.From + "-" + f.To
+	}
+	return "", f.Key().Name
 }

@@ -90,8 +90,8 @@ func (k *memoryKeeper) Write(ctx context.Context, decide func(*registry.Snapshot
 		return 0, err
 	}
 	for _, e := range w.Events {
-		if p, ok := e.(registry.PutMachine); ok && w.Lease != nil {
-			key := registry.MachineKey{App: registry.AppKey{Network: p.Network, Name: p.App}, ID: p.ID}
+		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete && w.Lease != nil {
+			key := registry.MachineKey{App: registry.AppKey{Network: m.Network, Name: m.App}, ID: m.ID}
 			delete(k.leases, key)
 			if *w.Lease > 0 {
 				k.leases[key] = registry.Lease{TTL: *w.Lease, Expires: time.Now().Add(*w.Lease)}

@@ -265,7 +265,7 @@ func parseMachine(k registry.MachineKey, object []byte) (*registry.Machine, erro
 // replace returns the events that put m in the place of all machines of its id.
 // If it is gone, the app's oldest gone machines make room for it.
 func replace(s *registry.Snapshot, a *registry.App, m *registry.Machine) []registry.Event {
-	events := []registry.Event{registry.PutMachine{Machine: m}}
+	events := []registry.Event{registry.Put(m)}
 	if !m.Gone() {
 		return events
 	}
@@ -275,7 +275,7 @@ func replace(s *registry.Snapshot, a *registry.App, m *registry.Machine) []regis
 	for _, o := range gone[:max(0, len(gone)+1-maxGone)] {
 		k := registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: o.ID}
 		if live(s, k) == nil { // a file can have both; deleting deletes both
-			events = append(events, registry.DeleteMachine{Network: a.Network, App: a.Name, ID: o.ID})
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: a.Network, Name: a.Name, ID: o.ID}))
 		}
 	}
 	return events

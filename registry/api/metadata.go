@@ -115,7 +115,7 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 			return w, nil
 		}
 		m.Raw = registry.NewRaw(touch(object, now))
-		w.Events = []registry.Event{registry.PutMachine{Machine: m}}
+		w.Events = []registry.Event{registry.Put(m)}
 		return w, nil
 	})
 	if err != nil {

@@ -128,7 +128,7 @@ func (c *call) putNetwork() error {
 			return w, err
 		}
 		created = before == ""
-		w.Events = []registry.Event{registry.PutNetwork{NetworkName: name}}
+		w.Events = []registry.Event{registry.Put(&name)}
 		return w, nil
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *call) deleteNetwork() error {
 		if name == "" {
 			return w, noNetwork(c.r.PathValue("name"))
 		}
-		w.Events = []registry.Event{registry.DeleteNetwork{Network: n}}
+		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindNetwork, Network: n})}
 		return w, nil
 	})
 	if err != nil {

@@ -92,7 +92,7 @@ func (c *call) putPeer() error {
 			return w, err
 		}
 		created = old == nil
-		w.Events = []registry.Event{registry.PutPeer{Peer: p}}
+		w.Events = []registry.Event{registry.Put(&p)}
 		return w, nil
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *call) deletePeer() error {
 		if old == nil {
 			return w, noPeer(name)
 		}
-		w.Events = []registry.Event{registry.DeletePeer{Network: network, Name: name}}
+		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindPeer, Network: network, Name: name})}
 		return w, nil
 	})
 	if err != nil {

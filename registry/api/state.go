@@ -69,7 +69,7 @@ func (c *call) setState(state string) (before string, err error) {
 			return w, nil
 		}
 		m, err := inState(old, state, now)
-		w.Events = []registry.Event{registry.PutMachine{Machine: m}}
+		w.Events = []registry.Event{registry.Put(m)}
 		return w, err
 	})
 }

@@ -211,8 +211,8 @@ func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) ([]registry.
 		return events, nil
 	}
 	return keep(events, func(e registry.Event) bool {
-		if d, ok := e.(registry.DeleteFlycast); ok {
-			if f := s.FlycastAt(d.Address); f == nil || !g.sees(f.Owner) {
+		if k := e.Fact.Key(); e.Delete && k.Kind == registry.KindFlycast {
+			if f := s.FlycastAt(k.Address); f == nil || !g.sees(f.Owner) {
 				return false
 			}
 		}

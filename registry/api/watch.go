@@ -206,75 +206,36 @@ func (s *stream) flush() error {
 
 // changes returns what of a commit is in the grant.
 func (g *grant) changes(c *registry.Changes) (list []watchChange) {
-	add := func(n registry.Network, ch watchChange) {
-		if g.sees(n) {
-			if n != 0 {
-				ch.Network = n.String()
-			}
-			list = append(list, ch)
+	for ch := range c.All() {
+		k := ch.Fact().Key()
+		n := k.In()
+		if !g.sees(n) {
+			continue
 		}
-	}
-	for _, ch := range c.Names {
-		n := either(ch)
-		add(n.Network, watchChange{Kind: "network", Name: n.Name, Before: there(ch.Before), After: there(ch.After)})
-	}
-	for _, ch := range c.Apps {
-		a := either(ch)
-		add(a.Network, watchChange{Kind: "app", Name: a.Name, Before: there(ch.Before), After: there(ch.After)})
-	}
-	for _, ch := range c.Machines {
-		m := either(ch)
-		add(m.Network, watchChange{Kind: "machine", App: m.App, Name: m.ID, Before: machineState(ch.Before), After: machineState(ch.After)})
-	}
-	for _, ch := range c.Peers {
-		p := either(ch)
-		add(p.Network(), watchChange{Kind: "peer", Name: p.Name, Before: peerState(ch.Before), After: peerState(ch.After)})
-	}
-	for _, ch := range c.Flycast {
-		f := either(ch)
-		add(f.Network(), watchChange{Kind: "flycast", App: f.App, Name: f.Address.String(), Before: there(ch.Before), After: there(ch.After)})
-	}
-	for _, ch := range c.Regions {
-		add(0, watchChange{Kind: "region", Name: either(ch).Code, Before: there(ch.Before), After: there(ch.After)})
-	}
-	for _, ch := range c.RTTs {
-		r := either(ch)
-		add(0, watchChange{Kind: "rtt", Name: r.From + "-" + r.To, Before: there(ch.Before), After: there(ch.After)})
+		w := watchChange{Kind: k.Kind.String(), Before: watchStateOf(ch.Before), After: watchStateOf(ch.After)}
+		if n != 0 {
+			w.Network = n.String()
+		}
+		w.App, w.Name = namesOf(ch.Fact())
+		list = append(list, w)
 	}
 	return list
 }
 
-// either returns the side of a change that is there, the later one if both are.
-func either[T any](c registry.Change[T]) *T {
-	if c.After != nil {
-		return c.After
-	}
-	return c.Before
-}
-
-// there returns the state of an object of which there is nothing to say but that
-// it is there.
-func there[T any](v *T) *watchState {
-	if v == nil {
+// watchStateOf returns the state of an object, or nil if there is none. That of most
+// kinds is empty: such an object can only be there or not.
+func watchStateOf(f registry.Fact) *watchState {
+	switch f := f.(type) {
+	case nil:
 		return nil
+	case *registry.Machine:
+		s := &watchState{State: f.State, Region: f.Region}
+		if f.Address.IsValid() {
+			s.Address = f.Address.String()
+		}
+		return s
+	case *registry.Peer:
+		return &watchState{Region: f.Region, Address: f.Address.String()}
 	}
 	return new(watchState)
-}
-
-func machineState(m *registry.Machine) *watchState {
-	if m == nil {
-		return nil
-	}
-	s := &watchState{State: m.State, Region: m.Region}
-	if m.Address.IsValid() {
-		s.Address = m.Address.String()
-	}
-	return s
-}
-
-func peerState(p *registry.Peer) *watchState {
-	if p == nil {
-		return nil
-	}
-	return &watchState{Region: p.Region, Address: p.Address.String()}
 }

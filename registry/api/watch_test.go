@@ -127,7 +127,7 @@ func TestAWatcherSeesItsNetworksOnly(t *testing.T) {
 func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
 	w := newWorld(t)
 	tx := w.store.Begin()
-	if _, err := tx.ApplyAt(6, []registry.Event{registry.PutApp{App: registry.App{Network: 0x18, Name: "web"}}}); err != nil {
+	if _, err := tx.ApplyAt(6, []registry.Event{registry.Put(&registry.App{Network: 0x18, Name: "web"})}); err != nil {
 		t.Fatal(err)
 	}
 	tx.Commit()
@@ -145,7 +145,7 @@ func TestAWatcherIsToldToListAgainAfterAVeryLargeCommit(t *testing.T) {
 	for _, n := range []int{maxChanged, maxChanged + 1} {
 		var events []registry.Event
 		for i := range n {
-			events = append(events, registry.PutApp{App: registry.App{Network: registry.Network(n), Name: fmt.Sprint(i)}})
+			events = append(events, registry.Put(&registry.App{Network: registry.Network(n), Name: fmt.Sprint(i)}))
 		}
 		if _, err := w.store.Apply(events); err != nil {
 			t.Fatal(err)

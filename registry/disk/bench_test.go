@@ -26,7 +26,7 @@ func benchEvents(machines int) []registry.Event {
 	var events []registry.Event
 	for i := range (machines + 9) / 10 {
 		name := fmt.Sprintf("app-%06d", i)
-		events = append(events, registry.PutApp{App: registry.App{Network: network, Name: name}})
+		events = append(events, registry.Put(&registry.App{Network: network, Name: name}))
 		release := fmt.Sprintf("%026x", r.Uint64())
 		for range min(10, machines-i*10) {
 			b := [16]byte{0xfd, 0xaa}
@@ -42,7 +42,7 @@ func benchEvents(machines int) []registry.Event {
 				},
 			}
 			m.Raw = registry.NewRaw(benchObject(m))
-			events = append(events, registry.PutMachine{Machine: m})
+			events = append(events, registry.Put(m))
 		}
 	}
 	return events

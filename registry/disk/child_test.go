@@ -80,7 +80,7 @@ const (
 func step(writer, n int) registry.Event {
 	if n%5 == 4 {
 		m := machine(writer*1000+n-2, "")
-		return registry.DeleteMachine{Network: network, App: "web", ID: m.ID}
+		return registry.Delete(registry.Key{Kind: registry.KindMachine, Network: network, Name: "web", ID: m.ID})
 	}
 	if n%5 == 3 {
 		return putMachine(writer*1000+n-3, "stopped")

@@ -22,11 +22,11 @@ func sampleDir(t testing.TB, machines int) (dir, want string) {
 	dir = t.TempDir()
 	s := serve(t, dir)
 	s.put(t, app,
-		registry.PutNetwork{NetworkName: registry.NetworkName{Network: network, Name: "default"}},
-		registry.PutPeer{Peer: registry.Peer{Name: "laptop", Address: network.Server().Next(), Region: "ams"}},
-		registry.PutFlycast{Flycast: registry.Flycast{Address: network.Server().Next().Next(), App: "web", Owner: network}},
-		registry.PutRegion{Region: registry.Region{Code: "xyz", Name: "Nowhere", Latitude: 1, Longitude: 2}},
-		registry.PutRTT{RTT: registry.RTT{From: "ams", To: "xyz", MS: 7}},
+		registry.Put(&registry.NetworkName{Network: network, Name: "default"}),
+		registry.Put(&registry.Peer{Name: "laptop", Address: network.Server().Next(), Region: "ams"}),
+		registry.Put(&registry.Flycast{Address: network.Server().Next().Next(), App: "web", Owner: network}),
+		registry.Put(&registry.Region{Code: "xyz", Name: "Nowhere", Latitude: 1, Longitude: 2}),
+		registry.Put(&registry.RTT{From: "ams", To: "xyz", MS: 7}),
 	)
 	var events []registry.Event
 	for n := range machines {
@@ -37,7 +37,7 @@ func sampleDir(t testing.TB, machines int) (dir, want string) {
 		s.put(t, putMachine(n*7%machines, "stopped"), putMachine(n*5%machines, "destroyed"))
 	}
 	s.lease(t, ttl(100*365*24*time.Hour), putMachine(1, "started"))
-	s.put(t, registry.DeleteMachine{Network: network, App: "web", ID: machine(3, "").ID})
+	s.put(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: network, Name: "web", ID: machine(3, "").ID}))
 	want = describe(s.store.Snapshot())
 	s.stop(t)
 	return dir, want

@@ -94,25 +94,16 @@ func FuzzRecord(f *testing.F) {
 // encoded returns the records of all that is in p.
 func encoded(p *part) []record {
 	c := &registry.Changes{}
-	for _, m := range p.facts.Machines {
-		c.Machines = append(c.Machines, registry.Change[registry.Machine]{After: m})
+	for fact := range p.facts.All() {
+		if m, ok := fact.(*registry.Machine); ok {
+			c.Machines = append(c.Machines, registry.MachineChange{After: m})
+		} else {
+			c.Others = append(c.Others, registry.Change{After: fact})
+		}
 	}
-	c.Names = puts(p.facts.Networks)
-	c.Apps = puts(p.facts.Apps)
-	c.Peers = puts(p.facts.Peers)
-	c.Flycast = puts(p.facts.Flycast)
-	c.Regions = puts(p.facts.Regions)
-	c.RTTs = puts(p.facts.RTTs)
 	list := records(c)
 	for k, l := range p.leases {
 		list = append(list, leaseRecord(k, &l))
 	}
 	return list
-}
-
-func puts[T any](list []T) (changes []registry.Change[T]) {
-	for i := range list {
-		changes = append(changes, registry.Change[T]{After: &list[i]})
-	}
-	return changes
 }

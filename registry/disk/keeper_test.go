@@ -96,7 +96,7 @@ func (s *server) try(ttl *time.Duration, events ...registry.Event) (uint64, erro
 
 const network = registry.Network(0x18)
 
-var app = registry.PutApp{App: registry.App{Network: network, Name: "web"}}
+var app = registry.Put(&registry.App{Network: network, Name: "web"})
 
 // machine returns the nth machine of app web.
 func machine(n int, state string) *registry.Machine {
@@ -114,7 +114,7 @@ func machine(n int, state string) *registry.Machine {
 }
 
 func putMachine(n int, state string) registry.Event {
-	return registry.PutMachine{Machine: machine(n, state)}
+	return registry.Put(machine(n, state))
 }
 
 func key(n int) registry.MachineKey { return keyOf(machine(n, "started")) }
@@ -172,7 +172,7 @@ func TestWritersShareSyncs(t *testing.T) {
 				}
 				events := []registry.Event{app, putMachine(i, "started")}
 				if i == 7 {
-					events = append(events, registry.PutApp{App: registry.App{Network: network, Name: "no name"}})
+					events = append(events, registry.Put(&registry.App{Network: network, Name: "no name"}))
 				}
 				return registry.Write{Events: events}, nil
 			})

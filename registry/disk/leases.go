@@ -135,8 +135,8 @@ func (s *stagedLeases) set(k registry.MachineKey, l *registry.Lease) {
 func (s *stagedLeases) write(w registry.Write, now time.Time) {
 	put := make(map[registry.MachineKey]bool)
 	for _, e := range w.Events {
-		if e, ok := e.(registry.PutMachine); ok {
-			k := keyOf(e.Machine)
+		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete {
+			k := keyOf(m)
 			put[k] = true
 			switch {
 			case w.Lease == nil:
@@ -148,14 +148,17 @@ func (s *stagedLeases) write(w registry.Write, now time.Time) {
 		}
 	}
 	for _, e := range w.Events {
-		switch e := e.(type) {
-		case registry.DeleteMachine:
-			k := registry.MachineKey{App: registry.AppKey{Network: e.Network, Name: e.App}, ID: e.ID}
+		if !e.Delete {
+			continue
+		}
+		switch key := e.Fact.Key(); key.Kind {
+		case registry.KindMachine:
+			k := registry.MachineKey{App: registry.AppKey{Network: key.Network, Name: key.Name}, ID: key.ID}
 			if !put[k] {
 				s.set(k, nil)
 			}
-		case registry.DeleteApp:
-			app := registry.AppKey(e)
+		case registry.KindApp:
+			app := registry.AppKey{Network: key.Network, Name: key.Name}
 			for id := range s.base.ofApp[app] {
 				if k := (registry.MachineKey{App: app, ID: id}); !put[k] {
 					s.set(k, nil)
@@ -192,5 +195,5 @@ func keyOf(m *registry.Machine) registry.MachineKey {
 
 // deletion returns the event that deletes a machine.
 func deletion(k registry.MachineKey) registry.Event {
-	return registry.DeleteMachine{Network: k.App.Network, App: k.App.Name, ID: k.ID}
+	return registry.Delete(registry.Key{Kind: registry.KindMachine, Network: k.App.Network, Name: k.App.Name, ID: k.ID})
 }

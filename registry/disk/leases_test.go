@@ -52,7 +52,7 @@ func TestAMachineIsGoneWhenItsLeaseEnds(t *testing.T) {
 }
 
 func TestWhatEndsALeaseEarly(t *testing.T) {
-	remove := registry.DeleteMachine{Network: network, App: "web", ID: machine(1, "").ID}
+	remove := registry.Delete(registry.Key{Kind: registry.KindMachine, Network: network, Name: "web", ID: machine(1, "").ID})
 	for _, tt := range []struct {
 		name   string
 		writes []registry.Write
@@ -68,7 +68,7 @@ func TestWhatEndsALeaseEarly(t *testing.T) {
 		}, true},
 		{"the machine's end, before it comes again", []registry.Write{{Events: []registry.Event{remove}}, {Events: []registry.Event{putMachine(1, "started")}}}, true},
 		{"the app's end, before it comes again", []registry.Write{
-			{Events: []registry.Event{registry.DeleteApp{Network: network, Name: "web"}}}, {Events: []registry.Event{app, putMachine(1, "started")}},
+			{Events: []registry.Event{registry.Delete(registry.Key{Kind: registry.KindApp, Network: network, Name: "web"})}}, {Events: []registry.Event{app, putMachine(1, "started")}},
 		}, true},
 		{"the machine's end, in one write with its return", []registry.Write{{Events: []registry.Event{remove, putMachine(1, "started")}}}, false},
 	} {
@@ -145,7 +145,7 @@ func TestAClockSetBackGivesNoLeaseMoreTime(t *testing.T) {
 			defer s.close()
 			m := machine(1, "started")
 			c := &contents{state: state{index: 7, clock: written}}
-			c.facts.Apps = []registry.App{app.App}
+			c.facts.Add(app.Fact)
 			c.facts.Machines = []*registry.Machine{m}
 			c.leases = map[registry.MachineKey]registry.Lease{keyOf(m): {TTL: time.Minute, Expires: tt.expires}}
 			ended, err := s.replay(c, tt.now)

@@ -146,27 +146,9 @@ func (k *Keeper) replay(c *contents, now time.Time) (ended []record, err error) 
 
 // events returns those that put f.
 func events(f *registry.Facts) []registry.Event {
-	list := make([]registry.Event, 0, len(f.Networks)+len(f.Apps)+len(f.Machines)+len(f.Peers)+len(f.Flycast)+len(f.Regions)+len(f.RTTs))
-	for _, n := range f.Networks {
-		list = append(list, registry.PutNetwork{NetworkName: n})
-	}
-	for _, a := range f.Apps {
-		list = append(list, registry.PutApp{App: a})
-	}
-	for _, m := range f.Machines {
-		list = append(list, registry.PutMachine{Machine: m})
-	}
-	for _, p := range f.Peers {
-		list = append(list, registry.PutPeer{Peer: p})
-	}
-	for _, c := range f.Flycast {
-		list = append(list, registry.PutFlycast{Flycast: c})
-	}
-	for _, r := range f.Regions {
-		list = append(list, registry.PutRegion{Region: r})
-	}
-	for _, r := range f.RTTs {
-		list = append(list, registry.PutRTT{RTT: r})
+	list := make([]registry.Event, 0, f.Len())
+	for fact := range f.All() {
+		list = append(list, registry.Put(fact))
 	}
 	return list
 }

@@ -88,34 +88,34 @@ func (d draw) machine() *registry.Machine {
 func (d draw) event() registry.Event {
 	switch d.IntN(24) {
 	case 0:
-		return registry.PutNetwork{NetworkName: registry.NetworkName{Network: d.network(), Name: d.name()}}
+		return registry.Put(&registry.NetworkName{Network: d.network(), Name: d.name()})
 	case 1:
-		return registry.DeleteNetwork{Network: d.network()}
+		return registry.Delete(registry.Key{Kind: registry.KindNetwork, Network: d.network()})
 	case 2, 3, 4, 5:
-		return registry.PutApp{App: registry.App{Network: d.network(), Name: d.name()}}
+		return registry.Put(&registry.App{Network: d.network(), Name: d.name()})
 	case 6:
-		return registry.DeleteApp{Network: d.network(), Name: d.name()}
+		return registry.Delete(registry.Key{Kind: registry.KindApp, Network: d.network(), Name: d.name()})
 	case 7, 8:
 		m := d.machine()
-		return registry.DeleteMachine{Network: m.Network, App: m.App, ID: m.ID}
+		return registry.Delete(registry.Key{Kind: registry.KindMachine, Network: m.Network, Name: m.App, ID: m.ID})
 	case 9:
-		return registry.PutPeer{Peer: registry.Peer{Name: d.name(), Address: d.address(d.network()), Region: pick(d, "", "ams")}}
+		return registry.Put(&registry.Peer{Name: d.name(), Address: d.address(d.network()), Region: pick(d, "", "ams")})
 	case 10:
-		return registry.DeletePeer{Network: d.network(), Name: d.name()}
+		return registry.Delete(registry.Key{Kind: registry.KindPeer, Network: d.network(), Name: d.name()})
 	case 11, 12:
-		return registry.PutFlycast{Flycast: registry.Flycast{Address: d.address(d.network()), App: d.name(), Owner: d.network()}}
+		return registry.Put(&registry.Flycast{Address: d.address(d.network()), App: d.name(), Owner: d.network()})
 	case 13:
-		return registry.DeleteFlycast{Address: d.address(d.network())}
+		return registry.Delete(registry.Key{Kind: registry.KindFlycast, Address: d.address(d.network())})
 	case 14:
-		return registry.PutRegion{Region: registry.Region{Code: pick(d, "ams", "xyz"), Name: pick(d, "A", "B"), Latitude: pick(d, 1.5, -2)}}
+		return registry.Put(&registry.Region{Code: pick(d, "ams", "xyz"), Name: pick(d, "A", "B"), Latitude: pick(d, 1.5, -2)})
 	case 15:
-		return registry.DeleteRegion{Code: pick(d, "ams", "xyz")}
+		return registry.Delete(registry.Key{Kind: registry.KindRegion, Name: pick(d, "ams", "xyz")})
 	case 16:
-		return registry.PutRTT{RTT: registry.RTT{From: "ams", To: pick(d, "fra", "xyz"), MS: uint32(d.IntN(3))}}
+		return registry.Put(&registry.RTT{From: "ams", To: pick(d, "fra", "xyz"), MS: uint32(d.IntN(3))})
 	case 17:
-		return registry.DeleteRTT{From: "ams", To: pick(d, "fra", "xyz")}
+		return registry.Delete(registry.Key{Kind: registry.KindRTT, Name: "ams", ID: pick(d, "fra", "xyz")})
 	}
-	return registry.PutMachine{Machine: d.machine()}
+	return registry.Put(d.machine())
 }
 
 func (d draw) events() []registry.Event {
@@ -140,8 +140,8 @@ func (tw *twin) write(w registry.Write) (uint64, error) {
 	}
 	s := tw.Snapshot()
 	for _, e := range w.Events {
-		if e, ok := e.(registry.PutMachine); ok && w.Lease != nil {
-			tw.leases[keyOf(e.Machine)] = *w.Lease
+		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete && w.Lease != nil {
+			tw.leases[keyOf(m)] = *w.Lease
 		}
 	}
 	for key, ttl := range tw.leases {

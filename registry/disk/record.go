@@ -185,12 +185,21 @@ func records(c *registry.Changes) (list []record) {
 			list = append(list, machineRecord(ch.After))
 		}
 	}
-	list = appendChanges(list, c.Names, nameRecord)
-	list = appendChanges(list, c.Apps, appRecord)
-	list = appendChanges(list, c.Peers, peerRecord)
-	list = appendChanges(list, c.Flycast, flycastRecord)
-	list = appendChanges(list, c.Regions, regionRecord)
-	return appendChanges(list, c.RTTs, rttRecord)
+	for _, ch := range c.Others {
+		if ch.Before != nil {
+			rec := recordOf(ch.Before)
+			rec.value = nil
+			list = append(list, rec)
+		}
+	}
+	for _, ch := range c.Others {
+		if ch.After != nil {
+			rec := recordOf(ch.After)
+			rec.value = seal(rec.bucket, rec.key, rec.value)
+			list = append(list, rec)
+		}
+	}
+	return list
 }
 
 // sameKey reports whether it is certain that two machines have one key.
@@ -198,23 +207,23 @@ func sameKey(a, b *registry.Machine) bool {
 	return !a.Gone() && !b.Gone() && a.ID == b.ID && a.App == b.App && a.Network == b.Network
 }
 
-// appendChanges appends the records of changes of objects, whose own are of.
-func appendChanges[T any](list []record, changes []registry.Change[T], of func(*T) record) []record {
-	for _, ch := range changes {
-		if ch.Before != nil {
-			rec := of(ch.Before)
-			rec.value = nil
-			list = append(list, rec)
-		}
+// recordOf returns the record of an object other than a machine. Its value is not
+// sealed yet.
+func recordOf(f registry.Fact) record {
+	switch f := f.(type) {
+	case *registry.NetworkName:
+		return nameRecord(f)
+	case *registry.App:
+		return appRecord(f)
+	case *registry.Peer:
+		return peerRecord(f)
+	case *registry.Flycast:
+		return flycastRecord(f)
+	case *registry.Region:
+		return regionRecord(f)
+	default:
+		return rttRecord(f.(*registry.RTT))
 	}
-	for _, ch := range changes {
-		if ch.After != nil {
-			rec := of(ch.After)
-			rec.value = seal(rec.bucket, rec.key, rec.value)
-			list = append(list, rec)
-		}
-	}
-	return list
 }
 
 // The record functions return records whose values are not sealed yet.
@@ -324,14 +333,9 @@ func (p *part) add(d *decoder, bucket string, key, octets []byte) error {
 
 // join adds what q holds.
 func (p *part) join(q *part) {
-	f, g := &p.facts, &q.facts
-	f.Networks = append(f.Networks, g.Networks...)
-	f.Apps = append(f.Apps, g.Apps...)
-	f.Machines = append(f.Machines, g.Machines...)
-	f.Peers = append(f.Peers, g.Peers...)
-	f.Flycast = append(f.Flycast, g.Flycast...)
-	f.Regions = append(f.Regions, g.Regions...)
-	f.RTTs = append(f.RTTs, g.RTTs...)
+	for fact := range q.facts.All() {
+		p.facts.Add(fact)
+	}
 	for k, l := range q.leases {
 		if p.leases == nil {
 			p.leases = make(map[registry.MachineKey]registry.Lease)

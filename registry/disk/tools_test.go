@@ -67,7 +67,7 @@ func TestCompactKeepsAllAndGivesRoomBack(t *testing.T) {
 	s := serve(t, dir)
 	var gone []registry.Event
 	for n := 100; n < 2000; n++ {
-		gone = append(gone, registry.DeleteMachine{Network: network, App: "web", ID: machine(n, "").ID})
+		gone = append(gone, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: network, Name: "web", ID: machine(n, "").ID}))
 	}
 	s.put(t, gone...)
 	want := describe(s.store.Snapshot())

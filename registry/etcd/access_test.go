@@ -120,7 +120,7 @@ func TestAUserNeedsNoMoreThanThePrefix(t *testing.T) {
 		{Events: events},
 		{Events: []registry.Event{newMachine("web", "m1", 1, "stopped")}, Lease: &minute},
 		{Events: []registry.Event{newMachine("web", "m1", 1, "stopped")}, Lease: &minute},
-		{Events: []registry.Event{registry.DeleteApp{Network: acme, Name: "web"}}},
+		{Events: []registry.Event{registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: "web"})}},
 	} {
 		if _, err := k.Write(ctx, func(*registry.Snapshot) (registry.Write, error) { return w, nil }); err != nil {
 			t.Errorf("a write of %d events: %v", len(w.Events), err)

@@ -109,7 +109,7 @@ func TestACompactedWatchIsMadeGoodByAListing(t *testing.T) {
 	mu.Lock()
 	machines = nil
 	mu.Unlock()
-	a.do(t, registry.DeleteMachine{Network: acme, App: "web", ID: "goes"})
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: "goes"}))
 	a.do(t, newMachine("web", "comes", 3, "started"))
 	last := a.do(t, newMachine("web", "comes", 3, "stopped"))
 	s.Etcdctl("compact", fmt.Sprint(last))
@@ -184,7 +184,7 @@ func TestHalfOfANetworkMissingIsLookedAtTwice(t *testing.T) {
 	b.until(t, "the machines are there", func(s *registry.Snapshot) bool { return s.Index >= index })
 	b.proxy.Cut()
 	b.refused(t)
-	a.do(t, registry.DeleteApp{Network: acme, Name: "web"})
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: "web"}))
 	last := a.do(t, newApp("db"))
 	s.Etcdctl("compact", fmt.Sprint(last))
 	b.proxy.Pass()
@@ -221,10 +221,11 @@ func TestAFullEtcdIsSaidToBeFull(t *testing.T) {
 	a.do(t, newApp("web"))
 	var err error
 	for i := 0; i < 200 && err == nil; i++ {
-		m := newMachine("web", fmt.Sprintf("m%d", i), i, "started")
+		e := newMachine("web", fmt.Sprintf("m%d", i), i, "started")
+		m := e.Fact.(*registry.Machine)
 		raw := strings.Replace(object(m.ID, i, "started"), "{", fmt.Sprintf("{%q:%q,", "note", strings.Repeat("x", 50_000)), 1)
 		m.Raw = registry.NewRaw([]byte(raw))
-		_, err = a.try(m)
+		_, err = a.try(e)
 	}
 	if !errors.Is(err, registry.ErrFull) {
 		t.Errorf("got %v", err)
@@ -237,9 +238,9 @@ func TestAFullEtcdIsSaidToBeFull(t *testing.T) {
 func TestAnObjectTooLargeForEtcdIsAFault(t *testing.T) {
 	a := start(t, serve(t))
 	a.do(t, newApp("web"))
-	m := newMachine("web", "m1", 1, "started")
-	m.Raw = registry.NewRaw([]byte(strings.Replace(object("m1", 1, "started"), "{", fmt.Sprintf("{%q:%q,", "note", strings.Repeat("x", 1_700_000)), 1)))
-	_, err := a.try(m)
+	e := newMachine("web", "m1", 1, "started")
+	e.Fact.(*registry.Machine).Raw = registry.NewRaw([]byte(strings.Replace(object("m1", 1, "started"), "{", fmt.Sprintf("{%q:%q,", "note", strings.Repeat("x", 1_700_000)), 1)))
+	_, err := a.try(e)
 	var faults registry.Faults
 	if !errors.As(err, &faults) {
 		t.Errorf("got %v", err)

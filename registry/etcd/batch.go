@@ -52,7 +52,7 @@ type planner struct {
 	leases map[clientv3.LeaseID]*registry.Lease
 	after  *registry.Snapshot
 	// changed lists the changes that a group has a part in.
-	changed map[group][]registry.Change[registry.Machine]
+	changed map[group][]registry.MachineChange
 }
 
 // A group is the machines of one app and id.
@@ -80,7 +80,7 @@ func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
 			puts: make(map[string]put), deletes: make(map[string]bool),
 			optional: make(map[string]int64), unchanged: make(map[string]int64),
 		},
-		mirror: k.mirror, leases: k.leases, after: after, changed: make(map[group][]registry.Change[registry.Machine]),
+		mirror: k.mirror, leases: k.leases, after: after, changed: make(map[group][]registry.MachineChange),
 	}
 	p.release(changes)
 	p.others(changes)
@@ -97,8 +97,8 @@ func (k *Keeper) planLocked(w registry.Write) (*batch, error) {
 	}
 	if w.Lease != nil {
 		for _, e := range w.Events {
-			if e, ok := e.(registry.PutMachine); ok {
-				groups[groupOf(e.Machine)] = w.Lease
+			if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete {
+				groups[groupOf(m)] = w.Lease
 			}
 		}
 	}
@@ -134,18 +134,15 @@ func (p *planner) release(c *registry.Changes) {
 			give(addressClaim(m.Address), owner)
 		}
 	}
-	for _, ch := range c.Peers {
-		if o := ch.Before; o != nil && (ch.After == nil || ch.After.Address != o.Address) {
-			give(addressClaim(o.Address), peerKey(o.Network(), o.Name))
-		}
-	}
-	for _, ch := range c.Flycast {
-		if o := ch.Before; o != nil {
+	for _, ch := range c.Others {
+		switch o := ch.Before.(type) {
+		case *registry.Peer:
+			if a, _ := ch.After.(*registry.Peer); a == nil || a.Address != o.Address {
+				give(addressClaim(o.Address), peerKey(o.Network(), o.Name))
+			}
+		case *registry.Flycast:
 			give(addressClaim(o.Address), flycastKey(o))
-		}
-	}
-	for _, ch := range c.Names {
-		if o := ch.Before; o != nil {
+		case *registry.NetworkName:
 			give(nameClaim(o.Name), networkKey(o.Network))
 		}
 	}
@@ -153,55 +150,42 @@ func (p *planner) release(c *registry.Changes) {
 
 // others adds what changes beside machines.
 func (p *planner) others(c *registry.Changes) {
-	for _, ch := range c.Apps {
-		switch {
-		case ch.After == nil:
-			app := registry.AppKey{Network: ch.Before.Network, Name: ch.Before.Name}
-			p.delete(appKey(app))
-			p.ranges = append(p.ranges, machinesPrefix(app), flycastPrefix(app))
-		case ch.Before == nil:
-			p.put(appKey(registry.AppKey{Network: ch.After.Network, Name: ch.After.Name}), []byte(emptyValue), 0, nil)
+	for _, ch := range c.Others {
+		switch o := ch.Before.(type) {
+		case *registry.App:
+			if ch.After == nil {
+				app := registry.AppKey{Network: o.Network, Name: o.Name}
+				p.delete(appKey(app))
+				p.ranges = append(p.ranges, machinesPrefix(app), flycastPrefix(app))
+			}
+		case *registry.Flycast:
+			if p.after.App(o.Owner, o.App) != nil {
+				p.delete(flycastKey(o))
+			}
+		case nil:
+		default:
+			if ch.After == nil {
+				p.delete(keyOf(o))
+			}
 		}
-	}
-	for _, ch := range c.Peers {
-		if o := ch.After; o != nil {
-			key := peerKey(o.Network(), o.Name)
-			p.put(key, []byte(encode(o)), 0, nil)
-			p.take(addressClaim(o.Address), key, 0, nil)
-		} else {
-			p.delete(peerKey(ch.Before.Network(), ch.Before.Name))
-		}
-	}
-	for _, ch := range c.Flycast {
-		if o := ch.Before; o != nil && p.after.App(o.Owner, o.App) != nil {
-			p.delete(flycastKey(o))
-		}
-		if o := ch.After; o != nil {
+		switch o := ch.After.(type) {
+		case *registry.App:
+			if ch.Before == nil {
+				p.put(keyOf(o), []byte(emptyValue), 0, nil)
+			}
+		case *registry.Peer:
+			p.put(keyOf(o), []byte(encode(o)), 0, nil)
+			p.take(addressClaim(o.Address), keyOf(o), 0, nil)
+		case *registry.Flycast:
 			p.compareApp(registry.AppKey{Network: o.Owner, Name: o.App})
 			p.put(flycastKey(o), []byte(emptyValue), 0, nil)
 			p.take(addressClaim(o.Address), flycastKey(o), 0, nil)
-		}
-	}
-	for _, ch := range c.Names {
-		if o := ch.After; o != nil {
-			p.put(networkKey(o.Network), []byte(encode(o)), 0, nil)
-			p.take(nameClaim(o.Name), networkKey(o.Network), 0, nil)
-		} else {
-			p.delete(networkKey(ch.Before.Network))
-		}
-	}
-	for _, ch := range c.Regions {
-		if o := ch.After; o != nil {
-			p.put(regionKey(o.Code), []byte(encode(o)), 0, nil)
-		} else {
-			p.delete(regionKey(ch.Before.Code))
-		}
-	}
-	for _, ch := range c.RTTs {
-		if o := ch.After; o != nil {
-			p.put(rttKey(o.From, o.To), []byte(encode(o)), 0, nil)
-		} else {
-			p.delete(rttKey(ch.Before.From, ch.Before.To))
+		case *registry.NetworkName:
+			p.put(keyOf(o), []byte(encode(o)), 0, nil)
+			p.take(nameClaim(o.Name), keyOf(o), 0, nil)
+		case nil:
+		default:
+			p.put(keyOf(o), []byte(encode(o)), 0, nil)
 		}
 	}
 }

@@ -59,10 +59,10 @@ func benchmarkWrite(b *testing.B, machines, writers int) {
 				if i >= b.N {
 					return
 				}
-				m := newMachine("web", fmt.Sprintf("w%d", w), 100_000+w, []string{"started", "stopped"}[i/writers%2])
+				m := newMachine("web", fmt.Sprintf("w%d", w), 100_000+w, []string{"started", "stopped"}[i/writers%2]).Fact.(*registry.Machine)
 				m.Metadata[0].Value = fmt.Sprint(i)
 				m.Raw = nil
-				index := here.do(b, m)
+				index := here.do(b, registry.Put(m))
 				acknowledged := time.Now()
 				if err := there.wait(b.Context(), int64(index)); err != nil {
 					b.Error(err)

@@ -24,7 +24,7 @@ func TestAnImportIsOneMomentOnAllNodes(t *testing.T) {
 		events := []registry.Event{newApp("web")}
 		for i := range machines {
 			events = append(events, newMachine("web", fmt.Sprintf("s%d-%d", which, i), i, "started"),
-				registry.DeleteMachine{Network: acme, App: "web", ID: fmt.Sprintf("s%d-%d", 1-which, i)})
+				registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: fmt.Sprintf("s%d-%d", 1-which, i)}))
 		}
 		return events
 	}
@@ -229,7 +229,7 @@ func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
 	}
 	a.do(t, events...)
 	epoch := a.Status().Epoch
-	index := a.do(t, registry.DeleteApp{Network: acme, Name: "web"})
+	index := a.do(t, registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: "web"}))
 	b.until(t, "the app is gone", func(s *registry.Snapshot) bool { return s.Index >= index })
 	if n := b.store.Snapshot().Stats().Total(); n != 0 {
 		t.Errorf("%d machines are left", n)

@@ -122,8 +122,8 @@ func (n *node) tryLease(ttl *time.Duration, events ...registry.Event) (uint64, e
 
 const acme = registry.Network(0x18)
 
-func newApp(name string) registry.PutApp {
-	return registry.PutApp{App: registry.App{Network: acme, Name: name}}
+func newApp(name string) registry.Event {
+	return registry.Put(&registry.App{Network: acme, Name: name})
 }
 
 // object is the JSON object of a machine.
@@ -135,13 +135,13 @@ func address(n int) netip.Addr {
 	return netip.MustParseAddr(fmt.Sprintf("fdaa:0:18:a7b:7d:%x:%x:2", n>>16, n&0xffff))
 }
 
-func newMachine(app, id string, addr int, state string) registry.PutMachine {
+func newMachine(app, id string, addr int, state string) registry.Event {
 	m, faults := format.ParseMachine([]byte(object(id, addr, state)))
 	if err := faults.Err(); err != nil {
 		panic(err)
 	}
 	m.Network, m.App = acme, app
-	return registry.PutMachine{Machine: m}
+	return registry.Put(m)
 }
 
 // digest is all that a registry holds, in words.
@@ -170,11 +170,11 @@ func TestAWriteIsVisibleHereAtOnceAndElsewhereSoon(t *testing.T) {
 	s := serve(t)
 	a, b, c := start(t, s), start(t, s), start(t, s)
 	index := a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"),
-		registry.PutPeer{Peer: registry.Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:18:a7b:d6b:0:a:102"), Region: "ams"}},
-		registry.PutFlycast{Flycast: registry.Flycast{Address: netip.MustParseAddr("fdaa:0:18:0:1::3"), App: "web", Owner: acme}},
-		registry.PutNetwork{NetworkName: registry.NetworkName{Network: acme, Name: "acme"}},
-		registry.PutRegion{Region: registry.Region{Code: "xyz", Name: "Nowhere", Latitude: 1.5, Longitude: -2}},
-		registry.PutRTT{RTT: registry.RTT{From: "ams", To: "xyz", MS: 17}})
+		registry.Put(&registry.Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:18:a7b:d6b:0:a:102"), Region: "ams"}),
+		registry.Put(&registry.Flycast{Address: netip.MustParseAddr("fdaa:0:18:0:1::3"), App: "web", Owner: acme}),
+		registry.Put(&registry.NetworkName{Network: acme, Name: "acme"}),
+		registry.Put(&registry.Region{Code: "xyz", Name: "Nowhere", Latitude: 1.5, Longitude: -2}),
+		registry.Put(&registry.RTT{From: "ams", To: "xyz", MS: 17}))
 	snap := a.store.Snapshot()
 	if m := snap.Machine("m1"); m == nil || m.Modified != index || snap.Index != index {
 		t.Fatalf("after write %d the node that took it has index %d and machine %+v", index, snap.Index, m)
@@ -205,19 +205,19 @@ func TestDeletesLeaveNothingBehind(t *testing.T) {
 	flycast := netip.MustParseAddr("fdaa:0:18:0:1::3")
 	laptop := netip.MustParseAddr("fdaa:0:18:a7b:d6b:0:a:102")
 	a.do(t, newApp("web"), newApp("db"), newMachine("web", "m1", 1, "started"), newMachine("db", "m2", 2, "started"), newMachine("db", "m3", 3, "destroyed"),
-		registry.PutPeer{Peer: registry.Peer{Name: "laptop", Address: laptop}},
-		registry.PutFlycast{Flycast: registry.Flycast{Address: flycast, App: "web", Owner: acme}},
-		registry.PutNetwork{NetworkName: registry.NetworkName{Network: acme, Name: "acme"}},
-		registry.PutRegion{Region: registry.Region{Code: "xyz"}}, registry.PutRTT{RTT: registry.RTT{From: "ams", To: "xyz", MS: 17}})
+		registry.Put(&registry.Peer{Name: "laptop", Address: laptop}),
+		registry.Put(&registry.Flycast{Address: flycast, App: "web", Owner: acme}),
+		registry.Put(&registry.NetworkName{Network: acme, Name: "acme"}),
+		registry.Put(&registry.Region{Code: "xyz"}), registry.Put(&registry.RTT{From: "ams", To: "xyz", MS: 17}))
 	a.do(t, newMachine("web", "m1", 4, "started"))   // another address
 	a.do(t, newMachine("web", "m1", 4, "destroyed")) // gone
 	a.do(t, newMachine("web", "m1", 5, "started"))   // and back
 	a.do(t, newMachine("web", "m4", 4, "started"))
-	a.do(t, registry.PutFlycast{Flycast: registry.Flycast{Address: flycast, App: "db", Owner: acme}})
-	a.do(t, registry.PutNetwork{NetworkName: registry.NetworkName{Network: acme, Name: "corp"}})
-	a.do(t, registry.DeleteMachine{Network: acme, App: "web", ID: "m4"})
-	a.do(t, registry.DeleteApp{Network: acme, Name: "web"}, registry.DeleteApp{Network: acme, Name: "db"}, registry.DeletePeer{Network: acme, Name: "laptop"},
-		registry.DeleteNetwork{Network: acme}, registry.DeleteRegion{Code: "xyz"}, registry.DeleteRTT{From: "ams", To: "xyz"})
+	a.do(t, registry.Put(&registry.Flycast{Address: flycast, App: "db", Owner: acme}))
+	a.do(t, registry.Put(&registry.NetworkName{Network: acme, Name: "corp"}))
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: "m4"}))
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: "web"}), registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: "db"}), registry.Delete(registry.Key{Kind: registry.KindPeer, Network: acme, Name: "laptop"}),
+		registry.Delete(registry.Key{Kind: registry.KindNetwork, Network: acme}), registry.Delete(registry.Key{Kind: registry.KindRegion, Name: "xyz"}), registry.Delete(registry.Key{Kind: registry.KindRTT, Name: "ams", ID: "xyz"}))
 	if got := s.Etcdctl("get", "--prefix", "/internaldns/1/"); got != empty {
 		t.Errorf("left:\n%s", got)
 	}
@@ -286,7 +286,7 @@ func TestOfTwoWritersWhoWantTheSameOneWins(t *testing.T) {
 				return newMachine([]string{"web", "db", "db"}[i], fmt.Sprintf("i%d", round), 1000+10*round+i, "started")
 			}},
 			{"a network's name", func(i int) registry.Event {
-				return registry.PutNetwork{NetworkName: registry.NetworkName{Network: registry.Network(0x1000 + 10*round + i), Name: fmt.Sprintf("n%d", round)}}
+				return registry.Put(&registry.NetworkName{Network: registry.Network(0x1000 + 10*round + i), Name: fmt.Sprintf("n%d", round)})
 			}},
 		} {
 			won := make(chan int, len(nodes))

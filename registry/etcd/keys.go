@@ -106,6 +106,45 @@ func flycastKey(f *registry.Flycast) string {
 	return flycastPrefix(registry.AppKey{Network: f.Owner, Name: f.App}) + f.Address.String()
 }
 
+// keyOf is the key of an object that is no machine.
+func keyOf(f registry.Fact) string {
+	switch f := f.(type) {
+	case *registry.NetworkName:
+		return networkKey(f.Network)
+	case *registry.App:
+		return appKey(registry.AppKey{Network: f.Network, Name: f.Name})
+	case *registry.Peer:
+		return peerKey(f.Network(), f.Name)
+	case *registry.Flycast:
+		return flycastKey(f)
+	case *registry.Region:
+		return regionKey(f.Code)
+	default:
+		k := f.Key()
+		return rttKey(k.Name, k.ID)
+	}
+}
+
+// object is the registry's key of the object that r is of.
+func (r *ref) object() registry.Key {
+	switch r.kind {
+	case kindApp:
+		return registry.Key{Kind: registry.KindApp, Network: r.network, Name: r.name}
+	case kindMachine:
+		return registry.Key{Kind: registry.KindMachine, Network: r.network, Name: r.name, ID: r.id}
+	case kindPeer:
+		return registry.Key{Kind: registry.KindPeer, Network: r.network, Name: r.name}
+	case kindFlycast:
+		return registry.Key{Kind: registry.KindFlycast, Address: r.addr}
+	case kindNetwork:
+		return registry.Key{Kind: registry.KindNetwork, Network: r.network}
+	case kindRegion:
+		return registry.Key{Kind: registry.KindRegion, Name: r.name}
+	default:
+		return registry.Key{Kind: registry.KindRTT, Name: r.name, ID: r.id}
+	}
+}
+
 func networkKey(n registry.Network) string { return kindNetwork + "/" + networkSegment(n) }
 func regionKey(code string) string         { return kindRegion + "/" + code }
 func rttKey(from, to string) string        { return kindRTT + "/" + from + "/" + to }

@@ -32,9 +32,9 @@ type entry struct {
 	key         string
 	create, mod int64 // revisions
 	lease       clientv3.LeaseID
-	object      any    // nil if the value is bad
-	fault       string // what is wrong with it by itself
-	why         string // why it is not in effect; "" if it is
+	object      registry.Fact // nil if the value is bad
+	fault       string        // what is wrong with it by itself
+	why         string        // why it is not in effect; "" if it is
 }
 
 // An app lists the machines and Flycast addresses of an app, also if the app does
@@ -364,12 +364,12 @@ func (m *mirror) settle(d dirty, bad func(*entry)) []registry.Event {
 		if a := m.apps[of.app]; a != nil {
 			for _, e := range a.machines[of.id] {
 				if m.decide(e) == "" {
-					events = append(events, registry.PutMachine{Machine: e.object.(*registry.Machine)})
+					events = append(events, registry.Put(e.object))
 				}
 			}
 		}
 		if len(events) == n {
-			events = append(events, registry.DeleteMachine{Network: of.app.Network, App: of.app.Name, ID: of.id})
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: of.app.Network, Name: of.app.Name, ID: of.id}))
 		}
 	}
 	return events
@@ -377,63 +377,18 @@ func (m *mirror) settle(d dirty, bad func(*entry)) []registry.Event {
 
 // event returns what the entry, which is no machine's, means for the registry.
 func (m *mirror) event(e *entry, r *ref) registry.Event {
-	in := m.entries[e.key] == e && m.decide(e) == ""
-	switch r.kind {
-	case kindApp:
-		if in {
-			return registry.PutApp{App: *e.object.(*registry.App)}
-		}
-		return registry.DeleteApp{Network: r.network, Name: r.name}
-	case kindPeer:
-		if in {
-			return registry.PutPeer{Peer: *e.object.(*registry.Peer)}
-		}
-		return registry.DeletePeer{Network: r.network, Name: r.name}
-	case kindFlycast:
-		if in {
-			return registry.PutFlycast{Flycast: *e.object.(*registry.Flycast)}
-		}
-		return registry.DeleteFlycast{Address: r.addr} // puts replace it if another app has it
-	case kindNetwork:
-		if in {
-			return registry.PutNetwork{NetworkName: *e.object.(*registry.NetworkName)}
-		}
-		return registry.DeleteNetwork{Network: r.network}
-	case kindRegion:
-		if in {
-			return registry.PutRegion{Region: *e.object.(*registry.Region)}
-		}
-		return registry.DeleteRegion{Code: r.name}
-	default:
-		if in {
-			return registry.PutRTT{RTT: *e.object.(*registry.RTT)}
-		}
-		return registry.DeleteRTT{From: r.name, To: r.id}
+	if m.entries[e.key] == e && m.decide(e) == "" {
+		return registry.Put(e.object)
 	}
+	return registry.Delete(r.object()) // puts replace a Flycast address that another app has
 }
 
 // facts returns all that is in effect.
 func (m *mirror) facts() *registry.Facts {
 	f := new(registry.Facts)
 	for _, e := range m.entries {
-		if e.why != "" {
-			continue
-		}
-		switch o := e.object.(type) {
-		case *registry.App:
-			f.Apps = append(f.Apps, *o)
-		case *registry.Machine:
-			f.Machines = append(f.Machines, o)
-		case *registry.Peer:
-			f.Peers = append(f.Peers, *o)
-		case *registry.Flycast:
-			f.Flycast = append(f.Flycast, *o)
-		case *registry.NetworkName:
-			f.Networks = append(f.Networks, *o)
-		case *registry.Region:
-			f.Regions = append(f.Regions, *o)
-		case *registry.RTT:
-			f.RTTs = append(f.RTTs, *o)
+		if e.why == "" {
+			f.Add(e.object)
 		}
 	}
 	return f

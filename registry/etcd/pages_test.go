@@ -81,9 +81,9 @@ func TestAnImportOfLargeObjectsIsWhole(t *testing.T) {
 	a, b := start(t, s), start(t, s)
 	events := []registry.Event{newApp("web")}
 	for i := range 40 {
-		m := newMachine("web", fmt.Sprintf("m%d", i), i, "started")
+		m := newMachine("web", fmt.Sprintf("m%d", i), i, "started").Fact.(*registry.Machine)
 		m.Raw = registry.NewRaw(fmt.Appendf(nil, `{"note":%q,%s`, strings.Repeat("x", 100_000), object(m.ID, i, "started")[1:]))
-		events = append(events, m)
+		events = append(events, registry.Put(m))
 	}
 	index := a.do(t, events...)
 	b.until(t, "the import is there", func(s *registry.Snapshot) bool { return s.Index >= index })

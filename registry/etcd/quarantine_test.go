@@ -88,7 +88,7 @@ func TestHandsCannotTakeWhatIsClaimed(t *testing.T) {
 	if m := a.store.Snapshot().MachineAt(address(2)); m == nil || m.ID != "m1" {
 		t.Errorf("the address is that of %v", m)
 	}
-	a.do(t, registry.DeleteMachine{Network: acme, App: "web", ID: "m1"})
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: "m1"}))
 	if m := a.store.Snapshot().MachineAt(address(2)); m == nil || m.ID != "old" {
 		t.Errorf("the address that was given up is that of %v", m)
 	}

@@ -20,19 +20,19 @@ func randomEvents(r *rand.Rand) []registry.Event {
 		id := fmt.Sprintf("m%d", r.IntN(12))
 		switch r.IntN(12) {
 		case 0:
-			events = append(events, registry.DeleteApp{Network: acme, Name: name()})
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindApp, Network: acme, Name: name()}))
 		case 1, 2:
 			events = append(events, newApp(name()))
 		case 3:
-			events = append(events, registry.DeleteMachine{Network: acme, App: name(), ID: id})
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: name(), ID: id}))
 		case 4:
-			events = append(events, registry.PutPeer{Peer: registry.Peer{Name: []string{"p", "q"}[r.IntN(2)], Address: address(r.IntN(12))}})
+			events = append(events, registry.Put(&registry.Peer{Name: []string{"p", "q"}[r.IntN(2)], Address: address(r.IntN(12))}))
 		case 5:
-			events = append(events, registry.PutFlycast{Flycast: registry.Flycast{Address: address(r.IntN(12)), App: name(), Owner: acme}})
+			events = append(events, registry.Put(&registry.Flycast{Address: address(r.IntN(12)), App: name(), Owner: acme}))
 		case 6:
-			events = append(events, registry.PutNetwork{NetworkName: registry.NetworkName{Network: registry.Network(1 + r.IntN(3)), Name: []string{"n", "o"}[r.IntN(2)]}})
+			events = append(events, registry.Put(&registry.NetworkName{Network: registry.Network(1 + r.IntN(3)), Name: []string{"n", "o"}[r.IntN(2)]}))
 		case 7:
-			events = append(events, registry.DeletePeer{Network: acme, Name: "p"}, registry.DeleteFlycast{Address: address(r.IntN(12))}, registry.DeleteNetwork{Network: 1})
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindPeer, Network: acme, Name: "p"}), registry.Delete(registry.Key{Kind: registry.KindFlycast, Address: address(r.IntN(12))}), registry.Delete(registry.Key{Kind: registry.KindNetwork, Network: 1}))
 		default:
 			events = append(events, newMachine(name(), id, r.IntN(12), []string{"started", "stopped", "destroyed"}[r.IntN(3)]))
 		}
@@ -90,7 +90,7 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 					index, err := n.try(events...)
 					var faults registry.Faults
 					mu.Lock()
-					if m, ok := events[0].(registry.PutMachine); ok && m.ID == id {
+					if m, ok := events[0].Fact.(*registry.Machine); ok && !events[0].Delete && m.ID == id {
 						if err == nil {
 							acknowledged = version
 						}

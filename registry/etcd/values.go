@@ -37,9 +37,9 @@ const emptyValue = "{}"
 
 // decode makes the object that key and value are: a *registry.App,
 // *registry.Machine, … that is right by itself. It keeps nothing of value.
-func decode(r *ref, value []byte, revision int64) (any, error) {
+func decode(r *ref, value []byte, revision int64) (registry.Fact, error) {
 	var facts registry.Facts // to be checked
-	var object any
+	var object registry.Fact
 	switch r.kind {
 	case kindApp:
 		var any struct{}
@@ -143,7 +143,7 @@ func encodeMachine(m *registry.Machine) ([]byte, error) {
 }
 
 // encode returns the value for an object other than a machine.
-func encode(object any) string {
+func encode(object registry.Fact) string {
 	var v any
 	switch o := object.(type) {
 	case *registry.Peer:

@@ -345,7 +345,7 @@ func TestCheckedAtFollowsTheClock(t *testing.T) {
 func TestReloadAppliesTheSameFileAgain(t *testing.T) {
 	inRig(t, network18("a", "b"), func(r *rig) {
 		network, _ := registry.ParseNetwork("fdaa:0:18::/48")
-		if _, err := r.store.Apply([]registry.Event{registry.DeleteMachine{Network: network, App: "web", ID: "a"}}); err != nil {
+		if _, err := r.store.Apply([]registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: network, Name: "web", ID: "a"})}); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(time.Minute)

@@ -1,0 +1,247 @@
+package registry
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+
+	"github.com/internaldns/internaldns/registry/index"
+)
+
+// A checker finds everything that is wrong with facts: first with each by itself,
+// then with each beside the others and beside what the registry holds. A field
+// that is wrong by itself is not compared.
+type checker struct {
+	registry lookup
+	faults   Faults
+
+	// What the facts checked so far have taken. Objects are named only in
+	// faults: a registry can hold a million.
+	ids       index.Small[string, *Machine]
+	addresses index.Small[netip.Addr, Fact]
+	names     index.Small[string, *NetworkName]
+}
+
+// A lookup finds what the checked facts are compared with: the apps as they will
+// be, and the objects that will stay and are not checked.
+type lookup interface {
+	hasApp(AppKey) bool
+	holderOfID(id string) *Machine         // not gone; nil if there is none
+	holderOfAddress(addr netip.Addr) Fact  // nil if there is none
+	holderOfName(name string) *NetworkName // nil if there is none
+}
+
+// add checks f, and returns what is wrong with it by itself.
+func (c *checker) add(f Fact) Faults {
+	own := f.check()
+	c.faults = append(c.faults, own...)
+	f.compare(c, own)
+	return own
+}
+
+// needApp faults f if its app does not exist.
+func (c *checker) needApp(f Fact, app AppKey) {
+	if !c.registry.hasApp(app) {
+		c.faults.addf(f, "app", "%v has no app %s", app.Network, quote(app.Name))
+	}
+}
+
+// takeAddress notes that f has addr, and faults f if another object has it.
+func (c *checker) takeAddress(f Fact, field string, addr netip.Addr) {
+	holder, ok := c.addresses.Get(addr)
+	if !ok {
+		holder = c.registry.holderOfAddress(addr)
+	}
+	if holder != nil {
+		c.faults.addf(f, field, "%v is already the address of %v", addr, holder)
+		return
+	}
+	c.addresses.Add(addr, f)
+}
+
+// takeID notes that m has its id, and faults m if another machine has it.
+func (c *checker) takeID(m *Machine) {
+	holder, ok := c.ids.Get(m.ID)
+	if !ok {
+		holder = c.registry.holderOfID(m.ID)
+	}
+	if holder != nil {
+		c.faults.addf(m, "id", "is already the id of %v in %v", holder, holder.Network)
+		return
+	}
+	c.ids.Add(m.ID, m)
+}
+
+// takeName notes that n has its name, and faults n if another network has it.
+func (c *checker) takeName(n *NetworkName) {
+	holder, ok := c.names.Get(n.Name)
+	if !ok {
+		holder = c.registry.holderOfName(n.Name)
+	}
+	if holder != nil {
+		c.faults.addf(n, "name", "is already the name of %v", holder.Network)
+		return
+	}
+	c.names.Add(n.Name, n)
+}
+
+// Validate returns everything that is wrong with f as a whole registry, as
+// Faults, or nil.
+func (f *Facts) Validate() error {
+	v := validator{
+		apps: make(map[AppKey]bool, len(f.Apps)),
+		keys: make(map[Key]bool),
+	}
+	v.registry = &v
+	v.ids.Size, v.addresses.Size = len(f.Machines), len(f.Machines)+len(f.Peers)+len(f.Flycast)
+	for i := range f.Apps {
+		v.apps[f.Apps[i].key()] = true
+	}
+	for fact := range f.All() {
+		own := v.add(fact)
+		// Machines and Flycast addresses are compared by their ids and addresses.
+		if k := fact.Key(); k.Kind != KindMachine && k.Kind != KindFlycast && !own.in(kinds[k.Kind].fields...) {
+			v.once(fact, k)
+		}
+	}
+	return v.faults.Err()
+}
+
+// A validator checks facts that are a whole registry.
+type validator struct {
+	checker
+	apps map[AppKey]bool
+	keys map[Key]bool // of the facts checked so far
+}
+
+func (v *validator) hasApp(app AppKey) bool           { return v.apps[app] }
+func (v *validator) holderOfID(string) *Machine       { return nil }
+func (v *validator) holderOfAddress(netip.Addr) Fact  { return nil }
+func (v *validator) holderOfName(string) *NetworkName { return nil }
+
+// once faults f if its key k was seen before.
+func (v *validator) once(f Fact, k Key) {
+	switch {
+	case !v.keys[k]:
+		v.keys[k] = true
+	case k.Name != "" && k.Network != 0:
+		v.faults.addf(f, kinds[k.Kind].fields[0], "is listed twice in %v", k.Network)
+	default:
+		v.faults.addf(f, kinds[k.Kind].fields[0], "is listed twice")
+	}
+}
+
+// What each kind of fact is checked for: by itself, and with others.
+
+func (n *NetworkName) check() (fs Faults) {
+	fs.add(n, "name", checkName(n.Name))
+	if n.Network == 0 {
+		fs.addf(n, "prefix", "is missing")
+	}
+	return fs
+}
+
+func (n *NetworkName) compare(c *checker, own Faults) {
+	if !own.in("name") {
+		c.takeName(n)
+	}
+}
+
+func (a *App) check() (fs Faults) {
+	fs.add(a, "name", checkName(a.Name))
+	if a.Network == 0 {
+		fs.addf(a, "network", "is missing, and no machine names it")
+	}
+	return fs
+}
+
+func (a *App) compare(*checker, Faults) {}
+
+func (m *Machine) check() (fs Faults) {
+	if m.Gone() {
+		return nil
+	}
+	fs.add(m, "id", checkID(m.ID))
+	fs.add(m, "region", checkRegion(m.Region))
+	fs.add(m, "private_ip", checkAddress(m.Address))
+	if n, ok := NetworkOf(m.Address); ok && n != m.Network {
+		fs.addf(m, "private_ip", "%v is outside the app's network %v", m.Address, m.Network)
+	}
+	return fs
+}
+
+func (m *Machine) compare(c *checker, own Faults) {
+	c.needApp(m, m.appKey())
+	if m.Gone() {
+		return
+	}
+	if !own.in("id") {
+		c.takeID(m)
+	}
+	if !own.in("private_ip") {
+		c.takeAddress(m, "private_ip", m.Address)
+	}
+}
+
+func (p *Peer) check() (fs Faults) {
+	fs.add(p, "name", checkName(p.Name))
+	fs.add(p, "address", checkAddress(p.Address))
+	if p.Region != "" {
+		fs.add(p, "region", checkRegion(p.Region))
+	}
+	return fs
+}
+
+func (p *Peer) compare(c *checker, own Faults) {
+	if !own.in("address") {
+		c.takeAddress(p, "address", p.Address)
+	}
+}
+
+func (f *Flycast) check() (fs Faults) {
+	fs.add(f, "flycast", checkAddress(f.Address))
+	return fs
+}
+
+func (f *Flycast) compare(c *checker, own Faults) {
+	c.needApp(f, AppKey{f.Owner, f.App})
+	if !own.in("flycast") {
+		c.takeAddress(f, "flycast", f.Address)
+	}
+}
+
+func (r *Region) check() (fs Faults) {
+	fs.add(r, "code", checkRegion(r.Code))
+	if !(math.Abs(r.Latitude) <= 90) {
+		fs.addf(r, "latitude", "must be from -90 to 90 degrees, got %v", r.Latitude)
+	}
+	if !(math.Abs(r.Longitude) <= 180) {
+		fs.addf(r, "longitude", "must be from -180 to 180 degrees, got %v", r.Longitude)
+	}
+	return fs
+}
+
+func (r *Region) compare(*checker, Faults) {}
+
+func (r *RTT) check() (fs Faults) {
+	fs.add(r, "", checkRegion(r.From))
+	fs.add(r, "", checkRegion(r.To))
+	return fs
+}
+
+func (r *RTT) compare(*checker, Faults) {}
+
+// checkAddress says what is wrong with an address that a fact uses.
+func checkAddress(a netip.Addr) error {
+	if !a.IsValid() {
+		return fmt.Errorf("is missing")
+	}
+	n, ok := NetworkOf(a)
+	switch {
+	case !ok || a.Zone() != "":
+		return fmt.Errorf("%v is in no network: want an address in fdaa::/16, outside fdaa::/48", a)
+	case a == n.Server():
+		return fmt.Errorf("%v is the network's own DNS server", a)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package registry
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// A Kind is a kind of fact. The table kinds says all that differs from one kind to
+// the next: a new kind is one entry there, and its type.
+type Kind uint8
+
+// The kinds, in the order in which they are checked, written and listed: what
+// others depend on comes first.
+const (
+	KindNetwork Kind = iota // *NetworkName
+	KindApp                 // *App
+	KindMachine             // *Machine
+	KindPeer                // *Peer
+	KindFlycast             // *Flycast
+	KindRegion              // *Region
+	KindRTT                 // *RTT
+	numKinds
+)
+
+// String returns the name of one object of the kind, such as "app".
+func (k Kind) String() string { return kinds[k].name }
+
+// Plural returns the name of all objects of the kind, such as "apps".
+func (k Kind) Plural() string { return kinds[k].plural }
+
+// A Fact is one object of the registry: a *NetworkName, *App, *Machine, *Peer,
+// *Flycast, *Region or *RTT.
+type Fact interface {
+	// Key returns what the object is found by. No two objects have one key, but
+	// for machines that are gone.
+	Key() Key
+
+	// String names the object in messages.
+	String() string
+
+	// check returns what is wrong with the object by itself, each field at most
+	// once.
+	check() Faults
+
+	// compare tells c what the object needs and takes. own is what check returned:
+	// fields that are wrong by themselves are not compared.
+	compare(c *checker, own Faults)
+
+	// equal reports whether the object, put in the place of o, which is of the
+	// same kind, would change nothing.
+	equal(o Fact) bool
+}
+
+// A Key names one object of the registry. The fields that a kind does not have
+// are zero.
+//
+//	network  Network
+//	app      Network, Name
+//	machine  Network, Name (of the app), ID
+//	peer     Network, Name
+//	flycast  Address
+//	region   Name (its code)
+//	rtt      Name (the code from), ID (the code to)
+type Key struct {
+	Kind    Kind
+	Network Network
+	Name    string
+	ID      string
+	Address netip.Addr
+}
+
+// In returns the network that the object is in; 0 for regions and round trips.
+func (k Key) In() Network {
+	if k.Kind == KindFlycast {
+		n, _ := NetworkOf(k.Address)
+		return n
+	}
+	return k.Network
+}
+
+// Fact returns an object of which nothing but the key is set.
+func (k Key) Fact() Fact { return kinds[k.Kind].blank(k) }
+
+// A kind is what the package knows of a Kind.
+type kind struct {
+	name   string
+	plural string   // also the name of its memdb table
+	fields []string // those that make its key; faults of a repeated key are about the first
+
+	blank func(Key) Fact                     // see Key.Fact
+	clone func(Fact) Fact                    // a copy, which the store may keep
+	each  func(*Facts, func(Fact) bool) bool // yields the objects in Facts until yield returns false, which it returns
+	add   func(*Facts, Fact)                 // adds the object to Facts
+
+	// The table. Machines have none (see machineIndex).
+	key     func(Key) []byte     // the key of the table's primary index; nil for an object that cannot be in it
+	indexes []*memdb.IndexSchema // the other indexes
+	stat    func(*Stats) *int    // where the objects are counted; nil if they are not
+}
+
+var kinds = [numKinds]kind{
+	KindNetwork: factKind(kind{
+		name: "network", plural: "networks", fields: []string{"prefix"},
+		blank: func(k Key) Fact { return &NetworkName{Network: k.Network} },
+		key:   func(k Key) []byte { return networkKey(k.Network, "") },
+		indexes: []*memdb.IndexSchema{rowIndex(rowName, func(n *network) []byte {
+			if n.Name == "" {
+				return nil
+			}
+			return []byte(n.Name)
+		})},
+	}, func(f *Facts) *[]NetworkName { return &f.Networks }),
+
+	KindApp: factKind(kind{
+		name: "app", plural: "apps", fields: []string{"name", "network"},
+		blank: func(k Key) Fact { return &App{Network: k.Network, Name: k.Name} },
+		key:   func(k Key) []byte { return networkKey(k.Network, k.Name) },
+		stat:  func(s *Stats) *int { return &s.Apps },
+	}, func(f *Facts) *[]App { return &f.Apps }),
+
+	KindMachine: {
+		name: "machine", plural: "machines", fields: []string{"id"},
+		blank: func(k Key) Fact { return &Machine{Network: k.Network, App: k.Name, ID: k.ID} },
+		each: func(f *Facts, yield func(Fact) bool) bool {
+			return !slices.ContainsFunc(f.Machines, func(m *Machine) bool { return !yield(m) })
+		},
+		add: func(f *Facts, m Fact) { f.Machines = append(f.Machines, m.(*Machine)) },
+	},
+
+	KindPeer: factKind(kind{
+		name: "peer", plural: "peers", fields: []string{"name", "address"},
+		// Its address names the peer's network.
+		blank:   func(k Key) Fact { return &Peer{Name: k.Name, Address: k.Network.Prefix().Addr()} },
+		key:     func(k Key) []byte { return networkKey(k.Network, k.Name) },
+		indexes: []*memdb.IndexSchema{rowIndex(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) })},
+		stat:    func(s *Stats) *int { return &s.Peers },
+	}, func(f *Facts) *[]Peer { return &f.Peers }),
+
+	KindFlycast: factKind(kind{
+		name: "flycast", plural: "flycast", fields: []string{"flycast"},
+		blank: func(k Key) Fact { return &Flycast{Address: k.Address} },
+		key: func(k Key) []byte {
+			if k.In() == 0 {
+				return nil
+			}
+			return addressKey(nil, k.Address)
+		},
+		indexes: []*memdb.IndexSchema{rowIndex(rowApp, func(f *Flycast) []byte { return addressKey(appKey(f.app), f.Address) })},
+		stat:    func(s *Stats) *int { return &s.Flycast },
+	}, func(f *Facts) *[]Flycast { return &f.Flycast }),
+
+	KindRegion: factKind(kind{
+		name: "region", plural: "regions", fields: []string{"code"},
+		blank: func(k Key) Fact { return &Region{Code: k.Name} },
+		key:   func(k Key) []byte { return []byte(k.Name) },
+	}, func(f *Facts) *[]Region { return &f.Regions }),
+
+	KindRTT: factKind(kind{
+		name: "rtt", plural: "rtts", fields: []string{""},
+		blank: func(k Key) Fact { return &RTT{From: k.Name, To: k.ID} },
+		key:   func(k Key) []byte { return []byte(k.Name + "\x00" + k.ID) },
+	}, func(f *Facts) *[]RTT { return &f.RTTs }),
+}
+
+// factKind completes k for facts of type T, of which list is the list in Facts.
+func factKind[T any, P interface {
+	*T
+	Fact
+}](k kind, list func(*Facts) *[]T) kind {
+	k.clone = func(f Fact) Fact {
+		c := *f.(P)
+		return P(&c)
+	}
+	k.each = func(f *Facts, yield func(Fact) bool) bool {
+		facts := *list(f)
+		for i := range facts {
+			if !yield(P(&facts[i])) {
+				return false
+			}
+		}
+		return true
+	}
+	k.add = func(f *Facts, fact Fact) { *list(f) = append(*list(f), *fact.(P)) }
+	return k
+}
