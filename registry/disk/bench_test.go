@@ -140,14 +140,14 @@ func BenchmarkLarge(b *testing.B) {
 	})
 	b.Run(fmt.Sprint("Read/", *benchMachines), func(b *testing.B) {
 		for b.Loop() {
-			if _, err := readFile(filepath.Join(dir, fileName), new(scan)); err != nil {
+			if _, err := readFile(filepath.Join(dir, fileName), readOptions{}); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run(fmt.Sprint("Skim/", *benchMachines), func(b *testing.B) {
 		for b.Loop() {
-			if _, err := readFile(filepath.Join(dir, fileName), &scan{skim: true}); err != nil {
+			if _, err := readFile(filepath.Join(dir, fileName), readOptions{skim: true}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -38,8 +38,8 @@ type database struct {
 	state
 }
 
-// openDatabase opens the file at path, which must have been read by a scan that
-// found that state in it.
+// openDatabase opens the file at path, in which read found that
+// state.
 func openDatabase(path string, st state) (*database, error) {
 	d := &database{path: path, state: st}
 	return d, d.open(os.O_RDWR)
@@ -201,24 +201,13 @@ func build(path string, fill func(*database) error) (err error) {
 	if err := errors.Join(err, d.close(err)); err != nil {
 		return err
 	}
-	if _, err := readFile(temporary, &scan{skim: true}); err != nil {
+	if _, err := readFile(temporary, readOptions{skim: true}); err != nil {
 		return fmt.Errorf("read back %s: %w", temporary, err)
 	}
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-// readFile has s read the file at path.
-func readFile(path string, s *scan) (*contents, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s.file = f
-	return s.read()
 }
 
 func (d *database) makeBuckets() (err error) {

@@ -79,7 +79,21 @@
 //
 // # Reading
 //
-// bbolt maps its file into memory and trusts it; a damaged page or an unreadable
-// sector can end the process. So the file is read here (pages.go), with plain
-// reads and every bound checked, before bbolt is given it to write.
+// bbolt maps its file into memory and trusts what it finds there. Some damage gets
+// through it, and through the checksums of the records, unseen (bbolt 1.5.0, with
+// debug.SetPanicOnFault; damage_test.go has each case):
+//
+//   - A page that says that further pages belong to it, and a list of free pages
+//     that names one in use, read well. A later write frees or overwrites the
+//     other page, and acknowledged records are lost.
+//   - A damaged key in a branch page reads well. A later write of a record that is
+//     there already does not find it, and adds it a second time.
+//   - A branch page that is below itself is followed without end, until memory is
+//     used up.
+//
+// All of these can only be found by reading every page. So this package does that
+// itself (pages.go), and takes the records from the pages that it has checked. bbolt
+// is given a file only to write it, and only after it was read here without a
+// fault. bbolt's own check (Tx.Check) is no replacement: it runs in a goroutine in
+// which a panic ends the process.
 package disk

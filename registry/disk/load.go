@@ -98,13 +98,13 @@ func (k *Keeper) read(ctx context.Context) (c *contents, readOnly, err error) {
 		forget(f)
 	}
 	last := time.Now()
-	c, err = (&scan{file: f, progress: func(records, of uint64) error {
+	c, err = read(f, readOptions{progress: func(records, of uint64) error {
 		if time.Since(last) >= progressEvery {
 			last = time.Now()
 			k.log.Info("reading the database", zap.Uint64("records", records), zap.Uint64("of", of))
 		}
 		return ctx.Err()
-	}}).read()
+	}})
 	return c, readOnly, err
 }
 
@@ -225,7 +225,7 @@ func (k *Keeper) reread() (*contents, error) {
 	}
 	defer f.Close()
 	forget(f)
-	c, err := (&scan{file: f, skim: true}).read()
+	c, err := read(f, readOptions{skim: true})
 	if err != nil {
 		return nil, fmt.Errorf("what is in it after a failure: %w", err)
 	}
@@ -236,7 +236,7 @@ func (k *Keeper) reread() (*contents, error) {
 	if c.state.same(k.shown) && len(k.owed) == 0 {
 		return c, nil
 	}
-	return (&scan{file: f}).read()
+	return read(f, readOptions{})
 }
 
 // reconcile makes memory say what c does, and the database, which holds c, that

@@ -3,87 +3,84 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 )
 
-// What follows reads bbolt's file format, page by page, with everything checked
-// that bbolt takes for granted: it maps the file into memory and follows what it
-// finds there, so that a damaged page or one that cannot be read ends the
-// process. A file is given to bbolt after it was read here.
+// This file reads bbolt's file format. bbolt maps its file into memory and trusts
+// it; doc.go says what damage gets through bbolt and the checksums of records.
 //
-//	file    meta, meta, then pages of all kinds; numbers are as the processor has them
-//	page    id 8, flags 2, count 2, overflow 4 (further pages that belong to it), elements
-//	meta    magic 4, version 4, page size 4, flags 4, root 8, sequence 8, freelist 8, end 8, transaction 8, FNV-1a 8
-//	branch  elements of position 4, key length 4, page 8; positions count from the element
+//	file    meta, meta, then pages of all kinds; numbers are in the processor's byte order
+//	page    id 8, kind 2, count of elements 2, count of further pages that belong to it 4, elements
+//	meta    magic 4, version 4, page size 4, flags 4, root 8, sequence 8, list of free pages 8, end 8, transaction 8, FNV-1a 8
+//	branch  elements of position 4, key length 4, page 8; a position counts from its element
 //	leaf    elements of flags 4, position 4, key length 4, value length 4
-//	bucket  a value in the root's leaves: page 8, sequence 8; page 0: a leaf page follows
+//	bucket  a value in the root's leaves: page 8, sequence 8; if page is 0, a leaf page follows
+//	free    page ids of 8; if the count is 0xffff, the real count comes first
 const (
-	pageHeader = 16
-	pageMeta   = 64 // without the header
-	element    = 16
-
-	flagBranch   = 0x01
-	flagLeaf     = 0x02
-	flagMeta     = 0x04
-	flagFreelist = 0x10
-
-	flagBucket = 0x01 // of an element
-
+	pageHeader  = 16
+	metaLen     = 64 // without the page header
+	elementLen  = 16
+	bucketLen   = 16
+	kindBranch  = 0x01
+	kindLeaf    = 0x02
+	kindMeta    = 0x04
+	kindFree    = 0x10
 	boltMagic   = 0xed0cdaed
 	boltVersion = 2
 
-	// pageSize is that of all files that we make. bbolt would take that of the
-	// system, and a file could not be moved to one that has larger pages.
+	// pageSize is the page size of all our files, in octets. bbolt's default is that
+	// of the system, and a file could not be moved to a system with larger pages.
 	pageSize = 4096
-
-	// maxOverflow bounds what is read at once, to 1 GiB.
-	maxOverflow = 1<<30/pageSize - 1
 )
 
 var native = binary.NativeEndian
 
-// A boltMeta says where things are in a file.
-type boltMeta struct {
-	root, freelist, end, txid uint64
-}
-
-// pages reads the pages of a file.
+// pages reads the pages of a file, and checks that each is in use once or free.
 type pages struct {
 	file io.ReaderAt
 	boltMeta
-	seen []uint64 // a bit for each page that is in use or free
-	// goOn is told of damage, and says whether to read what is beside it.
-	goOn func(error) bool
+	used   []bool // by page id
+	faults Faults // damage beside which reading went on
 }
 
-// openPages reads the meta pages. Beside a metaError it returns what the other
-// page leads to.
+// A boltMeta says where things are in a file. All but txid are page ids; end is
+// the first that is not in the file.
+type boltMeta struct {
+	root, free, end, txid uint64
+}
+
+// damaged returns an error about what is in the file.
+func damaged(format string, args ...any) error { return Faults{fmt.Sprintf(format, args...)} }
+
+// openPages reads the meta pages. If one of the two is damaged it returns a
+// metaError, and the pages that the other one leads to.
 func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	if size == 0 {
-		return nil, errors.New("the file is empty")
+		return nil, damaged("the file is empty")
 	}
-	var metas [2]boltMeta
-	var errs [2]error
-	for i := range metas {
-		metas[i], errs[i] = readMeta(file, i)
+	p := &pages{file: file}
+	var lost [2]error
+	for i := range lost {
+		m, err := readMeta(file, i)
+		switch {
+		case isDamage(err):
+			lost[i] = err
+		case err != nil:
+			return nil, err
+		case m.txid >= p.txid:
+			p.boltMeta = m
+		}
 	}
-	p := &pages{file: file, boltMeta: metas[0], goOn: func(error) bool { return false }}
-	switch {
-	case errs[0] != nil && errs[1] != nil:
-		return nil, fmt.Errorf("this is no database, or its beginning is lost: %w", errs[0])
-	case errs[0] != nil:
-		p.boltMeta = metas[1]
-	case errs[1] == nil && metas[1].txid > metas[0].txid:
-		p.boltMeta = metas[1]
+	if lost[0] != nil && lost[1] != nil {
+		return nil, damaged("this is no database, or its beginning is lost: %v", lost[0])
 	}
 	if p.end < 4 || p.end > uint64(size)/pageSize {
-		return nil, fmt.Errorf("the file is cut off: it has %d octets, and should have at least %d pages of %d", size, p.end, pageSize)
+		return nil, damaged("the file is cut off: it has %d octets, and should have at least %d pages of %d", size, p.end, pageSize)
 	}
-	p.seen = make([]uint64, p.end/64+1)
-	for i, err := range errs {
+	p.used = make([]bool, p.end)
+	for i, err := range lost {
 		if err != nil {
 			return p, &metaError{i, err}
 		}
@@ -91,9 +88,9 @@ func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	return p, nil
 }
 
-// A metaError says that one of the two meta pages is damaged. What the other one
-// leads to is whole, but may be one write old: nothing tells a damaged page of
-// the last write from one of a write that was never finished.
+// A metaError reports that one of the two meta pages is damaged. The pages that
+// the other one leads to are whole, but may be one write old: the damaged page can
+// be that of the last write, or that of a write that was never finished.
 type metaError struct {
 	page int
 	err  error
@@ -104,47 +101,47 @@ func (e *metaError) Error() string {
 }
 
 func readMeta(file io.ReaderAt, i int) (m boltMeta, err error) {
-	b := make([]byte, pageHeader+pageMeta)
-	if _, err := file.ReadAt(b, int64(i)*pageSize); err != nil {
+	b := make([]byte, pageHeader+metaLen)
+	if _, err := file.ReadAt(b, int64(i)*pageSize); err == io.EOF {
+		return m, damaged("it is cut off")
+	} else if err != nil {
 		return m, err
 	}
-	if flags := native.Uint16(b[8:]); native.Uint64(b) != uint64(i) || flags != flagMeta {
-		return m, errors.New("it is another page")
+	if kind := native.Uint16(b[8:]); native.Uint64(b) != uint64(i) || kind != kindMeta {
+		return m, damaged("it is another page")
 	}
 	b = b[pageHeader:]
-	switch sum := fnv.New64a(); {
+	sum := fnv.New64a()
+	sum.Write(b[:metaLen-8])
+	switch size := native.Uint32(b[8:]); {
 	case native.Uint32(b) != boltMagic:
-		return m, errors.New("it does not begin like one")
+		return m, damaged("it does not begin like one")
 	case native.Uint32(b[4:]) != boltVersion:
-		return m, fmt.Errorf("it is of bbolt's format %d, want %d", native.Uint32(b[4:]), boltVersion)
-	default:
-		sum.Write(b[:56])
-		if sum.Sum64() != native.Uint64(b[56:]) {
-			return m, errors.New("its checksum is wrong")
-		}
-	}
-	if size := native.Uint32(b[8:]); size != pageSize {
-		return m, fmt.Errorf("pages have %d octets, want %d", size, pageSize)
+		return m, damaged("it is of bbolt's format %d, want %d", native.Uint32(b[4:]), boltVersion)
+	case sum.Sum64() != native.Uint64(b[metaLen-8:]):
+		return m, damaged("its checksum is wrong")
+	case size != pageSize:
+		return m, damaged("pages have %d octets, want %d", size, pageSize)
 	}
 	return boltMeta{
-		root: native.Uint64(b[16:]), freelist: native.Uint64(b[32:]),
+		root: native.Uint64(b[16:]), free: native.Uint64(b[32:]),
 		end: native.Uint64(b[40:]), txid: native.Uint64(b[48:]),
 	}, nil
 }
 
-// use notes that a page is in use or free, which it can be once.
+// use notes that a page is in use, or free.
 func (p *pages) use(id uint64) error {
-	switch {
-	case id < 2 || id >= p.end:
-		return fmt.Errorf("page %d is not in the file", id)
-	case p.seen[id/64]&(1<<(id%64)) != 0:
-		return fmt.Errorf("page %d is used twice", id)
+	if id < 2 || id >= p.end {
+		return damaged("page %d is not in the file", id)
 	}
-	p.seen[id/64] |= 1 << (id % 64)
+	if p.used[id] {
+		return damaged("page %d is used twice", id)
+	}
+	p.used[id] = true
 	return nil
 }
 
-// page reads a page with those that belong to it.
+// page reads a page with the further pages that belong to it.
 func (p *pages) page(id uint64) ([]byte, error) {
 	if err := p.use(id); err != nil {
 		return nil, err
@@ -154,19 +151,16 @@ func (p *pages) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("read page %d: %w", id, err)
 	}
 	if got := native.Uint64(b); got != id {
-		return nil, fmt.Errorf("page %d says that it is page %d", id, got)
+		return nil, damaged("page %d says that it is page %d", id, got)
 	}
-	more := uint64(native.Uint32(b[12:]))
-	if more > maxOverflow {
-		return nil, fmt.Errorf("page %d says that %d more belong to it", id, more)
-	}
-	for i := range more {
+	further := uint64(native.Uint32(b[12:]))
+	for i := range further { // ends at the end of the file
 		if err := p.use(id + 1 + i); err != nil {
 			return nil, err
 		}
 	}
-	if more > 0 {
-		b = append(b, make([]byte, more*pageSize)...)
+	if further > 0 {
+		b = append(b, make([]byte, further*pageSize)...)
 		if _, err := p.file.ReadAt(b[pageSize:], int64(id+1)*pageSize); err != nil {
 			return nil, fmt.Errorf("read page %d: %w", id, err)
 		}
@@ -174,181 +168,135 @@ func (p *pages) page(id uint64) ([]byte, error) {
 	return b, nil
 }
 
-// walk calls leaf for the leaf pages below page id, in the order of their keys,
-// which must be from from and, unless it is nil, below to.
-func (p *pages) walk(id uint64, from, to []byte, leaf func(page []byte) error) error {
+// An element is an entry of a branch or leaf page.
+type element struct {
+	key, value []byte // a branch has no values
+	flags      uint32 // of a leaf's: 0 for a record, 1 for a bucket
+	child      uint64 // of a branch's: the page that has the keys from key on
+}
+
+// elements returns the entries of page b. Their keys must ascend, be at least
+// from, and, unless to is nil, below to.
+func elements(b []byte, from, to []byte) ([]element, error) {
+	kind, count := native.Uint16(b[8:]), native.Uint16(b[10:])
+	if kind != kindLeaf && kind != kindBranch {
+		return nil, damaged("it is of another kind, %#x", kind)
+	}
+	head := pageHeader + uint64(count)*elementLen
+	if head > uint64(len(b)) {
+		return nil, damaged("it says that it holds more than it can")
+	}
+	list := make([]element, count)
+	for i := range list {
+		e, at := &list[i], uint64(pageHeader+i*elementLen)
+		field := func(n uint64) uint64 { return uint64(native.Uint32(b[at+4*n:])) }
+		position, length, value := field(0), field(1), uint64(0)
+		if kind == kindLeaf {
+			e.flags = uint32(field(0))
+			position, length, value = field(1), field(2), field(3)
+		} else {
+			e.child = native.Uint64(b[at+8:])
+		}
+		start := at + position
+		if start < head || length == 0 || start+length+value > uint64(len(b)) {
+			return nil, damaged("something in it lies outside of it")
+		}
+		e.key, e.value = b[start:start+length], b[start+length:start+length+value]
+		if order := bytes.Compare(e.key, from); order < 0 || order == 0 && i > 0 || to != nil && bytes.Compare(e.key, to) >= 0 {
+			return nil, damaged("its keys are not in order")
+		}
+		from = e.key
+	}
+	return list, nil
+}
+
+// walk calls leaf for the elements of each leaf page below page id, in the order
+// of their keys, which must be at least from, and, unless to is nil, below to.
+func (p *pages) walk(id uint64, from, to []byte, leaf func([]element) error) error {
 	b, err := p.page(id)
 	if err != nil {
 		return err
 	}
-	if native.Uint16(b[8:]) == flagLeaf {
-		if err := inRange(b, from, to); err != nil {
-			return fmt.Errorf("page %d: %w", id, err)
-		}
-		return leaf(b)
-	}
-	type child struct {
-		key []byte
-		id  uint64
-	}
-	var children []child
-	for key, e := range elements(b, flagBranch, &err) {
-		children = append(children, child{key, native.Uint64(b[e+8:])})
-	}
-	if err == nil && len(children) == 0 {
-		err = errors.New("there is nothing in it")
-	}
-	if err == nil {
-		err = inRange(b, from, to)
-	}
-	if err != nil {
+	list, err := elements(b, from, to)
+	switch isLeaf := native.Uint16(b[8:]) == kindLeaf; {
+	case err != nil:
 		return fmt.Errorf("page %d: %w", id, err)
+	case isLeaf:
+		return leaf(list)
+	case len(list) == 0:
+		return damaged("page %d: there is nothing in it", id)
 	}
-	for i, c := range children {
+	for i, e := range list {
 		end := to
-		if i+1 < len(children) {
-			end = children[i+1].key
+		if i+1 < len(list) {
+			end = list[i+1].key
 		}
-		if err := p.walk(c.id, c.key, end, leaf); err != nil && !p.goOn(err) {
+		if err := p.faults.take(p.walk(e.child, e.key, end, leaf)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// inRange checks the first and the last key of a page. That they ascend is
-// checked by elements.
-func inRange(b, from, to []byte) error {
-	var err error
-	n := 0
-	var last []byte
-	for key := range elements(b, native.Uint16(b[8:]), &err) {
-		if n == 0 && bytes.Compare(key, from) < 0 {
-			return errOrder
+// buckets returns the value of each bucket by its name.
+func (p *pages) buckets() (map[string][]byte, error) {
+	values := make(map[string][]byte)
+	err := p.walk(p.root, nil, nil, func(list []element) error {
+		for _, e := range list {
+			if e.flags != 1 || len(e.value) < bucketLen {
+				return damaged("%q is no bucket", e.key)
+			}
+			values[string(e.key)] = e.value
 		}
-		n, last = n+1, key
-	}
-	if err == nil && n > 0 && to != nil && bytes.Compare(last, to) >= 0 {
-		return errOrder
-	}
-	return err
-}
-
-var errOrder = errors.New("its keys are not in order")
-
-// elements yields the keys of a page of that kind and where their elements
-// begin. It ends with an error in err if the page is not as it should be.
-func elements(b []byte, kind uint16, err *error) func(func(key []byte, at int) bool) {
-	return func(yield func([]byte, int) bool) {
-		if flags := native.Uint16(b[8:]); flags != kind || kind != flagLeaf && kind != flagBranch {
-			*err = fmt.Errorf("it is of another kind, %#x", flags)
-			return
-		}
-		count := int(native.Uint16(b[10:]))
-		if pageHeader+count*element > len(b) {
-			*err = errors.New("it says that it holds more than it can")
-			return
-		}
-		var last []byte
-		for i := range count {
-			at := pageHeader + i*element
-			position, length := uint64(native.Uint32(b[at:])), uint64(native.Uint32(b[at+4:]))
-			size := length // of key and value
-			if kind == flagLeaf {
-				position, length = uint64(native.Uint32(b[at+4:])), uint64(native.Uint32(b[at+8:]))
-				size = length + uint64(native.Uint32(b[at+12:]))
-			}
-			start := uint64(at) + position
-			if start < uint64(pageHeader+count*element) || start+size > uint64(len(b)) {
-				*err = errors.New("something in it lies outside of it")
-				return
-			}
-			key := b[start : start+length]
-			if i > 0 && bytes.Compare(last, key) >= 0 {
-				*err = errOrder
-				return
-			}
-			if last = key; !yield(key, at) {
-				return
-			}
-		}
-	}
-}
-
-// value returns the value of the leaf element at, whose bounds elements checked,
-// and its flags.
-func value(b []byte, at int) (v []byte, flags uint32) {
-	start := at + int(native.Uint32(b[at+4:])) + int(native.Uint32(b[at+8:]))
-	return b[start : start+int(native.Uint32(b[at+12:]))], native.Uint32(b[at:])
-}
-
-// buckets calls leaf for the leaf pages of every bucket that is wanted, buckets
-// and pages in the order of their names and keys.
-func (p *pages) buckets(wanted func(bucket string) bool, leaf func(bucket string, page []byte) error) error {
-	return p.walk(p.root, nil, nil, func(b []byte) error {
-		var err error
-		for name, at := range elements(b, flagLeaf, &err) {
-			bucket := string(name)
-			v, flags := value(b, at)
-			if flags != flagBucket || len(v) < 16 {
-				return fmt.Errorf("%q is no bucket", bucket)
-			}
-			if !wanted(bucket) {
-				continue
-			}
-			if err := p.bucket(v, func(b []byte) error { return leaf(bucket, b) }); err != nil {
-				if err = fmt.Errorf("bucket %s: %w", bucket, err); !p.goOn(err) {
-					return err
-				}
-			}
-		}
-		return err
+		return nil
 	})
+	return values, err
 }
 
-// bucket calls leaf for the leaf pages of a bucket, whose value in the root is v.
-func (p *pages) bucket(v []byte, leaf func(page []byte) error) error {
-	if root := native.Uint64(v); root != 0 {
+// bucket calls leaf for the elements of each leaf page of a bucket, by its value.
+func (p *pages) bucket(value []byte, leaf func([]element) error) error {
+	if root := native.Uint64(value); root != 0 {
 		return p.walk(root, nil, nil, leaf)
 	}
-	inline := v[16:]
+	inline := value[bucketLen:]
 	if len(inline) < pageHeader {
-		return errors.New("it is cut off")
+		return damaged("it is cut off")
 	}
-	if native.Uint16(inline[8:]) != flagLeaf {
-		return errors.New("it is of another kind")
+	list, err := elements(inline, nil, nil)
+	if err == nil && native.Uint16(inline[8:]) != kindLeaf {
+		err = damaged("it is of another kind")
 	}
-	if err := inRange(inline, nil, nil); err != nil {
+	if err != nil {
 		return err
 	}
-	return leaf(inline)
+	return leaf(list)
 }
 
-// free reads the list of free pages, after all buckets: each page is used or
-// free.
-func (p *pages) free() error {
-	b, err := p.page(p.freelist)
+// checkFree reads the list of free pages, after all buckets: each page is in use
+// or free.
+func (p *pages) checkFree() error {
+	b, err := p.page(p.free)
 	if err != nil {
-		return fmt.Errorf("list of free pages: %w", err)
+		return err
 	}
-	if flags := native.Uint16(b[8:]); flags != flagFreelist {
-		return fmt.Errorf("list of free pages: page %d is of another kind, %#x", p.freelist, flags)
+	if kind := native.Uint16(b[8:]); kind != kindFree {
+		return damaged("page %d is of another kind, %#x", p.free, kind)
 	}
-	count, at := uint64(native.Uint16(b[10:])), pageHeader
-	if count == 0xffff { // stands in the first place then
-		count, at = native.Uint64(b[at:]), at+8
+	count, ids := uint64(native.Uint16(b[10:])), b[pageHeader:]
+	if count == 0xffff {
+		count, ids = native.Uint64(ids), ids[8:]
 	}
-	if count > uint64(len(b)-at)/8 {
-		return errors.New("list of free pages: it says that it holds more than it can")
+	if count > uint64(len(ids))/8 {
+		return damaged("it says that it holds more than it can")
 	}
-	for i := range int(count) {
-		if err := p.use(native.Uint64(b[at+8*i:])); err != nil {
-			return fmt.Errorf("list of free pages: %w", err)
+	for i := range count {
+		if err := p.use(native.Uint64(ids[8*i:])); err != nil {
+			return err
 		}
 	}
 	for id := uint64(2); id < p.end; id++ {
-		if p.use(id) == nil {
-			return fmt.Errorf("list of free pages: page %d is neither used nor in it", id)
+		if !p.used[id] {
+			return damaged("page %d is neither used nor in it", id)
 		}
 	}
 	return nil

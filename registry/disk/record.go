@@ -345,3 +345,26 @@ func (p *part) join(q *part) {
 	p.records += q.records
 	p.sum += q.sum
 }
+
+// object names a record for messages.
+func object(bucket string, key []byte) string {
+	switch n, name, err := splitNetworkKey(key); bucket {
+	case bMachines, bLeases:
+		d := new(decoder)
+		if app, rest, err := d.splitAppKey(key); err == nil {
+			what := "machine"
+			if bucket == bLeases {
+				what = "lease of machine"
+			}
+			if rest[0] == keyLive {
+				return fmt.Sprintf("%s %q of app %q in %v", what, rest[1:], app.Name, app.Network)
+			}
+			return fmt.Sprintf("%s (gone, %x) of app %q in %v", what, rest[1:], app.Name, app.Network)
+		}
+	case bNetworks, bApps, bPeers:
+		if err == nil {
+			return fmt.Sprintf("%s %q in %v", bucket[:len(bucket)-1], name, n)
+		}
+	}
+	return fmt.Sprintf("record %q of bucket %s", key, bucket)
+}

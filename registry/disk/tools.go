@@ -37,20 +37,17 @@ func Check(dir string, progress Progress) (Report, error) {
 	}
 	defer l.release()
 	path := filepath.Join(dir, fileName)
-	c, err := readFile(path, &scan{progress: progress.scan()})
+	c, err := readFile(path, readOptions{progress: progress.each()})
 	if err != nil {
 		return Report{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.facts.Validate(); err != nil {
 		return Report{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := checkBolt(path, c.state); err != nil {
-		return Report{}, fmt.Errorf("%s: %w", path, err)
-	}
 	return c.report(path), nil
 }
 
-func (p Progress) scan() func(records, of uint64) error {
+func (p Progress) each() func(records, of uint64) error {
 	if p == nil {
 		return nil
 	}
@@ -65,44 +62,6 @@ func (c *contents) report(path string) Report {
 		Path: path, Octets: c.octets, Index: c.index, Records: c.state.records,
 		Apps: len(c.facts.Apps), Machines: len(c.facts.Machines), Peers: len(c.facts.Peers), Leases: len(c.leases),
 	}
-}
-
-// checkBolt has bbolt check the file, and reads through bbolt what scan read
-// without.
-func checkBolt(path string, want state) (err error) {
-	defer guard(&err)
-	defer faultsArePanics()()
-	d := &database{path: path}
-	if err := d.open(os.O_RDONLY); err != nil {
-		return err
-	}
-	err = d.bolt.View(func(tx *bbolt.Tx) error {
-		var faults Faults
-		for err := range tx.Check() {
-			faults.add("%v", err)
-		}
-		got := state{index: want.index}
-		for _, name := range dataBuckets {
-			b := tx.Bucket([]byte(name))
-			if b == nil {
-				faults.add("there is no bucket %s", name)
-				continue
-			}
-			b.ForEach(func(_, v []byte) error {
-				got.records++
-				got.sum += uint64(sumOf(v))
-				return nil
-			})
-		}
-		if !got.same(want) {
-			faults.add("bbolt finds %d records with checksums of %016x, want %d with %016x", got.records, got.sum, want.records, want.sum)
-		}
-		if len(faults) > 0 {
-			return faults
-		}
-		return nil
-	})
-	return errors.Join(err, d.close(err))
 }
 
 // Compact writes the database in dir anew, without what is free in it, and says
@@ -154,13 +113,12 @@ func Backup(dir, file string, progress Progress) (Report, error) {
 // rewrite writes what is in the database at path to file, which may be the same,
 // and says how it was.
 func rewrite(path, file string, progress Progress) (r Report, err error) {
-	s := &scan{progress: progress.scan(), lenient: true}
-	c, err := readFile(path, s)
+	c, err := readFile(path, readOptions{progress: progress.each(), mend: true})
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	r = c.report(path)
-	r.Warnings = s.warnings
+	r.Warnings = c.warnings
 	err = build(file, func(d *database) (err error) {
 		defer guard(&err)
 		defer faultsArePanics()()

@@ -1,0 +1,330 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/internaldns/internaldns/internal/workers"
+	"github.com/internaldns/internaldns/registry"
+)
+
+// Keys of the bucket meta.
+const (
+	keyFormat = "format"
+	keyState  = "state"
+	keySample = "sample"
+)
+
+// format is the value of keyFormat. It is plain text, for people who look into the
+// file.
+const format = "internaldns registry, format 1"
+
+// A state is what the database says of itself.
+type state struct {
+	index   uint64    // of the last commit
+	records uint64    // in all buckets but meta
+	sum     uint64    // of their checksums
+	clock   time.Time // when the state was written
+}
+
+func (s state) seal() []byte {
+	b := binary.BigEndian.AppendUint64(nil, s.index)
+	b = binary.BigEndian.AppendUint64(b, s.records)
+	b = binary.BigEndian.AppendUint64(b, s.sum)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.clock.UnixNano()))
+	return seal(bMeta, []byte(keyState), b)
+}
+
+func unsealState(value []byte) (s state, err error) {
+	octets, err := unseal(bMeta, []byte(keyState), value)
+	if err != nil {
+		return s, err
+	}
+	b := body{rest: octets}
+	s = state{index: b.uint64(), records: b.uint64(), sum: b.uint64(), clock: time.Unix(0, int64(b.uint64()))}
+	return s, b.end()
+}
+
+// same reports whether two states are of one content.
+func (s state) same(o state) bool {
+	return s.index == o.index && s.records == o.records && s.sum == o.sum
+}
+
+// Faults are what is wrong with a database: first its pages, then its records,
+// each in the order of their keys.
+type Faults []string
+
+// maxFaults bounds the faults that are listed. A file may be damaged throughout.
+const maxFaults = 100
+
+func (f Faults) Error() string {
+	s := f[0]
+	for _, line := range f[1:] {
+		s += "\n" + line
+	}
+	return s
+}
+
+// add adds a fault, or, after maxFaults, that there are more.
+func (f *Faults) add(format string, args ...any) {
+	switch n := len(*f); {
+	case n < maxFaults:
+		*f = append(*f, fmt.Sprintf(format, args...))
+	case n == maxFaults:
+		*f = append(*f, "and more")
+	}
+}
+
+// take adds err to the faults if it is damage. It returns any other error.
+func (f *Faults) take(err error) error {
+	if isDamage(err) {
+		f.add("%v", err)
+		return nil
+	}
+	return err
+}
+
+// isDamage reports whether err is about what is in the file. Other errors are
+// about reading it.
+func isDamage(err error) bool {
+	_, ok := errors.AsType[Faults](err)
+	return ok
+}
+
+// contents is what a database holds.
+type contents struct {
+	state
+	part
+	octets   int64    // size of the file
+	skimmed  bool     // the part is empty: records were checked and not decoded
+	warnings []string // what was wrong, if that was allowed
+}
+
+// readOptions say how to read a file.
+type readOptions struct {
+	// progress, unless nil, is called with the number of records read, and at the
+	// end with both alike. Its error ends the reading.
+	progress func(records, of uint64) error
+	// skim has records checked and not decoded.
+	skim bool
+	// mend makes warnings of the faults that Compact mends.
+	mend bool
+}
+
+// readFile reads the database at path.
+func readFile(path string, o readOptions) (*contents, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(f, o)
+}
+
+// read reads a database file, all of it: it checks every page, every checksum and
+// the number of records. The file must not be written meanwhile. The error is
+// Faults, all that is wrong with the file, or one of reading it.
+func read(f *os.File, o readOptions) (*contents, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	p, err := openPages(f, info.Size())
+	if p == nil {
+		return nil, err
+	}
+	c := &contents{octets: info.Size(), skimmed: o.skim}
+	mendable := func(err error) {
+		if o.mend {
+			c.warnings = append(c.warnings, err.Error())
+		} else {
+			p.faults.add("%v", err)
+		}
+	}
+	if err != nil {
+		mendable(err)
+	}
+	buckets, err := p.buckets()
+	if err != nil {
+		return nil, err
+	}
+	if err := readMetaBucket(p, buckets[bMeta], &c.state); err != nil {
+		return nil, err
+	}
+	if err := c.readRecords(p, buckets, o); err != nil {
+		return nil, err
+	}
+	if len(p.faults) > 0 {
+		return nil, p.faults // the faults below would follow from these
+	}
+	switch err := p.checkFree(); {
+	case isDamage(err):
+		mendable(fmt.Errorf("list of free pages: %w (internaldns data compact makes a new one)", err))
+	case err != nil:
+		return nil, err
+	}
+	if c.part.records != c.state.records || c.part.sum != c.state.sum {
+		p.faults.add("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",
+			c.part.records, c.part.sum, c.state.records, c.state.sum)
+	}
+	if len(p.faults) > 0 {
+		return nil, p.faults
+	}
+	return c, nil
+}
+
+// readMetaBucket checks the bucket meta and sets st to the state in it.
+func readMetaBucket(p *pages, bucket []byte, st *state) error {
+	values, faults := make(map[string][]byte), len(p.faults)
+	if bucket != nil {
+		err := p.bucket(bucket, func(list []element) error {
+			for _, e := range list {
+				if e.flags != 0 {
+					return damaged("%q is no value", e.key)
+				}
+				values[string(e.key)] = e.value
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", bMeta, err)
+		}
+	}
+	switch got := string(values[keyFormat]); {
+	case len(p.faults) > faults:
+		return p.faults
+	case got == "":
+		return damaged("this is no registry database: it does not say its format")
+	case got != format:
+		return damaged("the database is of %q, and this version reads %q: use the version that wrote it, or one after it", got, format)
+	}
+	if err := checkSample(values[keySample]); err != nil {
+		return err
+	}
+	var err error
+	if *st, err = unsealState(values[keyState]); err != nil {
+		return damaged("record %q of bucket %s: %v", keyState, bMeta, err)
+	}
+	return nil
+}
+
+// A batch is some records of one bucket in a row. A worker sets part and faults.
+type batch struct {
+	bucket  string
+	records []element
+	part    part
+	faults  Faults
+}
+
+// batchRecords is how many records a worker takes at least, unless their bucket
+// ends: enough that handing them over costs little.
+const batchRecords = 500
+
+// readRecords reads the records of all buckets but meta, on all processors. It
+// adds what is wrong to p.faults.
+func (c *contents) readRecords(p *pages, buckets map[string][]byte, o readOptions) error {
+	pool := workers.Start(func() func(*batch) {
+		d := new(decoder)
+		return func(b *batch) { b.decode(d, o.skim) }
+	})
+	handed := uint64(0)
+	hand := func(b *batch) error {
+		handed += uint64(len(b.records))
+		pool.Add(b)
+		if o.progress == nil {
+			return nil
+		}
+		return o.progress(min(handed, c.state.records), c.state.records)
+	}
+	err := func() error {
+		for _, name := range dataBuckets {
+			value, ok := buckets[name]
+			if !ok {
+				p.faults.add("there is no bucket %s", name)
+				continue
+			}
+			b := &batch{bucket: name}
+			err := p.bucket(value, func(list []element) error {
+				b.records = append(b.records, list...)
+				if len(b.records) < batchRecords {
+					return nil
+				}
+				full := b
+				b = &batch{bucket: name}
+				return hand(full)
+			})
+			if err != nil {
+				err = p.faults.take(fmt.Errorf("bucket %s: %w", name, err))
+			}
+			if err := errors.Join(err, hand(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	batches := pool.Wait()
+	if err != nil {
+		return err
+	}
+	for name := range buckets {
+		if name != bMeta && !slices.Contains(dataBuckets[:], name) {
+			p.faults.add("bucket %q is not known", name)
+		}
+	}
+	machines := 0
+	for _, b := range batches {
+		machines += len(b.part.facts.Machines)
+	}
+	c.facts.Machines = make([]*registry.Machine, 0, machines)
+	for _, b := range batches {
+		c.join(&b.part)
+		for _, fault := range b.faults {
+			p.faults.add("%s", fault)
+		}
+	}
+	return nil
+}
+
+// decode checks the records of b and, unless skim, decodes them.
+func (b *batch) decode(d *decoder, skim bool) {
+	for _, e := range b.records {
+		octets, err := unseal(b.bucket, e.key, e.value)
+		if e.flags != 0 {
+			err = errors.New("it is no value")
+		}
+		if err == nil && !skim {
+			err = b.part.add(d, b.bucket, e.key, octets)
+		}
+		if err != nil {
+			b.faults.add("%s: %v", object(b.bucket, e.key), err)
+			continue
+		}
+		b.part.records++
+		b.part.sum += uint64(sumOf(e.value))
+	}
+	b.records = nil // frees the pages
+}
+
+// sampleObject is an object as most are. It is stored compressed. Reading it back
+// shows that this version still reads the objects in the database.
+const sampleObject = `{"id":"148e21dad76789","name":"aged-wind-2649","state":"started","region":"ams","instance_id":"01HQ3V9M7Z2W5X8Y4N6P0R1S2T",` +
+	`"private_ip":"fdaa:0:18:a7b:7d:f066:b83b:2","config":{"init":{},"image":"registry.fly.io/web:deployment-01","restart":{"policy":"on-failure"},` +
+	`"metadata":{"fly_flyctl_version":"0.3.150","fly_platform_version":"v2","fly_process_group":"app","fly_release_version":"17"},` +
+	`"guest":{"cpu_kind":"shared","cpus":1,"memory_mb":256}},"checks":[{"name":"http","status":"passing"}],` +
+	`"created_at":"2026-10-31T02:30:10Z","updated_at":"2026-10-31T02:35:26Z","events":[{"type":"start","status":"started","source":"flyd"}]}`
+
+// checkSample reads the sample back.
+func checkSample(value []byte) error {
+	octets, err := unseal(bMeta, []byte(keySample), value)
+	if err != nil {
+		return damaged("record %q of bucket %s: %v", keySample, bMeta, err)
+	}
+	if object, err := registry.Raw(octets).JSON(); err != nil || string(object) != sampleObject {
+		return damaged("machine objects in it are compressed in a way that this version does not read: use the version that wrote it")
+	}
+	return nil
+}
