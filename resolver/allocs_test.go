@@ -45,7 +45,7 @@ var kinds = []struct {
 	{"NOTIMP", dns.TypeSOA, "internal", "127.0.0.1", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, wire.NotImpR, 0},
 	{"NOTAUTH", dns.TypeAAAA, "web.internal", "127.0.0.1", func(m *dns.Msg) { m.SetTsig("key.", dns.HmacSHA256, 300, 0) }, wire.NotAuthR, 0},
 	{"REFUSED_transfer", dns.TypeAXFR, "internal", "127.0.0.1", nil, wire.RefusedR, 0},
-	{"REFUSED_foreign", dns.TypeAAAA, "www.example.com", "127.0.0.1", nil, wire.RefusedR, 0},
+	{"REFUSED_forwarded", dns.TypeAAAA, "www.example.com", "127.0.0.1", nil, wire.RefusedR, 0},
 	{"REFUSED_client", dns.TypeAAAA, "web.internal", "192.0.2.1", nil, wire.RefusedR, 0},
 }
 
@@ -87,8 +87,8 @@ func TestRespondAllocs(t *testing.T) {
 		check("half a question over "+tr.name, r, "127.0.0.1", web[:20], out, wire.FormErrR)
 		check("too many addresses over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeAAAA, "most.internal"), out, wire.NoError)
 		check("too long a text over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeTXT, "vms.most.internal"), out, wire.NoError)
-		foreign := listen(t, Config{Forward: atHand()}).responderOf(tr.stream)
-		check("foreign and at hand over "+tr.name, foreign, "127.0.0.1", question(t, 1, dns.TypeTXT, "www.example.com", edns(1232)), out, wire.NoError)
+		forwarded := listen(t, Config{Forward: atHand()}).responderOf(tr.stream)
+		check("forwarded and at hand over "+tr.name, forwarded, "127.0.0.1", question(t, 1, dns.TypeTXT, "www.example.com", edns(1232)), out, wire.NoError)
 		for n, dropped := range [][]byte{web[:5], append([]byte{0, 0, 0x80}, web[3:]...)} {
 			src := netip.MustParseAddr("127.0.0.1")
 			if got := testing.AllocsPerRun(100, func() { r.respond(src, src, dropped, out) }); got != 0 {
@@ -100,27 +100,27 @@ func TestRespondAllocs(t *testing.T) {
 
 // What a miss costs the heap: over UDP where the response must go, over TCP a copy
 // of the query, and each time the function that remembers it.
-func TestAForeignMissAllocs(t *testing.T) {
+func TestAForwardedMissAllocs(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	d := &untaking{}
+	d := &refusingForwarder{}
 	r := listen(t, Config{Forward: d, Listen: []string{"[::]:0"}})
 	msg := question(t, 1, dns.TypeTXT, "www.example.com", edns(1232))
 	src, out := netip.MustParseAddr("127.0.0.1"), make([]byte, 0, wire.MaxMessageLen)
 	udp := r.workers[0]
-	m := mailbox{ring: func() {}}
+	q, c := lateQueue{wake: func() {}}, new(tcpConn)
 	for _, tt := range []struct {
 		name  string
 		r     *responder
 		later func() func([]byte)
 	}{
 		{"UDP", r.responderOf(false), func() func([]byte) { return udp.later(0, socket.Datagram{Msg: msg}) }},
-		{"TCP", r.responderOf(true), func() func([]byte) { return m.later(&udp.responder, 1, 1, msg) }},
+		{"TCP", r.responderOf(true), func() func([]byte) { return q.later(c, &udp.responder, msg) }},
 	} {
 		got := testing.AllocsPerRun(100, func() {
 			if tt.r.respond(src, src, msg, out); !tt.r.missed {
 				t.Fatal("no miss")
 			}
-			tt.r.handOver(src, msg, out, tt.later())
+			tt.r.submit(src, msg, out, tt.later())
 		})
 		if got > 2 {
 			t.Errorf("a miss over %s: %v allocs, want 2", tt.name, got)
@@ -128,12 +128,14 @@ func TestAForeignMissAllocs(t *testing.T) {
 	}
 }
 
-// An untaking Forwarder has nothing and takes nothing.
-type untaking struct{ kept func([]byte) }
+// An refusingForwarder Forwarder has nothing and takes nothing.
+type refusingForwarder struct{ kept func([]byte) }
 
-func (u *untaking) Cached(_ *wire.Query, _ wire.Client, _ time.Time, out []byte) []byte { return out }
+func (u *refusingForwarder) Cached(_ *wire.Query, _ wire.Client, _ time.Time, out []byte) []byte {
+	return out
+}
 
-func (u *untaking) Submit(_ *wire.Query, _ wire.Client, reply func([]byte)) bool {
+func (u *refusingForwarder) Submit(_ *wire.Query, _ wire.Client, reply func([]byte)) bool {
 	u.kept = reply
 	return false
 }
@@ -199,8 +201,8 @@ func TestServingAllocs(t *testing.T) {
 
 // atHand returns a Forwarder that has every answer.
 func atHand() Forwarder {
-	d := newDesk()
-	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForeign(out, q, c, 0) }
+	d := newFakeForwarder()
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForwarded(out, q, c, 0) }
 	return d
 }
 
@@ -230,7 +232,7 @@ func atHand() Forwarder {
 //	NOTIMP                37 ns/op   0 allocs/op
 //	NOTAUTH               47 ns/op   0 allocs/op
 //	REFUSED_transfer      47 ns/op   0 allocs/op
-//	REFUSED_foreign       55 ns/op   0 allocs/op
+//	REFUSED_forwarded       55 ns/op   0 allocs/op
 //	REFUSED_client        50 ns/op   0 allocs/op
 //
 // Best of five on a Xeon VM with two busy cores, go1.26.8, at 3d83867, 2026-11.

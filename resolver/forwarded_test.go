@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
@@ -156,7 +155,7 @@ func packed(m *dns.Msg) []byte {
 
 // startForwarding serves with a Forwarder that asks these upstreams. change may
 // change what both are made from.
-func startForwarding(t testing.TB, change func(*Config, *forward.Config), upstreams ...*upstream) (*running, *forward.Forwarder) {
+func startForwarding(t testing.TB, change func(*Config, *forward.Config), upstreams ...*upstream) (*testServer, *forward.Forwarder) {
 	t.Helper()
 	fc := forward.Config{Local: zone.Ours, Log: zap.NewNop()}
 	for _, u := range upstreams {
@@ -202,7 +201,7 @@ func resolve(t testing.TB, a asker, name string, options ...func(*dns.Msg)) *dns
 	t.Helper()
 	for end := time.Now().Add(patience); ; {
 		msg := question(t, dns.Id(), dns.TypeA, name, options...)
-		a.put(msg)
+		a.query(msg)
 		m, q := unpack(t, a.receive()), unpack(t, msg)
 		if m.Rcode == dns.RcodeRefused && time.Now().Before(end) {
 			continue
@@ -280,13 +279,13 @@ func TestClientsGetTheTrueAnswerAlthoughFalseOnesComeFirst(t *testing.T) {
 			})
 			r, _ := startForwarding(t, nil, u)
 			resolve(t, dialUDP(t, r.Addrs()[0]), "ready.example")
-			for _, road := range roads {
-				name, began := "www."+road.name+".example.", time.Now()
-				m := resolve(t, road.dial(t, r.Addrs()[0]), name)
+			for _, tr := range transports {
+				name, began := "www."+tr.name+".example.", time.Now()
+				m := resolve(t, tr.dial(t, r.Addrs()[0]), name)
 				if got, want := show(m), "NOERROR ["+strings.ToLower(name)+" 60 A 192.0.2.1]"; got != want {
-					t.Errorf("over %s\n got %s\nwant %s", road.name, got, want)
+					t.Errorf("over %s\n got %s\nwant %s", tr.name, got, want)
 				}
-				t.Logf("over %s, after %v", road.name, time.Since(began).Round(time.Millisecond))
+				t.Logf("over %s, after %v", tr.name, time.Since(began).Round(time.Millisecond))
 			}
 		})
 	}
@@ -312,28 +311,28 @@ func TestClientsGetNothingThatTheyHaveNotAskedFor(t *testing.T) {
 		r.send(m)
 	})
 	r, _ := startForwarding(t, nil, u)
-	for _, road := range roads {
-		a := road.dial(t, r.Addrs()[0])
+	for _, tr := range transports {
+		a := tr.dial(t, r.Addrs()[0])
 		m := resolve(t, a, "extra.example", edns(4096))
 		if got, want := show(m), "NOERROR [extra.example. 60 A 192.0.2.1]"; got != want || len(m.Ns) != 0 || len(m.Extra) != 1 {
-			t.Errorf("over %s, extra.example gets %v, want its address alone", road.name, m)
+			t.Errorf("over %s, extra.example gets %v, want its address alone", tr.name, m)
 		}
 		if m := resolve(t, a, "chain.example"); strings.Contains(m.String(), "203.0.113.66") {
-			t.Errorf("over %s, an upstream speaks for web.internal: %v", road.name, m)
+			t.Errorf("over %s, an upstream speaks for web.internal: %v", tr.name, m)
 		}
 		if m := resolve(t, a, "unrelated.example"); len(m.Answer)+len(m.Ns) != 0 {
-			t.Errorf("over %s, unrelated.example gets %v", road.name, m)
+			t.Errorf("over %s, unrelated.example gets %v", tr.name, m)
 		}
 		if got, want := show(resolve(t, a, "victim.example")), "NOERROR [victim.example. 60 A 192.0.2.7]"; got != want {
-			t.Errorf("over %s\n got %s\nwant %s", road.name, got, want)
+			t.Errorf("over %s\n got %s\nwant %s", tr.name, got, want)
 		}
-		a.put(question(t, 1, dns.TypeAAAA, "web.internal"))
+		a.query(question(t, 1, dns.TypeAAAA, "web.internal"))
 		if m := unpack(t, a.receive()); len(m.Answer) != 3 || !m.Authoritative {
-			t.Errorf("over %s, web.internal gets %v", road.name, m)
+			t.Errorf("over %s, web.internal gets %v", tr.name, m)
 		}
-		a.put(question(t, 1, dns.TypeA, "web.internal"))
+		a.query(question(t, 1, dns.TypeA, "web.internal"))
 		if m := unpack(t, a.receive()); len(m.Answer) != 0 || m.Rcode != 0 || !m.Authoritative {
-			t.Errorf("over %s, A of web.internal gets %v", road.name, m)
+			t.Errorf("over %s, A of web.internal gets %v", tr.name, m)
 		}
 	}
 	if n := u.times("web.internal.") + u.times("internal."); n != 0 {
@@ -346,7 +345,7 @@ func TestClientsGetNothingThatTheyHaveNotAskedFor(t *testing.T) {
 
 // What does not fit the upstream's datagram is fetched over TCP, and each client
 // gets what fits its own.
-func TestClientsGetLargeForeignAnswers(t *testing.T) {
+func TestClientsGetLargeForwardedAnswers(t *testing.T) {
 	const n = 200
 	u := newUpstream(t, func(r *request) {
 		if !r.tcp {
@@ -364,7 +363,7 @@ func TestClientsGetLargeForeignAnswers(t *testing.T) {
 	r, _ := startForwarding(t, nil, u)
 	for range 2 { // from the upstream, and from the cache
 		for _, tt := range []struct {
-			road    int
+			tr      int
 			options []func(*dns.Msg)
 			records int
 			cut     bool
@@ -374,9 +373,9 @@ func TestClientsGetLargeForeignAnswers(t *testing.T) {
 			{0, []func(*dns.Msg){edns(8192)}, n, false},
 			{1, nil, n, false},
 		} {
-			m := resolve(t, roads[tt.road].dial(t, r.Addrs()[0]), "many.example", tt.options...)
+			m := resolve(t, transports[tt.tr].dial(t, r.Addrs()[0]), "many.example", tt.options...)
 			if len(m.Answer) > n || len(m.Answer) < tt.records-5 || m.Truncated != tt.cut || !tt.cut && len(m.Answer) != n {
-				t.Errorf("over %s with %d options: %d records, TC %v; want about %d, %v", roads[tt.road].name, len(tt.options), len(m.Answer), m.Truncated, tt.records, tt.cut)
+				t.Errorf("over %s with %d options: %d records, TC %v; want about %d, %v", transports[tt.tr].name, len(tt.options), len(m.Answer), m.Truncated, tt.records, tt.cut)
 			}
 		}
 	}
@@ -390,7 +389,7 @@ func TestAnUpstreamThatFailsIsNotAskedAgainAtOnce(t *testing.T) {
 	})
 	r, _ := startForwarding(t, nil, u)
 	for i := range 10 {
-		m := resolve(t, roads[i%2].dial(t, r.Addrs()[0]), "broken.example")
+		m := resolve(t, transports[i%2].dial(t, r.Addrs()[0]), "broken.example")
 		if got := show(m); got != "SERVFAIL" {
 			t.Errorf("query %d gets %s, want SERVFAIL", i, got)
 		}
@@ -401,7 +400,7 @@ func TestAnUpstreamThatFailsIsNotAskedAgainAtOnce(t *testing.T) {
 }
 
 // Equal questions, in letters and IDs of their own, are one to the upstream.
-func TestEqualForeignQuestionsAreAskedOnce(t *testing.T) {
+func TestEqualForwardedQuestionsAreAskedOnce(t *testing.T) {
 	const clients = 50
 	waiting := make(chan *request, clients)
 	u := newUpstream(t, func(r *request) {
@@ -416,7 +415,7 @@ func TestEqualForeignQuestionsAreAskedOnce(t *testing.T) {
 	var askers []asker
 	var msgs [][]byte
 	for i := range clients {
-		a := roads[i%2].dial(t, r.Addrs()[i/2%2])
+		a := transports[i%2].dial(t, r.Addrs()[i/2%2])
 		name := []byte("www.example.com")
 		for j := range name {
 			if i>>(j%6)&1 != 0 && name[j] != '.' {
@@ -424,7 +423,7 @@ func TestEqualForeignQuestionsAreAskedOnce(t *testing.T) {
 			}
 		}
 		msg := question(t, uint16(1000+i), dns.TypeA, string(name))
-		a.put(msg)
+		a.query(msg)
 		askers, msgs = append(askers, a), append(msgs, msg)
 	}
 	for end := time.Now().Add(patience); f.Status().InFlight < clients; {
@@ -479,9 +478,9 @@ func TestClientsAreToldThatNoUpstreamAnswers(t *testing.T) {
 	}
 	defer hole.Close()
 	r, _ := startForwarding(t, nil, &upstream{addr: hole.LocalAddr().(*net.UDPAddr).AddrPort()})
-	for i, road := range roads {
+	for i, tr := range transports {
 		began := time.Now()
-		m := resolve(t, road.dial(t, r.Addrs()[0]), "www.example.com", edns(1232))
+		m := resolve(t, tr.dial(t, r.Addrs()[0]), "www.example.com", edns(1232))
 		var ede []uint16
 		for _, o := range m.IsEdns0().Option {
 			if o, ok := o.(*dns.EDNS0_EDE); ok {
@@ -489,7 +488,7 @@ func TestClientsAreToldThatNoUpstreamAnswers(t *testing.T) {
 			}
 		}
 		if m.Rcode != dns.RcodeServerFailure || len(ede) != 1 || ede[0] != dns.ExtendedErrorCodeNoReachableAuthority && ede[0] != dns.ExtendedErrorCodeNetworkError {
-			t.Errorf("over %s: %v, want SERVFAIL with the extended error 22 or 23", road.name, m)
+			t.Errorf("over %s: %v, want SERVFAIL with the extended error 22 or 23", tr.name, m)
 		}
 		t.Logf("query %d is answered after %v", i, time.Since(began).Round(time.Millisecond))
 	}
@@ -520,11 +519,11 @@ func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 				case m.Rcode == dns.RcodeRefused:
 					refused++
 				default:
-					t.Fatalf("after %d foreign queries: %v", i, m)
+					t.Fatalf("after %d forwarded queries: %v", i, m)
 				}
 			}
 			if want := min(1, max(0, i-most+1)); refused != want {
-				t.Errorf("of foreign query %d, %d are refused, want %d", i, refused, want)
+				t.Errorf("of forwarded query %d, %d are refused, want %d", i, refused, want)
 			}
 		}
 	}
@@ -534,28 +533,28 @@ func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 }
 
 // Who may not have the rest of the world still has what is ours.
-func TestTheAccessListIsAboutForeignNamesOnly(t *testing.T) {
+func TestTheAccessListIsAboutForwardedNamesOnly(t *testing.T) {
 	u := newUpstream(t, func(r *request) { r.truth() })
 	r, _ := startForwarding(t, func(c *Config, fc *forward.Config) {
 		c.Listen = []string{"127.0.0.1:0", "[::1]:0"}
 		fc.Allow = []netip.Prefix{netip.MustParsePrefix("::1/128")}
 	}, u)
 	resolve(t, dialUDP(t, r.Addrs()[1]), "www.example.com")
-	for _, road := range roads {
-		a := road.dial(t, r.Addrs()[0])
-		a.put(question(t, 1, dns.TypeA, "www.example.com", edns(1232)))
+	for _, tr := range transports {
+		a := tr.dial(t, r.Addrs()[0])
+		a.query(question(t, 1, dns.TypeA, "www.example.com", edns(1232)))
 		m := unpack(t, a.receive())
 		if o := m.IsEdns0().Option; m.Rcode != dns.RcodeRefused || len(o) != 1 || o[0].(*dns.EDNS0_EDE).InfoCode != dns.ExtendedErrorCodeProhibited {
-			t.Errorf("over %s, who is not allowed gets %v", road.name, m)
+			t.Errorf("over %s, who is not allowed gets %v", tr.name, m)
 		}
-		a.put(question(t, 1, dns.TypeAAAA, "web.internal"))
+		a.query(question(t, 1, dns.TypeAAAA, "web.internal"))
 		if m := unpack(t, a.receive()); len(m.Answer) != 3 {
-			t.Errorf("over %s, web.internal gets %v", road.name, m)
+			t.Errorf("over %s, web.internal gets %v", tr.name, m)
 		}
-		b := road.dial(t, r.Addrs()[1])
-		b.put(question(t, 1, dns.TypeA, "www.example.com", func(m *dns.Msg) { m.RecursionDesired = false }))
+		b := tr.dial(t, r.Addrs()[1])
+		b.query(question(t, 1, dns.TypeA, "www.example.com", func(m *dns.Msg) { m.RecursionDesired = false }))
 		if m := unpack(t, b.receive()); m.Rcode != dns.RcodeRefused || len(m.Answer) != 0 {
-			t.Errorf("over %s, without RD: %v, want REFUSED", road.name, m)
+			t.Errorf("over %s, without RD: %v, want REFUSED", tr.name, m)
 		}
 	}
 }
@@ -573,8 +572,8 @@ func TestStopWaitsForTheUpstream(t *testing.T) {
 	r, _ := startForwarding(t, nil, u)
 	udp, tcp := dialUDP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1])
 	resolve(t, udp, "ready.example")
-	udp.put(question(t, 1, dns.TypeA, "one.example"))
-	tcp.put(question(t, 2, dns.TypeA, "two.example"))
+	udp.query(question(t, 1, dns.TypeA, "one.example"))
+	tcp.query(question(t, 2, dns.TypeA, "two.example"))
 	one, two := <-waiting, <-waiting
 	r.cancel()
 	one.truth()
@@ -598,33 +597,32 @@ func cachedResponder(t testing.TB, stream bool) (r *responder, msg, out []byte) 
 	w := s.newUDPResponder()
 	if stream {
 		w = s.newTCPResponder()
-		w.shard = s.dns.NewShard(metrics.TCP)
 	}
 	w.now = time.Now()
 	return &w, question(t, 1, dns.TypeA, "WWW.example.com", edns(1232)), make([]byte, 0, wire.MaxMessageLen)
 }
 
-func TestACachedForeignAnswerAllocs(t *testing.T) {
+func TestACachedForwardedAnswerAllocs(t *testing.T) {
 	src := netip.MustParseAddr("127.0.0.1")
-	for _, road := range roads {
-		r, msg, out := cachedResponder(t, road.stream)
+	for _, tr := range transports {
+		r, msg, out := cachedResponder(t, tr.stream)
 		var resp []byte
 		if got := testing.AllocsPerRun(100, func() { resp = r.respond(src, src, msg, out) }); got != 0 {
-			t.Errorf("over %s: %v allocs, want 0", road.name, got)
+			t.Errorf("over %s: %v allocs, want 0", tr.name, got)
 		}
 		if m := unpack(t, resp); len(m.Answer) != 1 || m.Question[0].Name != "WWW.example.com." {
-			t.Errorf("over %s: %v", road.name, m)
+			t.Errorf("over %s: %v", tr.name, m)
 		}
 	}
 }
 
-// BenchmarkRespondForeign measures a query for a name that the forwarder has in
+// BenchmarkRespondForwarded measures a query for a name that the forwarder has in
 // its cache, from datagram to response, without sockets.
 //
 //	186 ns/op   0 allocs/op
 //
 // Best of four on an EPYC VM with two busy cores, go1.26, at 08e6e5d, 2026-11.
-func BenchmarkRespondForeign(b *testing.B) {
+func BenchmarkRespondForwarded(b *testing.B) {
 	r, msg, out := cachedResponder(b, false)
 	src := netip.MustParseAddr("127.0.0.1")
 	b.ReportAllocs()

@@ -12,20 +12,20 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Many clients ask over both transports, names of both kinds, and foreign
+// Many clients ask over both transports, names of both kinds, and forwarded
 // responses of all sizes come from many goroutines, at once or later, in any
 // order: each client gets what it asked for, to the octet, and nothing else.
-func TestForeignResponsesUnderLoad(t *testing.T) {
+func TestForwardedResponsesUnderLoad(t *testing.T) {
 	const clients, rounds, flight = 8, 20, 40
 	seed := rand.Uint64()
 	t.Logf("seed %#x", seed)
 	sizeOf := func(query []byte) int { return int(query[0])<<3 | int(query[1])<<5 } // up to 10,000
-	d := newDesk()
+	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		if q.ID%5 != 0 {
 			return out
 		}
-		return appendForeign(out, q, c, sizeOf([]byte{byte(q.ID >> 8), byte(q.ID)}))
+		return appendForwarded(out, q, c, sizeOf([]byte{byte(q.ID >> 8), byte(q.ID)}))
 	}
 	d.submit = func(k *task) bool {
 		switch delay := time.Duration(rand.IntN(3000)) * time.Microsecond; {
@@ -42,8 +42,8 @@ func TestForeignResponsesUnderLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range clients {
 		g := rand.New(rand.NewPCG(seed, uint64(i)))
-		road := roads[i%2]
-		a := road.dial(t, r.Addrs()[i/2%len(r.Addrs())])
+		tr := transports[i%2]
+		a := tr.dial(t, r.Addrs()[i/2%len(r.Addrs())])
 		if c, ok := a.(*client); ok {
 			c.conn.SetReadBuffer(1 << 20)
 		}
@@ -64,7 +64,7 @@ func TestForeignResponsesUnderLoad(t *testing.T) {
 						options = append(options, edns([]uint16{512, 1232, 4096}[g.IntN(3)]))
 					}
 					pending[id] = question(t, id, qtype, name, options...)
-					a.put(pending[id])
+					a.query(pending[id])
 				}
 				for len(pending) > 0 {
 					got := a.receive()
@@ -82,7 +82,7 @@ func TestForeignResponsesUnderLoad(t *testing.T) {
 							t.Errorf("client %d: a local query gets %v", i, m)
 						}
 					case m.Rcode == dns.RcodeRefused:
-					case !bytes.Equal(got, foreign(query, road.stream, sizeOf(query))):
+					case !bytes.Equal(got, forwarded(query, tr.stream, sizeOf(query))):
 						t.Errorf("client %d asked %v, got %d other octets", i, m.Question, len(got))
 					}
 				}
@@ -101,10 +101,10 @@ func TestForeignResponsesUnderLoad(t *testing.T) {
 	}
 }
 
-// However many foreign queries hang, our own names are answered.
-func TestForeignQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
+// However many forwarded queries hang, our own names are answered.
+func TestForwardedQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
 	const hanging = 10_000
-	d := newDesk()
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d})
 	c := dialUDP(t, r.Addrs()[0])
 	web := question(t, 7, dns.TypeAAAA, "web.internal")
@@ -112,7 +112,7 @@ func TestForeignQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
 		c.send(question(t, uint16(i), dns.TypeTXT, "www.example.com"))
 		if i%100 == 99 { // so that the socket's buffer holds them
 			if m := c.ask(web); m.Id != 7 || len(m.Answer) != 3 {
-				t.Fatalf("after %d foreign queries, a local one gets %v", i, m)
+				t.Fatalf("after %d forwarded queries, a local one gets %v", i, m)
 			}
 		}
 	}
@@ -130,5 +130,5 @@ func TestForeignQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
 	if len(tasks) != hanging {
 		t.Errorf("%d queries have reached the forwarder, want %d", len(tasks), hanging)
 	}
-	r.debts.paid(hanging) // so that the end need not wait for them
+	r.pending.done(hanging) // so that the end need not wait for them
 }

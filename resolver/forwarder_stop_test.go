@@ -12,24 +12,24 @@ import (
 
 // The order to stop lets clients have what the forwarder owes them. Until they
 // do, everything goes on, but that the forwarder takes nothing more.
-func TestStopWaitsForForeignResponses(t *testing.T) {
-	for _, road := range roads {
-		t.Run(road.name, func(t *testing.T) {
-			d := newDesk()
+func TestStopWaitsForForwardedResponses(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			d := newFakeForwarder()
 			r := start(t, Config{Forward: d})
-			a, b := road.dial(t, r.Addrs()[0]), road.dial(t, r.Addrs()[0])
+			a, b := tr.dial(t, r.Addrs()[0]), tr.dial(t, r.Addrs()[0])
 			first, second := question(t, 1, dns.TypeTXT, "one.example"), question(t, 2, dns.TypeTXT, "two.example")
-			a.put(first)
+			a.query(first)
 			ka := d.next(t)
-			b.put(second)
+			b.query(second)
 			kb := d.next(t)
 			r.cancel()
 
 			// Until the order has arrived, queries are taken.
 			refused := 0
 			for end := time.Now().Add(patience); refused == 0 && time.Now().Before(end); {
-				a.put(question(t, 3, dns.TypeTXT, "three.example"))
-				a.put(question(t, 4, dns.TypeAAAA, "web.internal"))
+				a.query(question(t, 3, dns.TypeTXT, "three.example"))
+				a.query(question(t, 4, dns.TypeAAAA, "web.internal"))
 				for {
 					m := unpack(t, a.receive())
 					if m.Id == 3 && m.Rcode == dns.RcodeRefused {
@@ -48,17 +48,17 @@ func TestStopWaitsForForeignResponses(t *testing.T) {
 				}
 			}
 			if refused == 0 {
-				t.Fatal("foreign queries are taken after the order to stop")
+				t.Fatal("forwarded queries are taken after the order to stop")
 			}
 			ka.answer(100)
-			wantForeign(t, a, first, road.stream, 100)
+			wantForwarded(t, a, first, tr.stream, 100)
 			select {
 			case <-r.ended:
 				t.Fatal("Run returns while a client is owed its response")
 			default:
 			}
 			kb.answer(200)
-			wantForeign(t, b, second, road.stream, 200)
+			wantForwarded(t, b, second, tr.stream, 200)
 			select {
 			case err := <-r.ended:
 				if err != nil {
@@ -75,16 +75,16 @@ func TestStopWaitsForForeignResponses(t *testing.T) {
 // A forwarder that never answers does not keep the server from stopping, and when
 // it does after all, nobody hears of it: not even who has the socket's number
 // then.
-func TestStopDoesNotWaitForForeignResponsesForEver(t *testing.T) {
-	d := newDesk()
+func TestStopDoesNotWaitForForwardedResponsesForEver(t *testing.T) {
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, Listen: []string{"127.0.0.1:0", "[::]:0"}})
 	var tasks []*task
-	for _, road := range roads {
+	for _, tr := range transports {
 		for _, addr := range r.Addrs() {
 			if addr.Addr().IsUnspecified() {
 				addr = netip.AddrPortFrom(netip.IPv6Loopback(), addr.Port())
 			}
-			road.dial(t, addr).put(question(t, 1, dns.TypeTXT, "www.example.com"))
+			tr.dial(t, addr).query(question(t, 1, dns.TypeTXT, "www.example.com"))
 			tasks = append(tasks, d.next(t))
 		}
 	}
@@ -95,8 +95,8 @@ func TestStopDoesNotWaitForForeignResponsesForEver(t *testing.T) {
 	defer client.Close()
 	began := time.Now()
 	r.stop()
-	if took := time.Since(began); took < settleLimit {
-		t.Errorf("the server stopped after %v, although clients wait, want %v", took, settleLimit)
+	if took := time.Since(began); took < forwardGrace {
+		t.Errorf("the server stopped after %v, although clients wait, want %v", took, forwardGrace)
 	}
 	// All numbers that were the server's are now those of sockets that would
 	// send to client.

@@ -3,6 +3,7 @@ package resolver
 import (
 	"bytes"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 // RFC 7766, Section 7: responses may come in another order than queries, and
 // what is known at once does not wait for what is not.
-func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
-	d := newDesk()
+func TestForwardedResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d})
 	s := dialTCP(t, r.Addrs()[0])
 	var queries [][]byte
@@ -24,7 +25,7 @@ func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
 	}
 	for i := range uint16(10) {
 		if m := unpack(t, s.receive()); m.Id != 100+i || len(m.Answer) != 3 {
-			t.Errorf("local query %d, amid foreign ones, gets %v", i, m)
+			t.Errorf("local query %d, amid forwarded ones, gets %v", i, m)
 		}
 	}
 	tasks := make([]*task, len(queries))
@@ -33,7 +34,7 @@ func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
 	}
 	for i := len(tasks) - 1; i >= 0; i-- {
 		tasks[i].answer(100 * (i + 1))
-		wantForeign(t, s, queries[i], true, 100*(i+1))
+		wantForwarded(t, s, queries[i], true, 100*(i+1))
 	}
 	if m := s.ask(question(t, 5, dns.TypeAAAA, "web.internal")); len(m.Answer) != 3 {
 		t.Errorf("after that, the connection answers %v", m)
@@ -42,14 +43,14 @@ func TestForeignResponsesOverTCPComeWhenTheyAreThere(t *testing.T) {
 }
 
 // Responses of all sizes come at once, in the same mailbox.
-func TestForeignResponsesOverTCPAreWholeMessages(t *testing.T) {
-	const n = tcpFlying
-	d := newDesk()
+func TestForwardedResponsesOverTCPAreWholeMessages(t *testing.T) {
+	const n = maxForwarded
+	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		if d.asked.Load() <= n {
 			return out
 		}
-		return appendForeign(out, q, c, 600*int(q.ID)) // what found no room is asked for again
+		return appendForwarded(out, q, c, 600*int(q.ID)) // what found no room is asked for again
 	}
 	r := start(t, Config{Forward: d})
 	s := dialTCP(t, r.Addrs()[0])
@@ -70,7 +71,7 @@ func TestForeignResponsesOverTCPAreWholeMessages(t *testing.T) {
 	for range n {
 		got := s.receive()
 		id := uint16(got[0])<<8 | uint16(got[1])
-		if want := foreign(queries[id], true, 600*int(id)); !bytes.Equal(got, want) {
+		if want := forwarded(queries[id], true, 600*int(id)); !bytes.Equal(got, want) {
 			t.Errorf("query %d gets %d octets, want %d: %x", id, len(got), len(want), got[:min(len(got), 50)])
 		}
 		delete(queries, id)
@@ -82,7 +83,7 @@ func TestForeignResponsesOverTCPAreWholeMessages(t *testing.T) {
 
 // A client that closes its half has asked all it wants to know, and is told all
 // of it.
-func TestAHalfClosedConnectionGetsItsForeignResponses(t *testing.T) {
+func TestAHalfClosedConnectionGetsItsForwardedResponses(t *testing.T) {
 	for _, tt := range []struct {
 		does  string
 		after []byte // what the client sends after its queries
@@ -91,7 +92,7 @@ func TestAHalfClosedConnectionGetsItsForeignResponses(t *testing.T) {
 		{"whole queries", nil, "client"},
 		{"half a frame after them", []byte{0, 40, 1}, "frame"},
 	} {
-		d := newDesk()
+		d := newFakeForwarder()
 		r := start(t, Config{Forward: d})
 		s := dialTCP(t, r.Addrs()[0])
 		queries := [][]byte{question(t, 1, dns.TypeTXT, "one.example"), question(t, 2, dns.TypeTXT, "two.example")}
@@ -99,9 +100,9 @@ func TestAHalfClosedConnectionGetsItsForeignResponses(t *testing.T) {
 		s.conn.CloseWrite()
 		first, second := d.next(t), d.next(t)
 		second.answer(40_000)
-		wantForeign(t, s, queries[1], true, 40_000)
+		wantForwarded(t, s, queries[1], true, 40_000)
 		first.answer(0)
-		wantForeign(t, s, queries[0], true, 0)
+		wantForwarded(t, s, queries[0], true, 0)
 		s.closed()
 		wantCounts(t, r.counts(), map[string]float64{
 			"tcp_connections_closed_total " + tt.why: 1,
@@ -113,22 +114,22 @@ func TestAHalfClosedConnectionGetsItsForeignResponses(t *testing.T) {
 // A connection that waits for us is not idle.
 func TestAConnectionIsNotIdleWhileTheForwarderHasItsQueries(t *testing.T) {
 	const idle = 50 * time.Millisecond
-	d := newDesk()
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, TCPIdle: idle})
 	s, half := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[0])
 	msg := question(t, 1, dns.TypeTXT, "www.example.com")
-	s.put(msg)
+	s.query(msg)
 	first := d.next(t)
-	half.put(msg)
+	half.query(msg)
 	half.conn.CloseWrite()
 	second := d.next(t)
 	for range 3 { // three times as long as others may be idle
 		dialTCP(t, r.Addrs()[0]).closed()
 	}
 	first.answer(0)
-	wantForeign(t, s, msg, true, 0)
+	wantForwarded(t, s, msg, true, 0)
 	second.answer(0)
-	wantForeign(t, half, msg, true, 0)
+	wantForwarded(t, half, msg, true, 0)
 	half.closed()
 	s.closed() // now it is
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total idle": 4, "tcp_connections_closed_total client": 1})
@@ -136,9 +137,9 @@ func TestAConnectionIsNotIdleWhileTheForwarderHasItsQueries(t *testing.T) {
 
 // However many queries a client pipelines, the forwarder has some of them only;
 // the others wait in the kernel, and all are answered.
-func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
-	const n = 3*tcpFlying + 50
-	d := newDesk()
+func TestAConnectionHasSoManyForwardedQueriesInFlight(t *testing.T) {
+	const n = 3*maxForwarded + 50
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d})
 	s := dialTCP(t, r.Addrs()[0])
 	go func() {
@@ -150,7 +151,7 @@ func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
 	other := dialTCP(t, r.Addrs()[0])
 	pending, seen := []*task(nil), make(map[uint16]bool)
 	for len(seen) < n {
-		for len(pending) < tcpFlying && len(seen)+len(pending) < n {
+		for len(pending) < maxForwarded && len(seen)+len(pending) < n {
 			pending = append(pending, d.next(t))
 		}
 		// Another connection's queries pass meanwhile.
@@ -163,7 +164,7 @@ func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
 			pending = pending[1:]
 			k.answer(0)
 			got := s.receive()
-			if want := foreign(k.query, true, 0); !bytes.Equal(got, want) {
+			if want := forwarded(k.query, true, 0); !bytes.Equal(got, want) {
 				t.Fatalf("got %x, want %x", got, want)
 			}
 			seen[uint16(got[0])<<8|uint16(got[1])] = true
@@ -175,25 +176,25 @@ func TestAConnectionHasSoManyForeignQueriesInFlight(t *testing.T) {
 
 // Clients that ask for much and take nothing have the server hold a bounded part
 // of it.
-func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
+func TestForwardedResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
 	const conns, size = 10, 60_000
-	d := newDesk()
+	d := newFakeForwarder()
 	var known atomic.Bool
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		if !known.Load() {
 			return out
 		}
-		return appendForeign(out, q, c, size)
+		return appendForwarded(out, q, c, size)
 	}
 	r := start(t, Config{Forward: d, TCPWorkers: 1})
 	var tasks []*task
 	for range conns {
 		s := dialTCP(t, r.Addrs()[0])
 		s.conn.SetReadBuffer(4096) // the kernel takes little
-		for i := range uint16(tcpFlying) {
-			s.put(question(t, i, dns.TypeTXT, "www.example.com"))
+		for i := range uint16(maxForwarded) {
+			s.query(question(t, i, dns.TypeTXT, "www.example.com"))
 		}
-		for range tcpFlying {
+		for range maxForwarded {
 			tasks = append(tasks, d.next(t))
 		}
 	}
@@ -210,7 +211,7 @@ func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > conns*3*tcpHold+4<<20 {
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > conns*3*maxHeld+4<<20 {
 		t.Errorf("for %d responses of %d octets that nobody reads, the server holds %d octets", len(tasks), size, held)
 	}
 	d.none(t)
@@ -218,22 +219,22 @@ func TestForeignResponsesThatNobodyReadsAreNotHeaped(t *testing.T) {
 
 // A client that never takes its responses is left, whatever the forwarder still
 // has of it.
-func TestAClientThatDoesNotReadItsForeignResponsesIsLeft(t *testing.T) {
-	d := newDesk()
+func TestAClientThatDoesNotReadItsForwardedResponsesIsLeft(t *testing.T) {
+	d := newFakeForwarder()
 	var known atomic.Bool
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		if !known.Load() {
 			return out
 		}
-		return appendForeign(out, q, c, 60_000)
+		return appendForwarded(out, q, c, 60_000)
 	}
 	r := start(t, Config{Forward: d, TCPIdle: 100 * time.Millisecond})
 	s := dialTCP(t, r.Addrs()[0])
 	for i := range uint16(300) { // more than the buffers of both sides hold
-		s.put(question(t, i, dns.TypeTXT, "www.example.com"))
+		s.query(question(t, i, dns.TypeTXT, "www.example.com"))
 	}
 	var tasks []*task
-	for range tcpFlying {
+	for range maxForwarded {
 		tasks = append(tasks, d.next(t))
 	}
 	known.Store(true)
@@ -245,15 +246,34 @@ func TestAClientThatDoesNotReadItsForeignResponsesIsLeft(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_open": 0})
 }
 
-// closedBecause returns how many connections have ended for that reason.
-func (r *running) closedBecause(why string) float64 {
-	return counted(r.t, r.dns)["tcp_connections_closed_total "+why]
+// closedCounts are numbers of closed connections, by reason.
+type closedCounts map[string]float64
+
+// closed returns how many connections the server has closed.
+func (r *testServer) closed() closedCounts {
+	closed := make(closedCounts)
+	for series, n := range counted(r.t, r.dns) {
+		if why, ok := strings.CutPrefix(series, "tcp_connections_closed_total "); ok {
+			closed[why] = n
+		}
+	}
+	return closed
+}
+
+// since returns a reason for which more connections are closed than before, or "".
+func (c closedCounts) since(before closedCounts) string {
+	for why, n := range c {
+		if n != before[why] {
+			return why
+		}
+	}
+	return ""
 }
 
 // awaitClosed returns when n connections have ended for that reason.
-func (r *running) awaitClosed(t testing.TB, why string, n int) {
+func (r *testServer) awaitClosed(t testing.TB, why string, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience); r.closedBecause(why) < float64(n); runtime.Gosched() {
+	for end := time.Now().Add(patience); r.closed()[why] < float64(n); runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatal("the connection stays open")
 		}
@@ -262,13 +282,13 @@ func (r *running) awaitClosed(t testing.TB, why string, n int) {
 
 // Of a client that is gone, the next one on the same descriptor, and in the same
 // memory, hears nothing.
-func TestAForeignResponseNeverReachesAnotherConnection(t *testing.T) {
-	d := newDesk()
+func TestAForwardedResponseNeverReachesAnotherConnection(t *testing.T) {
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, TCPWorkers: 1, TCPConns: 1, Listen: []string{"127.0.0.1:0"}})
 	secret := question(t, 1, dns.TypeTXT, "secret.example")
 	for i := range 20 {
 		s := dialTCP(t, r.Addrs()[0])
-		s.put(secret)
+		s.query(secret)
 		k := d.next(t)
 		s.conn.SetLinger(0)
 		s.conn.Close() // a reset: half a close would be waited out
@@ -293,42 +313,20 @@ func TestAForeignResponseNeverReachesAnotherConnection(t *testing.T) {
 // Who has a query with the forwarder on every connection that may be open keeps
 // nobody out either.
 func TestConnectionsThatWaitMakeRoom(t *testing.T) {
-	d := newDesk()
+	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, TCPWorkers: 1, TCPConns: 2, Listen: []string{"127.0.0.1:0"}})
 	var waiting []*stream
 	var tasks []*task
 	for range 2 {
 		s := dialTCP(t, r.Addrs()[0])
-		s.put(question(t, 1, dns.TypeTXT, "www.example.com"))
+		s.query(question(t, 1, dns.TypeTXT, "www.example.com"))
 		tasks = append(tasks, d.next(t))
 		waiting = append(waiting, s)
 	}
-	dialTCP(t, r.Addrs()[0]).kept()
+	dialTCP(t, r.Addrs()[0]).wantOpen()
 	waiting[0].closed()
 	for _, k := range tasks {
 		k.answer(1000)
 	}
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total full": 1, "tcp_connections_closed_total stop": 2})
-}
-
-// A mailbox holds what it has room for, and of the rest that it came.
-func TestAMailboxIsBounded(t *testing.T) {
-	rings := 0
-	m := &mailbox{room: 1000, ring: func() { rings++ }}
-	for range 5 {
-		m.put(awaited{fd: 7}, make([]byte, 400))
-	}
-	mail, octets := m.take(nil, nil)
-	if rings != 1 || len(mail) != 5 || len(octets) != 800 {
-		t.Errorf("it rang %d times and holds %d notes and %d octets, want 1, 5 and 800", rings, len(mail), len(octets))
-	}
-	for i, n := range mail {
-		if held := n.to - n.from; (held == 400) != (i < 2) || n.fd != 7 {
-			t.Errorf("note %d is for %d octets of %d", i, held, n.fd)
-		}
-	}
-	m.put(awaited{}, make([]byte, 60_000)) // longer than all the room: one is always taken
-	if mail, octets = m.take(mail, octets); rings != 2 || len(mail) != 1 || len(octets) != 60_000 {
-		t.Errorf("it rang %d times and holds %d notes and %d octets, want 2, 1 and 60,000", rings, len(mail), len(octets))
-	}
 }

@@ -17,24 +17,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A desk is a Forwarder at which queries wait until the test answers them.
-type desk struct {
+// A fakeForwarder is a Forwarder at which queries wait until the test answers them.
+type fakeForwarder struct {
 	cached func(q *wire.Query, c wire.Client, out []byte) []byte // nil: nothing is at hand
 	submit func(k *task) bool                                    // nil: all are taken
 	tasks  chan *task                                            // what was taken, unless submit is set
 	asked  atomic.Int64                                          // calls of Cached
 }
 
-// A task is a query that a desk has taken.
+// A task is a query that a fakeForwarder has taken.
 type task struct {
 	query  []byte
 	client wire.Client
 	reply  func(msg []byte)
 }
 
-func newDesk() *desk { return &desk{tasks: make(chan *task, 20_000)} }
+func newFakeForwarder() *fakeForwarder { return &fakeForwarder{tasks: make(chan *task, 20_000)} }
 
-func (d *desk) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
+func (d *fakeForwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
 	d.asked.Add(1)
 	if now.IsZero() || time.Since(now) > patience {
 		panic(fmt.Sprintf("Cached is told that it is %v", now))
@@ -45,7 +45,7 @@ func (d *desk) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) [
 	return d.cached(q, c, out)
 }
 
-func (d *desk) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
+func (d *fakeForwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
 	k := &task{wire.AppendQuery(nil, q), c, reply}
 	if d.submit != nil {
 		return d.submit(k)
@@ -55,7 +55,7 @@ func (d *desk) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool
 }
 
 // next returns the task that was taken next.
-func (d *desk) next(t testing.TB) *task {
+func (d *fakeForwarder) next(t testing.TB) *task {
 	t.Helper()
 	select {
 	case k := <-d.tasks:
@@ -67,7 +67,7 @@ func (d *desk) next(t testing.TB) *task {
 }
 
 // none fails if a query was taken.
-func (d *desk) none(t testing.TB) {
+func (d *fakeForwarder) none(t testing.TB) {
 	t.Helper()
 	select {
 	case k := <-d.tasks:
@@ -81,16 +81,16 @@ func (d *desk) none(t testing.TB) {
 func (k *task) answer(size int) {
 	var q wire.Query
 	q.Parse(k.query)
-	msg := appendForeign(nil, &q, k.client, size)
+	msg := appendForwarded(nil, &q, k.client, size)
 	k.reply(msg)
 	for i := range msg {
 		msg[i] = 0xEE
 	}
 }
 
-// appendForeign appends the answer that desks have to q: a TXT record that is no
+// appendForwarded appends the answer that fakeForwarders have to q: a TXT record that is no
 // other query's, of some size octets. Over UDP what does not fit is left out.
-func appendForeign(out []byte, q *wire.Query, c wire.Client, size int) []byte {
+func appendForwarded(out []byte, q *wire.Query, c wire.Client, size int) []byte {
 	out = wire.AppendHead(out, q, wire.NoError, wire.FlagRA)
 	head := len(out)
 	out = append(out, 0xC0, wire.HeaderLen, 0, wire.TypeTXT, 0, wire.ClassIN, 0, 0, 0, 60, 0, 0)
@@ -113,29 +113,29 @@ func appendForeign(out []byte, q *wire.Query, c wire.Client, size int) []byte {
 // rrHead is the length of a record before its RDATA, its owner compressed.
 const rrHead = 12
 
-// foreign returns what a client gets to query from a desk that answers with size
+// forwarded returns what a client gets to query from a fakeForwarder that answers with size
 // octets.
-func foreign(query []byte, stream bool, size int) []byte {
+func forwarded(query []byte, stream bool, size int) []byte {
 	var q wire.Query
 	q.Parse(query)
 	c := wire.Client{Limit: min(int(q.UDPSize), DefaultMaxUDPSize)}
 	if stream {
 		c.Limit = wire.MaxMessageLen
 	}
-	return appendForeign(nil, &q, c, size)
+	return appendForwarded(nil, &q, c, size)
 }
 
 // An asker is a client over either transport.
 type asker interface {
-	put(msg []byte)
+	query(msg []byte)
 	receive() []byte
 }
 
-func (c *client) put(msg []byte) { c.send(msg) }
-func (s *stream) put(msg []byte) { s.write(framed(msg)) }
+func (c *client) query(msg []byte) { c.send(msg) }
+func (s *stream) query(msg []byte) { s.write(framed(msg)) }
 
-// roads are both ways to a server.
-var roads = []struct {
+// transports are UDP and TCP.
+var transports = []struct {
 	name   string
 	stream bool
 	dial   func(t testing.TB, server netip.AddrPort) asker
@@ -144,24 +144,24 @@ var roads = []struct {
 	{"TCP", true, func(t testing.TB, server netip.AddrPort) asker { return dialTCP(t, server) }},
 }
 
-// wantForeign fails unless what comes next is the answer to msg.
-func wantForeign(t testing.TB, a asker, msg []byte, stream bool, size int) {
+// wantForwarded fails unless what comes next is the answer to msg.
+func wantForwarded(t testing.TB, a asker, msg []byte, stream bool, size int) {
 	t.Helper()
-	if got, want := a.receive(), foreign(msg, stream, size); !bytes.Equal(got, want) {
+	if got, want := a.receive(), forwarded(msg, stream, size); !bytes.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", unpack(t, got), unpack(t, want))
 	}
 }
 
 // What the forwarder has at hand is the response, octet for octet.
-func TestForeignNamesAtHandAreAnsweredAtOnce(t *testing.T) {
+func TestForwardedNamesAtHandAreAnsweredAtOnce(t *testing.T) {
 	var client atomic.Pointer[wire.Client]
-	d := newDesk()
+	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
 		client.Store(&c)
-		return appendForeign(out, q, c, 200)
+		return appendForwarded(out, q, c, 200)
 	}
 	r := start(t, Config{Forward: d, MaxUDPSize: 4000})
-	for _, road := range roads {
+	for _, tr := range transports {
 		for _, tt := range []struct {
 			options   []func(*dns.Msg)
 			limit     int // over UDP
@@ -171,16 +171,16 @@ func TestForeignNamesAtHandAreAnsweredAtOnce(t *testing.T) {
 			{[]func(*dns.Msg){edns(1232)}, 1232, false},
 			{[]func(*dns.Msg){edns(65535)}, 4000, false},
 		} {
-			a := road.dial(t, r.Addrs()[0])
+			a := tr.dial(t, r.Addrs()[0])
 			msg := question(t, 7, dns.TypeTXT, "WWW.example.com", tt.options...)
-			a.put(msg)
-			wantForeign(t, a, msg, road.stream, 200)
+			a.query(msg)
+			wantForwarded(t, a, msg, tr.stream, 200)
 			want := wire.Client{Addr: netip.MustParseAddr("127.0.0.1"), Limit: tt.limit}
-			if road.stream {
+			if tr.stream {
 				want.Limit, want.Stream, want.Options.Keepalive = wire.MaxMessageLen, true, 100
 			}
 			if got := client.Load(); *got != want {
-				t.Errorf("over %s, the forwarder is told of %+v, want %+v", road.name, *got, want)
+				t.Errorf("over %s, the forwarder is told of %+v, want %+v", tr.name, *got, want)
 			}
 		}
 	}
@@ -191,7 +191,7 @@ func TestForeignNamesAtHandAreAnsweredAtOnce(t *testing.T) {
 // Whatever may be asked of our zones, and whoever asks, no other server hears of
 // it.
 func TestOurNamesNeverReachTheForwarder(t *testing.T) {
-	d := newDesk()
+	d := newFakeForwarder()
 	r := listen(t, Config{Forward: d})
 	unready := listen(t, Config{Forward: d, Zone: zone.NewPublisher(loopbackInAcme())})
 	w, out := r.responderOf(false), make([]byte, 0, wire.MaxMessageLen)
@@ -223,32 +223,32 @@ func TestOurNamesNeverReachTheForwarder(t *testing.T) {
 
 // responderOf returns the responder of r's first UDP worker or, if stream, one
 // like those of its TCP connections.
-func (r *running) responderOf(stream bool) *responder {
+func (r *testServer) responderOf(stream bool) *responder {
 	if !stream {
 		w := &r.workers[0].responder
 		w.now = time.Now()
 		return w
 	}
 	w := r.newTCPResponder()
-	w.shard, w.now = r.dns.NewShard("tcp"), time.Now()
+	w.now = time.Now()
 	return &w
 }
 
 // The access list is the forwarder's: who has no network here may have the rest
 // of the world.
-func TestForeignNamesAreTheForwardersWhoeverAsks(t *testing.T) {
-	d := newDesk()
-	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForeign(out, q, c, 0) }
+func TestForwardedNamesAreTheForwardersWhoeverAsks(t *testing.T) {
+	d := newFakeForwarder()
+	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForwarded(out, q, c, 0) }
 	r := listen(t, Config{Forward: d})
 	unready := listen(t, Config{Forward: d, Zone: zone.NewPublisher(loopbackInAcme())})
 	out := make([]byte, 0, wire.MaxMessageLen)
 	for _, src := range []string{"127.0.0.1", "192.0.2.1", "fdaa:0:18:a7b:7d:f066:b83b:2", "fd00::1", "::ffff:192.0.2.1"} {
 		for _, name := range []string{"example.com", ".", "com", "internal.example.com", "internal2", "arpa", "ip6.arpa", "a.d.f.ip6.arpa", "b.a.d.f.ip6.arpa", "in-addr.arpa", `x.web\.internal`} {
 			for _, stream := range []bool{false, true} {
-				for _, r := range []*running{r, unready} {
+				for _, r := range []*testServer{r, unready} {
 					msg := question(t, 1, dns.TypeTXT, name)
 					got := r.responderOf(stream).respond(netip.MustParseAddr(src), apiAddr, msg, out)
-					if want := foreign(msg, stream, 0); !bytes.Equal(got, want) {
+					if want := forwarded(msg, stream, 0); !bytes.Equal(got, want) {
 						t.Errorf("%s from %s: got %x, want %x", name, src, got, want)
 					}
 				}
@@ -259,8 +259,8 @@ func TestForeignNamesAreTheForwardersWhoeverAsks(t *testing.T) {
 
 // Whoever asks in one network from an address of another has neither's names, and
 // nobody else's.
-func TestWhoIsInTwoNetworksGetsNoForeignNames(t *testing.T) {
-	d := newDesk()
+func TestWhoIsInTwoNetworksGetsNoForwardedNames(t *testing.T) {
+	d := newFakeForwarder()
 	r := listen(t, Config{Forward: d})
 	msg := question(t, 1, dns.TypeTXT, "www.example.com")
 	w := r.responderOf(false)
@@ -272,7 +272,7 @@ func TestWhoIsInTwoNetworksGetsNoForeignNames(t *testing.T) {
 
 // Header and extended error say what is offered.
 func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
-	d := newDesk()
+	d := newFakeForwarder()
 	d.submit = func(*task) bool { return false }
 	for _, on := range []bool{true, false} {
 		c := Config{}
@@ -291,7 +291,7 @@ func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 				from, to := netip.MustParseAddr(k.src), netip.MustParseAddr("fdaa::3")
 				resp := w.respond(from, to, msg, out)
 				if w.missed {
-					resp = w.handOver(from, msg, out, nil)
+					resp = w.submit(from, msg, out, nil)
 				}
 				if m := unpack(t, resp); m.RecursionAvailable != on || m.Rcode != int(k.rcode) {
 					t.Errorf("%s with forwarding on: %v: %v, want %v", k.name, on, m, k.rcode)
@@ -301,8 +301,8 @@ func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 	}
 }
 
-func TestAForeignNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
-	refuses := newDesk()
+func TestAForwardedNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
+	refuses := newFakeForwarder()
 	refuses.submit = func(*task) bool { return false }
 	for _, tt := range []struct {
 		does    string
@@ -313,20 +313,20 @@ func TestAForeignNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
 		{"the forwarder does not take it", refuses, "[]"},
 	} {
 		r := start(t, Config{Forward: tt.forward})
-		for _, road := range roads {
-			a := road.dial(t, r.Addrs()[0])
-			a.put(question(t, 9, dns.TypeA, "example.com", edns(1232)))
+		for _, tr := range transports {
+			a := tr.dial(t, r.Addrs()[0])
+			a.query(question(t, 9, dns.TypeA, "example.com", edns(1232)))
 			m := unpack(t, a.receive())
 			codes := []uint16{}
 			for _, o := range m.IsEdns0().Option {
 				codes = append(codes, o.(*dns.EDNS0_EDE).InfoCode)
 			}
 			if m.Rcode != dns.RcodeRefused || m.Id != 9 || m.Authoritative || fmt.Sprint(codes) != tt.ede {
-				t.Errorf("%s: over %s: %v, want REFUSED with the extended errors %s", tt.does, road.name, m, tt.ede)
+				t.Errorf("%s: over %s: %v, want REFUSED with the extended errors %s", tt.does, tr.name, m, tt.ede)
 			}
-			a.put(question(t, 9, dns.TypeA, "example.com"))
+			a.query(question(t, 9, dns.TypeA, "example.com"))
 			if m := unpack(t, a.receive()); m.Rcode != dns.RcodeRefused || m.IsEdns0() != nil {
-				t.Errorf("%s: without EDNS over %s: %v, want REFUSED alone", tt.does, road.name, m)
+				t.Errorf("%s: without EDNS over %s: %v, want REFUSED alone", tt.does, tr.name, m)
 			}
 		}
 		wantCounts(t, r.counts(), map[string]float64{"dns_responses_total REFUSED": 4})
@@ -335,7 +335,7 @@ func TestAForeignNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
 
 // A response that comes late leaves from the address that was asked, as any other
 // does, and goes to whoever asked.
-func TestALateForeignResponseFindsItsWay(t *testing.T) {
+func TestALateForwardedResponseFindsItsWay(t *testing.T) {
 	for _, tt := range []struct {
 		listen string
 		ask    []string
@@ -346,7 +346,7 @@ func TestALateForeignResponseFindsItsWay(t *testing.T) {
 		{"[::]:0", []string{"::1", "127.0.0.1", "127.0.0.5"}},
 	} {
 		t.Run(tt.listen, func(t *testing.T) {
-			d := newDesk()
+			d := newFakeForwarder()
 			r := start(t, Config{Listen: []string{tt.listen}, Forward: d})
 			type asked struct {
 				conn   *net.UDPConn
@@ -395,7 +395,7 @@ func TestALateForeignResponseFindsItsWay(t *testing.T) {
 				if from != a.server {
 					t.Errorf("asked at %v, the response comes from %v", a.server, from)
 				}
-				if want := foreign(a.msg, false, 100); !bytes.Equal(buf[:n], want) {
+				if want := forwarded(a.msg, false, 100); !bytes.Equal(buf[:n], want) {
 					t.Errorf("asked at %v\n got %x\nwant %x", a.server, buf[:n], want)
 				}
 			}
@@ -406,27 +406,27 @@ func TestALateForeignResponseFindsItsWay(t *testing.T) {
 
 // What comes late is counted as what comes at once, with the time that its client
 // has waited.
-func TestLateForeignResponsesAreCounted(t *testing.T) {
-	for _, road := range roads {
-		d := newDesk()
+func TestLateForwardedResponsesAreCounted(t *testing.T) {
+	for _, tr := range transports {
+		d := newFakeForwarder()
 		r := start(t, Config{Forward: d})
-		a := road.dial(t, r.Addrs()[1])
+		a := tr.dial(t, r.Addrs()[1])
 		msg := question(t, 1, dns.TypeTXT, "www.example.com")
-		a.put(msg)
+		a.query(msg)
 		k := d.next(t)
 		const wait = 20 * time.Millisecond
 		time.AfterFunc(wait, func() { k.answer(5000) })
 		a.receive()
 		counts := r.counts()
-		proto := map[bool]string{false: "udp", true: "tcp"}[road.stream]
+		proto := map[bool]string{false: "udp", true: "tcp"}[tr.stream]
 		wantCounts(t, counts, map[string]float64{
 			"dns_requests_total 2 " + proto + " TXT": 1,
 			"dns_responses_total NOERROR":            1,
-			"dns_responses_truncated_total " + "udp": map[bool]float64{false: 1}[road.stream],
+			"dns_responses_truncated_total " + "udp": map[bool]float64{false: 1}[tr.stream],
 			"dns_dropped_total " + proto + " send":   0,
 		})
 		if took := durations(t, r.dns, proto); took < wait.Seconds() {
-			t.Errorf("over %s, a client that waited %v is counted with %v s", road.name, wait, took)
+			t.Errorf("over %s, a client that waited %v is counted with %v s", tr.name, wait, took)
 		}
 	}
 }

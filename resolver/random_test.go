@@ -110,10 +110,10 @@ func (m *mutator) fill(b []byte) {
 	}
 }
 
-// owed reports whether a packet must be responded to: exactly once, whatever it
+// mustAnswer reports whether a packet must be responded to: exactly once, whatever it
 // is, unless nobody could tell to whom, or two servers could keep each other
 // busy with it.
-func owed(msg []byte) bool { return len(msg) >= 12 && msg[2]&0x80 == 0 }
+func mustAnswer(msg []byte) bool { return len(msg) >= 12 && msg[2]&0x80 == 0 }
 
 // checkRandom fails unless resp is the response to msg, octet for octet as a
 // responder that has never seen another message gives it, and others can read
@@ -155,7 +155,7 @@ func TestRandomPacketsOverUDP(t *testing.T) {
 			c.send(sent[:]...)
 			oracle, out := newTestResponder(t, acmePublisher(), false)
 			for _, msg := range sent {
-				if !owed(msg) || len(msg) > socket.MaxDatagram {
+				if !mustAnswer(msg) || len(msg) > socket.MaxDatagram {
 					continue
 				}
 				k, err := c.conn.Read(buf)
@@ -198,7 +198,7 @@ func TestRandomPacketsOverTCP(t *testing.T) {
 			}
 			oracle, out := newTestResponder(t, acmePublisher(), true)
 			for _, msg := range sent {
-				if owed(msg) {
+				if mustAnswer(msg) {
 					checkRandom(t, msg, s.receive(), oracle.respond(src, src, msg, out))
 				}
 			}

@@ -30,7 +30,7 @@ import (
 const patience = 10 * time.Second
 
 // TestTCPWithoutEpoll sets it.
-var spawn = flag.Bool("resolver.spawn", false, "serve TCP as on systems without epoll")
+var goroutines = flag.Bool("resolver.goroutines", false, "serve TCP as on systems without epoll")
 
 var (
 	acme    = mustNetwork("fdaa:0:18::/48") // the network that loopback is placed in
@@ -102,8 +102,8 @@ func loopbackInAcme() zone.Options {
 	}}
 }
 
-// A running is a Server that serves until the test ends, or stop.
-type running struct {
+// A testServer is a Server that serves until the test ends, or stop.
+type testServer struct {
 	*Server
 	t      testing.TB
 	dns    *metrics.DNS
@@ -112,7 +112,7 @@ type running struct {
 }
 
 // start serves at 127.0.0.1 and ::1, unless c says otherwise.
-func start(t testing.TB, c Config) *running {
+func start(t testing.TB, c Config) *testServer {
 	t.Helper()
 	r := listen(t, c)
 	r.run()
@@ -121,7 +121,7 @@ func start(t testing.TB, c Config) *running {
 
 // listen binds as start does, and does not serve yet: queries wait in the
 // sockets until run.
-func listen(t testing.TB, c Config) *running {
+func listen(t testing.TB, c Config) *testServer {
 	t.Helper()
 	if c.Listen == nil {
 		c.Listen = []string{"127.0.0.1:0", "[::1]:0"}
@@ -130,16 +130,16 @@ func listen(t testing.TB, c Config) *running {
 		c.Zone = acmePublisher()
 	}
 	c.Metrics, c.Log = new(metrics.DNS), zap.NewNop()
-	c.spawn = c.spawn || *spawn
+	c.goroutines = *goroutines
 	s, err := Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return &running{Server: s, t: t, dns: c.Metrics}
+	return &testServer{Server: s, t: t, dns: c.Metrics}
 }
 
-func (r *running) run() {
+func (r *testServer) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.ended = cancel, make(chan error, 1)
 	go func() { r.ended <- r.Run(ctx) }()
@@ -148,7 +148,7 @@ func (r *running) run() {
 
 // stop stops the server, if it runs, and waits for its end. The counts are
 // complete after that.
-func (r *running) stop() {
+func (r *testServer) stop() {
 	r.t.Helper()
 	if r.cancel == nil {
 		return
@@ -167,7 +167,7 @@ func (r *running) stop() {
 
 // counts stops the server and returns all that it counted, by series, without
 // zeros and without the common prefix.
-func (r *running) counts() map[string]float64 {
+func (r *testServer) counts() map[string]float64 {
 	r.t.Helper()
 	r.stop()
 	return counted(r.t, r.dns)
@@ -394,10 +394,9 @@ func newTestResponder(t testing.TB, p *zone.Publisher, stream bool) (*responder,
 	t.Helper()
 	s := &Server{config: Config{Zone: p, Metrics: new(metrics.DNS)}}
 	s.config.setDefaults()
-	r, proto := s.newUDPResponder(), metrics.UDP
+	r := s.newUDPResponder()
 	if stream {
-		r, proto = s.newTCPResponder(), metrics.TCP
+		r = s.newTCPResponder()
 	}
-	r.shard = s.config.Metrics.NewShard(proto)
 	return &r, make([]byte, 0, wire.MaxMessageLen)
 }

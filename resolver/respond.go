@@ -12,12 +12,13 @@ import (
 // A responder turns one query after another into responses. It belongs to one
 // goroutine.
 type responder struct {
-	zone   *zone.Publisher
-	debts  *debts // nil: forwarding is off
-	shard  *metrics.Shard
-	frame  zone.Frame // of UDP: Limit is the most octets that any client gets
-	stream bool       // over TCP
-	now    time.Time  // when the batch of queries was read
+	zone    *zone.Publisher
+	forward Forwarder // nil: forwarding is off
+	pending *pending
+	shard   *metrics.Shard
+	frame   zone.Frame // of UDP: Limit is the most octets that any client gets
+	stream  bool       // over TCP
+	now     time.Time  // when the batch of queries was read
 
 	q      wire.Query
 	a      zone.Answer
@@ -57,7 +58,7 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 	}
 	r.view.Lookup(&r.q, frame.Limit, &r.a)
 	if r.a.Finding == zone.NotOurs {
-		return r.foreign(src, frame.Limit, msg, out)
+		return r.answerForwarded(src, frame.Limit, msg, out)
 	}
 	out, cut := r.a.AppendTo(out, &r.q, frame)
 	if cut {
@@ -74,9 +75,9 @@ func (r *responder) note(src netip.Addr, rcode wire.RCode, msg, out []byte) {
 // is6 reports whether a client at src asks over IPv6.
 func is6(src netip.Addr) bool { return src.Is6() && !src.Is4In6() }
 
-// rest forgets the last client: its view would keep an old Table from being
-// freed while no queries come.
-func (r *responder) rest() { r.view = zone.View{} }
+// forget forgets the last client, after each batch: its view would keep an old
+// Table in memory while no queries arrive.
+func (r *responder) forget() { r.view = zone.View{} }
 
 // dropReason says why the form of msg asks for no response.
 func dropReason(msg []byte) metrics.Reason {
@@ -86,22 +87,25 @@ func dropReason(msg []byte) metrics.Reason {
 	return metrics.DropResponse
 }
 
-// newResponder returns the responder of a UDP worker.
+// newUDPResponder returns the responder of a UDP worker.
 func (s *Server) newUDPResponder() responder {
 	return responder{
-		zone:  s.config.Zone,
-		debts: s.debts,
-		shard: s.config.Metrics.NewShard(metrics.UDP),
-		frame: zone.Frame{Limit: s.config.MaxUDPSize, Truncate: true, Flags: s.flags()},
+		zone:    s.config.Zone,
+		forward: s.config.Forward,
+		pending: s.pending,
+		shard:   s.config.Metrics.NewShard(metrics.UDP),
+		frame:   zone.Frame{Limit: s.config.MaxUDPSize, Truncate: true, Flags: s.flags()},
 	}
 }
 
-// newTCPResponder returns the responder of TCP connections, but for its shard.
+// newTCPResponder returns the responder of a TCP worker.
 func (s *Server) newTCPResponder() responder {
 	return responder{
-		zone:   s.config.Zone,
-		debts:  s.debts,
-		stream: true,
+		zone:    s.config.Zone,
+		forward: s.config.Forward,
+		pending: s.pending,
+		shard:   s.config.Metrics.NewShard(metrics.TCP),
+		stream:  true,
 		frame: zone.Frame{
 			Limit:   wire.MaxMessageLen,
 			Flags:   s.flags(),
@@ -112,7 +116,7 @@ func (s *Server) newTCPResponder() responder {
 
 // flags returns the header flags of every response.
 func (s *Server) flags() uint16 {
-	if s.debts == nil {
+	if s.config.Forward == nil {
 		return 0
 	}
 	return wire.FlagRA

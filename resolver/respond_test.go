@@ -13,12 +13,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// transports are both ways of a message to respond.
-var transports = []struct {
-	name   string
-	stream bool
-}{{"UDP", false}, {"TCP", true}}
-
 // Every question of expect.tsv, from octets to octets.
 func TestEveryExpectedQuestionIsAnsweredSo(t *testing.T) {
 	for _, tr := range transports {
@@ -91,7 +85,7 @@ func TestHeaderAndRCode(t *testing.T) {
 		}), "qr aa rd NOERROR"},
 		{"NODATA is authoritative", "127.0.0.1", dns.TypeA, "web.internal", nil, "qr aa rd NOERROR"},
 		{"NXDOMAIN is authoritative", "127.0.0.1", dns.TypeAAAA, "nobody.internal", nil, "qr aa rd NXDOMAIN"},
-		{"a foreign name is refused", "127.0.0.1", dns.TypeAAAA, "example.com", nil, "qr rd REFUSED"},
+		{"a forwarded name is refused", "127.0.0.1", dns.TypeAAAA, "example.com", nil, "qr rd REFUSED"},
 		{"the root is refused", "127.0.0.1", dns.TypeNS, ".", nil, "qr rd REFUSED"},
 		{"a client without a network is refused", "192.0.2.1", dns.TypeAAAA, "web.internal", nil, "qr rd REFUSED"},
 		{"a zone transfer is refused", "127.0.0.1", dns.TypeAXFR, "internal", nil, "qr rd REFUSED"},

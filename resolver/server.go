@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
@@ -58,9 +59,8 @@ type Config struct {
 	// program, where it knows a way: it makes the others nicer, for good.
 	Prefer bool
 
-	// spawn has TCP served as on systems without epoll: so tests can reach that
-	// everywhere.
-	spawn bool
+	// goroutines makes Linux serve TCP as systems without epoll do, for tests.
+	goroutines bool
 }
 
 // DefaultMaxUDPSize is the largest UDP response unless configured, in octets. On
@@ -96,9 +96,10 @@ func (c *Config) setDefaults() {
 // A Server answers DNS queries at its listen addresses.
 type Server struct {
 	config  Config
-	debts   *debts // nil: forwarding is off
+	pending *pending
 	workers []*udpWorker
 	tcp     tcpServer
+	conns   atomic.Int64 // open TCP connections
 	addrs   []netip.AddrPort
 	threads *socket.AnsweringThreads // nil: no thread is preferred
 }
@@ -106,10 +107,7 @@ type Server struct {
 // Listen binds all of c's addresses, or none and returns everything that failed.
 func Listen(c Config) (*Server, error) {
 	c.setDefaults()
-	s := &Server{config: c}
-	if c.Forward != nil {
-		s.debts = newDebts(c.Forward, c.Metrics)
-	}
+	s := &Server{config: c, pending: newPending()}
 	var err error
 	if s.tcp, err = newTCPServer(s); err != nil {
 		return nil, err
@@ -178,11 +176,7 @@ func (s *Server) bind(addr string) error {
 func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 	var workers []*udpWorker
 	for range s.config.UDPWorkers {
-		var late *metrics.Shard
-		if s.debts != nil {
-			late = s.config.Metrics.NewShard(metrics.UDP)
-		}
-		w, err := newUDPWorker(addr, s.newUDPResponder(), late)
+		w, err := s.newUDPWorker(addr)
 		if err != nil {
 			closeAll(workers)
 			return nil, err
@@ -190,6 +184,15 @@ func (s *Server) bindUDP(addr netip.AddrPort) ([]*udpWorker, error) {
 		workers = append(workers, w)
 	}
 	return workers, nil
+}
+
+// admit counts one more TCP connection, unless TCPConns are open.
+func (s *Server) admit() bool {
+	if s.conns.Add(1) <= int64(s.config.TCPConns) {
+		return true
+	}
+	s.conns.Add(-1)
+	return false
 }
 
 // Close releases the sockets of a Server that will not run.
@@ -236,9 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { s.tcp.serve(fail) })
 	<-ctx.Done()
-	if s.debts != nil {
-		s.debts.settle()
-	}
+	s.pending.wait()
 	for _, w := range s.workers {
 		w.batch.Stop()
 	}

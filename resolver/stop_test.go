@@ -8,8 +8,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-var past = time.Unix(1, 0)
-
 // What waits in the sockets when the order to stop comes is still answered: so
 // here the server runs only after both.
 func TestStopAnswersWhatHasArrived(t *testing.T) {

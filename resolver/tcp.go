@@ -5,23 +5,26 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/zone/wire"
 )
 
 const (
-	// frameHead is the length that stands before each message over TCP, in
-	// octets (RFC 1035, Section 4.2.2).
-	frameHead = 2
+	// frameHeader is the size of the length field before each message over TCP,
+	// in octets (RFC 1035, Section 4.2.2).
+	frameHeader = 2
 
 	// tcpWrite is how many octets of responses are collected before they are
-	// written although more queries are at hand.
+	// written, even if more queries have been read.
 	tcpWrite = 32 << 10
 
-	// tcpKeep is the most octets of a buffer that are kept for the next
-	// connection.
+	// tcpKeep is the largest buffer that is kept for other connections, in
+	// octets.
 	tcpKeep = 64 << 10
 
-	// tcpStock is the number of buffers, or idle connections, that are kept for
-	// the next connections.
+	// tcpStock is the number of buffers, and of closed connections, that are
+	// kept for the next connections.
 	tcpStock = 64
 
 	// tcpGrace is how long, after the order to stop, a connection may go on
@@ -31,33 +34,473 @@ const (
 	// acceptPause is how long accepting pauses when the system is out of
 	// descriptors or memory. Connections wait in the kernel meanwhile.
 	acceptPause = 50 * time.Millisecond
+
+	// maxForwarded is how many queries of one connection the forwarder may have
+	// at one time. At that many, no more of its queries are read, local ones
+	// included. Only resolvers pipeline so many, and they use several
+	// connections. A larger number costs 500 octets for each query, and lets
+	// one connection fill the queue of late responses.
+	maxForwarded = 100
+
+	// maxHeld is how many octets of late responses a connection holds for a
+	// client that does not read them.
+	maxHeld = 64 << 10
 )
 
-// A tcpServer serves the connections of all TCP listeners. There are two: a
-// tcpPoller, on Linux, and elsewhere a tcpSpawner.
+// A tcpServer accepts and serves the connections of all TCP listeners. There are
+// two: tcpEpoll on Linux, and tcpGoroutines on other systems. Both serve
+// connections with a tcpWorker. They differ in how they wait.
 type tcpServer interface {
-	// add takes over ln, which is bound to addr. It comes before serve.
+	// add takes over ln, which is bound to addr. It must be called before serve.
 	add(ln *net.TCPListener, addr netip.AddrPort) error
-	// serve accepts and answers until stop, and returns when all connections
-	// have ended. What keeps it from that it tells fail, and goes on with the
-	// rest: stop must follow.
+	// serve accepts and answers until stop is called, and returns when all
+	// connections are closed. It reports errors to fail and continues with
+	// what still works; stop must follow.
 	serve(fail func(error))
 	// stop ends accepting and gives open connections tcpGrace.
 	stop()
-	// close gives back what serve, which has returned or never ran, held open.
+	// close closes what serve used. serve must have returned, or never be called.
 	close()
-	// waiting is the server's part of Server.Waiting.
+	// waiting is the part of Server.Waiting that is about TCP.
 	waiting() int
 }
 
-// need returns how many octets the first frame in in takes, as far as that is
-// known.
-func need(in []byte) int {
-	if len(in) < frameHead {
-		return frameHead
-	}
-	return frameHead + int(binary.BigEndian.Uint16(in))
+// A tcpSockets reads, writes and closes the sockets of a worker's connections. It
+// calls the worker's methods for what happens to them, one at a time.
+type tcpSockets interface {
+	// write writes b and returns how many octets the system took. It does not
+	// wait until the system takes all of them.
+	write(c *tcpConn, b []byte) (n int, err error)
+	// await is called whenever c may have begun to wait for something else: room
+	// for c.out if there is any, queries if c.reads(), or nothing that the
+	// client does. It must then see to it that the worker's written, or received
+	// and clientClosed, are called.
+	await(c *tcpConn)
+	// closeSocket closes c's socket. It must call the worker's recycle as soon as
+	// nothing uses c or its buffers.
+	closeSocket(c *tcpConn)
 }
 
-// whole reports whether in begins with a whole frame.
-func whole(in []byte) bool { return len(in) >= frameHead && len(in) >= need(in) }
+// A tcpWorker turns what happens to connections into responses:
+//
+//	begin          a client has connected
+//	received       it has sent octets
+//	clientClosed   it has closed its half of the connection
+//	written        it has taken responses that had to wait
+//	deliver        the forwarder has responses
+//	expire         it is the time that deadline returned
+//
+// It never waits and starts no goroutine. Whoever calls these methods must set now
+// before, and call forget and shard.Flush after. One goroutine at a time may call
+// them. All connections share its buffers.
+type tcpWorker struct {
+	server  *Server
+	sockets tcpSockets
+
+	last  uint64     // number of the latest connection
+	idle  connList   // open connections, by due
+	aging connList   // open connections, by old
+	stock []*tcpConn // closed, to be used again
+	spare [][]byte   // empty buffers for in and out of connections
+
+	out        []byte // responses to the current connection
+	late       lateQueue
+	delivering []*tcpConn // with late responses to write
+
+	end time.Time // when all connections are closed; zero until the order to stop
+	responder
+}
+
+// A tcpConn is the state of one connection. When it is closed, it is used again
+// for another.
+//
+// A connection either reads or writes: while responses wait for the client, no
+// more queries are read. So in and out are bounded by what one event brings, and
+// by what the forwarder has.
+type tcpConn struct {
+	number   uint64 // no other connection of the worker ever has it; 0 when closed
+	src, dst netip.Addr
+	in       []byte // read and not yet answered; nil if there is none
+	out      []byte // responses that the client has not taken; nil if there are none
+	ended    bool   // the client has closed its half
+	held     bool   // in worker.delivering
+	// forwarded is the number of queries that the forwarder has.
+	forwarded int
+	due, old  time.Time // when it is closed for being idle, and for being old
+	links     [2]connLinks
+
+	epoll     epollConn     // used by tcpEpoll
+	goroutine goroutineConn // used by tcpGoroutines
+}
+
+// init prepares w, which must not be moved after. wake is called when late gets its
+// first response; it must not wait.
+func (w *tcpWorker) init(s *Server, sockets tcpSockets, wake func()) {
+	w.server, w.sockets = s, sockets
+	w.responder = s.newTCPResponder()
+	w.out = make([]byte, 0, tcpWrite+frameHeader+wire.MaxMessageLen)
+	w.late = lateQueue{pending: s.pending, shard: w.shard, room: lateRoom, wake: wake}
+	w.idle.links, w.aging.links = linkIdle, linkAging
+}
+
+// begin returns a new connection from src to dst. If as many are open as may be,
+// it closes the one that has been idle for longest: a client that holds all
+// connections must not keep others out. If this worker has none to close, begin
+// returns nil, and the caller must close the socket.
+func (w *tcpWorker) begin(src, dst netip.Addr) *tcpConn {
+	config := &w.server.config
+	config.Metrics.Accepted()
+	if !w.server.admit() && !(w.makeRoom() && w.server.admit()) {
+		config.Metrics.Closed(metrics.ClosedFull)
+		return nil
+	}
+	var c *tcpConn
+	if n := len(w.stock); n > 0 {
+		c, w.stock = w.stock[n-1], w.stock[:n-1]
+	} else {
+		c = new(tcpConn)
+	}
+	w.last++
+	c.number, c.src, c.dst = w.last, src, dst
+	c.due, c.old = w.now.Add(config.TCPIdle), w.now.Add(config.TCPTotal)
+	w.idle.push(c)
+	w.aging.push(c)
+	return c
+}
+
+// makeRoom closes the connection that has been idle for longest, and reports
+// whether there was one. One that waits for the forwarder is closed only if all
+// do.
+func (w *tcpWorker) makeRoom() bool {
+	idlest := w.idle.first
+	for c := idlest; c != nil; c = c.links[linkIdle].next {
+		if c.forwarded == 0 {
+			idlest = c
+			break
+		}
+	}
+	if idlest == nil {
+		return false
+	}
+	w.close(idlest, metrics.ClosedFull)
+	return true
+}
+
+// received answers the queries in b, which the client has sent. It does not keep
+// b.
+func (w *tcpWorker) received(c *tcpConn, b []byte) {
+	if c.in != nil {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	w.answerAll(c, b)
+}
+
+// clientClosed notes that the client sends no more queries. It may still read:
+// what it sent before is answered first, also what the forwarder has.
+func (w *tcpWorker) clientClosed(c *tcpConn) {
+	c.ended = true
+	w.next(c)
+}
+
+// written notes that the client has taken the first n octets of c.out. Once it
+// has taken all, its queries are answered again.
+func (w *tcpWorker) written(c *tcpConn, n int) {
+	if n > 0 {
+		w.keep(&c.out, c.out[n:])
+	}
+	if c.out != nil {
+		w.sockets.await(c)
+		return
+	}
+	w.renew(c)
+	w.answerAll(c, c.in)
+}
+
+// reads reports whether queries are read from c.
+func (c *tcpConn) reads() bool { return c.out == nil && !c.ended && c.forwarded < maxForwarded }
+
+// next closes c if no event can come that it needs, and otherwise waits for one.
+func (w *tcpWorker) next(c *tcpConn) {
+	switch {
+	case !c.ended || c.out != nil || c.forwarded > 0:
+		w.sockets.await(c)
+	case c.in == nil:
+		w.close(c, metrics.ClosedByClient)
+	default:
+		w.close(c, metrics.ClosedFrame)
+	}
+}
+
+// answerAll answers the whole queries in in, which is all that the client has
+// sent, and keeps the rest. It stops when the client does not take its responses.
+// It closes the connection if in continues with what cannot be a message, or if
+// responses cannot be written.
+func (w *tcpWorker) answerAll(c *tcpConn, in []byte) {
+	answered, decodable := false, true
+	for c.out == nil && c.forwarded < maxForwarded && hasFrame(in) {
+		msg := in[frameHeader:frameLen(in)]
+		if decodable = len(msg) >= wire.HeaderLen; !decodable {
+			break
+		}
+		w.answer(c, msg)
+		answered, in = true, in[frameLen(in):]
+		if len(w.out) > tcpWrite && !w.flush(c) {
+			return
+		}
+	}
+	switch {
+	case !w.flush(c):
+	case !decodable && c.out == nil:
+		w.shard.Drop(metrics.DropShort)
+		w.close(c, metrics.ClosedFrame)
+	default:
+		if answered {
+			w.renew(c)
+		}
+		w.keep(&c.in, in)
+		w.next(c)
+	}
+}
+
+// answer appends the response to msg to w.out, with its length before it.
+func (w *tcpWorker) answer(c *tcpConn, msg []byte) {
+	at := len(w.out)
+	w.out = append(w.out, 0, 0)
+	room := w.out[at+frameHeader : at+frameHeader : at+frameHeader+wire.MaxMessageLen]
+	out := w.respond(c.src, c.dst, msg, room)
+	if w.missed {
+		out = w.submit(c.src, msg, room, w.late.later(c, &w.responder, msg))
+		if len(out) == 0 {
+			c.forwarded++
+		}
+	}
+	if len(out) == 0 {
+		w.out = w.out[:at]
+		return
+	}
+	binary.BigEndian.PutUint16(w.out[at:], uint16(len(out)))
+	w.out = w.out[:at+frameHeader+len(out)] // out is there: the room was enough
+}
+
+// flush writes w.out, and leaves in c.out what the client does not take at once.
+// If that fails, it closes c and reports false.
+func (w *tcpWorker) flush(c *tcpConn) bool {
+	if len(w.out) == 0 {
+		return true
+	}
+	n, err := w.sockets.write(c, w.out)
+	if err != nil {
+		w.out = w.out[:0]
+		w.close(c, metrics.ClosedWrite)
+		return false
+	}
+	w.keep(&c.out, w.out[n:])
+	w.out = w.out[:0]
+	return true
+}
+
+// retry writes c.out.
+func (w *tcpWorker) retry(c *tcpConn) {
+	n := 0
+	if c.out != nil {
+		var err error
+		if n, err = w.sockets.write(c, c.out); err != nil {
+			w.close(c, metrics.ClosedWrite)
+			return
+		}
+	}
+	w.written(c, n)
+}
+
+// deliver gives connections the responses that the forwarder has found. Those of
+// one connection leave in one write.
+func (w *tcpWorker) deliver() {
+	w.shard.Flush(time.Since(w.now)) // what is counted so far took another time
+	batch := w.late.take()
+	if len(batch.responses) == 0 {
+		return
+	}
+	for i := range batch.responses {
+		r := &batch.responses[i]
+		c := r.conn
+		if c.number != r.number {
+			w.shard.Drop(metrics.DropSend) // it is closed, and may be another client's now
+			continue
+		}
+		c.forwarded--
+		w.hold(c, &r.lateQuery, batch.octets[r.from:r.to])
+		if !c.held {
+			c.held = true
+			w.delivering = append(w.delivering, c)
+		}
+	}
+	for _, c := range w.delivering {
+		c.held = false
+		w.retry(c)
+	}
+	w.delivering = w.delivering[:0]
+	w.pending.done(len(batch.responses))
+}
+
+// hold appends msg, the response to q, to c.out. If msg is empty or has no room
+// there, hold puts the query back before those that wait: it is answered again
+// when there is room. As a rule its response is in the forwarder's cache then.
+func (w *tcpWorker) hold(c *tcpConn, q *lateQuery, msg []byte) {
+	if len(msg) == 0 || c.out != nil && len(c.out)+len(msg) > maxHeld {
+		frame := appendFrame(make([]byte, 0, frameHeader+len(q.query)+len(c.in)), q.query)
+		c.in = append(frame, c.in...)
+		return
+	}
+	w.lend(&c.out)
+	c.out = appendFrame(c.out, msg)
+	noteForwarded(w.shard, q.qtype, c.src, q.qlen, msg)
+	w.shard.Flush(w.now.Sub(q.received))
+}
+
+// renew gives c another TCPIdle: it has brought a query, or taken its responses.
+func (w *tcpWorker) renew(c *tcpConn) {
+	w.idle.remove(c)
+	c.due = w.now.Add(w.server.config.TCPIdle)
+	w.idle.push(c)
+}
+
+// deadline returns when to call expire next, unless there are events before; zero
+// if no time matters.
+func (w *tcpWorker) deadline() time.Time {
+	switch {
+	case !w.end.IsZero():
+		return w.end
+	case w.idle.first == nil:
+		return time.Time{}
+	case w.aging.first.old.Before(w.idle.first.due):
+		return w.aging.first.old
+	}
+	return w.idle.first.due
+}
+
+// expire closes the connections whose time is over.
+func (w *tcpWorker) expire() {
+	for c := w.aging.first; c != nil && !w.now.Before(c.old); c = w.aging.first {
+		w.close(c, metrics.ClosedOld)
+	}
+	stopped := !w.end.IsZero()
+	for c := w.idle.first; c != nil; c = w.idle.first {
+		why := metrics.ClosedIdle
+		switch {
+		case stopped && w.now.Before(w.end), !stopped && w.now.Before(c.due):
+			return
+		case c.out != nil:
+			why = metrics.ClosedWrite // it has not taken its responses
+		case stopped:
+			why = metrics.ClosedStop
+		case c.forwarded > 0:
+			w.renew(c) // it waits for the forwarder
+			continue
+		}
+		w.close(c, why)
+	}
+}
+
+// finished reports whether w is stopped and all connections are closed.
+func (w *tcpWorker) finished() bool { return !w.end.IsZero() && w.idle.first == nil }
+
+// close closes c.
+func (w *tcpWorker) close(c *tcpConn, why metrics.Closing) {
+	w.idle.remove(c)
+	w.aging.remove(c)
+	c.number = 0
+	w.server.conns.Add(-1)
+	w.server.config.Metrics.Closed(why)
+	w.sockets.closeSocket(c)
+}
+
+// recycle keeps c and its buffers for other connections. c must be closed.
+func (w *tcpWorker) recycle(c *tcpConn) {
+	w.keep(&c.in, nil)
+	w.keep(&c.out, nil)
+	*c = tcpConn{}
+	if len(w.stock) < tcpStock {
+		w.stock = append(w.stock, c)
+	}
+}
+
+// lend gives *b a spare buffer if it has none.
+func (w *tcpWorker) lend(b *[]byte) {
+	if *b == nil && len(w.spare) > 0 {
+		*b, w.spare = w.spare[len(w.spare)-1], w.spare[:len(w.spare)-1]
+	}
+}
+
+// keep sets *b to a copy of rest, which may be part of *b. If rest is empty, it
+// sets *b to nil and keeps the buffer for other connections.
+func (w *tcpWorker) keep(b *[]byte, rest []byte) {
+	if len(rest) > 0 {
+		w.lend(b)
+		*b = append((*b)[:0], rest...)
+		return
+	}
+	if *b != nil && cap(*b) <= tcpKeep && len(w.spare) < tcpStock {
+		w.spare = append(w.spare, (*b)[:0])
+	}
+	*b = nil
+}
+
+// frameLen returns the length of the first frame in in, with its header, as far as
+// that is known.
+func frameLen(in []byte) int {
+	if len(in) < frameHeader {
+		return frameHeader
+	}
+	return frameHeader + int(binary.BigEndian.Uint16(in))
+}
+
+// hasFrame reports whether in begins with a whole frame.
+func hasFrame(in []byte) bool { return len(in) >= frameHeader && len(in) >= frameLen(in) }
+
+// appendFrame appends msg with its length before it.
+func appendFrame(b, msg []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(msg))), msg...)
+}
+
+// A connList is a list of connections, ordered by a deadline. Every deadline is set
+// to the same distance from now. So a connection with a new deadline goes to the
+// end, only the first one can be due, and none needs a timer of its own.
+type connList struct {
+	first, last *tcpConn
+	links       int // which of a connection's links belong to this list
+}
+
+// connLinks are the neighbours of a connection in one list.
+type connLinks struct{ prev, next *tcpConn }
+
+// Indexes of tcpConn.links.
+const (
+	linkIdle = iota
+	linkAging
+)
+
+func (l *connList) push(c *tcpConn) {
+	c.links[l.links] = connLinks{prev: l.last}
+	if l.last == nil {
+		l.first = c
+	} else {
+		l.last.links[l.links].next = c
+	}
+	l.last = c
+}
+
+func (l *connList) remove(c *tcpConn) {
+	at := &c.links[l.links]
+	if at.prev == nil {
+		l.first = at.next
+	} else {
+		at.prev.links[l.links].next = at.next
+	}
+	if at.next == nil {
+		l.last = at.prev
+	} else {
+		at.next.links[l.links].prev = at.prev
+	}
+	*at = connLinks{}
+}

@@ -77,20 +77,20 @@ func TestABusyConnectionIsClosedWhenItIsOld(t *testing.T) {
 func TestTheIdlestConnectionMakesRoom(t *testing.T) {
 	r := start(t, Config{TCPConns: 3, TCPWorkers: 1})
 	first, second, third := dialTCP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[1]), dialTCP(t, r.Addrs()[0])
-	first.kept()
-	second.kept()
-	third.kept()
-	first.kept() // so that the second is idle for longest
+	first.wantOpen()
+	second.wantOpen()
+	third.wantOpen()
+	first.wantOpen() // so that the second is idle for longest
 
 	next := dialTCP(t, r.Addrs()[1])
-	next.kept()
+	next.wantOpen()
 	second.closed()
-	first.kept()
+	first.wantOpen()
 	last := dialTCP(t, r.Addrs()[0])
-	last.kept()
+	last.wantOpen()
 	third.closed()
 	for _, s := range []*stream{first, next, last} {
-		s.kept()
+		s.wantOpen()
 	}
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_closed_total full": 2, "tcp_connections_closed_total stop": 3})
 }

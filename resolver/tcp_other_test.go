@@ -4,8 +4,8 @@ package resolver
 
 import "testing"
 
-func (r *running) connect(t testing.TB) (*stream, func() string) { return r.spawned(t) }
+func (r *testServer) connect(t testing.TB) (*stream, func() string) { return r.connectGoroutine(t) }
 
-func (r *running) stocked() int { return len(r.tcp.(*tcpSpawner).stock) }
+func (r *testServer) stocked() int { return r.tcp.(*tcpGoroutines).stocked() }
 
-func (r *running) breakTCP() { r.tcp.(*tcpSpawner).listeners[0].SetDeadline(past) }
+func (r *testServer) breakTCP() { r.tcp.(*tcpGoroutines).breakListener() }

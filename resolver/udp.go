@@ -3,6 +3,7 @@ package resolver
 import (
 	"net/netip"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
@@ -22,19 +23,36 @@ const (
 type udpWorker struct {
 	addr     netip.AddrPort
 	batch    *socket.Batch
-	outbox   outbox
 	prefetch zone.Prefetch
 	responder
+
+	// The forwarder's goroutines send late responses from the worker's socket.
+	lateMu    sync.Mutex
+	closed    bool           // guarded by lateMu; another file may have the descriptor
+	lateShard *metrics.Shard // guarded by lateMu
 }
 
-// newUDPWorker binds a socket to addr. late counts the responses that come late;
-// it may be nil if forwarding is off.
-func newUDPWorker(addr netip.AddrPort, r responder, late *metrics.Shard) (*udpWorker, error) {
-	b, err := socket.NewBatch(addr, r.frame.Limit)
+// newUDPWorker binds a socket to addr.
+func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
+	b, err := socket.NewBatch(addr, s.config.MaxUDPSize)
 	if err != nil {
 		return nil, err
 	}
-	return &udpWorker{addr: addr, batch: b, outbox: outbox{shard: late}, responder: r}, nil
+	w := &udpWorker{addr: addr, batch: b, responder: s.newUDPResponder()}
+	if s.config.Forward != nil {
+		w.lateShard = s.config.Metrics.NewShard(metrics.UDP)
+	}
+	return w, nil
+}
+
+// close closes the socket. serve must have returned.
+func (w *udpWorker) close() {
+	w.lateMu.Lock()
+	defer w.lateMu.Unlock()
+	if !w.closed {
+		w.closed = true
+		w.batch.Close()
+	}
 }
 
 // serve answers datagrams until stop, and then what the socket has already
@@ -54,7 +72,7 @@ func (w *udpWorker) serve() error {
 		for i := first; i < n; i++ {
 			w.answer(i)
 		}
-		w.rest()
+		w.forget()
 		for range w.batch.Send() {
 			w.shard.Drop(metrics.DropSend)
 		}
@@ -97,7 +115,7 @@ func (w *udpWorker) answer(i int) {
 	default:
 		out := w.respond(d.Src.Addr(), d.Dst, d.Msg, w.batch.Out())
 		if w.missed {
-			out = w.handOver(d.Src.Addr(), d.Msg, out, w.later(i, d))
+			out = w.submit(d.Src.Addr(), d.Msg, out, w.later(i, d))
 		}
 		if len(out) > 0 {
 			w.batch.Reply(i, out)

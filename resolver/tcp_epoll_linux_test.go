@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"bytes"
-	"encoding/binary"
 	"net/netip"
 	"os"
 	"runtime"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -19,84 +17,78 @@ import (
 )
 
 // connect returns a client that is connected to the server's first address, and
-// a function that serves its connection to the end and returns why that came.
-// The server must not run, and have one TCP worker.
-func (r *running) connect(t testing.TB) (client *stream, serve func() (why string)) {
+// a function that serves its connection to the end and returns why it was closed.
+// The server must not run yet, and have one TCP worker.
+func (r *testServer) connect(t testing.TB) (client *stream, serve func() (why string)) {
 	t.Helper()
-	p, ok := r.tcp.(*tcpPoller)
+	e, ok := r.tcp.(*tcpEpoll)
 	if !ok {
-		return r.spawned(t)
+		return r.connectGoroutine(t)
 	}
-	w := p.workers[0]
+	w := e.workers[0]
 	if err := w.listen(); err != nil && !strings.Contains(err.Error(), unix.EEXIST.Error()) {
 		t.Fatal(err)
 	}
+	closed := r.closed()
 	client = dialTCP(t, r.Addrs()[0])
 	return client, func() string {
-		const closed = "tcp_connections_closed_total "
-		before := counted(t, r.dns)
-		for w.turnOnce(t); p.open.Load() > 0; {
+		for w.turnOnce(t); r.conns.Load() > 0; {
 			w.turnOnce(t)
 		}
-		for series, n := range counted(t, r.dns) {
-			if why, ok := strings.CutPrefix(series, closed); ok && n != before[series] {
-				return why
-			}
+		why := r.closed().since(closed)
+		if why == "" {
+			t.Error("no connection was closed")
 		}
-		t.Error("no connection has ended")
-		return ""
+		return why
 	}
 }
 
-func (w *tcpWorker) turnOnce(t testing.TB) {
+func (w *epollWorker) turnOnce(t testing.TB) {
 	if _, err := w.turn(); err != nil {
 		t.Error(err)
 	}
 }
 
 // stocked returns how many connections may be used again.
-func (r *running) stocked() int {
-	if p, ok := r.tcp.(*tcpPoller); ok {
-		return len(p.workers[0].stock)
+func (r *testServer) stocked() int {
+	if e, ok := r.tcp.(*tcpEpoll); ok {
+		return len(e.workers[0].stock)
 	}
-	return len(r.tcp.(*tcpSpawner).stock)
+	return r.tcp.(*tcpGoroutines).stocked()
 }
 
-// breakTCP puts in place of the first listener something that cannot accept.
-func (r *running) breakTCP() {
-	p, ok := r.tcp.(*tcpPoller)
+// breakTCP replaces the first listener with a socket that cannot accept.
+func (r *testServer) breakTCP() {
+	e, ok := r.tcp.(*tcpEpoll)
 	if !ok {
-		// To close it would be the order to stop, so it becomes due to wake, and
-		// nobody ordered that.
-		r.tcp.(*tcpSpawner).listeners[0].SetDeadline(past)
+		r.tcp.(*tcpGoroutines).breakListener()
 		return
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
 		defer unix.Close(fd)
-		err = unix.Dup3(fd, p.listeners[0].fd, unix.O_CLOEXEC)
+		err = unix.Dup3(fd, e.listeners[0].fd, unix.O_CLOEXEC)
 	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// newPoller returns a server that does not run yet, with one TCP worker.
-func newPoller(t *testing.T, c Config) (*running, *tcpPoller, *tcpWorker) {
+// newEpoll returns a server that does not run yet, with one TCP worker.
+func newEpoll(t *testing.T, c Config) (*testServer, *epollWorker) {
 	t.Helper()
-	if *spawn {
-		t.Skip("this is about the other tcpServer")
+	if *goroutines {
+		t.Skip("this is about epoll")
 	}
 	c.TCPWorkers = 1
 	r := listen(t, c)
-	p := r.tcp.(*tcpPoller)
-	return r, p, p.workers[0]
+	return r, r.tcp.(*tcpEpoll).workers[0]
 }
 
 // While a connection lasts, it takes memory for what is unfinished only; and
 // what a large query or response took is not kept.
 func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
-	r, _, w := newPoller(t, Config{})
+	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
 	long := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 65_000)})))
 	short := framed(question(t, 2, dns.TypeAAAA, "web.internal"))
@@ -118,17 +110,17 @@ func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
 			w.turnOnce(t)
 			n += len(client.take())
 		}
-		for len(w.fresh) > 0 || tt.answered == 0 && w.held() < tt.held {
+		for len(w.fresh) > 0 || tt.answered == 0 && w.octets() < tt.held {
 			w.turnOnce(t)
 		}
-		if got := w.held(); got != tt.held || len(w.spare) != tt.kept {
+		if got := w.octets(); got != tt.held || len(w.spare) != tt.kept {
 			t.Errorf("after write %d, a connection holds %d octets and %d buffers are in stock, want %d and %d", i, got, len(w.spare), tt.held, tt.kept)
 		}
 	}
 }
 
-// held returns how many octets wait in connections.
-func (w *tcpWorker) held() (n int) {
+// octets returns how many octets connections hold.
+func (w *tcpWorker) octets() (n int) {
 	for c := w.idle.first; c != nil; c = c.links[linkIdle].next {
 		n += len(c.in) + len(c.out)
 	}
@@ -152,17 +144,17 @@ func (s *stream) take() (msgs [][]byte) {
 // A connection of one query, which its client closes, is never made known to the
 // epoll instance, and gives back everything that it took.
 func TestAConnectionOfOneQueryIsNotWatched(t *testing.T) {
-	r, p, w := newPoller(t, Config{})
+	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
 	client.write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
 	w.turnOnce(t)
 	client.receive()
-	if c := w.idle.first; len(w.fresh) != 1 || c != w.fresh[0] || c.watched != 0 {
+	if c := w.idle.first; len(w.fresh) != 1 || c != w.fresh[0] || c.epoll.watched != 0 {
 		t.Fatalf("after its query, %d connections are fresh", len(w.fresh))
 	}
 	client.conn.Close()
 	w.turnOnce(t)
-	if p.open.Load() != 0 || len(w.fresh) != 0 || w.idle != (connList{links: linkIdle}) || w.aging != (connList{links: linkAging}) {
+	if r.conns.Load() != 0 || len(w.fresh) != 0 || w.idle != (connList{links: linkIdle}) || w.aging != (connList{links: linkAging}) {
 		t.Error("the connection outlives the turn after its client closed it")
 	}
 }
@@ -170,12 +162,12 @@ func TestAConnectionOfOneQueryIsNotWatched(t *testing.T) {
 // Connections accept what listeners were told: without that, a response to the
 // second of two queries may wait for an acknowledgement of the first.
 func TestConnectionsDoNotDelaySegments(t *testing.T) {
-	r, _, w := newPoller(t, Config{})
+	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
 	client.write(framed(question(t, 1, dns.TypeAAAA, "web.internal")))
 	w.turnOnce(t)
 	client.receive()
-	if got, err := unix.GetsockoptInt(w.idle.first.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); got == 0 || err != nil {
+	if got, err := unix.GetsockoptInt(w.idle.first.epoll.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); got == 0 || err != nil {
 		t.Errorf("TCP_NODELAY of a connection is %d, want 1; %v", got, err)
 	}
 }
@@ -186,7 +178,7 @@ func TestBothAddressesOfAConnectionAreKnown(t *testing.T) {
 	for listen, want := range map[string]string{
 		"127.0.0.1:0": "127.0.0.1", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "::1",
 	} {
-		r, _, w := newPoller(t, Config{Listen: []string{listen}})
+		r, w := newEpoll(t, Config{Listen: []string{listen}})
 		if err := w.listen(); err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +193,7 @@ func TestBothAddressesOfAConnectionAreKnown(t *testing.T) {
 // Without descriptors, a server goes on with the connections it has, tells of it
 // now and then, and accepts again when there are some.
 func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
-	r, p, w := newPoller(t, Config{})
+	r, w := newEpoll(t, Config{})
 	core, log := observer.New(zapcore.WarnLevel)
 	r.config.Log = zap.New(core)
 	first, _ := r.connect(t)
@@ -222,7 +214,7 @@ func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
 	if m := unpack(t, first.receive()); m.Id != 1 {
 		t.Errorf("an open connection is answered with %v", m)
 	}
-	for p.open.Load() < 2 {
+	for r.conns.Load() < 2 {
 		w.turnOnce(t)
 	}
 	if m := unpack(t, next.receive()); m.Id != 2 {
@@ -247,14 +239,14 @@ func noDescriptors(t *testing.T) (raise func()) {
 
 // What waits to be accepted when the order to stop comes has come too.
 func TestStopAnswersConnectionsThatWait(t *testing.T) {
-	r, p, _ := newPoller(t, Config{})
+	r, _ := newEpoll(t, Config{})
 	var clients []*stream
-	for i := range uint16(3 * tcpAccepts) {
+	for i := range uint16(3 * acceptBatch) {
 		s := dialTCP(t, r.Addrs()[i%2])
 		s.write(framed(question(t, i, dns.TypeAAAA, "web.internal")))
 		clients = append(clients, s)
 	}
-	p.stop()
+	r.tcp.stop()
 	r.run()
 	for i, s := range clients {
 		if m := unpack(t, s.receive()); int(m.Id) != i || len(m.Answer) != 3 {
@@ -262,7 +254,7 @@ func TestStopAnswersConnectionsThatWait(t *testing.T) {
 		}
 		s.conn.Close()
 	}
-	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": 3 * tcpAccepts, "dns_responses_total NOERROR": 3 * tcpAccepts})
+	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": 3 * acceptBatch, "dns_responses_total NOERROR": 3 * acceptBatch})
 }
 
 // Many workers share the listeners, and each connection is one worker's.
@@ -295,7 +287,7 @@ func TestWorkersShareConnections(t *testing.T) {
 // Connections come and go without a trace in the heap: their state is used
 // again.
 func TestAConnectionAllocs(t *testing.T) {
-	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}})
+	r, w := newEpoll(t, Config{Listen: []string{"127.0.0.1:0"}})
 	if err := w.listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -316,13 +308,13 @@ func TestAConnectionAllocs(t *testing.T) {
 			try(err)
 			w.turnOnce(t)
 		}
-		for n := 0; n < frameHead || n < need(buf[:n]); {
+		for n := 0; n < frameHeader || n < frameLen(buf[:n]); {
 			more, err := unix.Read(fd, buf[n:])
 			try(err)
 			n += more
 		}
 		try(unix.Close(fd))
-		for p.open.Load() > 0 {
+		for r.conns.Load() > 0 {
 			w.turnOnce(t)
 		}
 	}
@@ -332,124 +324,55 @@ func TestAConnectionAllocs(t *testing.T) {
 	}
 }
 
-// A response that comes while its client has more to take than a connection holds
-// is dropped, and its query asked again when there is room: nothing is lost.
-func TestAForeignResponseWithoutRoomIsAskedForAgain(t *testing.T) {
-	const n, size = tcpFlying, 60_000
-	d := newDesk()
-	known := false
-	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
-		if !known {
-			return out
-		}
-		return appendForeign(out, q, c, size)
-	}
-	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
-	if err := w.listen(); err != nil {
-		t.Fatal(err)
-	}
-	s := dialTCP(t, r.Addrs()[0])
-	queries := make(map[uint16][]byte)
-	for i := range uint16(n) {
-		queries[i] = question(t, i, dns.TypeTXT, "www.example.com", edns(1232, keepalive()))
-		s.put(queries[i])
-	}
-	for len(d.tasks) < n {
-		w.turnOnce(t)
-	}
-	c := w.idle.first
-	if c.flying != n {
-		t.Fatalf("the forwarder has %d queries of the connection, want %d", c.flying, n)
-	}
-	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096) // the kernel takes little
-	for range n {
-		d.next(t).answer(size)
-	}
-	known = true
-	for c.flying > 0 {
-		w.turnOnce(t)
-	}
-	if len(c.out) > tcpHold+size || len(c.in) < n/2*len(queries[0]) {
-		t.Errorf("the connection holds %d octets of responses and %d of queries", len(c.out), len(c.in))
-	}
-	s.conn.CloseWrite()
-	ended := make(chan error)
-	go func() {
-		for range n {
-			got, err := readFrame(s.conn)
-			if err != nil {
-				ended <- err
-				return
-			}
-			id := binary.BigEndian.Uint16(got)
-			var q wire.Query
-			q.Parse(queries[id])
-			c := wire.Client{Limit: wire.MaxMessageLen, Stream: true, Options: wire.Options{Keepalive: 100}}
-			if want := appendForeign(nil, &q, c, size); !bytes.Equal(got, want) {
-				t.Errorf("query %d gets %d octets, want %d", id, len(got), len(want))
-			}
-			delete(queries, id)
-		}
-		ended <- nil
-	}()
-	for p.open.Load() > 0 {
-		w.turnOnce(t)
-	}
-	if err := <-ended; err != nil || len(queries) > 0 {
-		t.Errorf("%d queries have no response: %v", len(queries), err)
-	}
-	d.none(t)
-}
-
 // A client that resets its connection wants nothing more, whether the server
 // would still have read from it or not.
-func TestAResetConnectionDoesNotWaitForForeignResponses(t *testing.T) {
-	if *spawn {
-		t.Skip("this is about the other tcpServer")
-	}
+func TestAResetConnectionDoesNotWaitForForwardedResponses(t *testing.T) {
 	for _, tt := range []struct {
 		does    string
 		queries int
 		half    bool // closed before the reset
 	}{
 		{"few queries", 1, false},
-		{"so many that no more are read", tcpFlying + 1, false},
+		{"so many that no more are read", maxForwarded + 1, false},
 		{"a half that was closed before", 1, true},
 	} {
-		d := newDesk()
+		if *goroutines && (tt.half || tt.queries > maxForwarded) {
+			continue // a reset is noticed only by reading or writing
+		}
+		d := newFakeForwarder()
 		r := start(t, Config{Forward: d})
 		s := dialTCP(t, r.Addrs()[0])
 		for i := range tt.queries {
-			s.put(question(t, uint16(i), dns.TypeTXT, "www.example.com"))
+			s.query(question(t, uint16(i), dns.TypeTXT, "www.example.com"))
 		}
 		if tt.half {
 			s.conn.CloseWrite()
 		}
-		taken := min(tt.queries, tcpFlying)
+		taken := min(tt.queries, maxForwarded)
 		for range taken {
 			d.next(t)
 		}
 		s.conn.SetLinger(0)
 		s.conn.Close()
-		for end := time.Now().Add(patience); r.closedBecause("read") == 0; runtime.Gosched() {
+		for end := time.Now().Add(patience); r.closed()["read"] == 0; runtime.Gosched() {
 			if time.Now().After(end) {
 				t.Fatalf("with %s, the connection stays open", tt.does)
 			}
 		}
-		r.debts.paid(taken) // so that the end need not wait for them
+		r.pending.done(taken) // so that the end need not wait for them
 	}
 }
 
 // A new connection may end, because its response cannot be written, before it is
 // looked at a second time.
 func TestAConnectionThatEndsWhileItIsFreshIsForgotten(t *testing.T) {
-	d := newDesk()
-	r, p, w := newPoller(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
+	d := newFakeForwarder()
+	r, w := newEpoll(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
 	if err := w.listen(); err != nil {
 		t.Fatal(err)
 	}
 	s := dialTCP(t, r.Addrs()[0])
-	s.put(question(t, 1, dns.TypeTXT, "www.example.com"))
+	s.query(question(t, 1, dns.TypeTXT, "www.example.com"))
 	for len(w.fresh) == 0 || len(d.tasks) == 0 {
 		w.turnOnce(t)
 	}
@@ -458,7 +381,7 @@ func TestAConnectionThatEndsWhileItIsFreshIsForgotten(t *testing.T) {
 	s.conn.SetLinger(0)
 	s.conn.Close()
 	w.turnOnce(t)
-	if n := p.open.Load(); n != 0 || c.fd != 0 || c.ended {
+	if n := r.conns.Load(); n != 0 || c.epoll.fd != 0 || c.ended {
 		t.Errorf("%d connections are open, and the one that ended is %+v", n, *c)
 	}
 	if closed := counted(t, r.dns)["tcp_connections_open"]; closed != 0 {
