@@ -129,7 +129,7 @@ func (a *Answer) appendRecords(msg []byte, room int, truncate bool) (_ []byte, c
 	case addresses:
 		head := a.head(wire.TypeAAAA, len(address{}))
 		fits := room / aaaaLen
-		for chunk := range a.set.chunks {
+		for chunk := range a.set.Chunks {
 			n := min(len(chunk), fits-count)
 			msg = slices.Grow(msg, n*aaaaLen)
 			for i := range chunk[:n] {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -17,7 +18,7 @@ import (
 type address = [16]byte
 
 // An addressSet is a set of addresses in ascending order.
-type addressSet = sorted[address]
+type addressSet = persist.Sorted[address]
 
 func addressOrder(a address) func(address) int {
 	return func(b address) int { return bytes.Compare(b[:], a[:]) }
@@ -35,13 +36,13 @@ type app struct {
 	nearLen uint8 // 0: the name is longer
 	started addressSet
 
-	names    trie[*named] // of process groups and metadata, by the hash of their labels
-	deployed sorted[vm]   // by id
+	names    persist.Trie[*named] // of process groups and metadata, by the hash of their labels
+	deployed persist.Sorted[vm]   // by id
 	name     string
 
 	regions []region // by code
 	texts   *appTexts
-	edit    edit
+	edit    persist.Edit
 	unnamed int // groups and metadata entries of deployed machines that form no name
 	_       [16]byte
 }
@@ -49,7 +50,7 @@ type app struct {
 // nearMax leaves room for started in the 64 octets of a cache line.
 const nearMax = 31
 
-func newApp(e edit, name string) *app {
+func newApp(e persist.Edit, name string) *app {
 	a := &app{edit: e, name: name, texts: new(appTexts)}
 	if len(name) <= nearMax {
 		a.nearLen = uint8(copy(a.near[:], name))
@@ -57,7 +58,7 @@ func newApp(e edit, name string) *app {
 	return a
 }
 
-func (a *app) is(name []byte) bool {
+func (a *app) Is(name []byte) bool {
 	if a.nearLen == 0 {
 		return a.name == string(name)
 	}
@@ -82,13 +83,13 @@ type region struct {
 // A named is what one name made of a process group or of metadata stands for,
 // or one that exists because there are names below.
 type named struct {
-	edit    edit
+	edit    persist.Edit
 	labels  string // wire form, left of the app's label
 	refs    int32  // deployed machines that give rise to the name or one below it
 	started addressSet
 }
 
-func (n *named) is(labels []byte) bool { return n.labels == string(labels) }
+func (n *named) Is(labels []byte) bool { return n.labels == string(labels) }
 
 // appTexts holds an app's lists: RDATA of TXT records.
 type appTexts struct {
@@ -133,7 +134,7 @@ func (a *app) region(code string) (i int, found bool) {
 func (a *app) renderVMs(all bool) []byte {
 	w := newTextWriter(nil, maxText, ',')
 	var item []byte
-	for chunk := range a.deployed.chunks {
+	for chunk := range a.deployed.Chunks {
 		for _, v := range chunk {
 			if all || v.machine.Started() {
 				item = append(append(append(item[:0], v.machine.ID...), ' '), v.machine.Region...)
@@ -150,7 +151,7 @@ func (a *app) renderVMs(all bool) []byte {
 func (a *app) renderRegions(all bool) []byte {
 	w := newTextWriter(nil, maxText, ',')
 	for i := range a.regions {
-		if r := &a.regions[i]; all || !r.started.empty() {
+		if r := &a.regions[i]; all || !r.started.Empty() {
 			if !w.add([]byte(r.code)) {
 				return w.dst
 			}

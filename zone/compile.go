@@ -7,6 +7,7 @@ import (
 	"unique"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // Commit compiles what changed and makes the Table with it the current one. It
@@ -37,7 +38,7 @@ func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 type commit struct {
 	table *Table
 	index uint64
-	edit  edit
+	edit  persist.Edit
 	codes codes
 	gone  map[registry.AppKey]bool // apps dropped whole; nil if there are none
 	*scratch
@@ -138,7 +139,7 @@ func (c *commit) restates(ch registry.MachineChange) bool {
 
 // view returns the network's view for changing, made if need be.
 func (c *commit) view(n registry.Network) viewEdit {
-	v := c.table.views.get(networkBits(n), nil)
+	v := c.table.views.Get(networkBits(n), nil)
 	if v != nil && v.edit == c.edit {
 		return viewEdit{v, c}
 	}
@@ -146,7 +147,7 @@ func (c *commit) view(n registry.Network) viewEdit {
 		v = &view{network: n, appList: new(atomic.Pointer[[]byte]), peerList: new(atomic.Pointer[[]byte])}
 	}
 	v = v.begin(c.edit)
-	c.table.views = c.table.views.put(c.edit, networkBits(n), nil, v)
+	c.table.views = c.table.views.Put(c.edit, networkBits(n), nil, v)
 	return viewEdit{v, c}
 }
 
@@ -157,7 +158,7 @@ type viewEdit struct {
 }
 
 // begin returns a copy of v that e may change.
-func (v *view) begin(e edit) *view {
+func (v *view) begin(e persist.Edit) *view {
 	own := *v
 	own.edit = e
 	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
@@ -167,7 +168,7 @@ func (v *view) begin(e edit) *view {
 // app returns the app of that name for changing, made if need be.
 func (v viewEdit) app(name string) appEdit {
 	hash, key := v.c.key(name)
-	a := v.apps.get(hash, key)
+	a := v.apps.Get(hash, key)
 	if a != nil && a.edit == v.edit {
 		return appEdit{a, v.c}
 	}
@@ -177,7 +178,7 @@ func (v viewEdit) app(name string) appEdit {
 		a = newApp(v.edit, name)
 		v.appList = new(atomic.Pointer[[]byte])
 	}
-	v.apps = v.apps.put(v.edit, hash, key, a)
+	v.apps = v.apps.Put(v.edit, hash, key, a)
 	return appEdit{a, v.c}
 }
 
@@ -185,10 +186,10 @@ func (v viewEdit) app(name string) appEdit {
 // machines formed no name.
 func (v viewEdit) dropApp(name string) (unnamed int) {
 	hash, key := v.c.key(name)
-	if a := v.apps.get(hash, key); a != nil {
+	if a := v.apps.Get(hash, key); a != nil {
 		unnamed = a.unnamed
 	}
-	v.apps = v.apps.drop(v.edit, hash, key)
+	v.apps = v.apps.Drop(v.edit, hash, key)
 	v.appList = new(atomic.Pointer[[]byte])
 	return unnamed
 }
@@ -207,7 +208,7 @@ func (v viewEdit) addMachine(m *registry.Machine) {
 
 // machines returns where a machine's address stands: in hosts, if the reverse
 // zone shows it.
-func (v viewEdit) machines(m *registry.Machine) *trie[*host] {
+func (v viewEdit) machines(m *registry.Machine) *persist.Trie[*host] {
 	if m.Deployed() {
 		return &v.hosts
 	}
@@ -221,8 +222,8 @@ func keeps(ch registry.MachineChange) bool {
 }
 
 // peersOf returns where a peer's address stands.
-func (v viewEdit) peersOf(p *registry.Peer) *trie[*host] {
-	if hiddenPeer(p.Name) {
+func (v viewEdit) peersOf(p *registry.Peer) *persist.Trie[*host] {
+	if HiddenPeer(p.Name) {
 		return &v.hidden
 	}
 	return &v.hosts
@@ -232,16 +233,16 @@ func (v viewEdit) removePeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
 	v.vacate(v.peersOf(p), peerOwner(p))
 	hash, key := v.c.key(p.Name)
-	v.peers = v.peers.drop(v.edit, hash, key)
+	v.peers = v.peers.Drop(v.edit, hash, key)
 }
 
 func (v viewEdit) addPeer(p *registry.Peer) {
 	v.peerList = new(atomic.Pointer[[]byte])
 	v.settle(v.peersOf(p), peerOwner(p))
-	if !hiddenPeer(p.Name) {
+	if !HiddenPeer(p.Name) {
 		shown := &peer{p.Name, p.Address.As16()}
 		hash, key := v.c.key(p.Name)
-		v.peers = v.peers.put(v.edit, hash, key, shown)
+		v.peers = v.peers.Put(v.edit, hash, key, shown)
 	}
 }
 
@@ -249,7 +250,7 @@ func (v viewEdit) removeFlycast(f *registry.Flycast) {
 	v.vacate(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.remove(v.edit, addressOrder(addr))
+	own.addrs = own.addrs.Remove(v.edit, addressOrder(addr))
 	v.putFlycast(own)
 }
 
@@ -257,13 +258,13 @@ func (v viewEdit) addFlycast(f *registry.Flycast) {
 	v.settle(&v.hosts, flycastOwner(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
-	own.addrs = own.addrs.insert(v.edit, addr, addressOrder(addr))
+	own.addrs = own.addrs.Insert(v.edit, addr, addressOrder(addr))
 	v.putFlycast(own)
 }
 
 // flycastApp returns a copy of the addresses of the apps of that name.
 func (v viewEdit) flycastApp(name string) *flycastApp {
-	if f := v.flycast.get(v.c.key(name)); f != nil {
+	if f := v.flycast.Get(v.c.key(name)); f != nil {
 		own := *f
 		return &own
 	}
@@ -272,34 +273,34 @@ func (v viewEdit) flycastApp(name string) *flycastApp {
 
 func (v viewEdit) putFlycast(f *flycastApp) {
 	hash, key := v.c.key(f.name)
-	if f.addrs.empty() {
-		v.flycast = v.flycast.drop(v.edit, hash, key)
+	if f.addrs.Empty() {
+		v.flycast = v.flycast.Drop(v.edit, hash, key)
 		return
 	}
-	v.flycast = v.flycast.put(v.edit, hash, key, f)
+	v.flycast = v.flycast.Put(v.edit, hash, key, f)
 }
 
 // settle gives o its address in t, which is hosts or hidden.
-func (v viewEdit) settle(t *trie[*host], o addressOwner) {
+func (v viewEdit) settle(t *persist.Trie[*host], o addressOwner) {
 	bits := hostBits(o.addr)
-	h := t.get(bits, nil)
+	h := t.Get(bits, nil)
 	if h == nil {
 		h = new(host)
 	}
-	*t = t.put(v.edit, bits, nil, h.with(v.edit, o))
+	*t = t.Put(v.edit, bits, nil, h.with(v.edit, o))
 }
 
 // vacate takes o's address back.
-func (v viewEdit) vacate(t *trie[*host], o addressOwner) {
+func (v viewEdit) vacate(t *persist.Trie[*host], o addressOwner) {
 	bits := hostBits(o.addr)
-	h := t.get(bits, nil)
+	h := t.Get(bits, nil)
 	if h == nil {
 		return
 	}
 	if left := h.without(v.edit, o); left != nil {
-		*t = t.put(v.edit, bits, nil, left)
+		*t = t.Put(v.edit, bits, nil, left)
 	} else {
-		*t = t.drop(v.edit, bits, nil)
+		*t = t.Drop(v.edit, bits, nil)
 	}
 }
 
@@ -326,9 +327,9 @@ func (a appEdit) change(before, after *registry.Machine) {
 	}
 	id := []byte(m.ID)
 	if after != nil {
-		a.deployed = a.deployed.insert(a.edit, vm{idHead(id), m}, idOrder(id))
+		a.deployed = a.deployed.Insert(a.edit, vm{idHead(id), m}, idOrder(id))
 	} else {
-		a.deployed = a.deployed.remove(a.edit, idOrder(id))
+		a.deployed = a.deployed.Remove(a.edit, idOrder(id))
 	}
 	started := after != nil && after.Started()
 	starts := started != (before != nil && before.Started()) // or stops
@@ -358,7 +359,7 @@ func (a appEdit) change(before, after *registry.Machine) {
 		}
 		n := a.named(o.labels)
 		if n.refs += int32(delta); n.refs == 0 {
-			a.names = a.names.drop(a.edit, hashOf(o.labels), o.labels)
+			a.names = a.names.Drop(a.edit, hashOf(o.labels), o.labels)
 		} else if starts && !o.inner {
 			sets.change(&n.started)
 		}
@@ -373,7 +374,7 @@ const sharedMax = 48
 // named returns the name of those labels for changing, made if need be.
 func (a appEdit) named(labels []byte) *named {
 	hash := hashOf(labels)
-	n := a.names.get(hash, labels)
+	n := a.names.Get(hash, labels)
 	if n != nil && n.edit == a.edit {
 		return n
 	}
@@ -384,12 +385,12 @@ func (a appEdit) named(labels []byte) *named {
 		own.labels = unique.Make(own.labels).Value()
 	}
 	own.edit = a.edit
-	a.names = a.names.put(a.edit, hash, labels, own)
+	a.names = a.names.Put(a.edit, hash, labels, own)
 	return own
 }
 
 // begin returns a copy of a that e may change.
-func (a *app) begin(e edit) *app {
+func (a *app) begin(e persist.Edit) *app {
 	own := *a
 	own.edit = e
 	own.regions = slices.Clone(a.regions)
@@ -403,7 +404,7 @@ func (a *app) begin(e edit) *app {
 
 // A setChange puts one machine's address into sets of its app, or takes it out.
 type setChange struct {
-	edit edit
+	edit persist.Edit
 	addr address
 	put  bool
 	done []setDone // of short sets, which are never changed in place
@@ -420,21 +421,21 @@ func (a appEdit) sets(m *registry.Machine, put bool) *setChange {
 }
 
 func (c *setChange) change(s *addressSet) {
-	before := *s
-	if before.long == nil {
+	before, short := s.Short()
+	if short {
 		for _, d := range c.done {
-			if len(d.before) == len(before.short) && (len(d.before) == 0 || &d.before[0] == &before.short[0]) {
-				s.short = d.after
+			if len(d.before) == len(before) && (len(before) == 0 || &d.before[0] == &before[0]) {
+				*s = persist.Slice(d.after)
 				return
 			}
 		}
 	}
 	if c.put {
-		*s = s.insert(c.edit, c.addr, addressOrder(c.addr))
+		*s = s.Insert(c.edit, c.addr, addressOrder(c.addr))
 	} else {
-		*s = s.remove(c.edit, addressOrder(c.addr))
+		*s = s.Remove(c.edit, addressOrder(c.addr))
 	}
-	if before.long == nil && s.long == nil {
-		c.done = append(c.done, setDone{before.short, s.short})
+	if after, still := s.Short(); short && still {
+		c.done = append(c.done, setDone{before, after})
 	}
 }

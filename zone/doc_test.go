@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/explain"
 	"github.com/miekg/dns"
 )
 
@@ -38,7 +39,7 @@ func TestDocNames(t *testing.T) {
 				t.Errorf("%s %s has in its answer %v", qtype, name, rr)
 			}
 		}
-		e := zone.Explain(s.Snapshot(), zone.Options{TTL: 5}, src, serverAddr, dns.StringToType[qtype], name)
+		e := explain.Explain(s.Snapshot(), zone.Options{TTL: 5}, src, serverAddr, dns.StringToType[qtype], name)
 		if e.Form != form {
 			t.Errorf("%s is explained as of form %s, want %s", name, e.Form, form)
 		}

@@ -4,16 +4,17 @@ import (
 	"cmp"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // A host is a /112 and what has an address in it: as a rule one machine, or the
 // many peers of one gateway.
 type host struct {
-	machine address               // one of the machines; zero if there is none
-	others  *sorted[addressOwner] // machines first, then by address; nil if there are none
+	machine address                       // one of the machines; zero if there is none
+	others  *persist.Sorted[addressOwner] // machines first, then by address; nil if there are none
 }
 
-func (h *host) is([]byte) bool { return true } // stored under its own bits
+func (h *host) Is([]byte) bool { return true } // stored under its own bits
 
 // An addressOwner has an address: a machine, if there is neither peer nor
 // Flycast. Which machine, and what is known of it, the registry tells, so that
@@ -65,7 +66,7 @@ func (h *host) find(match func(address) int) (addressOwner, bool) {
 	}
 	if h.others != nil {
 		for kind := range ownerKinds {
-			if o, ok := h.others.find(ownerOrder(kind, match)); ok {
+			if o, ok := h.others.Find(ownerOrder(kind, match)); ok {
 				return o, true
 			}
 		}
@@ -74,28 +75,28 @@ func (h *host) find(match func(address) int) (addressOwner, bool) {
 }
 
 // with returns a host that has o, too.
-func (h *host) with(e edit, o addressOwner) *host {
+func (h *host) with(e persist.Edit, o addressOwner) *host {
 	own := *h
 	if o.kind() == 0 && h.machine == (address{}) {
 		own.machine = o.addr
 		return &own
 	}
-	own.others = new(sorted[addressOwner])
+	own.others = new(persist.Sorted[addressOwner])
 	if h.others != nil {
 		*own.others = *h.others
 	}
-	*own.others = own.others.insert(e, o, ownerOrder(o.kind(), addressOrder(o.addr)))
+	*own.others = own.others.Insert(e, o, ownerOrder(o.kind(), addressOrder(o.addr)))
 	return &own
 }
 
 // without returns a host that has o no more, or nil if it has nobody then.
-func (h *host) without(e edit, o addressOwner) *host {
+func (h *host) without(e persist.Edit, o addressOwner) *host {
 	own := *h
 	if o.kind() == 0 && h.machine == o.addr {
 		own.machine = address{}
 	} else if h.others != nil {
-		left := h.others.remove(e, ownerOrder(o.kind(), addressOrder(o.addr)))
-		if own.others = &left; left.empty() {
+		left := h.others.Remove(e, ownerOrder(o.kind(), addressOrder(o.addr)))
+		if own.others = &left; left.Empty() {
 			own.others = nil
 		}
 	}
@@ -110,7 +111,7 @@ func (h *host) machines(yield func(address) bool) {
 	if h == nil || h.machine != (address{}) && !yield(h.machine) || h.others == nil {
 		return
 	}
-	for chunk := range h.others.chunks {
+	for chunk := range h.others.Chunks {
 		for _, o := range chunk {
 			if o.kind() != 0 || !yield(o.addr) { // machines stand first
 				return

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -33,7 +34,7 @@ var apexLabels = [...]int{internal: 1, flycast: 1, local: 1, reverse: 6}
 //  3. lookup.go: serve it in the function of the labels next to it.
 //  4. If it needs a set of its own: a field in app.go (TestSizes says what an
 //     app may take), and one call in appEdit.change in compile.go.
-//  5. reasons.go: say what the name stands for.
+//  5. explain/names.go: say what the name stands for.
 //  6. registry/names.go: if it has a new word in a region's place, reserve it.
 //  7. registry/answers.go: if it depends on a fact that no answer depended on,
 //     add that to shown. The SERIAL of the network then changes with it.
@@ -130,7 +131,7 @@ func (a *Answer) exists() {
 // addresses says that the name's AAAA RRset is set.
 func (a *Answer) addresses(q *wire.Query, set addressSet) {
 	a.exists()
-	if wants(q, wire.TypeAAAA) && !set.empty() {
+	if wants(q, wire.TypeAAAA) && !set.Empty() {
 		a.Finding, a.kind, a.set = Data, addresses, set
 	}
 }
@@ -138,7 +139,7 @@ func (a *Answer) addresses(q *wire.Query, set addressSet) {
 // address says that the name's AAAA RRset is one address.
 func (a *Answer) address(q *wire.Query, addr address) {
 	a.one[0] = addr
-	a.addresses(q, addressSet{short: a.one[:]})
+	a.addresses(q, persist.Slice(a.one[:]))
 }
 
 // listText says that the name has a TXT record with the list in p, which render
@@ -157,7 +158,7 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 	}
 	label := q.Label(1)
 	if label[0] != '_' {
-		if app := v.view.apps.get(hashOf(label), label); app != nil {
+		if app := v.view.apps.Get(hashOf(label), label); app != nil {
 			v.lookupApp(q, limit, a, app)
 		}
 		return
@@ -171,7 +172,7 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 		if labels == 2 {
 			a.listText(q, v.view.peerList, ',', func() []byte { return peerNames(v.facts) })
 		} else if labels == 3 {
-			if p := v.view.peers.get(hashOf(q.Label(2)), q.Label(2)); p != nil {
+			if p := v.view.peers.Get(hashOf(q.Label(2)), q.Label(2)); p != nil {
 				a.address(q, p.addr)
 			}
 		}
@@ -230,7 +231,7 @@ func (v *View) lookupApp(q *wire.Query, limit int, a *Answer, app *app) {
 	case "of":
 		v.lookupNearest(q, labels, limit, a, app)
 	case "process", "_metadata":
-		if n := app.names.get(hashOf(q.Above(2)), q.Above(2)); n != nil {
+		if n := app.names.Get(hashOf(q.Above(2)), q.Above(2)); n != nil {
 			a.addresses(q, n.started)
 		}
 	default:
@@ -248,11 +249,11 @@ func (v *View) lookupApp(q *wire.Query, limit int, a *Answer, app *app) {
 func (v *View) lookupVM(q *wire.Query, labels int, a *Answer, app *app) {
 	switch {
 	case labels == 1:
-		if !app.deployed.empty() {
+		if !app.deployed.Empty() {
 			a.exists()
 		}
 	case labels == 2:
-		if vm, ok := app.deployed.find(idOrder(q.Label(3))); ok {
+		if vm, ok := app.deployed.Find(idOrder(q.Label(3))); ok {
 			a.exists()
 			if vm.machine.Started() {
 				a.address(q, vm.machine.Address.As16())
@@ -298,7 +299,7 @@ const minNearbyLine = 16
 
 func (v *View) lookupFlycast(q *wire.Query, a *Answer) {
 	if q.Labels() == apexLabels[flycast]+1 {
-		if f := v.view.flycast.get(hashOf(q.Label(1)), q.Label(1)); f != nil {
+		if f := v.view.flycast.Get(hashOf(q.Label(1)), q.Label(1)); f != nil {
 			a.addresses(q, f.addrs)
 		}
 	}
@@ -343,7 +344,7 @@ func (v *View) lookupReverse(q *wire.Query, a *Answer) {
 	if n := networkOf(addr); n != v.network {
 		return
 	}
-	if o, ok := v.view.hosts.get(hostBits(addr), nil).find(addressOrder(addr)); ok {
+	if o, ok := v.view.hosts.Get(hostBits(addr), nil).find(addressOrder(addr)); ok {
 		v.pointToOwner(q, a, o)
 	}
 }
@@ -367,9 +368,9 @@ func (v *View) anyAt(prefix address, digits int) bool {
 	case digits <= networkDigits || networkOf(prefix) != v.network:
 		return false
 	case digits <= networkDigits+hostDigits:
-		return v.view.hosts.hasPrefix(hostBits(prefix), 4*(digits-networkDigits))
+		return v.view.hosts.HasPrefix(hostBits(prefix), 4*(digits-networkDigits))
 	}
-	_, ok := v.view.hosts.get(hostBits(prefix), nil).find(begins)
+	_, ok := v.view.hosts.Get(hostBits(prefix), nil).find(begins)
 	return ok
 }
 

@@ -73,7 +73,7 @@ func (s *nearest) rank(app *app, geo *geography, from string) {
 	s.regions = s.regions[:0]
 	for i := range app.regions {
 		r := &app.regions[i]
-		if r.started.empty() {
+		if r.started.Empty() {
 			continue
 		}
 		ping := uint64(farAway)
@@ -82,7 +82,7 @@ func (s *nearest) rank(app *app, geo *geography, from string) {
 		} else if int(r.number) < len(row) {
 			ping = row[r.number]
 		}
-		s.regions = append(s.regions, ranked{ping: ping, code: r.code, index: i, head: first(r.started)})
+		s.regions = append(s.regions, ranked{ping: ping, code: r.code, index: i, head: r.started.Chunk(0)[0]})
 	}
 	slices.SortFunc(s.regions, func(a, b ranked) int { return cmp.Compare(a.ping, b.ping) })
 }
@@ -122,26 +122,15 @@ func sift(heap []ranked, i int) {
 	}
 }
 
-func first(set addressSet) address {
-	if set.long != nil {
-		return set.long.chunks[0][0]
-	}
-	return set.short[0]
-}
-
 // next moves r to its next address in set, if there is one.
 func (r *ranked) next(set addressSet) bool {
-	chunk := set.short
-	if set.long != nil {
-		chunk = set.long.chunks[r.chunk]
-	}
+	chunk := set.Chunk(r.chunk)
 	if r.at++; r.at == len(chunk) {
 		r.at = 0
 		r.chunk++
-		if set.long == nil || r.chunk == len(set.long.chunks) {
+		if chunk = set.Chunk(r.chunk); chunk == nil {
 			return false
 		}
-		chunk = set.long.chunks[r.chunk]
 	}
 	r.head = chunk[r.at]
 	return true

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
@@ -18,8 +19,8 @@ import (
 // A Prefetch is large and meant to be reused. The zero Prefetch has no queries.
 type Prefetch struct {
 	n      int
-	apps   [PrefetchMax]seeker[*app]
-	names  [PrefetchMax]seeker[*named]
+	apps   [PrefetchMax]persist.Search[*app]
+	names  [PrefetchMax]persist.Search[*named]
 	parts  [PrefetchMax]part
 	labels [PrefetchMax][]byte // of a machine or a region, its own
 
@@ -63,12 +64,13 @@ func (a *Prefetch) Add(v *View, msg []byte) {
 	}
 	i := a.n
 	a.n++
-	a.apps[i] = seeker[*app]{node: v.view.apps.root, hash: hashOf(tail[1])}
+	a.apps[i] = persist.Search[*app]{Bits: hashOf(tail[1])}
+	a.apps[i].In(v.view.apps)
 	switch string(tail[2]) {
 	case "", "global":
 		a.parts[i] = wholeApp
 	case "process", "_metadata":
-		a.parts[i], a.names[i].hash = namedPart, hashOf(above)
+		a.parts[i], a.names[i].Bits = namedPart, hashOf(above)
 	case "vm":
 		a.parts[i], a.labels[i] = machinePart, above[1:1+above[0]]
 	default:
@@ -108,16 +110,16 @@ const prefetchAddresses = 44
 // find finds the addresses and machines that the answers are going to be about.
 func (a *Prefetch) find() {
 	apps, names := a.apps[:a.n], a.names[:a.n]
-	a.read += seek(apps)
+	a.read += persist.Find(apps)
 	for i := range apps {
-		if app := apps[i].val; app != nil {
+		if app := apps[i].Found; app != nil {
 			switch a.parts[i] {
 			case wholeApp:
-				a.sets[i] = app.started.short
+				a.sets[i], _ = app.started.Short()
 			case namedPart:
-				names[i].node = app.names.root
+				names[i].In(app.names)
 			case machinePart:
-				if s := app.deployed.short; len(s) > 0 {
+				if s, _ := app.deployed.Short(); len(s) > 0 {
 					a.read += s[0].head + s[len(s)/2].head + s[len(s)-1].head
 				}
 			case regionPart:
@@ -127,13 +129,13 @@ func (a *Prefetch) find() {
 			}
 		}
 	}
-	a.read += seek(names)
+	a.read += persist.Find(names)
 	for i := range apps {
-		if app := apps[i].val; app != nil {
+		if app := apps[i].Found; app != nil {
 			switch a.parts[i] {
 			case namedPart:
-				if n := names[i].val; n != nil {
-					a.sets[i] = n.started.short
+				if n := names[i].Found; n != nil {
+					a.sets[i], _ = n.started.Short()
 					a.read += uint64(n.labels[0])
 				}
 			case machinePart:
@@ -141,7 +143,7 @@ func (a *Prefetch) find() {
 			case regionPart:
 				for j := range app.regions {
 					if r := &app.regions[j]; r.code == string(a.labels[i]) {
-						a.sets[i] = r.started.short
+						a.sets[i], _ = r.started.Short()
 						break
 					}
 				}
@@ -154,7 +156,8 @@ func (a *Prefetch) find() {
 // big app.
 func (a *app) machine(id []byte) *registry.Machine {
 	head := idHead(id)
-	for _, vm := range a.deployed.short {
+	deployed, _ := a.deployed.Short()
+	for _, vm := range deployed {
 		if vm.head == head {
 			return vm.machine
 		}

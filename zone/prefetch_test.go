@@ -58,13 +58,14 @@ func TestPrefetchFindsWhatLookupFinds(t *testing.T) {
 				var a Answer
 				q.Parse(msgs[i])
 				v.Lookup(&q, wire.MaxMessageLen, &a)
-				if a.Finding != Data || len(a.set.short) != 3 {
-					t.Fatalf("%s: the answer is %v with %d addresses, want 3", q.Name(), a.Finding, len(a.set.short))
+				set, _ := a.set.Short()
+				if a.Finding != Data || len(set) != 3 {
+					t.Fatalf("%s: the answer is %v with %d addresses, want 3", q.Name(), a.Finding, len(set))
 				}
-				if got := prefetch.apps[i].val; got == nil || got.name != string(q.Label(1)) {
+				if got := prefetch.apps[i].Found; got == nil || got.name != string(q.Label(1)) {
 					t.Fatalf("%s: the app was not found ahead", q.Name())
 				}
-				if got := prefetch.sets[i]; len(got) != 3 || &got[0] != &a.set.short[0] {
+				if got := prefetch.sets[i]; len(got) != 3 || &got[0] != &set[0] {
 					t.Fatalf("%s: the addresses were not found ahead", q.Name())
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // The reverse zone changes with a machine's address, and with whether names
@@ -20,7 +21,7 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 		if _, err := s.Apply(events); err != nil {
 			t.Fatal(err)
 		}
-		return p.Table().views.get(networkBits(1), nil)
+		return p.Table().views.Get(networkBits(1), nil)
 	}
 	before := apply(registry.Put(&registry.App{Network: 1, Name: "web"}), registry.Put(&m))
 	for _, tt := range []struct {
@@ -65,8 +66,8 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 		if _, err := s.Apply(events); err != nil {
 			t.Fatal(err)
 		}
-		v := p.Table().views.get(networkBits(1), nil)
-		if a := v.apps.get(hashOf([]byte("web")), []byte("web")); a == nil || a.started.empty() {
+		v := p.Table().views.Get(networkBits(1), nil)
+		if a := v.apps.Get(hashOf([]byte("web")), []byte("web")); a == nil || a.started.Empty() {
 			t.Errorf("put with index %d, the app has no started machine", app.Modified)
 		}
 	}
@@ -77,7 +78,7 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 func TestCommitsAreNumbered(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)
-	var before edit
+	var before persist.Edit
 	for n := range registry.Network(20) {
 		name := string('a' + rune(n))
 		if _, err := s.Apply([]registry.Event{
@@ -86,14 +87,13 @@ func TestCommitsAreNumbered(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		v := p.Table().views.get(networkBits(1), nil)
-		if v.edit <= before {
-			t.Fatalf("a commit has number %d after one of %d", v.edit, before)
+		v := p.Table().views.Get(networkBits(1), nil)
+		if v.edit <= before || v.edit != p.edits {
+			t.Fatalf("a commit has number %d after one of %d, and the publisher counts %d", v.edit, before, p.edits)
 		}
-		if e := p.Table().views.root.edit(); e != v.edit {
-			t.Errorf("the node above what commit %d made is of %d", v.edit, e)
-		}
-		for a := range v.apps.all {
+		for other := 'a'; other <= rune(name[0]); other++ {
+			label := []byte(string(other))
+			a := v.apps.Get(hashOf(label), label)
 			if (a.name == name) != (a.edit == v.edit) {
 				t.Errorf("in commit %d, app %s is of %d", v.edit, a.name, a.edit)
 			}

@@ -34,11 +34,11 @@ func TestEqualSetsAreOne(t *testing.T) {
 		if _, err := s.Apply(tt.events); err != nil {
 			t.Fatal(err)
 		}
-		a := p.Table().views.get(networkBits(1), nil).apps.get(hashOf([]byte("web")), []byte("web"))
+		a := p.Table().views.Get(networkBits(1), nil).apps.Get(hashOf([]byte("web")), []byte("web"))
 		set := func(labels string) []address {
-			return a.names.get(hashOf([]byte(labels)), []byte(labels)).started.short
+			return short(t, a.names.Get(hashOf([]byte(labels)), []byte(labels)).started)
 		}
-		all := a.started.short
+		all := short(t, a.started)
 		compare := func(b []address) string {
 			switch {
 			case len(all) == len(b) && &all[0] == &b[0]:
@@ -49,7 +49,7 @@ func TestEqualSetsAreOne(t *testing.T) {
 			return "another"
 		}
 		for _, is := range []struct{ of, got, want string }{
-			{"the region", compare(a.regions[0].started.short), "one"},
+			{"the region", compare(short(t, a.regions[0].started)), "one"},
 			{"version 1", compare(set("\x011\x07version\x02kv\x09_metadata")), "one"},
 			{"role a", compare(set("\x01a\x04role\x02kv\x09_metadata")), tt.role},
 		} {
@@ -58,4 +58,14 @@ func TestEqualSetsAreOne(t *testing.T) {
 			}
 		}
 	}
+}
+
+// short returns the elements of a set that is one slice.
+func short(t *testing.T, set addressSet) []address {
+	t.Helper()
+	elements, ok := set.Short()
+	if !ok {
+		t.Fatal("the set is more than one slice")
+	}
+	return elements
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // Options is what answers depend on beside the facts.
@@ -33,7 +34,7 @@ type Table struct {
 	shared
 	index   uint64
 	snap    *registry.Snapshot
-	views   trie[*view]
+	views   persist.Trie[*view]
 	clients []Client // sorted by length of prefix, the longest first
 	unnamed int
 }
@@ -73,10 +74,10 @@ func sortClients(clients []Client) []Client {
 type Publisher struct {
 	current atomic.Pointer[Table]
 
-	mu      sync.Mutex // one change after the other: each builds on the table before
-	edits   edit       // of commits so far, guarded by mu
-	codes   codes      // guarded by mu
-	scratch scratch    // guarded by mu
+	mu      sync.Mutex   // one change after the other: each builds on the table before
+	edits   persist.Edit // of commits so far, guarded by mu
+	codes   codes        // guarded by mu
+	scratch scratch      // guarded by mu
 }
 
 // NewPublisher returns a Publisher whose Table is empty and not ready.

@@ -3,10 +3,25 @@ package zone
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
+
+// testRand returns a source of randomness and says on failure how to get it
+// again.
+func testRand(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
+	return rand.New(rand.NewPCG(seed, 0))
+}
 
 // packSlow returns a list as RDATA, made the slow way: the whole text, cut as late
 // as can be behind a separator.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone/persist"
 )
 
 // A View is what one client sees of a Table: the names of its network, and what
@@ -44,7 +45,7 @@ func (t *Table) For(src, dst netip.Addr) View {
 	}
 	if v.network != 0 {
 		v.facts = t.snap.FactsOf(v.network)
-		if v.view = t.views.get(networkBits(v.network), nil); v.view == nil {
+		if v.view = t.views.Get(networkBits(v.network), nil); v.view == nil {
 			v.view = nothing
 		}
 	}
@@ -103,23 +104,23 @@ func emptyText() *atomic.Pointer[[]byte] {
 // only; whoever has a view has no way to another's. It is immutable but for its
 // lists, which are rendered when first asked for.
 type view struct {
-	edit    edit
+	edit    persist.Edit
 	network registry.Network
 	serial  uint32
-	apps    trie[*app]        // by the hash of their names
-	peers   trie[*peer]       // by the hash of their names
-	flycast trie[*flycastApp] // by the hash of the apps' names
+	apps    persist.Trie[*app]        // by the hash of their names
+	peers   persist.Trie[*peer]       // by the hash of their names
+	flycast persist.Trie[*flycastApp] // by the hash of the apps' names
 	// hosts and hidden hold everything that has an address, by the 64 bits
 	// between network and /112: hosts what the reverse zone shows, hidden what
 	// only counts as an asker with a region.
-	hosts, hidden trie[*host]
+	hosts, hidden persist.Trie[*host]
 
 	appList, peerList, instances, allInstances *atomic.Pointer[[]byte]
 }
 
 // is tells that the view is the one looked for: the bits it is stored under are
 // its network's, and say all.
-func (v *view) is([]byte) bool { return true }
+func (v *view) Is([]byte) bool { return true }
 
 // networkBits spreads networks over the table's trie. Different networks have
 // different bits.
@@ -131,7 +132,7 @@ type peer struct {
 	addr address
 }
 
-func (p *peer) is(name []byte) bool { return p.name == string(name) }
+func (p *peer) Is(name []byte) bool { return p.name == string(name) }
 
 // A flycastApp is the Flycast addresses in one network of all apps of one name.
 type flycastApp struct {
@@ -139,27 +140,28 @@ type flycastApp struct {
 	addrs addressSet
 }
 
-func (f *flycastApp) is(name []byte) bool { return f.name == string(name) }
+func (f *flycastApp) Is(name []byte) bool { return f.name == string(name) }
 
-// hiddenPeer reports whether a peer is in no answer.
-func hiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-") }
+// HiddenPeer reports whether the peer of that name is in no answer. flyctl makes
+// such peers for one session.
+func HiddenPeer(name string) bool { return strings.HasPrefix(name, "interactive-") }
 
 // hostBits returns the bits of a between its network and its /112.
 func hostBits(a address) uint64 { return binary.BigEndian.Uint64(a[6:]) }
 
 // at returns who has the address, in hosts or hidden.
 func (v *view) at(a address) (o addressOwner, ok bool) {
-	if o, ok = v.hosts.get(hostBits(a), nil).find(addressOrder(a)); ok {
+	if o, ok = v.hosts.Get(hostBits(a), nil).find(addressOrder(a)); ok {
 		return o, true
 	}
-	return v.hidden.get(hostBits(a), nil).find(addressOrder(a))
+	return v.hidden.Get(hostBits(a), nil).find(addressOrder(a))
 }
 
 // only returns the address of the one machine in the /112 around a. It reports
 // false if there is none or are several.
 func (v *view) only(a address) (addr address, one bool) {
-	for _, t := range [...]trie[*host]{v.hosts, v.hidden} {
-		for m := range t.get(hostBits(a), nil).machines {
+	for _, t := range [...]persist.Trie[*host]{v.hosts, v.hidden} {
+		for m := range t.Get(hostBits(a), nil).machines {
 			if one {
 				return address{}, false
 			}
@@ -185,7 +187,7 @@ func appNames(facts registry.NetworkFacts) []byte {
 func peerNames(facts registry.NetworkFacts) []byte {
 	w := newTextWriter(nil, maxText, ',')
 	for p := range facts.Peers() {
-		if !hiddenPeer(p.Name) && !w.add([]byte(p.Name)) {
+		if !HiddenPeer(p.Name) && !w.add([]byte(p.Name)) {
 			break
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/format"
-	"github.com/internaldns/internaldns/zone"
+	"github.com/internaldns/internaldns/zone/explain"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -84,7 +84,7 @@ func (p *program) explain(c config, src, dst netip.Addr, qtype uint16, name stri
 	snap := store.Snapshot()
 	options := c.zone()
 	options.Clients = clientMap(c, onlyNetwork(snap))
-	_, err = fmt.Fprint(p.stdout, zone.Explain(snap, options, src, dst, qtype, name))
+	_, err = fmt.Fprint(p.stdout, explain.Explain(snap, options, src, dst, qtype, name))
 	return err
 }
 

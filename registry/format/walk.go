@@ -80,11 +80,11 @@ func (w *walk) file() {
 			w.items("apps", &w.faults, w.appItem)
 			w.app = nil
 		case "peers":
-			w.values("peers", w.fact(registry.KindPeer))
+			w.values("peers", w.peer)
 		case "networks":
-			w.values("networks", w.fact(registry.KindNetwork))
+			w.values("networks", w.networkName)
 		case "regions":
-			w.values("regions", w.fact(registry.KindRegion))
+			w.values("regions", w.region)
 		case "rtt_ms":
 			w.rtts(w.value())
 		default:

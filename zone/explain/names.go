@@ -1,13 +1,16 @@
-package zone
+package explain
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/zone"
 	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
 )
 
 // A reason says why a name does not stand for a machine, or "" if it does.
@@ -44,7 +47,7 @@ func (x *explainer) explainName(q *wire.Query) {
 	case len(rest) == 0:
 		x.is(apex, "SOA and NS", "the apex of a zone")
 	case apex == "internal.":
-		x.internal(rest)
+		x.internal(q, rest)
 	case apex == "flycast.":
 		x.flycast(rest)
 	case apex == "fly-local-6pn.":
@@ -58,7 +61,7 @@ func (x *explainer) explainName(q *wire.Query) {
 // records it can have, for an answer without any.
 func (x *explainer) is(form, types, what string, args ...any) {
 	x.Form, x.NameReason = form, fmt.Sprintf(what, args...)
-	if x.Finding == NoData && x.Type != wire.TypeANY && !slices.Contains(strings.Fields(types), typeName(x.Type)) {
+	if x.Finding == zone.NoData && x.Type != wire.TypeANY && !slices.Contains(strings.Fields(types), typeName(x.Type)) {
 		x.NameReason += "; such names have " + types + " records only"
 	}
 }
@@ -70,7 +73,7 @@ func (x *explainer) isNot(form, why string, args ...any) {
 
 // above notes a name that exists because of those below it, or does not exist.
 func (x *explainer) above(what string) {
-	if x.Finding == NXDomain {
+	if x.Finding == zone.NXDomain {
 		x.NameReason = "there is no " + what + ", so nothing above one"
 		return
 	}
@@ -110,7 +113,7 @@ func (x *explainer) everyMachine() (machines []*registry.Machine) {
 
 // internal explains the names below internal., given the labels before it from
 // the right.
-func (x *explainer) internal(labels []string) {
+func (x *explainer) internal(q *wire.Query, labels []string) {
 	switch name := dotted(labels); {
 	case name == "_apps":
 		x.is("_apps.internal", "TXT", "the names of all apps in the network")
@@ -132,7 +135,7 @@ func (x *explainer) internal(labels []string) {
 		switch p := x.snap.Peer(x.Network, labels[1]); {
 		case p == nil:
 			x.isNot(form, "no peer of the network is called %q", labels[1])
-		case hiddenPeer(p.Name):
+		case zone.HiddenPeer(p.Name):
 			x.isNot(form, "interactive peers have no names")
 			x.leaveOutPeer(p)
 		default:
@@ -142,7 +145,7 @@ func (x *explainer) internal(labels []string) {
 		x.NameReason = fmt.Sprintf("nothing of this form is below %s.internal", labels[0])
 	default:
 		if a := x.snap.App(x.Network, labels[0]); a != nil {
-			x.app(a, labels[1:])
+			x.app(q, a, labels[1:])
 			return
 		}
 		x.isNot("", "no app of the network is called %q", labels[0])
@@ -150,14 +153,14 @@ func (x *explainer) internal(labels []string) {
 }
 
 func (x *explainer) leaveOutPeer(p *registry.Peer) {
-	if hiddenPeer(p.Name) {
+	if zone.HiddenPeer(p.Name) {
 		x.leaveOut("peer "+p.Name, "interactive peers are in no answer")
 	}
 }
 
 // app explains the names of an app, given the labels before its name from the
 // right.
-func (x *explainer) app(a *registry.App, labels []string) {
+func (x *explainer) app(q *wire.Query, a *registry.App, labels []string) {
 	machines := slices.Collect(x.snap.Machines(a))
 	name := dotted(labels)
 	switch {
@@ -180,8 +183,8 @@ func (x *explainer) app(a *registry.App, labels []string) {
 		x.vm(a, machines, labels[1])
 	case name == "of" || name == "nearest.of":
 		x.above("list of nearest machines")
-	case len(labels) == 3 && strings.HasSuffix(name, ".nearest.of") && topCount([]byte(labels[2])) > 0:
-		x.nearest(a, machines, labels[2])
+	case strings.HasSuffix(name, ".nearest.of") && x.Finding != zone.NXDomain:
+		x.nearest(q, a, machines, labels[2])
 	case labels[0] == "process" && len(labels) == 1:
 		x.above("process group")
 	case labels[0] == "process":
@@ -199,7 +202,7 @@ func (x *explainer) app(a *registry.App, labels []string) {
 		})
 	case len(labels) == 1:
 		const form = "<region>.<app>.internal"
-		if x.Finding == NXDomain {
+		if x.Finding == zone.NXDomain {
 			x.isNot(form, "no deployed machine of app %s is in a region called %q", a.Name, name)
 		} else {
 			x.is(form, "AAAA", "the started machines of app %s in %s", a.Name, name)
@@ -229,7 +232,7 @@ func (x *explainer) vm(a *registry.App, machines []*registry.Machine, id string)
 	switch {
 	case len(machines) == 0:
 		x.isNot(form, "app %s has no machine %q", a.Name, id)
-	case x.Finding == NXDomain:
+	case x.Finding == zone.NXDomain:
 		x.isNot(form, "app %s has no machine %s that is deployed", a.Name, id)
 	default:
 		x.is(form, "AAAA", "machine %s of app %s, if it is started", id, a.Name)
@@ -237,7 +240,14 @@ func (x *explainer) vm(a *registry.App, machines []*registry.Machine, id string)
 	x.leaveOutMachines(machines, false, nil)
 }
 
-func (x *explainer) nearest(a *registry.App, machines []*registry.Machine, top string) {
+func (x *explainer) nearest(q *wire.Query, a *registry.App, machines []*registry.Machine, top string) {
+	listed := make(map[netip.Addr]bool)
+	q.Type = wire.TypeAAAA // whatever type was asked for
+	_, records, _ := x.answer(q)
+	for _, rr := range records {
+		addr, _ := netip.AddrFromSlice(rr.(*dns.AAAA).AAAA)
+		listed[addr] = true
+	}
 	count := strings.TrimPrefix(top, "top")
 	order := "nearest to " + x.Region
 	if x.Region == "" {
@@ -249,7 +259,7 @@ func (x *explainer) nearest(a *registry.App, machines []*registry.Machine, top s
 	}
 	x.is("top<N>.nearest.of.<app>.internal", "AAAA and TXT", "the first %s of app %s, %s", first, a.Name, order)
 	x.leaveOutMachines(machines, false, func(m *registry.Machine) string {
-		if !m.Started() || x.inAnswer[m.Address] {
+		if !m.Started() || listed[m.Address] {
 			return ""
 		}
 		if ms, known := x.snap.Geography().Ping(x.Region, m.Region); known {
@@ -272,7 +282,7 @@ func (x *explainer) owner(a *registry.App, machines []*registry.Machine, form, w
 	}
 	found := slices.ContainsFunc(machines, func(m *registry.Machine) bool { return m.Deployed() && has(m) })
 	switch {
-	case x.Finding == NXDomain:
+	case x.Finding == zone.NXDomain:
 		x.isNot(form, "no deployed machine of app %s has this %s", a.Name, what)
 		machines = slices.DeleteFunc(machines, func(m *registry.Machine) bool { return !has(m) })
 		x.leaveOutMachines(machines, true, nil)
@@ -291,7 +301,7 @@ func (x *explainer) owner(a *registry.App, machines []*registry.Machine, form, w
 
 // flycast explains the names below flycast.
 func (x *explainer) flycast(labels []string) {
-	if x.Finding == NXDomain {
+	if x.Finding == zone.NXDomain {
 		x.isNot("<app>.flycast", "no app called %q has a Flycast address in the network", dotted(labels))
 		return
 	}
@@ -306,13 +316,13 @@ func (x *explainer) reverse(digits []string) {
 	case !ok:
 		x.NameReason = "it is not made of the hexadecimal digits of an address"
 		return
-	case len(digits) < 28 && x.Finding == NXDomain:
+	case len(digits) < 28 && x.Finding == zone.NXDomain:
 		x.NameReason = "no address of the network that has a name begins so"
 		return
 	case len(digits) < 28:
 		x.NameReason = "a name above those of addresses; it has no data itself"
 		return
-	case x.Finding != NXDomain:
+	case x.Finding != zone.NXDomain:
 		x.is(form, "PTR", "the name of what has the address %v", addr)
 		return
 	case n != x.Network:
@@ -331,17 +341,12 @@ func (x *explainer) reverse(digits []string) {
 // parseDigits returns the address in fdaa::/16 whose next digits are given, with
 // zeros for those that are not.
 func parseDigits(digits []string) (netip.Addr, bool) {
-	b := [16]byte{0xfd, 0xaa}
-	if len(digits) > 28 {
+	if len(digits) > 28 || slices.ContainsFunc(digits, func(d string) bool { return len(d) != 1 }) {
 		return netip.Addr{}, false
 	}
-	for i, d := range digits {
-		if len(d) != 1 || hexDigit(d[0]) < 0 {
-			return netip.Addr{}, false
-		}
-		b[2+i/2] |= byte(hexDigit(d[0]) << (4 * (1 - i%2)))
-	}
-	return netip.AddrFrom16(b), true
+	b, err := hex.DecodeString("fdaa" + strings.Join(digits, "") + strings.Repeat("0", 28-len(digits)))
+	addr, _ := netip.AddrFromSlice(b)
+	return addr, err == nil
 }
 
 // dotted writes labels that stand from the right as people write names, a dot

@@ -1,4 +1,4 @@
-package zone
+package persist
 
 import (
 	"maps"
@@ -14,7 +14,24 @@ import (
 // A word is a value of a trie, stored under bits that tests choose.
 type word struct{ key, val string }
 
-func (w *word) is(key []byte) bool { return w.key == string(key) }
+func (w *word) Is(key []byte) bool { return w.key == string(key) }
+
+// all yields the values, in the order of their bits.
+func (t Trie[V]) all(yield func(V) bool) { t.root.all(yield) }
+
+func (n node[V]) all(yield func(V) bool) bool {
+	for _, x := range n.entries() {
+		if !yield(x.val) {
+			return false
+		}
+	}
+	for _, kid := range n.kids() {
+		if !kid.all(yield) {
+			return false
+		}
+	}
+	return true
+}
 
 // testRand returns a source of randomness and says on failure how to get it
 // again.
@@ -49,12 +66,12 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := testRand(t)
 			type version struct {
-				trie trie[*word]
+				trie Trie[*word]
 				want map[slot]string
 			}
 			now := version{want: make(map[slot]string)}
 			var old []version
-			var e edit
+			var e Edit
 			pool := make([]slot, 200)
 			for i := range pool {
 				pool[i] = slot{tt.bits(r), string(rune('a' + r.IntN(tt.keys)))}
@@ -68,10 +85,10 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 				grows := step/500%2 == 0
 				if p := r.IntN(10); p < 2 || p < 8 && grows {
 					w := &word{s.key, string(rune('0' + r.IntN(10)))}
-					now.trie = now.trie.put(e, s.bits, []byte(s.key), w)
+					now.trie = now.trie.Put(e, s.bits, []byte(s.key), w)
 					now.want[s] = w.val
 				} else {
-					now.trie = now.trie.drop(e, s.bits, []byte(s.key))
+					now.trie = now.trie.Drop(e, s.bits, []byte(s.key))
 					delete(now.want, s)
 				}
 				if step%50 > 0 {
@@ -86,7 +103,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 						t.Fatalf("step %d: %d values, want %d", step, count, len(v.want))
 					}
 					for _, s := range pool {
-						got := v.trie.get(s.bits, []byte(s.key))
+						got := v.trie.Get(s.bits, []byte(s.key))
 						if want, ok := v.want[s]; ok != (got != nil) || ok && got.val != want {
 							t.Fatalf("step %d: under %x %q is %v, want %q, %v", step, s.bits, s.key, got, want, ok)
 						}
@@ -96,7 +113,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 						for s := range v.want {
 							want = want || s.bits>>drop == prefix>>drop
 						}
-						if got := v.trie.hasPrefix(prefix, 4*digits); got != want {
+						if got := v.trie.HasPrefix(prefix, 4*digits); got != want {
 							t.Fatalf("step %d: the first %d digits of %016x are there: %v, want %v", step, digits, prefix, got, want)
 						}
 					}
@@ -108,7 +125,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 					got[w] = true
 				}
 				for s, want := range v.want {
-					if w := v.trie.get(s.bits, []byte(s.key)); w == nil || w.val != want || !got[w] {
+					if w := v.trie.Get(s.bits, []byte(s.key)); w == nil || w.val != want || !got[w] {
 						t.Fatalf("version %d changed afterwards: under %x %q is %v, want %q", i, s.bits, s.key, w, want)
 					}
 				}
@@ -117,9 +134,9 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 				}
 			}
 			for s := range now.want {
-				now.trie = now.trie.drop(e, s.bits, []byte(s.key))
+				now.trie = now.trie.Drop(e, s.bits, []byte(s.key))
 			}
-			if now.trie != (trie[*word]{}) {
+			if now.trie != (Trie[*word]{}) {
 				t.Errorf("the empty trie has a node: %+v", now.trie.root)
 			}
 		})
@@ -128,12 +145,12 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 
 // Dropping what is not there changes nothing and copies nothing.
 func TestTrieDropOfNothingKeepsTheTrie(t *testing.T) {
-	var empty trie[*word]
-	if got := empty.drop(1, 1, []byte("a")); got != empty {
+	var empty Trie[*word]
+	if got := empty.Drop(1, 1, []byte("a")); got != empty {
 		t.Errorf("dropping from nothing gave %v", got)
 	}
-	some := empty.put(1, 1, []byte("a"), &word{"a", "1"})
-	if got := some.drop(2, 1, []byte("b")); got != some {
+	some := empty.Put(1, 1, []byte("a"), &word{"a", "1"})
+	if got := some.Drop(2, 1, []byte("b")); got != some {
 		t.Error("dropping a key that is not there copied the trie")
 	}
 }
@@ -145,14 +162,14 @@ func FuzzTrie(f *testing.F) {
 	f.Add([]byte("abcdefghijklmnopqrstuvwxyz\x00\xe1\xe2\xe3\x00\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed\xee\xef\xf0\xf1\xf2\xf3"))
 	f.Fuzz(func(t *testing.T, program []byte) {
 		type version struct {
-			trie trie[*word]
+			trie Trie[*word]
 			want map[string]*word
 		}
 		// Keys share all digits, the first ones, the last ones, or none.
 		bitsOf := func(key byte) uint64 {
 			return [...]uint64{7, uint64(key), uint64(key) << 56, uint64(key) * 0x9E3779B97F4A7C15}[key>>3&3]
 		}
-		now, e := version{want: make(map[string]*word)}, edit(1)
+		now, e := version{want: make(map[string]*word)}, Edit(1)
 		var old []version
 		for step, op := range program {
 			key := op & 0x7F
@@ -162,10 +179,10 @@ func FuzzTrie(f *testing.F) {
 				old, e = append(old, version{now.trie, maps.Clone(now.want)}), e+1
 			case op < 0x80:
 				w := &word{string(name), string(rune(step))}
-				now.trie = now.trie.put(e, bitsOf(key), name, w)
+				now.trie = now.trie.Put(e, bitsOf(key), name, w)
 				now.want[w.key] = w
 			default:
-				now.trie = now.trie.drop(e, bitsOf(key), name)
+				now.trie = now.trie.Drop(e, bitsOf(key), name)
 				delete(now.want, string(name))
 			}
 		}
@@ -177,19 +194,19 @@ func FuzzTrie(f *testing.F) {
 			if count != len(v.want) {
 				t.Fatalf("version %d has %d values, want %d", i, count, len(v.want))
 			}
-			var seekers []seeker[*word]
+			var searches []Search[*word]
 			for key := range byte(0x80) {
-				got, want := v.trie.get(bitsOf(key), []byte{key}), v.want[string([]byte{key})]
+				got, want := v.trie.Get(bitsOf(key), []byte{key}), v.want[string([]byte{key})]
 				if got != want {
 					t.Fatalf("version %d: %q is %v, want %v", i, key, got, want)
 				}
-				seekers = append(seekers, seeker[*word]{node: v.trie.root, hash: bitsOf(key)})
+				searches = append(searches, Search[*word]{Bits: bitsOf(key), node: v.trie.root})
 			}
-			seek(seekers)
-			for key, s := range seekers {
-				found := v.trie.get(s.hash, []byte{byte(key)})
-				if found != nil && (s.val == nil || bitsOf(s.val.key[0]) != s.hash) {
-					t.Fatalf("version %d: %q was sought and %v found", i, byte(key), s.val)
+			Find(searches)
+			for key, s := range searches {
+				found := v.trie.Get(s.Bits, []byte{byte(key)})
+				if found != nil && (s.Found == nil || bitsOf(s.Found.key[0]) != s.Bits) {
+					t.Fatalf("version %d: %q was sought and %v found", i, byte(key), s.Found)
 				}
 			}
 		}
@@ -201,7 +218,7 @@ func TestTrieIsReadWhileItIsChanged(t *testing.T) {
 	const keys = 400
 	r := testRand(t)
 	type version struct {
-		trie trie[*word]
+		trie Trie[*word]
 		want [keys]*word
 	}
 	name := func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) }
@@ -215,7 +232,7 @@ func TestTrieIsReadWhileItIsChanged(t *testing.T) {
 			for {
 				v := current.Load()
 				for i, want := range v.want {
-					if got := v.trie.get(bitsOf(i), name(i)); got != want {
+					if got := v.trie.Get(bitsOf(i), name(i)); got != want {
 						t.Errorf("value %d is %v, want %v", i, got, want)
 						return
 					}
@@ -228,16 +245,16 @@ func TestTrieIsReadWhileItIsChanged(t *testing.T) {
 			}
 		})
 	}
-	for e := range edit(2000) {
+	for e := range Edit(2000) {
 		next := *current.Load()
 		for range 1 + r.IntN(5) {
 			i := r.IntN(keys)
 			if r.IntN(2) == 0 {
 				next.want[i] = &word{key: string(name(i))}
-				next.trie = next.trie.put(e+1, bitsOf(i), name(i), next.want[i])
+				next.trie = next.trie.Put(e+1, bitsOf(i), name(i), next.want[i])
 			} else {
 				next.want[i] = nil
-				next.trie = next.trie.drop(e+1, bitsOf(i), name(i))
+				next.trie = next.trie.Drop(e+1, bitsOf(i), name(i))
 			}
 		}
 		current.Store(&next)

@@ -1,4 +1,4 @@
-package zone
+package persist
 
 import (
 	"math/bits"
@@ -9,17 +9,15 @@ import (
 	"weak"
 )
 
-// What an update copies, and how many lines of the cache a lookup waits for,
-// follows from these.
+// These sizes decide how much a change copies, and how many cache lines a lookup
+// loads.
 func TestSizes(t *testing.T) {
 	for _, tt := range []struct {
 		of        string
 		got, want uintptr
 	}{
-		{"a node", unsafe.Sizeof(node[*app]{}), 16},
-		{"an entry", unsafe.Sizeof(entry[*app]{}), 16},
-		{"an app", unsafe.Sizeof(app{}), 3 * 64},
-		{"a name of an app", unsafe.Sizeof(named{}), 64},
+		{"a node", unsafe.Sizeof(node[*word]{}), 16},
+		{"an entry", unsafe.Sizeof(entry[*word]{}), 16},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s takes %d octets, want %d", tt.of, tt.got, tt.want)
@@ -30,7 +28,7 @@ func TestSizes(t *testing.T) {
 // A node gives back what it was made of, at the ends of what there is room for.
 func TestNodeKeepsWhatItIsMadeOf(t *testing.T) {
 	kids, entries := make([]node[*word], 16), make([]entry[*word], 1<<16-1)
-	for _, e := range []edit{0, 1, 2, 1<<32 + 5, 1 << 46, 1<<47 - 1} {
+	for _, e := range []Edit{0, 1, 2, 1<<32 + 5, 1 << 46, 1<<47 - 1} {
 		for _, bitmap := range []uint16{1, 2, 1 << 15, 0x8001, 0x1234, 0xFFFF} {
 			n := innerNode(e, bitmap, kids[:bits.OnesCount16(bitmap)])
 			if n.edit() != e || !n.inner() || n.empty() || n.bitmap() != bitmap || len(n.kids()) != bits.OnesCount16(bitmap) || n.entries() != nil {
@@ -71,11 +69,11 @@ func TestTrieCopiesOnlyTheWay(t *testing.T) {
 	const values = 10_000
 	spread := func(i uint64) uint64 { return i * 0x9E3779B97F4A7C15 }
 	name := func(i uint64) []byte { return strconv.AppendUint(nil, i, 10) }
-	var tr trie[*word]
+	var tr Trie[*word]
 	for i := range uint64(values) {
-		tr = tr.put(1, spread(i), name(i), &word{key: string(name(i))})
+		tr = tr.Put(1, spread(i), name(i), &word{key: string(name(i))})
 	}
-	arraysOf := func(tr trie[*word]) map[unsafe.Pointer]bool {
+	arraysOf := func(tr Trie[*word]) map[unsafe.Pointer]bool {
 		all := make(map[unsafe.Pointer]bool)
 		tr.root.arrays(all)
 		return all
@@ -86,9 +84,9 @@ func TestTrieCopiesOnlyTheWay(t *testing.T) {
 		for n, rest := tr.root, spread(i); n.inner(); n, rest = n.kid(rest>>60), rest<<4 {
 			depth++
 		}
-		again := tr.put(2+edit(i), spread(i), name(i), &word{key: string(name(i))})
-		less := tr.drop(2+edit(i), spread(i), name(i))
-		for _, changed := range []trie[*word]{again, less} {
+		again := tr.Put(2+Edit(i), spread(i), name(i), &word{key: string(name(i))})
+		less := tr.Drop(2+Edit(i), spread(i), name(i))
+		for _, changed := range []Trie[*word]{again, less} {
 			made := 0
 			for array := range arraysOf(changed) {
 				if !before[array] {
@@ -99,11 +97,11 @@ func TestTrieCopiesOnlyTheWay(t *testing.T) {
 				t.Errorf("changing the value %d made %d arrays, with %d nodes on the way", i, made, depth)
 			}
 		}
-		now = now.put(2, spread(i), name(i), &word{key: string(name(i))})
+		now = now.Put(2, spread(i), name(i), &word{key: string(name(i))})
 	}
 	changed := arraysOf(now)
 	for i := range uint64(100) {
-		now = now.put(2, spread(i), name(i), &word{key: string(name(i))})
+		now = now.Put(2, spread(i), name(i), &word{key: string(name(i))})
 	}
 	for array := range arraysOf(now) {
 		if !changed[array] {
@@ -117,12 +115,12 @@ func TestTrieHoldsItsValuesAndNoOthers(t *testing.T) {
 	const values = 3000
 	spread := func(i int) uint64 { return uint64(i) * 0x9E3779B97F4A7C15 }
 	name := func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) }
-	var tr trie[*word]
+	var tr Trie[*word]
 	var of [values]weak.Pointer[word]
-	e := edit(1)
+	e := Edit(1)
 	for i := range values {
 		w := &word{string(name(i)), "value"}
-		tr, of[i] = tr.put(e, spread(i), name(i), w), weak.Make(w)
+		tr, of[i] = tr.Put(e, spread(i), name(i), w), weak.Make(w)
 		if i%100 == 0 {
 			runtime.GC()
 			e++
@@ -131,7 +129,7 @@ func TestTrieHoldsItsValuesAndNoOthers(t *testing.T) {
 	kept := func(i int) bool { return i%3 == 0 }
 	for i := range values {
 		if !kept(i) {
-			tr = tr.drop(e, spread(i), name(i))
+			tr = tr.Drop(e, spread(i), name(i))
 		}
 		if i%100 == 0 {
 			e++
@@ -142,7 +140,7 @@ func TestTrieHoldsItsValuesAndNoOthers(t *testing.T) {
 		if got := w.Value(); (got != nil) != kept(i) {
 			t.Fatalf("the value %d is in memory: %v, in the trie: %v", i, got != nil, kept(i))
 		}
-		if w := tr.get(spread(i), name(i)); (w != nil) != kept(i) || w != nil && w.val != "value" {
+		if w := tr.Get(spread(i), name(i)); (w != nil) != kept(i) || w != nil && w.val != "value" {
 			t.Fatalf("the value %d is %v", i, w)
 		}
 	}
