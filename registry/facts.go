@@ -28,6 +28,11 @@ func (f *Facts) All() iter.Seq[Fact] {
 	}
 }
 
+// Of yields the facts of one kind. They point into f.
+func (f *Facts) Of(k Kind) iter.Seq[Fact] {
+	return func(yield func(Fact) bool) { kinds[k].each(f, yield) }
+}
+
 // Add adds facts: copies of them, but for machines.
 func (f *Facts) Add(facts ...Fact) {
 	for _, fact := range facts {
@@ -50,6 +55,10 @@ type NetworkName struct {
 func (n *NetworkName) Key() Key { return Key{Kind: KindNetwork, Network: n.Network} }
 
 func (n *NetworkName) String() string { return fmt.Sprintf("network %s", quote(n.Name)) }
+
+func (n *NetworkName) Fields() []Field {
+	return []Field{{Name: "name", Value: &n.Name, Lower: true}, {Name: "prefix", Value: &n.Network, Key: true}}
+}
 
 func (n *NetworkName) equal(o Fact) bool { return *n == *o.(*NetworkName) }
 
@@ -78,6 +87,10 @@ func (a *App) key() AppKey { return AppKey{a.Network, a.Name} }
 
 func (a *App) String() string { return fmt.Sprintf("app %s", quote(a.Name)) }
 
+func (a *App) Fields() []Field {
+	return []Field{{Name: "name", Value: &a.Name, Key: true, Lower: true}, {Name: "network", Value: &a.Network, Key: true}}
+}
+
 func (a *App) equal(o Fact) bool {
 	b := o.(*App)
 	return a.Network == b.Network && a.Name == b.Name && (a.Modified == 0 || a.Modified == b.Modified)
@@ -101,6 +114,13 @@ func (p *Peer) Network() Network { n, _ := NetworkOf(p.Address); return n }
 func (p *Peer) Key() Key { return Key{Kind: KindPeer, Network: p.Network(), Name: p.Name} }
 
 func (p *Peer) String() string { return fmt.Sprintf("peer %s", quote(p.Name)) }
+
+func (p *Peer) Fields() []Field {
+	return []Field{
+		{Name: "name", Value: &p.Name, Key: true, Lower: true}, {Name: "address", Value: &p.Address},
+		{Name: "region", Value: &p.Region, Optional: true, Lower: true},
+	}
+}
 
 func (p *Peer) equal(o Fact) bool {
 	q := *o.(*Peer)
@@ -130,6 +150,12 @@ func (f *Flycast) Key() Key { return Key{Kind: KindFlycast, Address: f.Address.W
 // String names the app that has the address.
 func (f *Flycast) String() string { return fmt.Sprintf("app %s", quote(f.App)) }
 
+func (f *Flycast) Fields() []Field {
+	return []Field{
+		{Name: "address", Value: &f.Address, Key: true}, {Name: "network", Value: &f.Owner}, {Name: "app", Value: &f.App, Lower: true},
+	}
+}
+
 func (f *Flycast) equal(o Fact) bool {
 	g := o.(*Flycast)
 	return f.Address == g.Address && f.App == g.App && f.Owner == g.Owner
@@ -147,6 +173,13 @@ func (r *Region) Key() Key { return Key{Kind: KindRegion, Name: r.Code} }
 
 func (r *Region) String() string { return fmt.Sprintf("region %s", quote(r.Code)) }
 
+func (r *Region) Fields() []Field {
+	return []Field{
+		{Name: "code", Value: &r.Code, Key: true, Lower: true}, {Name: "name", Value: &r.Name, Optional: true},
+		{Name: "latitude", Value: &r.Latitude}, {Name: "longitude", Value: &r.Longitude},
+	}
+}
+
 func (r *Region) equal(o Fact) bool { return *r == *o.(*Region) }
 
 // An RTT is a measured round trip between two regions.
@@ -158,5 +191,11 @@ type RTT struct {
 func (r *RTT) Key() Key { return Key{Kind: KindRTT, Name: r.From, ID: r.To} }
 
 func (r *RTT) String() string { return fmt.Sprintf("rtt_ms %s to %s", quote(r.From), quote(r.To)) }
+
+func (r *RTT) Fields() []Field {
+	return []Field{
+		{Name: "from", Value: &r.From, Key: true, Lower: true}, {Name: "to", Value: &r.To, Key: true, Lower: true}, {Name: "ms", Value: &r.MS},
+	}
+}
 
 func (r *RTT) equal(o Fact) bool { return *r == *o.(*RTT) }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -40,6 +41,11 @@ type Fact interface {
 	// String names the object in messages.
 	String() string
 
+	// Fields returns the fields of the object as files and stores write them, each
+	// with a pointer to its value, the one first by which a file names the object.
+	// It returns nil for a machine: package format reads and writes those.
+	Fields() []Field
+
 	// check returns what is wrong with the object by itself, each field at most
 	// once.
 	check() Faults
@@ -51,6 +57,15 @@ type Fact interface {
 	// equal reports whether the object, put in the place of o, which is of the
 	// same kind, would change nothing.
 	equal(o Fact) bool
+}
+
+// A Field is one field of a fact.
+type Field struct {
+	Name     string // in files
+	Value    any    // a *string, *netip.Addr, *Network, *float64 or *uint32
+	Key      bool   // it is part of the object's Key
+	Optional bool   // it may be missing, and is then zero
+	Lower    bool   // it is a string that is stored in lower case
 }
 
 // A Key names one object of the registry. The fields that a kind does not have
@@ -80,7 +95,14 @@ func (k Key) In() Network {
 	return k.Network
 }
 
-// Fact returns an object of which nothing but the key is set.
+// Compare orders keys by their fields.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Kind, o.Kind), cmp.Compare(k.Network, o.Network), cmp.Compare(k.Name, o.Name),
+		cmp.Compare(k.ID, o.ID), k.Address.Compare(o.Address))
+}
+
+// Fact returns an object of which nothing but the key is set. That of a key with
+// nothing but its kind is the zero object.
 func (k Key) Fact() Fact { return kinds[k.Kind].blank(k) }
 
 // A kind is what the package knows of a Kind.
@@ -131,8 +153,13 @@ var kinds = [numKinds]kind{
 
 	KindPeer: factKind(kind{
 		name: "peer", plural: "peers", fields: []string{"name", "address"},
-		// Its address names the peer's network.
-		blank:   func(k Key) Fact { return &Peer{Name: k.Name, Address: k.Network.Prefix().Addr()} },
+		blank: func(k Key) Fact {
+			p := &Peer{Name: k.Name}
+			if k.Network != 0 {
+				p.Address = k.Network.Prefix().Addr() // it names the peer's network
+			}
+			return p
+		},
 		key:     func(k Key) []byte { return networkKey(k.Network, k.Name) },
 		indexes: []*memdb.IndexSchema{rowIndex(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) })},
 		stat:    func(s *Stats) *int { return &s.Peers },

@@ -53,6 +53,8 @@ var States = [...]string{
 // Key returns the key of the machine: gone ones of one app may share it.
 func (m *Machine) Key() Key { return Key{Kind: KindMachine, Network: m.Network, Name: m.App, ID: m.ID} }
 
+func (m *Machine) Fields() []Field { return nil }
+
 func (m *Machine) appKey() AppKey { return AppKey{m.Network, m.App} }
 
 // String names the machine for messages.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -11,105 +12,68 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// The items of a registry file that are not apps. One without the name by which
-// faults could call it is left out of the facts; one with other faults is kept,
-// so that Validate can say what else is wrong with it.
-
-func (w *walk) peer(i int, v jsontext.Value) {
-	var p registry.Peer
-	c := &w.cursor
-	ok := c.read(v, func(name []byte) {
-		switch string(name) {
-		case "name":
-			s, _ := c.text("name")
-			p.Name = registry.Fold(string(s))
-		case "address":
-			if s, ok := c.text("address"); ok {
-				var err error
-				if p.Address, err = netip.ParseAddr(string(s)); err != nil {
-					c.faultf("address", "%s is no address", quote(string(s)))
-				}
+// fact returns the function that reads item i of the list of a kind. An item without
+// the field by which faults could name it is left out of the facts. One with other
+// faults is not, so that Validate can find what else is wrong with it.
+func (w *walk) fact(kind registry.Kind) func(i int, v jsontext.Value) {
+	return func(i int, v jsontext.Value) {
+		fact := registry.Key{Kind: kind}.Fact()
+		fields := fact.Fields()
+		given := make([]bool, len(fields))
+		c := &w.cursor
+		isObject := c.read(v, func(name []byte) {
+			n := slices.IndexFunc(fields, func(f registry.Field) bool { return f.Name == string(name) })
+			if n < 0 {
+				c.skip()
+				return
 			}
-		case "region":
-			s, _ := c.text("region")
-			p.Region = registry.Fold(string(s))
-		default:
-			c.skip()
+			given[n] = c.field(&fields[n])
+		})
+		for n, f := range fields {
+			if isObject && !given[n] && !f.Optional {
+				c.missing(f.Name)
+			}
 		}
-	})
-	if ok && p.Name == "" {
-		c.missing("name")
-	}
-	if ok && !p.Address.IsValid() {
-		c.missing("address")
-	}
-	if w.add(p.Name, p.String(), i) {
-		w.facts.Peers = append(w.facts.Peers, p)
+		object, named := fact.String(), given[0]
+		if !named {
+			object = fmt.Sprintf("%s[%d]", w.list, i)
+		}
+		w.faults = append(w.faults, in(object, c.faults)...)
+		if named {
+			w.facts.Add(fact)
+		}
 	}
 }
 
-func (w *walk) networkName(i int, v jsontext.Value) {
-	var n registry.NetworkName
-	c := &w.cursor
-	ok := c.read(v, func(name []byte) {
-		switch string(name) {
-		case "name":
-			s, _ := c.text("name")
-			n.Name = registry.Fold(string(s))
-		case "prefix":
-			if s, ok := c.text("prefix"); ok {
-				var err error
-				if n.Network, err = registry.ParseNetwork(string(s)); err != nil {
-					c.faultf("prefix", "%v", err)
-				}
-			}
-		default:
-			c.skip()
+// field reads the value of f, and reports whether there is one. The empty string is
+// none.
+func (c *cursor) field(f *registry.Field) (given bool) {
+	if value, ok := f.Value.(*float64); ok {
+		*value, given = c.degrees(f.Name)
+		return given
+	}
+	octets, _ := c.text(f.Name)
+	text := string(octets)
+	if text == "" {
+		return false
+	}
+	var err error
+	switch value := f.Value.(type) {
+	case *string:
+		if *value = text; f.Lower {
+			*value = registry.Fold(text)
 		}
-	})
-	if ok && n.Name == "" {
-		c.missing("name")
-	}
-	if ok && n.Network == 0 {
-		c.missing("prefix")
-	}
-	if w.add(n.Name, "network "+quote(n.Name), i) {
-		w.facts.Networks = append(w.facts.Networks, n)
-	}
-}
-
-func (w *walk) region(i int, v jsontext.Value) {
-	var r registry.Region
-	var lat, lon bool
-	c := &w.cursor
-	ok := c.read(v, func(name []byte) {
-		switch string(name) {
-		case "code":
-			s, _ := c.text("code")
-			r.Code = registry.Fold(string(s))
-		case "name":
-			s, _ := c.text("name")
-			r.Name = string(s)
-		case "latitude":
-			r.Latitude, lat = c.degrees("latitude")
-		case "longitude":
-			r.Longitude, lon = c.degrees("longitude")
-		default:
-			c.skip()
+	case *netip.Addr:
+		if *value, err = netip.ParseAddr(text); err != nil {
+			err = fmt.Errorf("%s is no address", quote(text))
 		}
-	})
-	if ok && r.Code == "" {
-		c.missing("code")
+	case *registry.Network:
+		*value, err = registry.ParseNetwork(text)
 	}
-	if ok && !lat {
-		c.missing("latitude")
+	if err != nil {
+		c.faultf(f.Name, "%v", err)
 	}
-	if ok && !lon {
-		c.missing("longitude")
-	}
-	if w.add(r.Code, "region "+quote(r.Code), i) {
-		w.facts.Regions = append(w.facts.Regions, r)
-	}
+	return err == nil
 }
 
 // degrees reads a coordinate. One too large for a float is infinite, and so
@@ -118,17 +82,6 @@ func (c *cursor) degrees(field string) (float64, bool) {
 	literal, ok := c.number(field)
 	f, _ := strconv.ParseFloat(literal, 64)
 	return f, ok
-}
-
-// add adds the cursor's faults under the object's name, or under its position in
-// the list if its key, the name in the file, is empty. It reports whether there
-// is a key.
-func (w *walk) add(key, object string, i int) bool {
-	if key == "" {
-		object = fmt.Sprintf("%s[%d]", w.list, i)
-	}
-	w.faults = append(w.faults, in(object, w.cursor.faults)...)
-	return key != ""
 }
 
 func (w *walk) rtts(v jsontext.Value) {

@@ -80,11 +80,11 @@ func (w *walk) file() {
 			w.items("apps", &w.faults, w.appItem)
 			w.app = nil
 		case "peers":
-			w.values("peers", w.peer)
+			w.values("peers", w.fact(registry.KindPeer))
 		case "networks":
-			w.values("networks", w.networkName)
+			w.values("networks", w.fact(registry.KindNetwork))
 		case "regions":
-			w.values("regions", w.region)
+			w.values("regions", w.fact(registry.KindRegion))
 		case "rtt_ms":
 			w.rtts(w.value())
 		default:

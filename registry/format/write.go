@@ -25,14 +25,8 @@ func Write(w io.Writer, f *registry.Facts) error {
 	p := printer{w: bufio.NewWriter(w)}
 	p.raw("{")
 	p.apps(f)
-	if len(f.Peers) > 0 {
-		p.peers(f.Peers)
-	}
-	if len(f.Networks) > 0 {
-		p.networks(f.Networks)
-	}
-	if len(f.Regions) > 0 {
-		p.regions(f.Regions)
+	for _, kind := range []registry.Kind{registry.KindPeer, registry.KindNetwork, registry.KindRegion} {
+		p.facts(f, kind)
 	}
 	if len(f.RTTs) > 0 {
 		p.rtts(f.RTTs)
@@ -151,60 +145,49 @@ func MachineObject(m *registry.Machine) ([]byte, error) {
 	return b.Bytes(), p.err
 }
 
-func (p *printer) peers(peers []registry.Peer) {
-	peers = slices.SortedFunc(slices.Values(peers), func(a, b registry.Peer) int {
-		return cmp.Or(cmp.Compare(a.Network(), b.Network()), cmp.Compare(a.Name, b.Name))
-	})
-	p.raw(",\n \"peers\": [")
-	for i, peer := range peers {
+// facts writes the list of a kind, if it is not empty.
+func (p *printer) facts(f *registry.Facts, kind registry.Kind) {
+	var list []registry.Fact
+	for fact := range f.Of(kind) {
+		list = append(list, fact)
+	}
+	if len(list) == 0 {
+		return
+	}
+	slices.SortFunc(list, func(a, b registry.Fact) int { return a.Key().Compare(b.Key()) })
+	p.raw(",\n ")
+	p.text(kind.Plural())
+	p.raw(": [")
+	for i, fact := range list {
 		p.next(i, "\n  ")
-		p.raw(`{"name": `)
-		p.text(peer.Name)
-		p.raw(`, "address": `)
-		p.text(peer.Address.String())
-		if peer.Region != "" {
-			p.raw(`, "region": `)
-			p.text(peer.Region)
+		p.raw("{")
+		for n, field := range fact.Fields() {
+			p.field(n, &field)
 		}
 		p.raw("}")
 	}
 	p.raw("\n ]")
 }
 
-func (p *printer) networks(networks []registry.NetworkName) {
-	networks = slices.SortedFunc(slices.Values(networks), func(a, b registry.NetworkName) int {
-		return cmp.Compare(a.Network, b.Network)
-	})
-	p.raw(",\n \"networks\": [")
-	for i, n := range networks {
-		p.next(i, "\n  ")
-		p.raw(`{"name": `)
-		p.text(n.Name)
-		p.raw(`, "prefix": `)
-		p.text(n.Network.String())
-		p.raw("}")
+// field writes the nth field of an object, unless it is optional and empty.
+func (p *printer) field(n int, f *registry.Field) {
+	text, isText := f.Value.(*string)
+	if f.Optional && isText && *text == "" {
+		return
 	}
-	p.raw("\n ]")
-}
-
-func (p *printer) regions(regions []registry.Region) {
-	regions = slices.SortedFunc(slices.Values(regions), func(a, b registry.Region) int {
-		return cmp.Compare(a.Code, b.Code)
-	})
-	p.raw(",\n \"regions\": [")
-	for i, r := range regions {
-		p.next(i, "\n  ")
-		p.raw(`{"code": `)
-		p.text(r.Code)
-		p.raw(`, "name": `)
-		p.text(r.Name)
-		p.raw(`, "latitude": `)
-		p.number(r.Latitude)
-		p.raw(`, "longitude": `)
-		p.number(r.Longitude)
-		p.raw("}")
+	if n > 0 {
+		p.raw(", ")
 	}
-	p.raw("\n ]")
+	p.text(f.Name)
+	p.raw(": ")
+	switch v := f.Value.(type) {
+	case *string:
+		p.text(*v)
+	case *float64:
+		p.number(*v)
+	case fmt.Stringer: // *netip.Addr and *registry.Network
+		p.text(v.String())
+	}
 }
 
 func (p *printer) rtts(rtts []registry.RTT) {

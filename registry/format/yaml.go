@@ -88,11 +88,22 @@ var (
 		"apps": {each: &shape{fields: map[string]*shape{
 			"name": text, "network": text, "flycast": {each: text}, "machines": {each: machineShape},
 		}}},
-		"peers":    {each: &shape{fields: map[string]*shape{"name": text, "address": text, "region": text}}},
-		"networks": {each: &shape{fields: map[string]*shape{"name": text, "prefix": text}}},
-		"regions":  {each: &shape{fields: map[string]*shape{"code": text, "name": text}}},
+		"peers":    {each: shapeOf(registry.KindPeer)},
+		"networks": {each: shapeOf(registry.KindNetwork)},
+		"regions":  {each: shapeOf(registry.KindRegion)},
 	}}
 )
+
+// shapeOf returns the shape of an object of a kind.
+func shapeOf(kind registry.Kind) *shape {
+	s := &shape{fields: make(map[string]*shape)}
+	for _, f := range (registry.Key{Kind: kind}).Fact().Fields() {
+		if _, number := f.Value.(*float64); !number {
+			s.fields[f.Name] = text
+		}
+	}
+	return s
+}
 
 // field returns the shape of a field of s, nil if s says nothing of it.
 func (s *shape) field(name string) *shape {
