@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // fill puts apps with machines each into networks of their own.
@@ -55,7 +57,11 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("CreateAndDestroyAmong10000", func(b *testing.B) {
 		for b.Loop() {
 			_, rec := w.send("POST", "/v1/apps/app0/machines", `{}`)
-			if _, rec = w.send("DELETE", "/v1/apps/app0/machines/"+textField(rec.Body.Bytes(), "id"), ""); rec.Code != http.StatusOK {
+			made, err := format.ParseObject(bytes.TrimSpace(rec.Body.Bytes()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, rec = w.send("DELETE", "/v1/apps/app0/machines/"+made.Text("id"), ""); rec.Code != http.StatusOK {
 				b.Fatal(shown(rec))
 			}
 		}

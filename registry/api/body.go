@@ -81,18 +81,18 @@ func (c *call) mediaType(types ...string) error {
 	return nil
 }
 
-// A form is a JSON object whose fields are taken out one after the other. What
-// is wrong with them is kept, so that all of it is told at once.
+// A form is a JSON object whose members are taken out one after the other. It
+// collects what is wrong with them, so that the client gets all faults at once.
 type form struct {
-	object string // for faults
-	fields map[string]jsontext.Value
-	names  []string // of fields that were not taken, in their order
+	*format.Object
+	name   string // of the object, for faults
+	taken  map[string]bool
 	faults registry.Faults
 }
 
 // readForm reads a body that is one JSON object, in which no key is given twice
 // at any depth. An empty body is an empty object.
-func (c *call) readForm(object string) (*form, error) {
+func (c *call) readForm(name string) (*form, error) {
 	body, err := c.readBody()
 	if err != nil {
 		return nil, err
@@ -100,45 +100,28 @@ func (c *call) readForm(object string) (*form, error) {
 	if body == nil {
 		body = []byte("{}")
 	}
-	return parseForm(object, body)
+	o, err := format.ParseObject(body)
+	if err != nil {
+		return nil, malformed(err, name)
+	}
+	return &form{Object: o, name: name, taken: make(map[string]bool)}, nil
 }
 
-func parseForm(object string, body []byte) (*form, error) {
-	if err := checkJSON(body); err != nil {
-		return nil, err
-	}
-	f := &form{object: object, fields: make(map[string]jsontext.Value)}
-	if k := jsontext.Value(body).Kind(); k != jsontext.KindBeginObject {
-		return nil, registry.Faults{{Object: object, Problem: "want an object, got " + format.KindName(k)}}
-	}
-	members(body, func(name string, value jsontext.Value) {
-		f.fields[name] = value
-		f.names = append(f.names, name)
-	})
-	return f, nil
-}
-
-// checkJSON says what keeps body from being JSON, in which no key is given twice
-// unless the options allow it.
-func checkJSON(body []byte, opts ...jsontext.Options) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(body), opts...)
-	if err := dec.SkipValue(); err != nil {
-		return jsonError(err)
-	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return failf(http.StatusBadRequest, "the body goes on after its JSON value")
-	}
-	return nil
-}
-
-// jsonError says what is wrong with JSON, and where.
-func jsonError(err error) error {
+// malformed returns the error of a body that could not be parsed because of err.
+// If err is a fault of the whole object, it is named.
+func malformed(err error, object string) error {
+	var faults registry.Faults
 	var syntactic *jsontext.SyntacticError
 	switch {
+	case errors.As(err, &faults):
+		if faults[0].Field == "" {
+			faults[0].Object = object
+		}
+		return faults
+	case errors.Is(err, format.ErrTrailing):
+		return failf(http.StatusBadRequest, "the body goes on after its JSON value")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return failf(http.StatusBadRequest, "the body is no JSON: it ends too early")
-	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
-		return registry.Faults{{Field: strings.ReplaceAll(strings.TrimPrefix(string(syntactic.JSONPointer), "/"), "/", "."), Problem: "the key is given twice"}}
 	case errors.As(err, &syntactic):
 		return failf(http.StatusBadRequest, "the body is no JSON: %v after octet %d", syntactic.Err, syntactic.ByteOffset)
 	}
@@ -146,20 +129,22 @@ func jsonError(err error) error {
 }
 
 func (f *form) faultf(field, format string, args ...any) {
-	f.faults = append(f.faults, registry.Fault{Object: f.object, Field: field, Problem: fmt.Sprintf(format, args...)})
+	f.faults = append(f.faults, registry.Fault{Object: f.name, Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
-// take returns the value of a field; nil if it is not given, or null.
+// take returns the value of a member; nil if it is not given, or null.
 func (f *form) take(field string) jsontext.Value {
-	v, ok := f.fields[field]
-	if !ok {
-		return nil
-	}
-	f.names = slices.DeleteFunc(f.names, func(n string) bool { return n == field })
+	f.taken[field] = true
+	v := f.Value(field)
 	if v.Kind() == jsontext.KindNull {
 		return nil
 	}
 	return v
+}
+
+// rest returns the names of the members that were not taken, in their order.
+func (f *form) rest() []string {
+	return slices.DeleteFunc(f.Names(), func(name string) bool { return f.taken[name] })
 }
 
 // text takes a string; "" if it is not given.
@@ -219,7 +204,7 @@ func (f *form) check(facts registry.Facts) {
 // none faults all fields that were not taken: a misspelt one must not count as
 // not given.
 func (f *form) none() {
-	for _, name := range f.names {
+	for _, name := range f.rest() {
 		f.faultf(name, "is not known")
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/internaldns/internaldns/registry/format"
 	"github.com/miekg/dns"
 
 	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
@@ -329,7 +331,11 @@ func (w *world) operate(t testing.TB, op machineOp) string {
 		if rec.Code == http.StatusNotFound {
 			return absent
 		}
-		return textField(rec.Body.Bytes(), "state")
+		m, err := format.ParseMachine(bytes.TrimSpace(rec.Body.Bytes()))
+		if err != nil {
+			t.Fatalf("%s: %v", rec.Body, err)
+		}
+		return m.State
 	case "register":
 		method, body = "PUT", fmt.Sprintf(`{"id":"%s","state":"started","region":"ams","private_ip":"fdaa:0:18::%s:1"}`, op.id, op.id[1:])
 	case "delete":

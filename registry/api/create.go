@@ -1,9 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -70,7 +70,7 @@ func (c *call) createMachine() error {
 		return err
 	}
 	now := time.Now().UTC()
-	var object []byte
+	var object *format.Object
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		a := s.App(app.Network, app.Name)
 		if a == nil {
@@ -84,7 +84,7 @@ func (c *call) createMachine() error {
 			return w, err
 		}
 		object = l.object(now)
-		m, err := parseMachine(registry.MachineKey{App: app, ID: l.id}, object)
+		m, err := parseMachine(registry.MachineKey{App: app, ID: l.id}, object.JSON())
 		if err != nil {
 			return w, err
 		}
@@ -94,8 +94,8 @@ func (c *call) createMachine() error {
 	if err != nil {
 		return err
 	}
-	c.lease(registry.MachineKey{App: app, ID: textField(object, "id")})
-	c.send(http.StatusOK, object)
+	c.lease(registry.MachineKey{App: app, ID: object.Text("id")})
+	c.send(http.StatusOK, object.JSON())
 	return nil
 }
 
@@ -143,44 +143,39 @@ func (l *launch) allocate(s *registry.Snapshot, a *registry.App) (err error) {
 }
 
 // object returns a machine's object: what was allocated and given, then the
-// fields that we do not know, as they came.
-func (l *launch) object(now time.Time) []byte {
-	b := []byte("{")
-	add := func(name string, value []byte) {
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		b = append(b, memberOf(name, value)...)
-	}
-	add("id", quoted(l.id))
-	add("name", quoted(l.name))
-	add("state", quoted(l.state))
+// fields that the server does not read, as they came.
+func (l *launch) object(now time.Time) *format.Object {
+	o := format.NewObject()
+	o.Set("id", format.Quote(l.id))
+	o.Set("name", format.Quote(l.name))
+	o.Set("state", format.Quote(l.state))
 	if l.region != "" {
-		add("region", quoted(l.region))
+		o.Set("region", format.Quote(l.region))
 	}
-	add("private_ip", quoted(l.address))
-	own := map[string][]byte{
-		"instance_id": quoted(newInstanceID(now)),
-		"created_at":  quoted(now.Format(time.RFC3339)),
-		"updated_at":  quoted(now.Format(time.RFC3339)),
-		"events": []byte(`[{"type":"launch","status":"created","source":"user","timestamp":` +
-			strconv.FormatInt(now.UnixMilli(), 10) + `}]`),
-	}
-	for _, name := range []string{"instance_id", "created_at", "updated_at", "events"} {
-		if given := l.form.take(name); given != nil {
-			own[name] = given
+	o.Set("private_ip", format.Quote(l.address))
+	at := format.Quote(now.Format(time.RFC3339))
+	for _, f := range []struct {
+		name  string
+		value []byte // unless the client gives another
+	}{
+		{"instance_id", format.Quote(newInstanceID(now))},
+		{"created_at", at},
+		{"updated_at", at},
+		{"events", fmt.Appendf(nil, `[{"type":"launch","status":"created","source":"user","timestamp":%d}]`, now.UnixMilli())},
+	} {
+		if given := l.form.take(f.name); given != nil {
+			f.value = given
 		}
-		add(name, own[name])
+		o.Set(f.name, f.value)
 	}
-	config := []byte("{}")
-	if l.config != nil {
-		config = l.config
+	if l.config == nil {
+		l.config = jsontext.Value("{}")
 	}
-	add("config", config)
-	for _, name := range l.form.names {
-		add(name, l.form.fields[name])
+	o.Set("config", l.config)
+	for _, name := range l.form.rest() {
+		o.Set(name, l.form.Value(name))
 	}
-	return append(b, '}')
+	return o
 }
 
 // updateMachine is POST /v1/apps/{app}/machines/{id}: another config, and with it
@@ -199,29 +194,29 @@ func (c *call) updateMachine() error {
 		return err
 	}
 	if l.config == nil {
-		return registry.Faults{{Object: l.form.object, Field: "config", Problem: "is missing"}}
+		return registry.Faults{{Object: l.form.name, Field: "config", Problem: "is missing"}}
 	}
 	now := time.Now().UTC()
-	var object []byte
+	var object *format.Object
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		old, err := existing(s, k, cond)
 		if err != nil {
 			return w, err
 		}
-		object, err = format.MachineObject(old)
+		object, err = objectOf(old)
 		if err != nil {
 			return w, err
 		}
 		if err := l.fits(old, object); err != nil {
 			return w, err
 		}
-		object = setField(object, "config", l.config)
-		object = setField(object, "instance_id", quoted(newInstanceID(now)))
-		object = touch(object, now)
+		object.Set("config", l.config)
+		object.Set("instance_id", format.Quote(newInstanceID(now)))
+		touch(object, now)
 		if !l.skipLaunch {
-			object = setField(object, "state", quoted(registry.StateStarted))
+			object.Set("state", format.Quote(registry.StateStarted))
 		}
-		m, err := parseMachine(k, object)
+		m, err := parseMachine(k, object.JSON())
 		if err != nil {
 			return w, err
 		}
@@ -232,20 +227,20 @@ func (c *call) updateMachine() error {
 		return err
 	}
 	c.lease(k)
-	c.send(http.StatusOK, object)
+	c.send(http.StatusOK, object.JSON())
 	return nil
 }
 
 // fits faults what an update cannot change, and one that was made for another
 // version of the machine.
-func (l *launch) fits(m *registry.Machine, object []byte) error {
-	if v := textField(object, "instance_id"); l.version != "" && l.version != v {
+func (l *launch) fits(m *registry.Machine, object *format.Object) error {
+	if v := object.Text("instance_id"); l.version != "" && l.version != v {
 		return failf(http.StatusPreconditionFailed, "current_version is %s, and the machine's is %s", quote(l.version), quote(v))
 	}
 	var faults registry.Faults
 	for _, f := range []struct{ field, given, is string }{
 		{"id", l.id, m.ID}, {"region", l.region, m.Region}, {"private_ip", l.address, m.Address.String()},
-		{"name", l.name, textField(object, "name")},
+		{"name", l.name, object.Text("name")},
 	} {
 		if f.given != "" && f.given != f.is {
 			faults = append(faults, registry.Fault{
@@ -271,17 +266,18 @@ func existing(s *registry.Snapshot, k registry.MachineKey, cond precondition) (*
 	return m, nil
 }
 
-// touch sets the time of an object's last change, if it has one.
-func touch(object []byte, now time.Time) []byte {
-	return replaceField(object, "updated_at", quoted(now.Format(time.RFC3339)))
+// objectOf returns the object of m, to be changed.
+func objectOf(m *registry.Machine) (*format.Object, error) {
+	octets, err := format.MachineObject(m)
+	if err != nil {
+		return nil, err
+	}
+	return format.ParseObject(octets)
 }
 
-// textField returns a field that is a string, or "".
-func textField(object []byte, name string) string {
-	v := field(object, name)
-	if v.Kind() != jsontext.KindString {
-		return ""
+// touch sets the time of an object's last change, if it has one.
+func touch(object *format.Object, now time.Time) {
+	if object.Value("updated_at") != nil {
+		object.Set("updated_at", format.Quote(now.Format(time.RFC3339)))
 	}
-	s, _ := jsontext.AppendUnquote(nil, v)
-	return string(s)
 }

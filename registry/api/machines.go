@@ -2,13 +2,12 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/format"
@@ -248,10 +247,11 @@ func parseMachine(k registry.MachineKey, object []byte) (*registry.Machine, erro
 	if object == nil {
 		return nil, failf(http.StatusBadRequest, "the body is empty: want the machine's object")
 	}
-	if err := checkJSON(object, jsontext.AllowDuplicateNames(true)); err != nil { // ParseMachine names those
-		return nil, err
+	m, err := format.ParseMachine(object)
+	var faults registry.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, malformed(err, "")
 	}
-	m, faults := format.ParseMachine(object)
 	if m.ID != k.ID && !hasFault(faults, "id") && !hasFault(faults, "") {
 		faults = append(faults, registry.Fault{Field: "id", Problem: quote(m.ID) + " is not the id of the path"})
 	}

@@ -60,26 +60,23 @@ func (c *call) setMetadata() error {
 	if err != nil {
 		return err
 	}
-	_, given := f.fields["value"]
 	value := f.text("value")
-	if !given {
+	if f.Value("value") == nil {
 		f.faultf("value", "is missing")
 	}
 	if err := f.err(); err != nil {
 		return err
 	}
-	return c.editMetadata(func(metadata []byte, key string) []byte {
-		return setField(metadata, key, quoted(value))
-	})
+	return c.editMetadata(func(metadata *format.Object, key string) { metadata.Set(key, format.Quote(value)) })
 }
 
 // deleteMetadata is DELETE …/metadata/{key}.
 func (c *call) deleteMetadata() error {
-	return c.editMetadata(dropField)
+	return c.editMetadata((*format.Object).Drop)
 }
 
 // editMetadata changes one key of the machine's metadata and answers 204.
-func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error {
+func (c *call) editMetadata(edit func(metadata *format.Object, key string)) error {
 	k, err := c.machineKey()
 	if err != nil {
 		return err
@@ -97,24 +94,29 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 		if err != nil {
 			return w, err
 		}
-		before, err := format.MachineObject(old)
+		object, err := objectOf(old)
 		if err != nil {
 			return w, err
 		}
-		config := objectField(before, "config")
-		object := setField(before, "config", setField(config, "metadata", edit(objectField(config, "metadata"), key)))
-		m, err := parseMachine(k, object)
+		before := len(object.JSON())
+		config := object.Object("config")
+		metadata := config.Object("metadata")
+		edit(metadata, key)
+		config.Set("metadata", metadata.JSON())
+		object.Set("config", config.JSON())
+		after := len(object.JSON())
+		touch(object, now)
+		m, err := parseMachine(k, object.JSON())
 		if err != nil {
 			return w, err
 		}
-		if len(object) > maxBody && len(object) > len(before) { // it grows with each key, and no body is too large
+		if after > maxBody && after > before { // it grows with each key, though each body is small
 			return w, registry.Faults{{Object: m.String(), Field: "config", Problem: fmt.Sprintf(
 				"the machine's object would be larger than %d octets, the most that can be sent", maxBody)}}
 		}
 		if slices.Equal(m.Metadata, old.Metadata) {
 			return w, nil
 		}
-		m.Raw = registry.NewRaw(touch(object, now))
 		w.Events = []registry.Event{registry.Put(m)}
 		return w, nil
 	})
@@ -123,12 +125,4 @@ func (c *call) editMetadata(edit func(metadata []byte, key string) []byte) error
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// objectField returns a field that is an object, or an empty one.
-func objectField(object []byte, name string) []byte {
-	if v := field(object, name); v.Kind() == '{' {
-		return v
-	}
-	return []byte("{}")
 }

@@ -76,13 +76,14 @@ func (c *call) setState(state string) (before string, err error) {
 
 // inState returns a copy of m in another state.
 func inState(m *registry.Machine, state string, now time.Time) (*registry.Machine, error) {
-	object, err := format.MachineObject(m)
+	object, err := objectOf(m)
 	if err != nil {
 		return nil, err
 	}
-	object = touch(setField(object, "state", quoted(state)), now)
+	object.Set("state", format.Quote(state))
+	touch(object, now)
 	other := *m
-	other.State, other.Raw, other.Modified = state, registry.NewRaw(object), 0
+	other.State, other.Raw, other.Modified = state, registry.NewRaw(object.JSON()), 0
 	return &other, nil
 }
 

@@ -136,8 +136,8 @@ func address(n int) netip.Addr {
 }
 
 func newMachine(app, id string, addr int, state string) registry.Event {
-	m, faults := format.ParseMachine([]byte(object(id, addr, state)))
-	if err := faults.Err(); err != nil {
+	m, err := format.ParseMachine([]byte(object(id, addr, state)))
+	if err != nil {
 		panic(err)
 	}
 	m.Network, m.App = acme, app

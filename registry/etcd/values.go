@@ -111,12 +111,13 @@ func decode(r *ref, value []byte, revision int64) (registry.Fact, error) {
 }
 
 func decodeMachine(r *ref, value []byte) (*registry.Machine, error) {
-	if !jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true)) {
+	m, err := format.ParseMachine(value)
+	var faults registry.Faults
+	switch {
+	case errors.As(err, &faults):
+		return nil, faults
+	case err != nil:
 		return nil, errors.New("the value is no JSON")
-	}
-	m, faults := format.ParseMachine(value)
-	if err := faults.Err(); err != nil {
-		return nil, err
 	}
 	if m.ID != r.id {
 		return nil, fmt.Errorf("id: the object says %.80q, the key %.80q", m.ID, r.id)

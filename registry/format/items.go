@@ -20,25 +20,25 @@ func (w *walk) fact(kind registry.Kind) func(i int, v jsontext.Value) {
 		fact := registry.Key{Kind: kind}.Fact()
 		fields := fact.Fields()
 		given := make([]bool, len(fields))
-		c := &w.cursor
-		isObject := c.read(v, func(name []byte) {
+		o := &w.object
+		isObject := o.read(v, func(name []byte) {
 			n := slices.IndexFunc(fields, func(f registry.Field) bool { return f.Name == string(name) })
 			if n < 0 {
-				c.skip()
+				o.skip()
 				return
 			}
-			given[n] = c.field(&fields[n])
+			given[n] = o.field(&fields[n])
 		})
 		for n, f := range fields {
 			if isObject && !given[n] && !f.Optional {
-				c.missing(f.Name)
+				o.missing(f.Name)
 			}
 		}
 		object, named := fact.String(), given[0]
 		if !named {
 			object = fmt.Sprintf("%s[%d]", w.list, i)
 		}
-		w.faults = append(w.faults, in(object, c.faults)...)
+		w.faults = append(w.faults, in(object, o.faults)...)
 		if named {
 			w.facts.Add(fact)
 		}
@@ -47,12 +47,12 @@ func (w *walk) fact(kind registry.Kind) func(i int, v jsontext.Value) {
 
 // field reads the value of f, and reports whether there is one. The empty string is
 // none.
-func (c *cursor) field(f *registry.Field) (given bool) {
+func (r *reader) field(f *registry.Field) (given bool) {
 	if value, ok := f.Value.(*float64); ok {
-		*value, given = c.degrees(f.Name)
+		*value, given = r.degrees(f.Name)
 		return given
 	}
-	octets, _ := c.text(f.Name)
+	octets, _ := r.text(f.Name)
 	text := string(octets)
 	if text == "" {
 		return false
@@ -64,53 +64,62 @@ func (c *cursor) field(f *registry.Field) (given bool) {
 			*value = registry.Fold(text)
 		}
 	case *netip.Addr:
-		if *value, err = netip.ParseAddr(text); err != nil {
-			err = fmt.Errorf("%s is no address", quote(text))
-		}
+		*value, err = parseAddress(text)
 	case *registry.Network:
 		*value, err = registry.ParseNetwork(text)
 	}
 	if err != nil {
-		c.faultf(f.Name, "%v", err)
+		r.faultf(f.Name, "%v", err)
 	}
 	return err == nil
 }
 
-// degrees reads a coordinate. One too large for a float is infinite, and so
-// out of range.
-func (c *cursor) degrees(field string) (float64, bool) {
-	literal, ok := c.number(field)
+// degrees reads a coordinate. One that is too large for a float64 is infinite, and
+// so out of range.
+func (r *reader) degrees(field string) (float64, bool) {
+	literal, ok := r.number(field)
 	f, _ := strconv.ParseFloat(literal, 64)
 	return f, ok
 }
 
-func (w *walk) rtts(v jsontext.Value) {
-	if v.Kind() == jsontext.KindNull {
+// rtts reads rtt_ms. Faults of a round trip name its two regions.
+func (w *walk) rtts() {
+	v := w.next()
+	if w.err != nil || v.Kind() == jsontext.KindNull {
 		return
 	}
-	c := &w.cursor
-	c.readOnce(v, func(name []byte) {
+	o := &w.object
+	o.readOnce(v, func(name []byte) {
 		from := registry.Fold(string(name))
-		c.fields(join("", string(name)), func(name []byte) {
+		o.fields(join("", string(name)), func(name []byte) {
 			rtt := registry.RTT{From: from, To: registry.Fold(string(name))}
-			before := len(c.faults)
-			if literal, ok := c.number(""); ok {
+			before := len(o.faults)
+			if literal, ok := o.number(""); ok {
 				ms, err := wholeMS(literal)
 				if err != nil {
-					c.faultf("", "%v", err)
+					o.faultf("", "%v", err)
 				}
 				rtt.MS = ms
 				w.facts.RTTs = append(w.facts.RTTs, rtt)
 			}
-			in(fmt.Sprintf("rtt_ms %s to %s", quote(rtt.From), quote(rtt.To)), c.faults[before:])
+			in(fmt.Sprintf("rtt_ms %s to %s", quote(rtt.From), quote(rtt.To)), o.faults[before:])
 		})
-	}, jsontext.AllowDuplicateNames(true))
-	for _, f := range append(duplicates(v), c.faults...) {
+	}, true)
+	for _, f := range append(duplicates(v), o.faults...) {
 		if f.Object == "" {
 			f.Field = below("rtt_ms", f.Field)
 		}
 		w.faults = append(w.faults, f)
 	}
+}
+
+// parseAddress parses an address. The error is for a fault.
+func parseAddress(s string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		err = fmt.Errorf("%s is no address", quote(s))
+	}
+	return addr, err
 }
 
 // wholeMS converts a number as written in JSON to milliseconds.

@@ -10,25 +10,30 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A decoded is a machine object as far as it can be understood by itself: App
-// and Network are not known yet.
+// A decoded is a machine that was decoded from its object. App and Network are not
+// known yet.
 type decoded struct {
 	machine *registry.Machine
 	faults  registry.Faults // Object is empty
 }
 
-// ParseMachine decodes a machine object, which must be well-formed JSON, and
-// keeps nothing of it. What is wrong with the object by itself is in faults, each
-// with its field and without an object. App and Network are left to the caller.
-func ParseMachine(object []byte) (m *registry.Machine, faults registry.Faults) {
-	d := newMachineDecoder().decode(object)
-	return d.machine, d.faults
+// ParseMachine decodes a machine's object and keeps nothing of it. App and Network
+// are left to the caller. The error is registry.Faults, which name the fields and
+// no object, with all that is wrong with the object by itself; m is not nil then.
+// Or, for malformed JSON, it is ErrTrailing or an error of package jsontext or io.
+func ParseMachine(object []byte) (m *registry.Machine, err error) {
+	d := newMachineDecoder()
+	m, faults := d.decode(object)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return m, faults.Err()
 }
 
 // A machineDecoder decodes machine objects one after another. It remembers
 // strings that come again and again. Each worker of a pool has its own.
 type machineDecoder struct {
-	cursor
+	objectReader
 	m     *registry.Machine
 	addr  string // private_ip as given, if it does not parse
 	pairs []registry.Pair
@@ -45,13 +50,12 @@ func newMachineDecoder() *machineDecoder {
 	return d
 }
 
-// decode decodes object, which must be well-formed JSON and should be an object,
-// and keeps nothing of it.
-func (d *machineDecoder) decode(object jsontext.Value) decoded {
+// decode decodes object and keeps nothing of it. Malformed JSON is in err.
+func (d *machineDecoder) decode(object jsontext.Value) (*registry.Machine, registry.Faults) {
 	d.m = &registry.Machine{Raw: registry.NewRaw(object)}
 	d.addr, d.pairs = "", d.pairs[:0]
 	if !d.read(object, d.onMachine) {
-		return decoded{d.m, d.faults}
+		return d.m, d.faults
 	}
 	if d.m.State == "" {
 		d.missing("state")
@@ -70,10 +74,10 @@ func (d *machineDecoder) decode(object jsontext.Value) decoded {
 		}
 		d.m.Metadata = d.last // machines side by side often have the same
 	}
-	return decoded{d.m, d.faults}
+	return d.m, d.faults
 }
 
-// mustHave faults what a machine that is not gone cannot be without.
+// mustHave adds faults for what a machine that is not gone must have.
 func (d *machineDecoder) mustHave() {
 	if d.m.ID == "" {
 		d.missing("id")
@@ -92,9 +96,7 @@ func (d *machineDecoder) mustHave() {
 func (d *machineDecoder) machine(name []byte) {
 	switch string(name) {
 	case "id":
-		if s, ok := d.text("id"); ok {
-			d.m.ID = registry.Fold(string(s))
-		}
+		d.m.ID = d.lower("id")
 	case "state":
 		if s, ok := d.text("state"); ok {
 			d.m.State = d.intern(s)
@@ -131,9 +133,8 @@ func (d *machineDecoder) config(name []byte) {
 
 func (d *machineDecoder) metadata(name []byte) {
 	key := d.intern(name)
-	v, err := d.dec.ReadValue()
-	if err != nil {
-		d.fail(err)
+	v := d.next()
+	if d.err != nil {
 		return
 	}
 	if k := v.Kind(); k != jsontext.KindString {

@@ -2,271 +2,189 @@ package format
 
 import (
 	"bytes"
-	"fmt"
-	"strconv"
+	"errors"
+	"io"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A cursor decodes single JSON objects, field by field. Wrong types do not stop
-// it: they become faults and the field counts as not given. A cursor is reused
-// for many objects and does not allocate but for faults.
-type cursor struct {
-	// faults are those of the last object; the field Object is empty.
-	faults registry.Faults
+// ErrTrailing is the error of a text that does not end with its JSON value.
+var ErrTrailing = errors.New("there is more after the JSON value")
 
-	dec     jsontext.Decoder
-	src     bytes.Buffer
-	name    []byte // the last key
-	scratch []byte // the last string
-	err     error  // stops all reading: a key is given twice
+// An Object is a JSON object whose members can be read and changed. A change of
+// one member leaves all other octets as they are: a machine's object belongs to
+// its owner, and space, order and spelling come back as they came.
+type Object struct {
+	octets  []byte
+	members []member
 }
 
-// read calls field for each key of object, which must be well-formed JSON. field
-// must consume the value with one of the methods below. name is good until then.
-// read reports false, with a fault, if object is none.
-//
-// A key that is given twice, at any depth, is a fault, and makes read start over
-// where it found it: field is called again for the keys before.
-func (c *cursor) read(object jsontext.Value, field func(name []byte)) bool {
-	ok := c.readOnce(object, field)
-	if c.err != nil {
-		// Once more, without the check, so that one fault does not hide others.
-		c.readOnce(object, field, jsontext.AllowDuplicateNames(true))
-		c.faults = append(duplicates(object), c.faults...)
+// A member is where a member is in an object.
+type member struct {
+	name       string
+	begin      int // of its name
+	start, end int // of its value
+}
+
+// ParseObject parses octets, which must be one JSON object in which no key is
+// given twice at any depth. It keeps octets. The error is registry.Faults, or, for
+// malformed JSON, ErrTrailing or an error of package jsontext or io.
+func ParseObject(octets []byte) (*Object, error) {
+	o := &Object{octets: octets}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(octets))
+	err := o.scan(dec)
+	if k := jsontext.Value(octets).Kind(); err == nil && k != jsontext.KindBeginObject {
+		return nil, registry.Faults{{Problem: "want an object, got " + KindName(k)}}
 	}
-	return ok
-}
-
-// readOnce is read without starting over.
-func (c *cursor) readOnce(object jsontext.Value, field func(name []byte), opts ...jsontext.Options) bool {
-	c.faults, c.err = nil, nil
-	if k := object.Kind(); k != jsontext.KindBeginObject {
-		c.faultf("", "want an object, got %s", KindName(k))
-		return false
+	if twice := new(jsontext.SyntacticError); errors.As(err, &twice) && errors.Is(err, jsontext.ErrDuplicateName) {
+		field := strings.ReplaceAll(strings.TrimPrefix(string(twice.JSONPointer), "/"), "/", ".")
+		return nil, registry.Faults{{Field: field, Problem: "the key is given twice"}}
 	}
-	c.src = *bytes.NewBuffer(object)
-	c.dec.Reset(&c.src, opts...)
-	return c.fields("", field)
-}
-
-// fields reads an object that is the value of a field and calls each for its
-// keys. It reports false if the value is no object; null is no fault.
-func (c *cursor) fields(field string, each func(name []byte)) bool {
-	if k := c.dec.PeekKind(); k != jsontext.KindBeginObject {
-		if k != jsontext.KindNull {
-			c.wants(field, "an object", k)
-		}
-		c.skip()
-		return false
-	}
-	c.token()
-	for c.err == nil && c.dec.PeekKind() != jsontext.KindEndObject {
-		quoted, err := c.dec.ReadValue()
-		if err != nil {
-			c.err = err
-			return true
-		}
-		c.name, _ = jsontext.AppendUnquote(c.name[:0], quoted)
-		each(c.name)
-	}
-	c.token()
-	return true
-}
-
-// text reads a string. It reports false, with a fault, if the value is something
-// else, and without one if it is null. The text is good until the next call.
-func (c *cursor) text(field string) ([]byte, bool) {
-	v, ok := c.value(field, "a string", jsontext.KindString)
-	if !ok {
-		return nil, false
-	}
-	c.scratch, _ = jsontext.AppendUnquote(c.scratch[:0], v)
-	return c.scratch, true
-}
-
-// number reads a number as it is written. It reports like text.
-func (c *cursor) number(field string) (string, bool) {
-	v, ok := c.value(field, "a number", jsontext.KindNumber)
-	return string(v), ok
-}
-
-// boolean reads true or false; anything else is false, and a fault unless it is
-// null.
-func (c *cursor) boolean(field string) bool {
-	k := c.dec.PeekKind()
-	if k != jsontext.KindTrue && k != jsontext.KindFalse && k != jsontext.KindNull {
-		c.wants(field, "true or false", k)
-	}
-	c.skip()
-	return k == jsontext.KindTrue
-}
-
-// value reads a value of one kind. It reports like text.
-func (c *cursor) value(field, want string, kind jsontext.Kind) (jsontext.Value, bool) {
-	v, err := c.dec.ReadValue()
 	if err != nil {
-		c.fail(err)
-		return nil, false
+		return nil, err
 	}
-	k := v.Kind()
-	if k != kind && k != jsontext.KindNull {
-		c.wants(field, want, k)
+	return o, nil
+}
+
+// NewObject returns an object without members.
+func NewObject() *Object { return &Object{octets: []byte("{}")} }
+
+// scan reads the only value of dec and notes the members if it is an object.
+func (o *Object) scan(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == jsontext.KindBeginObject {
+		dec.ReadToken()
+		for dec.PeekKind() != jsontext.KindEndObject {
+			quoted, err := dec.ReadValue()
+			if err != nil {
+				return err
+			}
+			name, _ := jsontext.AppendUnquote(nil, quoted)
+			m := member{name: string(name), begin: int(dec.InputOffset()) - len(quoted)}
+			value, err := dec.ReadValue()
+			if err != nil {
+				return err
+			}
+			m.end = int(dec.InputOffset())
+			m.start = m.end - len(value)
+			o.members = append(o.members, m)
+		}
+		dec.ReadToken()
+	} else if err := dec.SkipValue(); err != nil {
+		return err
 	}
-	return v, k == kind
-}
-
-// skip passes over a value. ReadValue does that in one go, unlike SkipValue.
-func (c *cursor) skip() {
-	_, err := c.dec.ReadValue()
-	c.fail(err)
-}
-
-func (c *cursor) token() {
-	_, err := c.dec.ReadToken()
-	c.fail(err)
-}
-
-func (c *cursor) fail(err error) {
-	if c.err == nil {
-		c.err = err
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return ErrTrailing
 	}
+	return nil
 }
 
-func (c *cursor) wants(field, want string, got jsontext.Kind) {
-	if c.err == nil {
-		c.faultf(field, "want %s, got %s", want, KindName(got))
+// JSON returns the object's octets. They must not be changed.
+func (o *Object) JSON() []byte { return o.octets }
+
+// Names returns the names of the members, in their order.
+func (o *Object) Names() []string {
+	names := make([]string, len(o.members))
+	for i, m := range o.members {
+		names[i] = m.name
 	}
+	return names
 }
 
-func (c *cursor) faultf(field, format string, args ...any) {
-	c.faults = append(c.faults, registry.Fault{Field: field, Problem: fmt.Sprintf(format, args...)})
+// index returns where in members a member is, or -1.
+func (o *Object) index(name string) int {
+	return slices.IndexFunc(o.members, func(m member) bool { return m.name == name })
 }
 
-// isMissing is the problem of a field that must be there and is not.
-const isMissing = "is missing"
+// Value returns the octets of a member's value; nil if there is no such member.
+func (o *Object) Value(name string) jsontext.Value {
+	i := o.index(name)
+	if i < 0 {
+		return nil
+	}
+	return o.octets[o.members[i].start:o.members[i].end]
+}
 
-// missing adds a fault for a field that was not given, unless it was and is
-// wrong.
-func (c *cursor) missing(field string) {
-	for _, f := range c.faults {
-		if f.Field == field {
-			return
+// Text returns a member that is a string, or "".
+func (o *Object) Text(name string) string {
+	v := o.Value(name)
+	if v.Kind() != jsontext.KindString {
+		return ""
+	}
+	s, _ := jsontext.AppendUnquote(nil, v)
+	return string(s)
+}
+
+// Object returns a member that is an object, or else an empty one. A change of it
+// is not a change of o.
+func (o *Object) Object(name string) *Object {
+	if v := o.Value(name); v.Kind() == jsontext.KindBeginObject {
+		if inner, err := ParseObject(v); err == nil {
+			return inner
 		}
 	}
-	c.faultf(field, isMissing)
+	return NewObject()
 }
 
-// KindName says for people what kind of value k begins.
-func KindName(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindNull:
-		return "null"
-	case jsontext.KindTrue:
-		return "true"
-	case jsontext.KindFalse:
-		return "false"
-	case jsontext.KindString:
-		return "a string"
-	case jsontext.KindNumber:
-		return "a number"
-	case jsontext.KindBeginObject:
-		return "an object"
-	case jsontext.KindBeginArray:
-		return "a list"
+// Set gives a member another value, which must be JSON. It adds the member at the
+// end if there is none.
+func (o *Object) Set(name string, value []byte) {
+	i := o.index(name)
+	if i >= 0 {
+		m := &o.members[i]
+		o.splice(m.start, m.end, value)
+		return
 	}
-	return "nothing"
+	brace := bytes.LastIndexByte(o.octets, '}')
+	end := len(bytes.TrimRight(o.octets[:brace], " \t\r\n"))
+	quoted := Quote(name)
+	added := slices.Concat(quoted, []byte(":"), value)
+	if len(o.members) > 0 {
+		added = append([]byte(","), added...)
+	}
+	o.splice(end, end, added)
+	m := member{name: name, end: end + len(added)}
+	m.start = m.end - len(value)
+	m.begin = m.start - 1 - len(quoted)
+	o.members = append(o.members, m)
 }
 
-// duplicates returns a fault for every key that is given more than once in one
-// object, at any depth of v, which must be well-formed JSON.
-func duplicates(v jsontext.Value) (faults registry.Faults) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true))
-	var open []map[string]int // keys of the objects around; nil for a list
-	for {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return faults // the end
-		}
-		switch token.Kind() {
-		case jsontext.KindBeginObject:
-			open = append(open, make(map[string]int))
-			continue
-		case jsontext.KindBeginArray:
-			open = append(open, nil)
-			continue
-		case jsontext.KindEndObject, jsontext.KindEndArray:
-			open = open[:len(open)-1]
-			continue
-		}
-		// In an object, after a key the number of names and values is odd.
-		kind, n := dec.StackIndex(dec.StackDepth())
-		if kind != jsontext.KindBeginObject || n%2 == 0 {
-			continue
-		}
-		keys, name := open[len(open)-1], token.String()
-		if keys[name]++; keys[name] == 2 {
-			faults = append(faults, registry.Fault{
-				Field:   path(dec.StackPointer().Parent()),
-				Problem: fmt.Sprintf("the key %s is given twice", quote(name)),
-			})
+// Drop removes a member, with the comma beside it, if there is one.
+func (o *Object) Drop(name string) {
+	i := o.index(name)
+	if i < 0 {
+		return
+	}
+	from, to := o.members[i].begin, o.members[i].end
+	switch {
+	case i+1 < len(o.members):
+		to = o.members[i+1].begin
+	case i > 0:
+		from = o.members[i-1].end
+	}
+	o.members = slices.Delete(o.members, i, i+1)
+	o.splice(from, to, nil)
+}
+
+// splice replaces octets[from:to], in a copy, and moves the members after.
+func (o *Object) splice(from, to int, with []byte) {
+	o.octets = slices.Concat(o.octets[:from], with, o.octets[to:])
+	moved := len(with) - (to - from)
+	for i := range o.members {
+		m := &o.members[i]
+		for _, at := range []*int{&m.begin, &m.start, &m.end} {
+			if *at >= to && *at > from {
+				*at += moved
+			}
 		}
 	}
 }
 
-// path writes a JSON pointer as fields are named in faults, such as
-// config.metadata or checks[0].
-func path(p jsontext.Pointer) (field string) {
-	for token := range p.Tokens() {
-		field = join(field, token)
-	}
-	return field
-}
-
-// join names the field key of the object that is the value of field.
-func join(field, key string) string {
-	switch _, err := strconv.ParseUint(key, 10, 32); {
-	case err == nil:
-		return field + "[" + key + "]"
-	case !plain(key):
-		key = quote(key)
-	}
-	return below(field, key)
-}
-
-// below names the field at a path from the value of field.
-func below(field, path string) string {
-	if field == "" || path == "" || path[0] == '[' {
-		return field + path
-	}
-	return field + "." + path
-}
-
-// plain reports whether a key reads well in a message without quotes.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c == '.' || c == ':' || c == '"' || c >= 0x7f {
-			return false
-		}
-	}
-	return 0 < len(s) && len(s) <= 40
-}
-
-// in returns faults as faults of object.
-func in(object string, faults registry.Faults) registry.Faults {
-	for i := range faults {
-		faults[i].Object = object
-	}
-	return faults
-}
-
-// quote quotes s for a message, shortened if it is long.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return fmt.Sprintf("%q… (%d octets)", s[:most], len(s))
-	}
-	return strconv.Quote(s)
+// Quote returns s as a JSON string. What is not UTF-8 in s is replaced.
+func Quote(s string) []byte {
+	b, _ := jsontext.AppendQuote(nil, s)
+	return b
 }

@@ -60,7 +60,7 @@ func (b *batch) decode(d *machineDecoder) {
 	b.out = make([]decoded, len(b.ends))
 	from := 0
 	for i, end := range b.ends {
-		b.out[i] = d.decode(jsontext.Value(b.octets[from:end]))
+		b.out[i].machine, b.out[i].faults = d.decode(jsontext.Value(b.octets[from:end]))
 		from = end
 	}
 }

@@ -1,30 +1,32 @@
 package format
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A walk goes through a registry file once, from its first octet to its last,
-// and takes it apart: machines go to the pool, everything else is decoded on
-// the spot. It stops at the first error of syntax.
+// A walk reads a registry file once, from its first octet to its last: machines
+// go to the pool, everything else is decoded at once. It stops at the first
+// error of syntax.
 type walk struct {
+	reader   // of the file; its faults are those of the app or the list at hand
 	in       *counter
-	dec      *jsontext.Decoder
-	cursor   cursor
+	object   objectReader // of items that are decoded at once
 	pool     *pool
 	progress func(machines int)
 
-	apps   []app
-	facts  registry.Facts  // what is not in apps
-	faults registry.Faults // of what is not in apps
-	end    *registry.Fault // why the walk stopped early; else nil
+	apps    []app
+	facts   registry.Facts  // what is not in apps
+	problem *registry.Fault // why the walk has stopped early; else nil
 
 	// Where the walk is, to say where it stopped.
 	app     *app   // nil outside the list apps
@@ -52,53 +54,50 @@ func (a *app) object() string {
 	return "app " + quote(a.name)
 }
 
-// newWalk prepares to walk through r. The pool's workers run from here on.
+// newWalk prepares to walk through r. It starts the pool's workers.
 func newWalk(r io.Reader, progress func(int)) *walk {
 	in := &counter{r: r}
-	return &walk{
-		in:       in,
-		dec:      jsontext.NewDecoder(in, jsontext.AllowDuplicateNames(true)),
-		pool:     newPool(),
-		progress: progress,
-		machine:  -1,
-	}
+	w := &walk{in: in, pool: newPool(), progress: progress, machine: -1}
+	w.reader = reader{dec: jsontext.NewDecoder(in, jsontext.AllowDuplicateNames(true)), unique: true, onEnd: w.stop}
+	return w
 }
 
-// file walks through the whole file.
+// file reads the whole file.
 func (w *walk) file() {
-	if k := w.dec.PeekKind(); k != jsontext.KindBeginObject && k != jsontext.KindInvalid {
-		w.faults = append(w.faults, registry.Fault{
-			Problem: "want an object with the key apps, got " + KindName(k),
-		})
+	if k := w.peek(); k != jsontext.KindBeginObject && k != jsontext.KindInvalid {
+		w.faultf("", "want an object with the key apps, got %s", KindName(k))
 		return
 	}
-	w.token()
-	seen := make(map[string]bool)
-	for w.more(jsontext.KindEndObject) {
-		switch key := w.key(seen, &w.faults); key {
+	apps := false
+	w.fields("", func(name []byte) {
+		switch string(name) {
 		case "apps":
-			w.items("apps", &w.faults, w.appItem)
+			apps = true
+			if w.peek() == jsontext.KindNull { // not an empty list: the file may be a mistake
+				w.faultf("apps", "want a list, got null")
+			}
+			w.items("apps", w.appItem)
 			w.app = nil
 		case "peers":
-			w.values("peers", w.fact(registry.KindPeer))
+			w.objects("peers", w.fact(registry.KindPeer))
 		case "networks":
-			w.values("networks", w.fact(registry.KindNetwork))
+			w.objects("networks", w.fact(registry.KindNetwork))
 		case "regions":
-			w.values("regions", w.fact(registry.KindRegion))
+			w.objects("regions", w.fact(registry.KindRegion))
 		case "rtt_ms":
-			w.rtts(w.value())
+			w.rtts()
 		default:
-			w.unread(key, &w.faults)
+			w.unread(string(name))
 		}
-	}
-	if w.end != nil {
+	})
+	if w.err != nil {
 		return
 	}
-	if !seen["apps"] {
-		w.faults = append(w.faults, registry.Fault{Field: "apps", Problem: isMissing})
+	if !apps {
+		w.faultf("apps", isMissing)
 	}
 	if _, err := w.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		w.stop(errors.New("there is more after the end of the object"))
+		w.end(errors.New("there is more after the end of the object"))
 	}
 }
 
@@ -107,46 +106,43 @@ func (w *walk) appItem(i int) {
 	w.apps = append(w.apps, app{position: i, first: w.pool.count})
 	a := &w.apps[i]
 	w.app = a
-	if k := w.dec.PeekKind(); k != jsontext.KindBeginObject {
-		w.wants(&a.faults, "", "an object", w.value())
+	outside := w.faults
+	w.faults = nil
+	defer func() { a.faults, w.faults = w.faults, outside }()
+
+	if w.peek() == jsontext.KindNull {
+		w.skip()
+		w.wants("", "an object", jsontext.KindNull)
 		return
 	}
-	w.token()
-	seen := make(map[string]bool)
-	for w.more(jsontext.KindEndObject) {
-		switch key := w.key(seen, &a.faults); key {
+	ok := w.fields("", func(name []byte) {
+		switch string(name) {
 		case "name":
-			if s, ok := w.text("name", &a.faults); ok {
-				a.name = registry.Fold(s)
-			}
+			a.name = cmp.Or(w.lower("name"), a.name)
 		case "network":
-			if s, ok := w.text("network", &a.faults); ok {
-				n, err := registry.ParseNetwork(s)
-				if err != nil {
-					a.fault("network", err.Error())
-				}
-				a.network = n
-			}
+			w.parsed("network", func(s string) (err error) {
+				a.network, err = registry.ParseNetwork(s)
+				return err
+			})
 		case "flycast":
-			w.items("flycast", &a.faults, func(int) {
-				if s, ok := w.text("flycast", &a.faults); ok {
-					addr, err := netip.ParseAddr(s)
-					if err != nil {
-						a.fault("flycast", quote(s)+" is no address")
-						return
+			w.items("flycast", func(int) {
+				w.parsed("flycast", func(s string) error {
+					addr, err := parseAddress(s)
+					if err == nil {
+						a.flycast = append(a.flycast, addr)
 					}
-					a.flycast = append(a.flycast, addr)
-				}
+					return err
+				})
 			})
 		case "machines":
-			w.items("machines", &a.faults, w.machineItem)
+			w.items("machines", w.machineItem)
 			w.machine = -1
 		default:
-			w.unread(key, &a.faults)
+			w.unread(string(name))
 		}
-	}
-	if a.name == "" && w.end == nil && !a.faulted("name") {
-		a.fault("name", isMissing)
+	})
+	if ok && w.err == nil && a.name == "" {
+		w.missing("name")
 	}
 }
 
@@ -154,11 +150,11 @@ func (w *walk) appItem(i int) {
 // some milliseconds.
 const progressEvery = 4096
 
-// machineItem hands one entry of the app's machines to the pool.
+// machineItem gives one entry of the app's machines to the pool.
 func (w *walk) machineItem(i int) {
 	w.machine = i
-	v := w.value()
-	if w.end != nil {
+	v := w.next()
+	if w.err != nil {
 		return
 	}
 	w.app.machines++
@@ -167,119 +163,80 @@ func (w *walk) machineItem(i int) {
 	}
 }
 
-func (a *app) fault(field, problem string) {
-	a.faults = append(a.faults, registry.Fault{Field: field, Problem: problem})
-}
-
-func (a *app) faulted(field string) bool {
-	for _, f := range a.faults {
-		if f.Field == field {
-			return true
-		}
-	}
-	return false
-}
-
-// The steps of the walk. After the walk has stopped they do nothing.
-
-// more reports whether another key or item comes, and consumes the end if not.
-func (w *walk) more(end jsontext.Kind) bool {
-	if w.end != nil {
-		return false
-	}
-	if w.dec.PeekKind() != end {
-		return true
-	}
-	w.token()
-	return false
-}
-
-func (w *walk) token() jsontext.Token {
-	t, err := w.dec.ReadToken()
-	if err != nil {
-		w.stop(err)
-	}
-	return t
-}
-
-// value reads a value, which is good until the next step; null if there is none.
-func (w *walk) value() jsontext.Value {
-	v, err := w.dec.ReadValue()
-	if err != nil {
-		w.stop(err)
-		return jsontext.Value("null")
-	}
-	return v
-}
-
-// key reads a key of an object of which seen are the keys before.
-func (w *walk) key(seen map[string]bool, faults *registry.Faults) string {
-	t, err := w.dec.ReadToken()
-	if err != nil {
-		w.stop(err)
-		return ""
-	}
-	key := t.String()
-	if seen[key] {
-		*faults = append(*faults, registry.Fault{Problem: fmt.Sprintf("the key %s is given twice", quote(key))})
-	}
-	seen[key] = true
-	return key
-}
-
-// items calls item at the beginning of each item of a list. null is an empty
-// list, except in place of the apps.
-func (w *walk) items(field string, faults *registry.Faults, item func(i int)) {
-	if k := w.dec.PeekKind(); k != jsontext.KindBeginArray {
-		if v := w.value(); k != jsontext.KindNull || field == "apps" {
-			w.wants(faults, field, "a list", v)
-		}
-		return
-	}
-	w.token()
-	for i := 0; w.more(jsontext.KindEndArray); i++ {
-		item(i)
+// unread passes over a field that is not read. Keys that are given twice in it
+// are faults all the same.
+func (w *walk) unread(key string) {
+	for _, f := range duplicates(w.next()) {
+		f.Field = below(join("", key), f.Field)
+		w.faults = append(w.faults, f)
 	}
 }
 
-// values calls item with each value of a list of the file.
-func (w *walk) values(list string, item func(i int, v jsontext.Value)) {
-	w.items(list, &w.faults, func(i int) {
+// objects calls item for each value of a list of the file.
+func (w *walk) objects(list string, item func(i int, v jsontext.Value)) {
+	w.items(list, func(i int) {
 		w.list, w.item = list, i
-		if v := w.value(); w.end == nil {
+		if v := w.next(); w.err == nil {
 			item(i, v)
 		}
 	})
 	w.list = ""
 }
 
-// text reads a string. It reports false, with a fault, if the value is something
-// else, and without one if it is null.
-func (w *walk) text(field string, faults *registry.Faults) (string, bool) {
-	v := w.value()
-	if k := v.Kind(); k != jsontext.KindString {
-		if k != jsontext.KindNull {
-			w.wants(faults, field, "a string", v)
-		}
-		return "", false
+// isEmpty is the problem of a file that holds nothing, or only white space or
+// comments.
+const isEmpty = "the file is empty"
+
+// stop notes that the walk has ended because of err, and where.
+func (w *walk) stop(err error) {
+	w.problem = &registry.Fault{}
+	switch {
+	case w.app != nil && w.machine >= 0:
+		w.problem.Object = fmt.Sprintf("machines[%d] of %s", w.machine, w.app.object())
+	case w.app != nil:
+		w.problem.Object = w.app.object()
+	case w.list != "":
+		w.problem.Object = fmt.Sprintf("%s[%d]", w.list, w.item)
 	}
-	s, _ := jsontext.AppendUnquote(nil, v)
-	return string(s), true
+	offset := w.dec.InputOffset()
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		offset, err = syntax.ByteOffset, syntax.Err
+	}
+	switch {
+	case errors.Is(err, io.EOF): // before the first token
+		w.problem.Problem = isEmpty
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		w.problem.Problem = fmt.Sprintf("the file is cut off, in line %d after %d octets", w.line(w.in.octets), w.in.octets)
+	default:
+		w.problem.Problem = fmt.Sprintf("line %d, octet %d: %s", w.line(offset), offset+1,
+			strings.TrimPrefix(err.Error(), "jsontext: "))
+	}
 }
 
-// unread passes over a field that is not read; keys given twice in it are faults
-// all the same.
-func (w *walk) unread(key string, faults *registry.Faults) {
-	for _, f := range duplicates(w.value()) {
-		f.Field = below(join("", key), f.Field)
-		*faults = append(*faults, f)
+// line returns the line, counted from 1, of an octet that the decoder has read
+// but not passed.
+func (w *walk) line(offset int64) int {
+	unread := w.dec.UnreadBuffer()
+	if passed := offset - w.dec.InputOffset(); passed > 0 {
+		unread = unread[min(passed, int64(len(unread))):]
 	}
+	return 1 + w.in.lines - bytes.Count(unread, []byte{'\n'})
 }
 
-func (w *walk) wants(faults *registry.Faults, field, want string, got jsontext.Value) {
-	if w.end == nil {
-		*faults = append(*faults, registry.Fault{
-			Field: field, Problem: fmt.Sprintf("want %s, got %s", want, KindName(got.Kind())),
-		})
+// A counter counts what is read through it.
+type counter struct {
+	r      io.Reader
+	octets int64
+	lines  int   // ended lines
+	err    error // that ended the reading; nil at the end of the file
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.octets += int64(n)
+	c.lines += bytes.Count(p[:n], []byte{'\n'})
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.err = err
 	}
+	return n, err
 }
