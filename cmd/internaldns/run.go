@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/internal/filewatch"
@@ -31,6 +32,7 @@ type server struct {
 	retype string    // what the user typed, if it has no flags; else ""
 
 	dns       metrics.DNS
+	scrape    *prometheus.Registry // of the admin listener; it has all collectors once bind has returned
 	store     *registry.Store
 	publisher *zone.Publisher
 	source    source
@@ -52,7 +54,7 @@ type server struct {
 // newServer returns a server of an empty registry, without a source. Clients are
 // placed as c says until the facts are loaded.
 func newServer(c config, log *zap.Logger) *server {
-	s := &server{config: c, log: log, publisher: zone.NewPublisher(c.zone())}
+	s := &server{config: c, log: log, scrape: metrics.New(), publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
 	s.store = registry.NewStore(s.publish)
 	s.store.Notify(s.feed.Note)
@@ -170,6 +172,7 @@ func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 		err = s.newForwarder(&late)
 	}
 	if err == nil {
+		s.scrape.MustRegister(s.collectors()...)
 		if api != nil {
 			s.apiAddr = api.Addr()
 		}
@@ -243,7 +246,7 @@ func (s *server) listenAdmin() (*admin, *listenFault) {
 	if s.config.Admin == off {
 		return nil, nil
 	}
-	pages := adminPages{ready: s.notReady, scrape: metrics.New(s.collectors()...), status: s.status}
+	pages := adminPages{ready: s.notReady, scrape: s.scrape, status: s.status}
 	if s.config.forwards() {
 		pages.flush = func(name forward.Suffix, below bool) int { return s.forwarder.Flush(name, below) }
 	}
