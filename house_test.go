@@ -27,7 +27,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone/wire":                {},
 	"metrics":                  {nil, []string{"github.com/prometheus/client_golang"}},
 	"internal/client":          {},
-	"internal/dig":             {nil, []string{"github.com/miekg/dns", "golang.org/x/sys"}},
+	"internal/dig":             {[]string{"resolver/socket"}, []string{"github.com/miekg/dns"}},
 	"internal/filewatch":       {},
 	"internal/workers":         {},
 	"registry":                 {[]string{"registry/index"}, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},

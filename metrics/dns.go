@@ -19,12 +19,11 @@ type DNS struct {
 	closed   [numClosings]atomic.Uint64
 
 	mu     sync.Mutex
-	shards []*Shard              // guarded by mu; only grows
-	idle   [len(protos)][]*Shard // guarded by mu; retired ones, to be given out again
+	shards []*Shard // guarded by mu; only grows
 }
 
 // NewShard returns a shard for one goroutine that answers over proto, which is
-// UDP or TCP. What it counts is counted for good, also after Retire.
+// UDP or TCP. It is never freed, so the number of such goroutines must be bounded.
 func (d *DNS) NewShard(proto string) *Shard {
 	p := 0
 	switch proto {
@@ -36,23 +35,9 @@ func (d *DNS) NewShard(proto string) *Shard {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := len(d.idle[p]); n > 0 {
-		s := d.idle[p][n-1]
-		d.idle[p] = d.idle[p][:n-1]
-		return s
-	}
 	s := &Shard{proto: uint8(p)}
 	d.shards = append(d.shards, s)
 	return s
-}
-
-// Retire takes s back from a goroutine that ends, for the next one that asks.
-// The caller must have flushed it, and must not use it again. So there are never
-// more shards than there were goroutines at one time.
-func (d *DNS) Retire(s *Shard) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.idle[s.proto] = append(d.idle[s.proto], s)
 }
 
 // Accepted counts a new TCP connection. Closed must follow once it is closed.

@@ -47,7 +47,6 @@ type tcpEpoll struct {
 	server    *Server
 	listeners []epollListener
 	workers   []*epollWorker
-	stopFD    int // an eventfd: readable after stop
 	stopped   atomic.Bool
 }
 
@@ -64,7 +63,7 @@ type epollWorker struct {
 	tcpWorker
 	epoll  *tcpEpoll
 	fd     int // the epoll instance
-	lateFD int // an eventfd: written when late gets its first response
+	wakeFD int // an eventfd: written by stop, and when late gets its first response
 
 	conns  []*tcpConn // by descriptor
 	fresh  []*tcpConn // answered once, and not in the epoll instance
@@ -83,8 +82,7 @@ type epollConn struct {
 // What an event is about. The events of listener i have eventListener + i.
 const (
 	eventConn = iota
-	eventStop
-	eventLate
+	eventWake
 	eventListener
 )
 
@@ -96,11 +94,7 @@ func newTCPServer(s *Server) (tcpServer, error) {
 }
 
 func newTCPEpoll(s *Server) (*tcpEpoll, error) {
-	fd, err := newEventFD()
-	if err != nil {
-		return nil, err
-	}
-	e := &tcpEpoll{server: s, stopFD: fd}
+	e := &tcpEpoll{server: s}
 	for range s.config.TCPWorkers {
 		w, err := e.newWorker()
 		if err != nil {
@@ -117,20 +111,17 @@ func (e *tcpEpoll) newWorker() (*epollWorker, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	w := &epollWorker{epoll: e, fd: fd}
-	if w.lateFD, err = newEventFD(); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	w.tcpWorker.init(e.server, w, func() { signal(w.lateFD) })
-	err = w.watch(unix.EPOLL_CTL_ADD, e.stopFD, unix.EPOLLIN, eventStop)
-	if err == nil {
-		// With EPOLLET each write is an event, so the number is never read.
-		err = w.watch(unix.EPOLL_CTL_ADD, w.lateFD, unix.EPOLLIN|unix.EPOLLET, eventLate)
-	}
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(fd)
-		unix.Close(w.lateFD)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	w := &epollWorker{epoll: e, fd: fd, wakeFD: wakeFD}
+	w.tcpWorker.init(e.server, w, w.wake)
+	// With EPOLLET each write is an event, so the number is never read.
+	if err := w.watch(unix.EPOLL_CTL_ADD, wakeFD, unix.EPOLLIN|unix.EPOLLET, eventWake); err != nil {
+		unix.Close(fd)
+		unix.Close(wakeFD)
 		return nil, err
 	}
 	return w, nil
@@ -176,7 +167,9 @@ func (e *tcpEpoll) serve(fail func(error)) {
 
 func (e *tcpEpoll) stop() {
 	e.stopped.Store(true)
-	signal(e.stopFD)
+	for _, w := range e.workers {
+		w.wake()
+	}
 }
 
 func (e *tcpEpoll) close() {
@@ -191,9 +184,8 @@ func (e *tcpEpoll) close() {
 	}
 	for _, w := range e.workers {
 		closeFD(&w.fd)
-		closeFD(&w.lateFD)
+		closeFD(&w.wakeFD)
 	}
-	closeFD(&e.stopFD)
 }
 
 // serve serves until the order to stop, and then up to tcpGrace longer if
@@ -223,9 +215,10 @@ func (w *epollWorker) turn() (more bool, err error) {
 		switch ev := &w.events[i]; ev.Pad {
 		case eventConn:
 			w.ready(w.conns[ev.Fd], ev.Events)
-		case eventStop:
-			w.stop()
-		case eventLate:
+		case eventWake:
+			if w.epoll.stopped.Load() && w.end.IsZero() {
+				w.stop()
+			}
 			w.deliver()
 		default:
 			if _, err := w.accept(w.epoll.listeners[ev.Pad-eventListener]); err != nil {
@@ -419,7 +412,6 @@ func (w *epollWorker) unlisten() {
 func (w *epollWorker) stop() {
 	w.unlisten()
 	w.resume = time.Time{}
-	unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, w.epoll.stopFD, nil)
 	for _, ln := range w.epoll.listeners {
 		for range acceptBatchesAtStop {
 			if n, _ := w.accept(ln); n < acceptBatch {
@@ -431,17 +423,11 @@ func (w *epollWorker) stop() {
 	w.end = w.now.Add(tcpGrace)
 }
 
-// newEventFD returns an eventfd. Its number is 0.
-func newEventFD() (int, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	return fd, os.NewSyscallError("eventfd", err)
-}
-
-// signal adds 1 to the number in an eventfd.
-func signal(fd int) {
+// wake adds 1 to the number in wakeFD. Any goroutine may call it.
+func (w *epollWorker) wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
-	unix.Write(fd, one[:])
+	unix.Write(w.wakeFD, one[:])
 }
 
 // transfer reads from fd into b, or writes b to fd. The call does not wait. So it

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/socket"
 	"github.com/miekg/dns"
 )
 
@@ -106,7 +107,7 @@ func (q *Query) dialer(network string) *net.Dialer {
 	if !q.From.IsValid() {
 		return d
 	}
-	d.Control = freebind
+	d.Control = socket.Freebind
 	if network == "udp" {
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(q.From, 0))
 	} else {

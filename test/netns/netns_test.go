@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/socket"
 	"github.com/internaldns/internaldns/test/internal/program"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -132,7 +133,7 @@ func ip(args string) error {
 // reach returns when datagrams to an address that was just added reach it: the
 // system puts it among its local routes some moments later.
 func reach(addr string) error {
-	lc := net.ListenConfig{Control: freebind}
+	lc := net.ListenConfig{Control: socket.Freebind}
 	conn, err := lc.ListenPacket(context.Background(), "udp", net.JoinHostPort(addr, "0"))
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func dial(t testing.TB, network, from, to string) *dns.Conn {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
 		LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)},
-		Control:   freebind,
+		Control:   socket.Freebind,
 	}
 	if network == "tcp" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
@@ -195,20 +196,6 @@ func dial(t testing.TB, network, from, to string) *dns.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return &dns.Conn{Conn: conn, UDPSize: 8192}
-}
-
-// freebind lets a socket be bound to an address that is on no interface, or not
-// yet.
-func freebind(network, _ string, rc syscall.RawConn) error {
-	level, option := unix.SOL_IPV6, unix.IPV6_FREEBIND
-	if strings.HasSuffix(network, "4") {
-		level, option = unix.SOL_IP, unix.IP_FREEBIND
-	}
-	var err error
-	if cerr := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); cerr != nil {
-		return cerr
-	}
-	return os.NewSyscallError("setsockopt FREEBIND", err)
 }
 
 // exchange asks one question and returns the response.
