@@ -458,7 +458,7 @@ func TestAnEventWithoutAFactPanics(t *testing.T) {
 func TestMetadataRowsGoWithTheirLastMachine(t *testing.T) {
 	s := NewStore(nil)
 	rows := func() int {
-		rows := inOrder(t, s.Snapshot().fleet.metadata, compareRows)
+		rows := inOrder(t, s.Snapshot().machines.metadata, compareRows)
 		return len(rows)
 	}
 	for _, tt := range []struct {

@@ -45,23 +45,6 @@ func (f *Facts) Len() int {
 	return len(f.Networks) + len(f.Apps) + len(f.Machines) + len(f.Peers) + len(f.Flycast) + len(f.Regions) + len(f.RTTs)
 }
 
-// A NetworkName names a network for people and the API. No answer depends on
-// it.
-type NetworkName struct {
-	Network Network
-	Name    string // lower case
-}
-
-func (n *NetworkName) Key() Key { return Key{Kind: KindNetwork, Network: n.Network} }
-
-func (n *NetworkName) String() string { return fmt.Sprintf("network %s", quote(n.Name)) }
-
-func (n *NetworkName) Fields() []Field {
-	return []Field{{Name: "name", Value: &n.Name, Lower: true}, {Name: "prefix", Value: &n.Network, Key: true}}
-}
-
-func (n *NetworkName) equal(o Fact) bool { return *n == *o.(*NetworkName) }
-
 // An App is (network, name): two networks may have apps of one name.
 type App struct {
 	Network Network

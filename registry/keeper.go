@@ -6,40 +6,52 @@ import (
 	"time"
 )
 
-// A Keeper keeps the facts where they outlive the process, and a Store the same
-// as there. It is the one that writes to the store: whoever wants a change asks
-// the Keeper.
+// A Keeper stores the facts where they outlive the process, and has a Store hold the
+// same facts. It alone writes to that store: all other code that wants a change calls
+// Write.
+//
+// To add a source of facts:
+//
+//  1. Write a package below registry/ with Load(ctx), Run(ctx) and Status(), as
+//     registry/file has. A source that takes writes implements Keeper, as
+//     registry/disk and registry/etcd do.
+//  2. Turn what it reads into Facts, and take the events from Snapshot.Diff. Apply
+//     only Facts that Validate finds no fault with. Never take a file or a store that
+//     is missing for an empty registry.
+//  3. cmd/internaldns/sources.go: start it. cmd/internaldns/keep.go: let a setting
+//     choose it; settings_table.go has the settings.
+//  4. house_test.go: add what it may import.
 type Keeper interface {
-	// Write makes one change, all of it or nothing. When it has returned without
-	// an error, no crash loses the change and the store has it. It returns the
-	// index of the commit that made it; if everything was so already, that of
-	// the last commit that the store has.
+	// Write makes one change, all of it or nothing. When it returns without an
+	// error, no crash loses the change and the store has it. It returns the index of
+	// the commit that made the change, or, if nothing had to be changed, the index
+	// of the last commit of the store.
 	//
-	// decide is told the registry as all writes before left it, and says what to
-	// change; its error ends the write, and Write returns it as it is. It must
-	// not wait, nor call the Keeper, and may be called again, when somebody else
-	// was quicker.
+	// decide gets the registry as all earlier writes left it, and returns what to
+	// change. If decide returns an error, Write returns the same error and changes
+	// nothing. decide must not wait and must not call the Keeper. It is called again
+	// if another write came first.
 	//
-	// Other errors are Faults, ErrReadOnly, ErrUnavailable and ErrFull, wrapped,
-	// or that of ctx. After one of ctx or ErrUnavailable the change may have been
-	// made or not, or may still be; after the others it has not.
+	// Other errors are Faults, or wrap ErrReadOnly, ErrUnavailable, ErrFull or the
+	// error of ctx. After ErrUnavailable or an error of ctx, the change may have been
+	// made, or may still be made. After all others it has not been made.
 	Write(ctx context.Context, decide func(*Snapshot) (Write, error)) (index uint64, err error)
 
-	// Lease returns the lease of a machine, and whether it has one.
+	// Lease returns the lease of a machine, and reports whether it has one.
 	Lease(MachineKey) (Lease, bool)
 }
 
-// A Write is what is to be changed in one commit.
+// A Write is what one commit is to change.
 type Write struct {
 	Events []Event
-	// Lease, unless nil, says how long the machines that the events put, also
-	// those put as they were, stay without being put again; 0 is for good.
-	// If it is nil, machines that have a lease keep it as it is, and others have
-	// none. A machine whose time is over is deleted as by DeleteMachine.
+	// Lease, unless nil, is how long the machines that the events put stay unless they
+	// are put again, those put as they were included; 0 is for good. If Lease is nil,
+	// machines that have a lease keep it as it is, and others get none. A machine
+	// whose lease has expired is deleted as by Delete.
 	Lease *time.Duration
 }
 
-// A Lease is how long a machine stays without being put again.
+// A Lease is how long a machine stays unless it is put again.
 type Lease struct {
 	TTL     time.Duration // as it was put
 	Expires time.Time
@@ -53,14 +65,25 @@ type MachineKey struct {
 
 // Why a Keeper refuses a write.
 var (
-	// ErrReadOnly says that the facts come from a source that is changed
+	// ErrReadOnly reports that the facts come from a source that is changed
 	// elsewhere.
 	ErrReadOnly = errors.New("the facts come from a file, and are changed there")
 
-	// ErrUnavailable says that what keeps the facts cannot be reached or written
-	// now.
+	// ErrUnavailable reports that the Keeper cannot reach or write its store now.
 	ErrUnavailable = errors.New("the store of the facts is not available")
 
-	// ErrFull says that what keeps the facts has no room left.
+	// ErrFull reports that the Keeper's store has no room left.
 	ErrFull = errors.New("the store of the facts is full")
 )
+
+// ReadOnly is the Keeper of facts that come from a source which is changed
+// elsewhere, such as a file: it refuses all writes and has no leases.
+type ReadOnly struct{}
+
+// Write returns ErrReadOnly and does not call decide.
+func (ReadOnly) Write(context.Context, func(*Snapshot) (Write, error)) (uint64, error) {
+	return 0, ErrReadOnly
+}
+
+// Lease reports that the machine has no lease.
+func (ReadOnly) Lease(MachineKey) (Lease, bool) { return Lease{}, false }

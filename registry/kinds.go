@@ -2,14 +2,29 @@ package registry
 
 import (
 	"cmp"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 
 	"github.com/hashicorp/go-memdb"
 )
 
-// A Kind is a kind of fact. The table kinds says all that differs from one kind to
-// the next: a new kind is one entry there, and its type.
+// A Kind is a kind of fact.
+//
+// To add a kind:
+//
+//  1. Write its type in facts.go, with the methods of Fact, and give Facts a list of
+//     it.
+//  2. Add a constant, and an entry to the table kinds: what it is found by, and how
+//     it is stored. Plan, checker, Diff, writer and snapshot go through that table.
+//  3. registry/check.go: add check and compare, what can be wrong with it by itself
+//     and with others.
+//  4. registry/format/walk.go and write.go: name its list in the registry file.
+//     registry/disk and registry/etcd store its Fields; etcd/keys.go needs its key.
+//  5. zone/compile.go: make answers of it. registry/api: add routes, and its names to
+//     namesOf.
+//  6. registry/random_test.go and twin_test.go: draw it, and keep it the slow way.
 type Kind uint8
 
 // The kinds, in the order in which they are checked, written and listed: what
@@ -50,8 +65,9 @@ type Fact interface {
 	// once.
 	check() Faults
 
-	// compare tells c what the object needs and takes. own is what check returned:
-	// fields that are wrong by themselves are not compared.
+	// compare checks the object beside others: that what it needs exists, and that
+	// what only one object can have is free. own is what check returned: fields that
+	// are wrong by themselves are not compared.
 	compare(c *checker, own Faults)
 
 	// equal reports whether the object, put in the place of o, which is of the
@@ -105,7 +121,7 @@ func (k Key) Compare(o Key) int {
 // nothing but its kind is the zero object.
 func (k Key) Fact() Fact { return kinds[k.Kind].blank(k) }
 
-// A kind is what the package knows of a Kind.
+// A kind is all that differs from one Kind to the next, beside the methods of Fact.
 type kind struct {
 	name   string
 	plural string   // also the name of its memdb table
@@ -191,7 +207,7 @@ var kinds = [numKinds]kind{
 	}, func(f *Facts) *[]RTT { return &f.RTTs }),
 }
 
-// factKind completes k for facts of type T, of which list is the list in Facts.
+// factKind completes k for facts of type T, which list returns of Facts.
 func factKind[T any, P interface {
 	*T
 	Fact
@@ -211,4 +227,80 @@ func factKind[T any, P interface {
 	}
 	k.add = func(f *Facts, fact Fact) { *list(f) = append(*list(f), *fact.(P)) }
 	return k
+}
+
+// The indexes of memdb tables; doc.go lists what they hold.
+const (
+	rowID      = "id" // memdb's name for the primary key
+	rowAddress = "address"
+	rowApp     = "app"
+	rowName    = "name"
+)
+
+// A network is the row of a network that has facts or a name.
+type network struct {
+	NetworkName     // Name is "" without one
+	objects     int // apps, peers and Flycast addresses in it
+}
+
+// schema returns a table for each kind but machines.
+func schema() *memdb.DBSchema {
+	s := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema)}
+	for _, k := range kinds {
+		if k.key == nil {
+			continue
+		}
+		t := &memdb.TableSchema{Name: k.plural, Indexes: make(map[string]*memdb.IndexSchema)}
+		for _, ix := range append(k.indexes, rowIndex(rowID, func(f Fact) []byte { return k.key(f.Key()) })) {
+			t.Indexes[ix.Name] = ix
+		}
+		s.Tables[k.plural] = t
+	}
+	return s
+}
+
+// addressKey appends an address without the leading fdaa, so it begins with the
+// network. It is only for addresses that are in one.
+func addressKey(b []byte, a netip.Addr) []byte {
+	octets := a.As16()
+	return append(b, octets[2:]...)
+}
+
+func networkKey(n Network, name string) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(name)), uint32(n)), name...)
+}
+
+func appKey(app uint32) []byte { return binary.BigEndian.AppendUint32(nil, app) }
+
+// rowIndex returns an index in which every key is of one row, which is a T. A nil
+// key leaves the row out of the index. (An index of memdb whose keys are not unique
+// would append the primary key, which is longer than need be.)
+func rowIndex[T any](name string, key func(T) []byte) *memdb.IndexSchema {
+	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != rowID, Indexer: indexer[T]{key: key}}
+}
+
+// An indexer is a memdb indexer.
+type indexer[T any] struct {
+	keyIndexer
+	key func(T) []byte
+}
+
+func (ix indexer[T]) FromObject(row any) (bool, []byte, error) {
+	k := ix.key(row.(T))
+	return k != nil, k, nil
+}
+
+// keyIndexer takes ready-made keys as arguments.
+type keyIndexer struct{}
+
+func (keyIndexer) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
+func (keyIndexer) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
+
+func keyArg(args []any) ([]byte, error) {
+	if len(args) == 1 {
+		if k, ok := args[0].([]byte); ok {
+			return k, nil
+		}
+	}
+	return nil, errors.New("registry: an index takes one ready-made key")
 }

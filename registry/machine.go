@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // A Machine is one virtual machine of an app, as far as the server reads it,
@@ -20,18 +22,18 @@ type Machine struct {
 	// Metadata holds config.metadata, sorted by key, as given. No key is in it
 	// twice.
 	Metadata []Pair
-	// Skip is config.dns.skip_registration: the machine gives rise to no name.
+	// Skip is config.dns.skip_registration: there are no names of the machine.
 	Skip bool
-	app  uint32 // App's number, for keys; stands here for want of room elsewhere
-	// Raw is the object as it came, for those who ask for it back.
+	app  uint32 // App's number, for keys; it fills a gap here
+	// Raw is the object as it came.
 	Raw Raw
-	// Modified is the index of the commit that made the machine as it is. Put
-	// with 0, which is the rule, a machine gets it from its commit, unless it is
-	// as it was; a source that keeps indexes puts machines with those.
+	// Modified is the index of the commit that made the machine as it is. A machine
+	// is mostly put with 0, and then gets the index of its commit, unless it is as it
+	// was. A source that stores indexes puts machines with those.
 	Modified uint64
 
-	// sum is the name of the machine's metadata row; if it is gone, it tells the
-	// machine from others of its app and id.
+	// sum is part of the key of the machine's metadata row. If the machine is gone,
+	// it is its contentSum.
 	sum    uint64
 	number uint64 // the store's short name for the machine, never used twice
 }
@@ -39,11 +41,11 @@ type Machine struct {
 // A Pair is one entry of a machine's metadata.
 type Pair struct{ Key, Value string }
 
-// StateStarted is the state in which a machine's address is given out.
+// StateStarted is the state in which a machine's address is in answers.
 const StateStarted = "started"
 
 // States lists the states that Fly machines are known to have. A machine in any
-// other is treated as deployed and not started.
+// other state counts as deployed and not started.
 var States = [...]string{
 	"created", "destroyed", "destroying", "failed", "launch_failed", "migrated", "pending", "preparing",
 	"replaced", "replacing", "restarting", StateStarted, "starting", "stopped",
@@ -64,8 +66,8 @@ func (m *Machine) String() string {
 
 func (m *Machine) modified() *uint64 { return &m.Modified }
 
-// Gone reports whether the machine is no longer there: its id and address may
-// be another's.
+// Gone reports whether the machine no longer exists: another may have its id and
+// address.
 func (m *Machine) Gone() bool {
 	switch m.State {
 	case "destroying", "destroyed", "replaced", "migrated":
@@ -74,10 +76,10 @@ func (m *Machine) Gone() bool {
 	return false
 }
 
-// Deployed reports whether names follow from the machine.
+// Deployed reports whether there are names of the machine.
 func (m *Machine) Deployed() bool { return !m.Skip && !m.Gone() }
 
-// Started reports whether the machine's address is given out.
+// Started reports whether the machine's address is in answers.
 func (m *Machine) Started() bool { return m.State == StateStarted && !m.Skip }
 
 // Group returns the machine's process group as its metadata gives it, or "" if
@@ -120,3 +122,44 @@ func (m *Machine) equal(f Fact) bool {
 		m.Region == o.Region && m.Address == o.Address && m.Skip == o.Skip &&
 		slices.Equal(m.Metadata, o.Metadata) && slices.Equal(m.Raw, o.Raw)
 }
+
+// Raw is a machine's JSON object as it came, compressed. It is never changed.
+// The zero Raw stands for no object.
+type Raw []byte
+
+// NewRaw compresses object. It keeps nothing of it and may be called from
+// several goroutines.
+func NewRaw(object []byte) Raw {
+	if len(object) == 0 {
+		return nil
+	}
+	packed := rawDict.Encode(nil, object)
+	return append(make(Raw, 0, len(packed)), packed...) // without the encoder's room to grow
+}
+
+// JSON returns the object, octet for octet as it came; nil for the zero Raw.
+func (r Raw) JSON() ([]byte, error) {
+	if len(r) == 0 {
+		return nil, nil
+	}
+	object, err := rawDict.Decode(nil, r)
+	if err != nil {
+		return nil, fmt.Errorf("stored machine object: %w", err)
+	}
+	return object, nil
+}
+
+// rawDict primes the compressor with what machine objects have in common: an
+// object of 600 octets takes about 220, at 2 µs, instead of 400 without it.
+// Stored objects need exactly these octets to be read back, so they can only
+// ever be added to by a new dictionary under a new name.
+var rawDict = s2.MakeDict([]byte(rawDictText), nil)
+
+const rawDictText = `{"id":"148e21dad76789","name":"aged-wind-2649","state":"stopped","region":"ams","instance_id":"01HQ3V9M7Z2W5X8Y4N6P0R1S2T",` +
+	`"image_ref":{"registry":"registry.fly.io","repository":"web","tag":"deployment-01","digest":"sha256:"},"nonce":"","incomplete_config":null,` +
+	`"host_status":"ok","services":[{"protocol":"tcp","internal_port":8080,"ports":[{"port":443,"handlers":["tls","http"]},{"port":80,"handlers":["http"],"force_https":true}]}],` +
+	`"config":{"init":{},"env":{},"image":"registry.fly.io/web:deployment-01","auto_destroy":false,"restart":{"policy":"on-failure"},"dns":{"skip_registration":true},` +
+	`"metadata":{"fly_flyctl_version":"0.","fly_release_id":"","fly_release_version":"1","process_group":"app","role":"Primary","version":"1.2.3","fly_process_group":"app","fly_platform_version":"v2"},` +
+	`"guest":{"cpu_kind":"shared","cpus":1,"memory_mb":256}},"private_ip":"fdaa:0:18:a7b:7d:f066:b83b:2",` +
+	`"checks":[{"name":"http","status":"passing"}],"created_at":"2026-10-31T02:30:10Z","updated_at":"2026-10-31T02:35:26Z",` +
+	`"events":[{"type":"start","status":"started","source":"flyd","timestamp":1698719726615}],"state":"started","region":"fra"}`

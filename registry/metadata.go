@@ -10,40 +10,39 @@ import (
 	"github.com/internaldns/internaldns/registry/index"
 )
 
-// A metadata row stands for all machines of one app, not gone, that have the
-// same metadata. The machines of an app mostly do, so the index of pairs is
-// kept for rows instead of for machines.
-type metadata struct {
-	metadataID
+// A metadataRow is the metadata of all machines of one app that have the same and are
+// not gone. The machines of an app mostly do, so pairs are indexed for rows instead
+// of for machines.
+type metadataRow struct {
+	rowKey
 	pairs []Pair
 }
 
-// A metadataID names a metadata row. Sum 0 stands for no metadata and has no row.
-type metadataID struct {
+// A rowKey names a metadata row. Machines without metadata have sum 0, and no row.
+type rowKey struct {
 	app uint32
-	sum uint64
+	sum uint64 // of the pairs; another one in the rare case that two rows have one sum
 }
 
 // compare orders rows by app and sum.
-func (id metadataID) compare(o metadataID) int {
-	return cmp.Or(cmp.Compare(id.app, o.app), cmp.Compare(id.sum, o.sum))
+func (k rowKey) compare(o rowKey) int {
+	return cmp.Or(cmp.Compare(k.app, o.app), cmp.Compare(k.sum, o.sum))
 }
 
-func compareRows(a, b *metadata) int { return a.compare(b.metadataID) }
+func compareRows(a, b *metadataRow) int { return a.compare(b.rowKey) }
 
-// A posting says that a metadata row has a pair. It holds a sum of the pair,
-// which is shorter than most pairs, so what is found by it must be looked at
-// again.
-type posting struct {
+// A pairEntry lists a row under one of its pairs. It holds a sum of the pair, which is
+// shorter than most pairs, so the rows found by it must be compared with the pair.
+type pairEntry struct {
 	pair uint64
-	row  *metadata
+	row  *metadataRow
 }
 
-func (p posting) compare(o posting) int {
-	return cmp.Or(cmp.Compare(p.pair, o.pair), compareRows(p.row, o.row))
+func (e pairEntry) compare(o pairEntry) int {
+	return cmp.Or(cmp.Compare(e.pair, o.pair), compareRows(e.row, o.row))
 }
 
-// pairSum returns the sum of a pair, whatever case it is written in.
+// pairSum returns the sum of a pair, which is the same in upper and lower case.
 func pairSum(key, value string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)
@@ -53,28 +52,29 @@ func pairSum(key, value string) uint64 {
 	return h.Sum64()
 }
 
-// postings returns what becomes of the postings of rows, in order.
-func postings(rows []index.Move[*metadata]) []index.Move[posting] {
-	var list []index.Move[posting]
+// pairMoves returns the changes of pair entries that follow from changes of rows,
+// sorted.
+func pairMoves(rows []index.Move[*metadataRow]) []index.Move[pairEntry] {
+	var list []index.Move[pairEntry]
 	for _, r := range rows {
 		for _, p := range r.Entry.pairs {
-			list = append(list, index.Move[posting]{Entry: posting{pairSum(p.Key, p.Value), r.Entry}, Remove: r.Remove})
+			list = append(list, index.Move[pairEntry]{Entry: pairEntry{pairSum(p.Key, p.Value), r.Entry}, Remove: r.Remove})
 		}
 	}
-	slices.SortFunc(list, func(a, b index.Move[posting]) int { return a.Entry.compare(b.Entry) })
+	slices.SortFunc(list, func(a, b index.Move[pairEntry]) int { return a.Entry.compare(b.Entry) })
 	return slices.Compact(list) // a row may have one pair twice but for letter case
 }
 
-// row returns the metadata row of that name, or nil.
-func (f *fleet) row(id metadataID) *metadata {
-	r, _ := f.metadata.Find(func(r *metadata) int { return r.compare(id) })
+// row returns the metadata row of that key, or nil.
+func (x *machineIndex) row(k rowKey) *metadataRow {
+	r, _ := x.metadata.Find(func(r *metadataRow) int { return r.compare(k) })
 	return r
 }
 
 // rowsOf yields the metadata rows of an app.
-func (f *fleet) rowsOf(app uint32) iter.Seq[*metadata] {
-	return func(yield func(*metadata) bool) {
-		for r := range f.metadata.From(func(r *metadata) bool { return r.app < app }) {
+func (x *machineIndex) rowsOf(app uint32) iter.Seq[*metadataRow] {
+	return func(yield func(*metadataRow) bool) {
+		for r := range x.metadata.From(func(r *metadataRow) bool { return r.app < app }) {
 			if r.app != app || !yield(r) {
 				return
 			}
@@ -82,26 +82,27 @@ func (f *fleet) rowsOf(app uint32) iter.Seq[*metadata] {
 	}
 }
 
-// with yields the metadata rows of an app that have a pair, compared in lower
+// rowsWith yields the metadata rows of an app that have a pair, in whatever letter
 // case.
-func (f *fleet) with(app uint32, key, value string) iter.Seq[*metadata] {
-	return func(yield func(*metadata) bool) {
+func (x *machineIndex) rowsWith(app uint32, key, value string) iter.Seq[*metadataRow] {
+	return func(yield func(*metadataRow) bool) {
 		want, sum := Pair{key, value}, pairSum(key, value)
-		for p := range f.pairs.From(func(p posting) bool { return p.pair < sum || p.pair == sum && p.row.app < app }) {
-			if p.pair != sum || p.row.app != app {
+		for e := range x.pairs.From(func(e pairEntry) bool { return e.pair < sum || e.pair == sum && e.row.app < app }) {
+			if e.pair != sum || e.row.app != app {
 				return
 			}
-			has := slices.ContainsFunc(p.row.pairs, func(p Pair) bool { return samePair(p, want) })
-			if has && !yield(p.row) {
+			has := slices.ContainsFunc(e.row.pairs, func(p Pair) bool { return samePair(p, want) })
+			if has && !yield(e.row) {
 				return
 			}
 		}
 	}
 }
 
-// share gives m, which is not gone, the metadata row of its app that says the
-// same, making it if there is none. before, unless nil, is what m replaces.
-func (w *writer) share(m, before *Machine) {
+// shareMetadata gives m, which is not gone, the row of its app that has its metadata,
+// and makes the row if there is none. before, unless nil, is the machine that m
+// replaces.
+func (w *writer) shareMetadata(m, before *Machine) {
 	switch {
 	case len(m.Metadata) == 0:
 		m.Metadata, m.sum = nil, 0
@@ -109,22 +110,22 @@ func (w *writer) share(m, before *Machine) {
 	case before != nil && !before.Gone() && slices.Equal(before.Metadata, m.Metadata):
 		m.Metadata, m.sum = before.Metadata, before.sum
 		return
-	case w.row == nil || w.row.app != m.app || !slices.Equal(w.row.pairs, m.Metadata):
-		w.row = w.metadataRow(m)
+	case w.lastRow == nil || w.lastRow.app != m.app || !slices.Equal(w.lastRow.pairs, m.Metadata):
+		w.lastRow = w.metadataRow(m)
 	}
-	m.Metadata, m.sum = w.row.pairs, w.row.sum
+	m.Metadata, m.sum = w.lastRow.pairs, w.lastRow.sum
 }
 
-// metadataRow finds or makes the row that says what m's metadata says.
-func (w *writer) metadataRow(m *Machine) *metadata {
-	id := metadataID{m.app, sumOf(m.Metadata)}
-	for ; ; id.sum++ {
-		if id.sum == 0 {
+// metadataRow finds or makes the row that has m's metadata.
+func (w *writer) metadataRow(m *Machine) *metadataRow {
+	k := rowKey{m.app, metadataSum(m.Metadata)}
+	for ; ; k.sum++ {
+		if k.sum == 0 {
 			continue
 		}
-		r := w.metadata[id]
+		r := w.newRows[k]
 		if r == nil {
-			r = w.old.fleet.row(id)
+			r = w.old.machines.row(k)
 		}
 		if r == nil {
 			break
@@ -132,39 +133,39 @@ func (w *writer) metadataRow(m *Machine) *metadata {
 		if slices.Equal(r.pairs, m.Metadata) {
 			return r
 		}
-		// Another's, by an accident of 1 in 2⁶⁴.
+		// Another row has this sum, by an accident of 1 in 2⁶⁴.
 	}
-	r := &metadata{id, slices.Clone(m.Metadata)}
+	r := &metadataRow{k, slices.Clone(m.Metadata)}
 	for i := range r.pairs {
 		r.pairs[i].Key = unique.Make(r.pairs[i].Key).Value() // many apps use the same
 	}
-	if w.metadata == nil {
-		w.metadata = make(map[metadataID]*metadata)
+	if w.newRows == nil {
+		w.newRows = make(map[rowKey]*metadataRow)
 	}
-	w.metadata[id] = r
+	w.newRows[k] = r
 	return r
 }
 
-// writeMetadata puts the rows made into the fleet, and removes those, of the ones
-// that machines have left, that no machine has any more.
+// writeMetadata adds the new rows, and removes the rows that have lost their last
+// machine.
 func (w *writer) writeMetadata() {
-	f := &w.next.fleet
-	var rows []index.Move[*metadata]
-	slices.SortFunc(w.left, metadataID.compare)
-	for _, id := range slices.Compact(w.left) {
-		if !some(f.having(id)) {
-			rows = append(rows, index.Move[*metadata]{Entry: f.row(id), Remove: true})
+	x := &w.next.machines
+	var rows []index.Move[*metadataRow]
+	slices.SortFunc(w.leftRows, rowKey.compare)
+	for _, k := range slices.Compact(w.leftRows) {
+		if !some(x.withRow(k)) {
+			rows = append(rows, index.Move[*metadataRow]{Entry: x.row(k), Remove: true})
 		}
 	}
-	for _, r := range w.metadata {
-		rows = append(rows, index.Move[*metadata]{Entry: r})
+	for _, r := range w.newRows {
+		rows = append(rows, index.Move[*metadataRow]{Entry: r})
 	}
-	slices.SortFunc(rows, func(a, b index.Move[*metadata]) int { return compareRows(a.Entry, b.Entry) })
-	f.metadata = f.metadata.Apply(rows, compareRows)
-	f.pairs = f.pairs.Apply(postings(rows), posting.compare)
+	slices.SortFunc(rows, func(a, b index.Move[*metadataRow]) int { return compareRows(a.Entry, b.Entry) })
+	x.metadata = x.metadata.Apply(rows, compareRows)
+	x.pairs = x.pairs.Apply(pairMoves(rows), pairEntry.compare)
 }
 
-func sumOf(pairs []Pair) uint64 {
+func metadataSum(pairs []Pair) uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)
 	for _, p := range pairs {

@@ -57,3 +57,20 @@ func (n Network) address(host []byte) netip.Addr {
 	copy(b[6:], host)
 	return netip.AddrFrom16(b)
 }
+
+// A NetworkName names a network for people and the API. No answer depends on
+// it.
+type NetworkName struct {
+	Network Network
+	Name    string // lower case
+}
+
+func (n *NetworkName) Key() Key { return Key{Kind: KindNetwork, Network: n.Network} }
+
+func (n *NetworkName) String() string { return fmt.Sprintf("network %s", quote(n.Name)) }
+
+func (n *NetworkName) Fields() []Field {
+	return []Field{{Name: "name", Value: &n.Name, Lower: true}, {Name: "prefix", Value: &n.Network, Key: true}}
+}
+
+func (n *NetworkName) equal(o Fact) bool { return *n == *o.(*NetworkName) }

@@ -11,18 +11,18 @@ import (
 )
 
 // A Snapshot is the whole registry as one commit left it. It never changes and
-// may be read by many goroutines. Lists are sorted as their comments say; the
-// objects in them are shared.
+// may be read by many goroutines. The comments of lists say how they are sorted. All
+// readers share the objects.
 type Snapshot struct {
 	// Index is the number of the commit; 0 before the first.
 	Index uint64
 
-	fleet   fleet
-	db      *memdb.MemDB // the tables, to which nobody writes any more
-	txn     *memdb.Txn   // reads db
-	geo     *Geography
-	stats   Stats
-	lastApp uint32 // the last app number given
+	machines machineIndex
+	db       *memdb.MemDB // the tables; they do not change any more
+	txn      *memdb.Txn   // reads db
+	geo      *Geography
+	stats    Stats
+	lastApp  uint32 // the last app number given
 }
 
 // Stats counts what a registry holds. Networks are those that have facts or a
@@ -55,8 +55,8 @@ func (s *Snapshot) Geography() *Geography { return s.geo }
 // which an answer depends; 0 if none did. Regions and round trips are facts of
 // no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	changed, _ := s.fleet.indexes.Find(func(i networkIndex) int { return cmp.Compare(i.network, n) })
-	return changed.index
+	changed, _ := s.machines.changed.Find(func(c networkChange) int { return cmp.Compare(c.network, n) })
+	return changed.commit
 }
 
 func (s *Snapshot) network(n Network) *network {
@@ -82,6 +82,18 @@ func (s *Snapshot) NetworkByName(name string) (Network, bool) {
 	return 0, false
 }
 
+// NetworkName returns the name of n, or "" if it has none.
+func (s *Snapshot) NetworkName(n Network) string {
+	if row := s.network(n); row != nil {
+		return row.Name
+	}
+	return ""
+}
+
+// Known reports whether the registry has facts or a name of n, or has ever had facts
+// on which an answer depended.
+func (s *Snapshot) Known(n Network) bool { return s.network(n) != nil || s.NetworkIndex(n) != 0 }
+
 // Apps yields the apps of all networks, by network, then name.
 func (s *Snapshot) Apps() iter.Seq[*App] { return rows[App](s.txn, KindApp, rowID, nil) }
 
@@ -98,18 +110,18 @@ func (s *Snapshot) App(n Network, name string) *App {
 // Machines yields the machines of a, gone ones included, by id.
 func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		key := appPlace(metadataID{app: a.number}, "") >> 32 << 32
-		s.fleet.between(byApp, key, key|0xFFFFFFFF)(add)
+		key := appOrderKey(rowKey{app: a.number}, "") >> 32 << 32
+		s.machines.between(byApp, key, key|0xFFFFFFFF)(add)
 	})
 }
 
 // goneMachines returns the gone machines of a of that id.
 func (s *Snapshot) goneMachines(a *App, id string) (list []*Machine) {
-	key := goneKey(a.number, id)
-	if _, ok := s.fleet.orders[byID].Find(func(p place) int { return cmp.Compare(p.key, key) }); !ok {
+	key := goneOrderKey(a.number, id)
+	if _, ok := s.machines.orders[byID].Find(func(e orderEntry) int { return cmp.Compare(e.key, key) }); !ok {
 		return nil
 	}
-	for m := range s.fleet.at(byID, key) {
+	for m := range s.machines.at(byID, key) {
 		if m.Gone() && m.app == a.number && m.ID == id {
 			list = append(list, m)
 		}
@@ -117,19 +129,25 @@ func (s *Snapshot) goneMachines(a *App, id string) (list []*Machine) {
 	return list
 }
 
+// GoneMachines yields the gone machines of a, in no order. Its cost grows with their
+// number, not with that of all machines.
+func (s *Snapshot) GoneMachines(a *App) iter.Seq[*Machine] {
+	return where(s.machines.at(byApp, appOrderKey(rowKey{app: a.number}, "")), (*Machine).Gone)
+}
+
 // MachinesIn yields the machines of one network that are not gone, by id.
 func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
-	key := networkPlace(n, "")
-	return s.fleet.between(byNetwork, key, key|0xFFFFFFFF)
+	key := networkOrderKey(n, "")
+	return s.machines.between(byNetwork, key, key|0xFFFFFFFF)
 }
 
 // MachinesInRegion yields the machines of a in one region that are not gone, by
 // id.
 func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		s.fleet.inRegion(metadataID{app: a.number}, region)(add)
-		for r := range s.fleet.rowsOf(a.number) {
-			s.fleet.inRegion(r.metadataID, region)(add)
+		s.machines.inRegion(rowKey{app: a.number}, region)(add)
+		for r := range s.machines.rowsOf(a.number) {
+			s.machines.inRegion(r.rowKey, region)(add)
 		}
 	})
 }
@@ -143,9 +161,9 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 			return
 		}
 		for _, key := range groupKeys {
-			for r := range s.fleet.with(a.number, key, group) {
+			for r := range s.machines.rowsWith(a.number, key, group) {
 				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
-					s.fleet.having(r.metadataID)(add)
+					s.machines.withRow(r.rowKey)(add)
 				}
 			}
 		}
@@ -156,8 +174,8 @@ func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
 // in lower case, and are not gone, by id.
 func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
 	return byIDs(func(add func(*Machine) bool) {
-		for r := range s.fleet.with(a.number, key, value) {
-			s.fleet.having(r.metadataID)(add)
+		for r := range s.machines.rowsWith(a.number, key, value) {
+			s.machines.withRow(r.rowKey)(add)
 		}
 	})
 }
@@ -181,7 +199,7 @@ func byIDs(collect func(add func(*Machine) bool)) iter.Seq[*Machine] {
 
 // Machine returns the machine of that id that is not gone, or nil.
 func (s *Snapshot) Machine(id string) *Machine {
-	for m := range s.fleet.at(byID, idKey(id)) {
+	for m := range s.machines.at(byID, idOrderKey(id)) {
 		if m.ID == id && !m.Gone() {
 			return m
 		}
@@ -194,7 +212,7 @@ func (s *Snapshot) MachineAt(addr netip.Addr) *Machine {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	for m := range s.fleet.at(byAddress, addressPlace(addr)) {
+	for m := range s.machines.at(byAddress, addressOrderKey(addr)) {
 		if m.Address == addr.WithZone("") {
 			return m
 		}
@@ -209,8 +227,8 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 		return func(func(*Machine) bool) {}
 	}
 	beside, _ := addr.WithZone("").Prefix(112)
-	key := addressPlace(addr) &^ 0xFFFF
-	return where(s.fleet.between(byAddress, key, key|0xFFFF), func(m *Machine) bool { return beside.Contains(m.Address) })
+	key := addressOrderKey(addr) &^ 0xFFFF
+	return where(s.machines.between(byAddress, key, key|0xFFFF), func(m *Machine) bool { return beside.Contains(m.Address) })
 }
 
 // Peers yields the peers of all networks, by network, then name.
@@ -261,6 +279,33 @@ func (s *Snapshot) Regions() iter.Seq[*Region] { return rows[Region](s.txn, Kind
 
 // RTTs yields the measured round trips, by from and to.
 func (s *Snapshot) RTTs() iter.Seq[*RTT] { return rows[RTT](s.txn, KindRTT, rowID, nil) }
+
+// NetworkFacts is one network's part of a Snapshot. It gives access to the facts of
+// that network only.
+type NetworkFacts struct {
+	snap    *Snapshot
+	network Network
+}
+
+// FactsOf returns the facts of n.
+func (s *Snapshot) FactsOf(n Network) NetworkFacts { return NetworkFacts{s, n} }
+
+// Apps yields the network's apps, by name.
+func (f NetworkFacts) Apps() iter.Seq[*App] { return f.snap.AppsIn(f.network) }
+
+// Machines yields the network's machines that are not gone, by id.
+func (f NetworkFacts) Machines() iter.Seq[*Machine] { return f.snap.MachinesIn(f.network) }
+
+// Peers yields the network's peers, by name.
+func (f NetworkFacts) Peers() iter.Seq[*Peer] { return f.snap.PeersIn(f.network) }
+
+// MachineAt returns the network's machine at addr that is not gone, or nil.
+func (f NetworkFacts) MachineAt(addr netip.Addr) *Machine {
+	if n, _ := NetworkOf(addr); n == 0 || n != f.network {
+		return nil
+	}
+	return f.snap.MachineAt(addr)
+}
 
 // find returns the object of that key, or nil. Machines are found by Machine.
 func (s *Snapshot) find(k Key) Fact {
@@ -315,7 +360,7 @@ func factOf(row any) Fact {
 	return row.(Fact)
 }
 
-// first returns the object under a key, or nil.
+// first returns the row of a key, or nil.
 func first[T any](txn *memdb.Txn, k Kind, index string, key []byte) *T {
 	raw, err := txn.First(kinds[k].plural, index, key)
 	if err != nil {
@@ -327,7 +372,7 @@ func first[T any](txn *memdb.Txn, k Kind, index string, key []byte) *T {
 	return raw.(*T)
 }
 
-// rows yields the objects whose keys begin with prefix, in the keys' order.
+// rows yields the rows whose keys begin with prefix, sorted by key.
 func rows[T any](txn *memdb.Txn, k Kind, index string, prefix []byte) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		it, err := txn.Get(kinds[k].plural, index+"_prefix", prefix)

@@ -18,10 +18,10 @@ type Store struct {
 	mu sync.Mutex // one writer
 }
 
-// NewStore returns an empty store. publish, unless nil, is called for every
-// commit, one at a time and in order, before Snapshot returns the commit: what
-// publish makes visible is seen by everyone who has read the commit from the
-// store. It must not write to the store.
+// NewStore returns an empty store. publish, unless nil, is called for every commit,
+// one at a time and in order, before Snapshot returns the commit. So all readers
+// that get a commit from the store also see what publish has made of it. publish must
+// not write to the store.
 func NewStore(publish func(*Snapshot, *Changes)) *Store {
 	db, err := memdb.NewMemDB(schema())
 	if err != nil {
@@ -31,8 +31,8 @@ func NewStore(publish func(*Snapshot, *Changes)) *Store {
 	if publish == nil {
 		publish = nothing
 	}
-	// Nobody watches for changes through memdb, and a snapshot of a database is
-	// one that does not track them.
+	// A snapshot of a database does not track changes for watchers, and there are
+	// none.
 	db = db.Snapshot()
 	s := &Store{publish: publish, notify: nothing}
 	s.current.Store(&Snapshot{db: db, txn: db.Txn(false), geo: newGeography(nil, nil)})
@@ -47,17 +47,17 @@ func (s *Store) Notify(notify func(*Snapshot, *Changes)) { s.notify = notify }
 // Snapshot returns the registry as the last commit left it.
 func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
 
-// Apply makes all of the changes in one commit, or none of them: then the error
-// is Faults, all that are found. Names in events must be in lower case (Fold).
+// Apply makes all changes in one commit, or none of them; then the error is Faults,
+// with all that are wrong. Names in events must be in lower case (see Fold).
 //
-// The order of events does not matter: deletes come first, and whatever is
-// deleted or replaced makes room for all that is put, so objects may exchange
-// their addresses, ids and names. Of several puts under one key the last counts.
-// The machines put under one app and id (one that is not gone, and any number
-// that are) replace all that were there.
+// The order of events does not matter: deletions come first, and objects that are
+// deleted or replaced make room for all that are put. So objects may exchange their
+// addresses, ids and names. Of several puts of one key the last counts. The machines
+// put with one app and id (one that is not gone, and any number that are) replace all
+// that the registry had.
 //
-// Events that change nothing make no commit, and the Changes returned are empty
-// and carry the index of the last one.
+// Events that change nothing make no commit. Then Apply returns Changes without
+// objects, with the index of the last commit.
 func (s *Store) Apply(events []Event) (*Changes, error) {
 	tx := s.Begin()
 	changes, err := tx.Apply(events)
@@ -69,9 +69,9 @@ func (s *Store) Apply(events []Event) (*Changes, error) {
 	return changes, nil
 }
 
-// A Tx is a row of commits that become visible together, or not at all, so that
-// they can be made durable in between. It belongs to one goroutine, and other
-// writers wait until it is committed or aborted; readers do not.
+// A Tx is a series of commits that become visible together, or not at all, so that
+// they can be made durable in between. It belongs to one goroutine. Other writers
+// wait until it is committed or aborted; readers do not wait.
 type Tx struct {
 	store   *Store
 	last    *Snapshot
@@ -83,7 +83,7 @@ type commit struct {
 	changes *Changes
 }
 
-// Begin starts a transaction. It must be ended by Commit or Abort.
+// Begin starts a transaction. The caller must end it with Commit or Abort.
 func (s *Store) Begin() *Tx {
 	s.mu.Lock()
 	return &Tx{store: s, last: s.current.Load()}
@@ -92,8 +92,8 @@ func (s *Store) Begin() *Tx {
 // Snapshot returns the registry as the transaction has left it so far.
 func (tx *Tx) Snapshot() *Snapshot { return tx.last }
 
-// Apply is Store.Apply within the transaction. When it fails, what the
-// transaction did before stays as it is.
+// Apply is Store.Apply within the transaction. If it fails, the earlier commits of
+// the transaction stay.
 func (tx *Tx) Apply(events []Event) (*Changes, error) {
 	changes, err := tx.apply(tx.last.Index+1, events)
 	if err == nil && changes.Len() == 0 {
@@ -102,8 +102,8 @@ func (tx *Tx) Apply(events []Event) (*Changes, error) {
 	return changes, err
 }
 
-// ApplyAt is Apply for a source that numbers its changes itself. The commit gets
-// the given index, which must be above the last one, even if it changes nothing.
+// ApplyAt is Apply for a source that numbers its changes itself. It always makes a
+// commit, of the given index, which must be above the last one.
 func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
 	if index <= tx.last.Index {
 		panic(fmt.Sprintf("registry: commit %d after %d", index, tx.last.Index))
@@ -146,5 +146,5 @@ func (tx *Tx) Commit() {
 	}
 }
 
-// Abort ends the transaction without a trace.
+// Abort ends the transaction. None of its commits takes effect.
 func (tx *Tx) Abort() { tx.store.mu.Unlock() }

@@ -14,10 +14,10 @@ type writer struct {
 	old, next *Snapshot
 	txn       *memdb.Txn // writes next's tables; nil until one is written
 
-	metadata map[metadataID]*metadata // rows made
-	row      *metadata                // the one used last
-	left     []metadataID             // rows that machines have left, in no order; may repeat
-	networks map[Network]*network     // rows to be written
+	newRows  map[rowKey]*metadataRow
+	lastRow  *metadataRow         // of the machine written last
+	leftRows []rowKey             // rows that have lost machines, in no order; may repeat
+	networks map[Network]*network // rows to be written
 }
 
 func newWriter(old *Snapshot) *writer {
@@ -40,7 +40,7 @@ func (w *writer) write(c *Changes) *Snapshot {
 			w.insert(ch.After)
 		}
 	}
-	w.writeFleet(c)
+	w.writeMachines(c)
 	w.writeNetworks()
 	if w.txn != nil {
 		w.txn.Commit()
@@ -53,18 +53,18 @@ func (w *writer) write(c *Changes) *Snapshot {
 	return w.next
 }
 
-func (w *writer) writeFleet(c *Changes) {
+func (w *writer) writeMachines(c *Changes) {
 	for _, ch := range c.Machines {
 		if m := ch.After; m != nil {
 			if !m.Gone() {
-				w.share(m, ch.Before)
+				w.shareMetadata(m, ch.Before)
 			}
 			w.next.stats.Machines[stateIndex(m.State)]++
 		}
 	}
-	w.next.fleet.move(c.Machines)
+	w.next.machines.apply(c.Machines)
 	w.writeMetadata()
-	w.next.fleet.mark(c.Networks, c.Index)
+	w.next.machines.markChanged(c.Networks, c.Index)
 }
 
 // removeMachines counts the machines that leave, and notes the metadata rows that
@@ -75,7 +75,7 @@ func (w *writer) removeMachines(c *Changes) {
 			w.next.stats.Machines[stateIndex(b.State)]--
 			stays := a != nil && !a.Gone() && !b.Gone()
 			if !b.Gone() && b.sum != 0 && !(stays && slices.Equal(a.Metadata, b.Metadata)) {
-				w.left = append(w.left, metadataID{b.app, b.sum})
+				w.leftRows = append(w.leftRows, rowKey{b.app, b.sum})
 			}
 		}
 	}

@@ -8,12 +8,12 @@ import (
 	"github.com/internaldns/internaldns/registry/index"
 )
 
-// machineEdits holds, for every app and machine id that a batch mentions, what
-// stands there before and after it.
+// machineEdits holds, for every app and machine id that a batch mentions, the machines
+// before and after it.
 type machineEdits struct {
 	at   index.Small[machineID, int]
 	list []machineEdit // in the order in which the ids were first mentioned
-	last *App          // of the machine put before: files list an app's machines together
+	last *App          // of the machine put last: files list an app's machines together
 	size int           // how many puts to make room for
 }
 
@@ -38,8 +38,8 @@ type goneEdit struct {
 // expect makes room for n machines.
 func (e *machineEdits) expect(n int) { e.at.Size, e.size = n, n }
 
-// edit returns the place of a's machines of that id, which is good until the
-// next call.
+// edit returns the edit of a's machines of that id, which is good until the next
+// call.
 func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
 	key := machineID{a.number, id}
 	i, ok := e.at.Get(key)
@@ -81,12 +81,12 @@ func (me *machineEdit) goneAt(sum uint64) *MachineChange {
 	return &g.list[i]
 }
 
-// changed returns the changes that are some. What leaves and what comes under
-// one app and id is one change, as far as there are two to join: a machine that
-// was destroyed has a Before that is started and an After that is gone.
+// changed returns the edits that change something. A machine that leaves and one that
+// comes with the same app and id are one change: a machine that was destroyed has a
+// Before that is started and an After that is gone.
 func (e *machineEdits) changed() []MachineChange {
 	var out []MachineChange
-	var apart []MachineChange
+	var single []MachineChange
 	for i := range e.list {
 		me := &e.list[i]
 		if me.gone == nil {
@@ -95,17 +95,17 @@ func (e *machineEdits) changed() []MachineChange {
 			}
 			continue
 		}
-		apart = apart[:0]
+		single = single[:0]
 		for _, c := range append(me.gone.list, me.live) {
 			switch {
 			case same(c):
 			case c.Before != nil && c.After != nil:
 				out = append(out, c)
 			default:
-				apart = append(apart, c)
+				single = append(single, c)
 			}
 		}
-		out = append(out, joined(apart)...)
+		out = append(out, joined(single)...)
 	}
 	return out
 }
@@ -114,8 +114,8 @@ func same(c MachineChange) bool {
 	return c.Before == c.After || c.Before != nil && c.After != nil && c.After.equal(c.Before)
 }
 
-// joined pairs removals with additions, in their order. The last of changes, if
-// it is that of a machine that is not gone, is paired first.
+// joined pairs removals with additions. It begins with the last change, which is
+// that of the machine that is not gone, if there is one.
 func joined(changes []MachineChange) []MachineChange {
 	var before, after []*Machine
 	for i := len(changes) - 1; i >= 0; i-- {
@@ -137,7 +137,7 @@ func joined(changes []MachineChange) []MachineChange {
 	return out
 }
 
-// putMachine notes a copy of given.
+// putMachine notes a copy of given, unless its app does not exist.
 func (p *plan) putMachine(given *Machine) {
 	e := &p.machines
 	if e.last == nil || e.last.Network != given.Network || e.last.Name != given.App {
@@ -150,7 +150,7 @@ func (p *plan) putMachine(given *Machine) {
 	}
 	m := new(Machine)
 	*m = *given
-	m.App, m.State, m.Region = a.Name, knownState(m.State), unique.Make(m.Region).Value() // all share these
+	m.App, m.State, m.Region = a.Name, knownState(m.State), unique.Make(m.Region).Value() // all machines share these
 	m.app, m.sum, m.number = a.number, 0, 0
 	me := e.edit(p.old, a, m.ID)
 	if m.Gone() {
@@ -162,7 +162,8 @@ func (p *plan) putMachine(given *Machine) {
 	me.live.After = m
 }
 
-// contentSum tells gone machines of one app and id apart. It is never 0.
+// contentSum returns a hash of all of a gone machine, which tells it from others of its
+// app and id. It is never 0.
 func (m *Machine) contentSum() uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)
@@ -183,7 +184,8 @@ func (m *Machine) contentSum() uint64 {
 	return h.Sum64() | 1
 }
 
-// sumSeed keeps clients from choosing facts whose sums are equal.
+// sumSeed is drawn anew in each process, so that clients cannot choose facts that have
+// one hash.
 var sumSeed = maphash.MakeSeed()
 
 // knownState returns s, sharing the memory of States if it is one of them.
@@ -194,7 +196,7 @@ func knownState(s string) string {
 	return s
 }
 
-// stateIndex returns the place of a state in Stats.Machines.
+// stateIndex returns the index of a state in Stats.Machines.
 func stateIndex(state string) int {
 	for i, s := range States {
 		if s == state {

@@ -23,48 +23,48 @@ func inOrder[E any](t testing.TB, tree *index.Tree[E], cmp func(a, b E) int) []E
 	return entries
 }
 
-// checkFleet faults trees in disorder, and keys that are not the machines'. It
+// checkMachineIndex faults trees in disorder, and keys that are not the machines'. It
 // returns how many machines there are.
-func checkFleet(t testing.TB, s *Snapshot) int {
+func checkMachineIndex(t testing.TB, s *Snapshot) int {
 	t.Helper()
-	f := s.fleet
-	slots := inOrder(t, f.machines, func(a, b slot) int { return cmp.Compare(a.number, b.number) })
+	f := s.machines
+	machines := inOrder(t, f.machines, func(a, b machineEntry) int { return cmp.Compare(a.number, b.number) })
 	for o := range numOrders {
-		want := make(map[uint64]place)
-		for _, sl := range slots {
+		want := make(map[uint64]orderEntry)
+		for _, sl := range machines {
 			if key, ok := sl.machine.key(o); ok {
-				want[sl.number] = place{key, sl.machine.number}
+				want[sl.number] = orderEntry{key, sl.machine.number}
 			}
 		}
-		places := inOrder(t, f.orders[o], func(a, b place) int {
-			return comparePlaces(o, a, b, func() int { return strings.Compare(f.machine(a.number).ID, f.machine(b.number).ID) })
+		entries := inOrder(t, f.orders[o], func(a, b orderEntry) int {
+			return o.compare(a, b, func() int { return strings.Compare(f.machine(a.number).ID, f.machine(b.number).ID) })
 		})
-		for _, p := range places {
+		for _, p := range entries {
 			if want[p.number] != p {
-				t.Errorf("order %d: a place %v, want %v", o, p, want[p.number])
+				t.Errorf("order %d: a orderEntry %v, want %v", o, p, want[p.number])
 			}
 		}
-		equal(t, fmt.Sprint("places in order ", o), len(places), len(want))
+		equal(t, fmt.Sprint("entries in order ", o), len(entries), len(want))
 	}
-	used := make(map[metadataID]bool)
-	for _, sl := range slots {
+	used := make(map[rowKey]bool)
+	for _, sl := range machines {
 		if m := sl.machine; !m.Gone() && m.sum != 0 {
-			used[metadataID{m.app, m.sum}] = true
+			used[rowKey{m.app, m.sum}] = true
 		}
 	}
 	rows := inOrder(t, f.metadata, compareRows)
-	inOrder(t, f.pairs, posting.compare)
+	inOrder(t, f.pairs, pairEntry.compare)
 	for _, r := range rows {
-		if !used[r.metadataID] {
-			t.Errorf("metadata row %v is no machine's", r.metadataID)
+		if !used[r.rowKey] {
+			t.Errorf("metadata row %v is no machine's", r.rowKey)
 		}
 	}
 	equal(t, "metadata rows", len(rows), len(used))
-	return len(slots)
+	return len(machines)
 }
 
 // Leaves split, join and go, and always hold each machine once in each order.
-func TestFleetsHoldWhatIsPut(t *testing.T) {
+func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 	for seed := range uint64(4 * *soak) {
 		d := newDraw(seed)
 		s := NewStore(nil)
@@ -116,7 +116,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 			}
 			mustApply(t, s, events...)
 			snap := s.Snapshot()
-			most = max(most, checkFleet(t, snap))
+			most = max(most, checkMachineIndex(t, snap))
 			var got, want []string
 			live := 0
 			for a := range snap.Apps() {
@@ -145,7 +145,7 @@ func TestFleetsHoldWhatIsPut(t *testing.T) {
 		if most < 1600 {
 			t.Errorf("the most machines there were is %d: the test does not split many leaves", most)
 		}
-		if f := s.Snapshot().fleet; f != (fleet{last: f.last, indexes: f.indexes}) {
+		if f := s.Snapshot().machines; f != (machineIndex{last: f.last, changed: f.changed}) {
 			t.Errorf("of an empty registry is left: %v", f)
 		}
 	}
@@ -163,10 +163,10 @@ func TestAChangeOfStateLeavesOrdersAndTablesAlone(t *testing.T) {
 	if got := after.Machine(m.ID); got.State != "stopped" {
 		t.Fatalf("%v is %s", got, got.State)
 	}
-	want := before.fleet
-	want.machines, want.indexes = after.fleet.machines, after.fleet.indexes
-	if after.fleet != want {
-		t.Errorf("of %+v\nbecame %+v", before.fleet, after.fleet)
+	want := before.machines
+	want.machines, want.changed = after.machines.machines, after.machines.changed
+	if after.machines != want {
+		t.Errorf("of %+v\nbecame %+v", before.machines, after.machines)
 	}
 	if after.db != before.db || after.txn != before.txn {
 		t.Error("tables were written")
