@@ -69,19 +69,20 @@ bench: ## the benchmarks beside the code
 bench-peers: ## other DNS servers side by side; writes bench/RESULTS.md
 	@for server in knotd nsd named pdns_server unbound dnsdist dnsmasq; do command -v $$server >/dev/null || missing=1; done; \
 		test -z "$$missing" || echo "missing servers come with: apt-get install knot nsd bind9 pdns-server pdns-backend-bind unbound dnsdist dnsmasq-base"
-	$(GO) run ./bench/cmd/peers --install-coredns
+	$(GO) run ./bench/cmd/bench peers --install-coredns
+	$(GO) run ./bench/cmd/bench report
 
 bench-scale: ## a million machines: memory, updates, what updates cost queries
-	$(GO) run ./bench/cmd/scale
+	$(GO) run ./bench/cmd/bench scale
 
-bench-hang: build ## local names while upstreams hang, and fail-over
-	$(GO) run ./bench/cmd/hang --out bench/results
+bench-hang: ## local names while upstreams hang, and fail-over
+	$(GO) run ./bench/cmd/bench hang
 
-bench-keep: build ## writes to a registry on disk and in etcd, and how soon answers show them
-	$(GO) run ./bench/cmd/keep --out bench/results
+bench-keep: ## writes to a registry on disk and in etcd, and how soon answers show them
+	$(GO) run ./bench/cmd/bench keep
 
-bench-report: ## bench/RESULTS.md and its chart again, from the saved figures
-	$(GO) run ./bench/cmd/peers report bench/results/*.json
+bench-report: ## bench/RESULTS.md and its charts, from the newest saved figures
+	$(GO) run ./bench/cmd/bench report
 
 # step shows a command, runs it, and says how long it took.
 step = printf '\n$$ %s\n' "$(subst ",\",$(1))"; begun=$$(date +%s); $(1) && echo "took $$(($$(date +%s) - begun)) s"

@@ -1,18 +1,16 @@
-// Package bench is the room from which the server is attacked from outside: it
-// holds no code of its own.
+// Package bench measures the server from outside. The package itself has no code.
 //
-//	dataset    facts, and the queries that fit them, from a seed
-//	load       the generator: sends queries, checks and times the responses
-//	echo       a server that does nothing but move datagrams: the limit
-//	peers      servers side by side, and the report of what each one costs
-//	scale      a large registry: memory, updates, and what queries feel of them
-//	hang       upstreams in trouble, and what local names feel of them
-//	keep       a registry that is kept: writes, and how soon answers show them
-//	upstream   what forwarders are measured in front of
-//	mapdns     a server as one writes it in an afternoon: the other mark
-//	dnsload    load as a command
-//	cmd/…      thin commands over these: dataset, dnsload, hang, keep, peers, scale
+//	cmd/bench   the command: a scenario each, and report, dataset, load
+//	harness     runs scenarios, saves their figures, reports them
+//	peers       scenario: servers side by side, and the CPU time of an answer
+//	scale       scenario: a large registry: memory, updates, and queries meanwhile
+//	keep        scenario: a stored registry: writes, and how soon answers show them
+//	hang        scenario: upstreams that do not answer, and local names meanwhile
+//	dataset     made-up facts, and the queries that fit them, from a seed
+//	load        the generator: sends queries, checks and times the responses
+//	dnsload     load as a command
+//	servers     an echo, a simple server and an upstream to measure with
 //
-// Nothing outside bench imports anything below it, but that internaldns bench is
-// the command of dnsload.
+// Nothing outside bench imports a package below it, except that internaldns bench
+// is the command of dnsload.
 package bench

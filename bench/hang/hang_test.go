@@ -3,28 +3,38 @@
 package hang
 
 import (
-	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// A small run measures what it says: queries do hang meanwhile, local names are
-// answered all the same, and the second upstream stands in for the first.
+func TestMain(m *testing.M) {
+	harness.RunHelper()
+	m.Run()
+}
+
+// In a small run, queries do hang meanwhile, local names are answered all the
+// same, and the second upstream answers in place of the first.
 func TestASmallRun(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "internaldns")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/internaldns").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	p := &Plan{Program: program, Hanging: 100, Rounds: 1, Rate: 200, Duration: 300 * time.Millisecond, Failover: 5}
-	r, err := p.Run(t.Context(), t.Output())
-	if err != nil {
+	s := &Scenario{Plan: Plan{Hanging: 100, Rounds: 1, Rate: 200, Duration: 300 * time.Millisecond, Failover: 5}}
+	if err := s.Run(t.Context(), harness.NewEnv(t.TempDir(), t.Output())); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Idle) != 1 || len(r.Hung) != 1 || r.Idle[0] <= 0 || r.Hung[0] <= 0 || r.Ratio <= 0 {
-		t.Errorf("of one round: %+v", r)
+	if len(s.Rounds) != 1 {
+		t.Fatalf("%d rounds", len(s.Rounds))
 	}
-	if r.InFlight[0] < p.Hanging/2 || r.FailoverWorst <= 0 || r.FailoverUnknown <= 0 {
-		t.Errorf("what hung, and fail-over: %+v", r)
+	r := s.Rounds[0]
+	if r.Idle.Answered == 0 || r.Hanging.Answered == 0 || r.Idle.Latency.P99 <= 0 || r.Hanging.Latency.P99 <= 0 {
+		t.Errorf("%+v", r)
+	}
+	if r.Least < s.Plan.Hanging/2 || s.FailoverWorst <= 0 || s.FailoverUnknown <= 0 {
+		t.Errorf("at least %d hung, fail-over took %v and %v", r.Least, s.FailoverWorst, s.FailoverUnknown)
+	}
+	var p harness.Page
+	s.Report(&p)
+	if !strings.Contains(p.String(), "| ratio | ") {
+		t.Error(p.String())
 	}
 }

@@ -1,155 +1,178 @@
 //go:build linux
 
+// Package keep measures what it costs to store a registry: how many writes are
+// acknowledged a second, on disk and in etcd, and how long after that DNS answers
+// show them, on the server that took the write and on another.
+//
+// It runs the real program and uses its HTTP API and its DNS sockets.
 package keep
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/miekg/dns"
+	"github.com/spf13/pflag"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// A Plan is what is measured, and for how long.
+// Kind is the scenario.
+var Kind = harness.Kind{
+	Name:  "keep",
+	Title: "A stored registry",
+	Short: "Measure writes to a stored registry, and how soon DNS answers show them",
+	Long: "keep starts internaldns with a database on disk, and then two with an etcd, and measures how many writes\n" +
+		"are acknowledged a second and how long after that DNS answers show them.",
+	Example: "  bench keep                            # internaldns of this checkout, as published\n" +
+		"  bench keep --duration 1s",
+	New: func() harness.Scenario { return newScenario() },
+}
+
+// Scenario is the plan and the figures.
+type Scenario struct {
+	Plan    Plan      `json:"plan"`
+	Rates   []Rate    `json:"rates"`
+	Visible []Visible `json:"visible"`
+}
+
+// A Plan says what is measured.
 type Plan struct {
-	Program  string        `json:"program"`
-	Etcd     string        `json:"etcd"` // the program; "" leaves it out
+	Program  string        `json:"program"` // internaldns; "": built from this checkout
+	Etcd     string        `json:"etcd"`    // the program; "": etcd is not measured
 	Machines int           `json:"machines"`
-	Writers  []int         `json:"writers"`     // how many clients write at one time
+	Writers  []int         `json:"writers"`     // clients that write at one time
 	Duration time.Duration `json:"duration_ns"` // of each number of writers
-	Changes  int           `json:"changes"`     // whose way to the answers is timed
+	Changes  int           `json:"changes"`     // that are timed until answers show them
 }
 
-// DefaultPlan is what is published.
-func DefaultPlan() Plan {
-	return Plan{Program: "bin/internaldns", Etcd: "etcd", Machines: 10_000, Writers: []int{1, 16, 64}, Duration: 5 * time.Second, Changes: 1000}
-}
-
-// A Record is what a run saves.
-type Record struct {
-	Date    time.Time     `json:"date"`
-	Took    time.Duration `json:"took_ns"`
-	Command string        `json:"command"`
-	Commit  string        `json:"commit,omitempty"`
-	Plan    Plan          `json:"plan"`
-	Rates   []Rate        `json:"rates"`
-	Visible []Visible     `json:"visible"`
-	Missing string        `json:"missing,omitempty"` // what could not be measured, and why
-}
-
-// A Rate is what one number of writers reached.
+// A Rate is what a number of writers reached.
 type Rate struct {
-	Store   string        `json:"store"` // disk or etcd
-	Writers int           `json:"writers"`
-	Second  float64       `json:"writes_per_second"`
-	P50     time.Duration `json:"p50_ns"` // from sending a write to its acknowledgement
-	P99     time.Duration `json:"p99_ns"`
+	Store   string  `json:"store"` // disk or etcd
+	Writers int     `json:"writers"`
+	Second  float64 `json:"writes_per_second"`
+	// Latency is from sending a write to its acknowledgement.
+	harness.Latency
 }
 
-// Visible is how long after its acknowledgement the answers show a write.
+// Visible is how long after its acknowledgement an answer shows a write.
 type Visible struct {
-	Store string        `json:"store"`
-	Where string        `json:"where"` // the same server or another
-	P50   time.Duration `json:"p50_ns"`
-	P99   time.Duration `json:"p99_ns"`
-	Most  time.Duration `json:"most_ns"`
-	// Late counts the writes that the first answer after the acknowledgement
-	// did not show.
+	Store string `json:"store"`
+	Where string `json:"where"` // the same server or another
+	harness.Latency
+	// Late counts the writes that the first answer after the acknowledgement did
+	// not show.
 	Late int `json:"late"`
 	Of   int `json:"of"`
 }
 
-// Run measures. How it goes is written to log.
-func (p *Plan) Run(ctx context.Context, log io.Writer) (*Record, error) {
-	r := &Record{Date: time.Now(), Plan: *p}
-	dir, err := os.MkdirTemp("", "keep")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := r.disk(ctx, dir, log); err != nil {
-		return nil, fmt.Errorf("with a disk: %w", err)
-	}
-	if _, err := exec.LookPath(p.Etcd); err != nil {
-		r.Missing = "etcd is not installed: apt-get install etcd-server"
-	} else if err := r.etcd(ctx, dir, log); err != nil {
-		return nil, fmt.Errorf("with etcd: %w", err)
-	}
-	r.Took = time.Since(r.Date)
-	return r, nil
+func newScenario() *Scenario {
+	return &Scenario{Plan: Plan{Etcd: "etcd", Machines: 10_000, Writers: []int{1, 16, 64}, Duration: 5 * time.Second, Changes: 1000}}
 }
 
-func (r *Record) disk(ctx context.Context, dir string, log io.Writer) error {
-	s, err := serve(ctx, r.Plan.Program, "--data", filepath.Join(dir, "data"))
-	if err != nil {
-		return err
-	}
-	defer s.Stop()
-	if err := r.rates(ctx, "disk", s, log); err != nil {
-		return err
-	}
-	return r.visible(ctx, "disk", s, s, log)
+// Flags adds a flag for each field of the plan.
+func (s *Scenario) Flags(f *pflag.FlagSet) {
+	p := &s.Plan
+	f.StringVar(&p.Program, "program", p.Program, "the internaldns `FILE` to measure (default: built from this checkout)")
+	f.StringVar(&p.Etcd, "etcd", p.Etcd, "the etcd `FILE`; if empty, etcd is not measured")
+	f.IntVar(&p.Machines, "machines", p.Machines, "`MACHINES` in the registry")
+	f.IntSliceVar(&p.Writers, "writers", p.Writers, "numbers of `CLIENTS` that write at one time, measured one after another")
+	f.DurationVar(&p.Duration, "duration", p.Duration, "`TIME` of each of these")
+	f.IntVar(&p.Changes, "changes", p.Changes, "`CHANGES` that are timed until answers show them")
 }
 
-func (r *Record) etcd(ctx context.Context, dir string, log io.Writer) error {
-	endpoint, stop, err := startEtcd(ctx, r.Plan.Etcd, filepath.Join(dir, "etcd"))
-	if err != nil {
-		return err
-	}
-	defer stop()
-	var nodes [2]*server
-	for i := range nodes {
-		if nodes[i], err = serve(ctx, r.Plan.Program, "--etcd", endpoint); err != nil {
-			return err
-		}
-		defer nodes[i].Stop()
-	}
-	if err := r.rates(ctx, "etcd", nodes[0], log); err != nil {
-		return err
-	}
-	for _, other := range nodes {
-		if err := r.visible(ctx, "etcd", nodes[0], other, log); err != nil {
-			return err
-		}
+// Validate returns every fault of the plan.
+func (s *Scenario) Validate() error {
+	p := &s.Plan
+	if p.Machines < 1 || p.Duration <= 0 || p.Changes < 1 || len(p.Writers) == 0 || slices.Min(p.Writers) < 1 {
+		return errors.New("machines, writers, duration, changes: must be positive")
 	}
 	return nil
 }
 
-// rates measures every number of writers.
-func (r *Record) rates(ctx context.Context, store string, s *server, log io.Writer) error {
-	if err := s.importFacts(ctx, r.Plan.Machines); err != nil {
+// Estimate returns the time that Run takes.
+func (s *Scenario) Estimate() string {
+	return fmt.Sprintf("about %v", (2*time.Duration(len(s.Plan.Writers))*s.Plan.Duration + 10*time.Second).Round(time.Second))
+}
+
+// Run measures.
+func (s *Scenario) Run(ctx context.Context, env *harness.Env) error {
+	program, err := harness.Program(ctx, s.Plan.Program, env.Dir)
+	if err != nil {
 		return err
 	}
-	for _, writers := range r.Plan.Writers {
-		took, err := s.write(ctx, min(writers, r.Plan.Machines), r.Plan.Duration)
+	if err := s.store(ctx, env, "disk", program, 1, "--data", filepath.Join(env.Dir, "data")); err != nil {
+		return fmt.Errorf("with a disk: %w", err)
+	}
+	if _, err := exec.LookPath(s.Plan.Etcd); err != nil {
+		env.Note("etcd was not measured, because it is not installed: apt-get install etcd-server.")
+		return nil
+	}
+	etcd, endpoint, err := startEtcd(ctx, s.Plan.Etcd, filepath.Join(env.Dir, "etcd"))
+	if err != nil {
+		return err
+	}
+	defer etcd.Stop()
+	if err := s.store(ctx, env, "etcd", program, 2, "--etcd", endpoint); err != nil {
+		return fmt.Errorf("with etcd: %w", err)
+	}
+	return nil
+}
+
+// store measures servers that store the registry as args say: writes to the first,
+// and how soon each of them shows a write.
+func (s *Scenario) store(ctx context.Context, env *harness.Env, store, program string, servers int, args ...string) error {
+	var nodes []*node
+	for range servers {
+		n, err := serve(ctx, env.Dir, program, args...)
 		if err != nil {
 			return err
 		}
-		rate := Rate{
-			Store: store, Writers: writers, Second: float64(len(took)) / r.Plan.Duration.Seconds(),
-			P50: quantile(took, 0.5), P99: quantile(took, 0.99),
+		defer n.Stop()
+		nodes = append(nodes, n)
+	}
+	if err := nodes[0].importFacts(ctx, s.Plan.Machines); err != nil {
+		return err
+	}
+	for _, writers := range s.Plan.Writers {
+		took, err := nodes[0].write(ctx, min(writers, s.Plan.Machines), s.Plan.Duration)
+		if err != nil {
+			return err
 		}
-		r.Rates = append(r.Rates, rate)
-		fmt.Fprintf(log, "%s, %d writers: %.0f writes a second, p50 %v, p99 %v\n", store, writers, rate.Second, rate.P50, rate.P99)
+		r := Rate{store, writers, float64(len(took)) / s.Plan.Duration.Seconds(), harness.LatencyOf(took)}
+		s.Rates = append(s.Rates, r)
+		env.Say("%s, %d writers: %.0f writes a second, p50 %v, p99 %v", store, writers, r.Second, r.P50, r.P99)
+	}
+	for i, n := range nodes {
+		v := Visible{Store: store, Where: "the same server", Of: s.Plan.Changes}
+		if i > 0 {
+			v.Where = "another server"
+		}
+		if err := v.measure(ctx, nodes[0], n); err != nil {
+			return err
+		}
+		s.Visible = append(s.Visible, v)
+		env.Say("%s, %s: an answer shows a change after p50 %v, p99 %v; %d of %d not the first one", store, v.Where, v.P50, v.P99, v.Late, v.Of)
 	}
 	return nil
 }
 
-// visible times changes from their acknowledgement by one server to the answer of
-// another, which may be the same.
-func (r *Record) visible(ctx context.Context, store string, by, other *server, log io.Writer) error {
-	v := Visible{Store: store, Where: "the same server", Of: r.Plan.Changes}
-	if by != other {
-		v.Where = "another server"
-	}
+// measure times changes from their acknowledgement by one server until another,
+// which may be the same, answers with them.
+func (v *Visible) measure(ctx context.Context, by, other *node) error {
 	var took []time.Duration
-	for i := range r.Plan.Changes {
+	for i := range v.Of {
 		started := i%2 != 0
 		if err := by.setState(ctx, 0, started); err != nil {
 			return err
@@ -157,6 +180,9 @@ func (r *Record) visible(ctx context.Context, store string, by, other *server, l
 		acknowledged := time.Now()
 		for asked := 0; ; asked++ {
 			is, err := other.isStarted(0)
+			if err == nil {
+				err = ctx.Err()
+			}
 			if err != nil {
 				return err
 			}
@@ -166,64 +192,166 @@ func (r *Record) visible(ctx context.Context, store string, by, other *server, l
 				}
 				break
 			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
 			if time.Since(acknowledged) > patience {
-				return errors.New("an acknowledged change never shows")
+				return fmt.Errorf("an acknowledged change is not in the answers after %v", patience)
 			}
 		}
 		took = append(took, time.Since(acknowledged))
 	}
-	v.P50, v.P99, v.Most = quantile(took, 0.5), quantile(took, 0.99), quantile(took, 1)
-	r.Visible = append(r.Visible, v)
-	fmt.Fprintf(log, "%s, %s: answers show a change after p50 %v, p99 %v; %d of %d not at the first question\n", store, v.Where, v.P50, v.P99, v.Late, v.Of)
+	v.Latency = harness.LatencyOf(took)
 	return nil
 }
 
-// quantile returns the least duration that the share q of all does not exceed.
-func quantile(ds []time.Duration, q float64) time.Duration {
-	if len(ds) == 0 {
-		return 0
-	}
-	sorted := slices.SortedFunc(slices.Values(ds), cmp.Compare)
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+// patience is the longest time for etcd to start, for a write to be acknowledged,
+// and for answers to show it.
+const patience = 30 * time.Second
+
+// A node is a running internaldns with clients of its API and its DNS socket.
+type node struct {
+	*harness.Server
+	client http.Client
+	dns    *dns.Conn
 }
 
-// WriteMarkdown writes the record as a section of RESULTS.md.
-func (r *Record) WriteMarkdown(w io.Writer) error {
+// serve starts internaldns.
+func serve(ctx context.Context, dir, program string, args ...string) (*node, error) {
+	server, err := harness.Serve(ctx, dir, program, append([]string{"--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "off",
+		"--network", "fdaa:0:18::/48", "--api", "127.0.0.1:0", "--api-local"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{Server: server}
+	n.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
+	n.dns, err = dns.Dial("udp", server.DNS.String())
+	return n, err
+}
+
+// id returns the id of machine number i.
+func id(i int) string { return fmt.Sprintf("%014x", 0x10000000+i) }
+
+// importFacts replaces the registry with one app of that many machines.
+func (n *node) importFacts(ctx context.Context, machines int) error {
 	var b strings.Builder
-	b.WriteString("## A registry that is kept\n\n")
-	fmt.Fprintf(&b, "internaldns, with %d machines, writes over HTTP on connections that stay, every write synced to disk, all on one\n", r.Plan.Machines)
-	fmt.Fprintf(&b, "machine, as `bench/cmd/keep` measured it (%s UTC, %s", r.Date.UTC().Format("2006-01-02 15:04"), r.Took.Round(time.Second))
-	if r.Commit != "" {
-		fmt.Fprintf(&b, ", commit %s", r.Commit)
+	b.WriteString(`{"apps": [{"name": "web", "network": "fdaa:0:18::/48", "machines": [`)
+	for i := range machines {
+		if i > 0 {
+			b.WriteString(",\n")
+		}
+		fmt.Fprintf(&b, `{"id": %q, "name": "m", "state": "started", "region": "ams", "private_ip": "fdaa:0:18:a7b:%x:%x::2", "config": {"image": "registry.example/web:1", "metadata": {"fly_process_group": "app"}}}`,
+			id(i), i>>16+1, i&0xFFFF)
 	}
-	b.WriteString(")")
-	if r.Command != "" {
-		fmt.Fprintf(&b, ": `%s`", r.Command)
+	b.WriteString("]}]}")
+	return n.post(ctx, "/v1/import?force=true", strings.NewReader(b.String()))
+}
+
+// setState starts or stops machine number i.
+func (n *node) setState(ctx context.Context, i int, started bool) error {
+	verb := "stop"
+	if started {
+		verb = "start"
 	}
-	b.WriteString(".\n\n| kept | writers | writes/s | acknowledged p50 | p99 |\n|---|---:|---:|---:|---:|\n")
-	for _, x := range r.Rates {
-		fmt.Fprintf(&b, "| %s | %d | %.0f | %s | %s |\n", x.Store, x.Writers, x.Second, short(x.P50), short(x.P99))
+	return n.post(ctx, "/v1/apps/web/machines/"+id(i)+"/"+verb, nil)
+}
+
+func (n *node) post(ctx context.Context, path string, body io.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+n.API+path, body)
+	if err != nil {
+		return err
 	}
-	b.WriteString("\nFrom the acknowledgement of a change to the answer that shows it, the question's way included:\n\n")
-	b.WriteString("| kept | asked | p50 | p99 | most | not in the first answer |\n|---|---|---:|---:|---:|---:|\n")
-	for _, v := range r.Visible {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %d of %d |\n", v.Store, v.Where, short(v.P50), short(v.P99), short(v.Most), v.Late, v.Of)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := n.client.Do(req)
+	if err != nil {
+		return err
 	}
-	b.WriteString("\n")
-	if r.Missing != "" {
-		fmt.Fprintf(&b, "Not measured: %s.\n\n", r.Missing)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, text)
 	}
-	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// short writes d with the digits that matter.
-func short(d time.Duration) string {
-	if d >= time.Millisecond {
-		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+// isStarted asks by DNS whether machine number i is started.
+func (n *node) isStarted(i int) (bool, error) {
+	n.dns.SetDeadline(time.Now().Add(patience))
+	q := new(dns.Msg).SetQuestion(id(i)+".vm.web.internal.", dns.TypeAAAA)
+	if err := n.dns.WriteMsg(q); err != nil {
+		return false, err
 	}
-	return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond))
+	m, err := n.dns.ReadMsg()
+	if err != nil {
+		return false, err
+	}
+	if m.Id != q.Id || m.Rcode != dns.RcodeSuccess {
+		return false, fmt.Errorf("a query for the address of a machine is answered\n%v", m)
+	}
+	return len(m.Answer) == 1, nil
+}
+
+// write has that many clients write for d, each to a machine of its own and each
+// write when the one before is acknowledged. It returns how long each write took.
+func (n *node) write(ctx context.Context, writers int, d time.Duration) ([]time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, d+patience)
+	defer cancel()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		all  []time.Duration // guarded by mu
+		errs []error         // guarded by mu
+	)
+	end := time.Now().Add(d)
+	for i := range writers {
+		wg.Go(func() {
+			var took []time.Duration
+			var err error
+			for started := false; err == nil && time.Now().Before(end); started = !started {
+				began := time.Now()
+				err = n.setState(ctx, i, started)
+				took = append(took, time.Since(began))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all, errs = append(all, took...), append(errs, err)
+		})
+	}
+	wg.Wait()
+	return all, errors.Join(errs...)
+}
+
+// startEtcd starts an etcd of one member and returns it with its URL.
+func startEtcd(ctx context.Context, program, dir string) (*harness.Process, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, "", err
+	}
+	var urls [2]string
+	for i := range urls {
+		addr, err := harness.FreePort(netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			return nil, "", err
+		}
+		urls[i] = "http://" + addr.String()
+	}
+	etcd, err := harness.Start(ctx, dir, -1, []string{program, "--data-dir", dir, "--log-level", "error",
+		"--listen-client-urls", urls[0], "--advertise-client-urls", urls[0],
+		"--listen-peer-urls", urls[1], "--initial-advertise-peer-urls", urls[1], "--initial-cluster", "default=" + urls[1]},
+		func() error { return harness.OK(urls[0] + "/health") })
+	return etcd, urls[0], err
+}
+
+// Report writes the figures.
+func (s *Scenario) Report(p *harness.Page) {
+	p.Say("internaldns with %s machines. Clients write over HTTP on connections that stay open; every write is synced to disk; all\nprograms are on one machine.\n\n", harness.Count(s.Plan.Machines))
+	var rows [][]string
+	for _, x := range s.Rates {
+		rows = append(rows, []string{x.Store, fmt.Sprint(x.Writers), harness.Count(x.Second), harness.Time(x.P50), harness.Time(x.P99)})
+	}
+	p.Table("stored | writers | writes/s | acknowledged p50 | p99", rows)
+	p.Say("From the acknowledgement of a change to the answer that shows it, the round trip of the query included:\n\n")
+	rows = nil
+	for _, v := range s.Visible {
+		rows = append(rows, []string{v.Store, v.Where, harness.Time(v.P50), harness.Time(v.P99), harness.Time(v.Max), fmt.Sprintf("%d of %d", v.Late, v.Of)})
+	}
+	p.Table("stored | asked | p50 | p99 | longest | not in the first answer", rows)
 }

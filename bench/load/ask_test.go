@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/internaldns/internaldns/bench/dataset"
-	"github.com/internaldns/internaldns/bench/upstream"
+	"github.com/internaldns/internaldns/bench/servers"
 )
 
 // The upstream server answers in the generator's turns: nobody else has them.
 func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
-	s, err := upstream.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	s, err := servers.NewUpstream(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
 			Server: s.Addr(), Rate: rate, Sockets: 4, Window: 16, Sample: 1, Duration: 50 * time.Millisecond,
 			Ask: func(n uint32, q *dataset.Query) {
 				most = max(most, n)
-				upstream.Question(n, 1232, q)
+				servers.ForwardedQuery(n, 1232, q)
 			},
 			Beside: s.Turn,
 		})
@@ -50,7 +50,7 @@ func TestWrongAnswersToMadeQueriesAreShownWithTheirQuery(t *testing.T) {
 	server := serveUDP(t, "udp4", right) // 2001:db8::1, whatever is asked
 	r, err := Run(t.Context(), Options{
 		Server: server, Window: 4, Sample: 1, Duration: 50 * time.Millisecond,
-		Ask: func(n uint32, q *dataset.Query) { upstream.Question(n, 1232, q) },
+		Ask: func(n uint32, q *dataset.Query) { servers.ForwardedQuery(n, 1232, q) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/bench/dataset"
-	"github.com/internaldns/internaldns/bench/internal/affinity"
 )
 
 // carrier moves messages over sockets. It calls generator.arrived for every
@@ -68,7 +67,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		defer close(done)
 		runtime.LockOSThread()
 		if o.Pin {
-			if err = affinity.Pin(o.CPU); err != nil {
+			if err = pin(o.CPU); err != nil {
 				return
 			}
 		}

@@ -4,10 +4,9 @@ package peers
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
 	"fmt"
 	"image/color"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -17,8 +16,10 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
+	vgdraw "gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
 // Colours of the bars: ours in strong ones, others in grey, darker for larger
@@ -31,23 +32,18 @@ var (
 	paper         = color.RGBA{0xff, 0xff, 0xff, 0xff}
 )
 
-// ErrNoRatios says that a record has nothing to draw: no series of the chart had
-// an echo.
-var ErrNoRatios = errors.New("no ratios to an echo to draw")
-
-// Chart is one drawing: a bar for each server and each of some series.
-type Chart struct {
-	File  string // its usual name
-	title string
-	of    func(*Series) (name string, ok bool) // the series that are drawn, by what the legend calls them
+// A chart has a bar for each server and each of some series.
+type chart struct {
+	file, title, alt string
+	// name returns what the legend calls a series, and whether it is drawn.
+	name func(*Series) (string, bool)
 }
 
-// Charts are all charts.
-var Charts = []Chart{
-	{"results.svg", "CPU time of an answered query (echo = 1, lower is better)", func(s *Series) (string, bool) {
-		return thousands(s.Machines) + " machines", strings.HasPrefix(s.Key, "udp-")
+var charts = []chart{
+	{"results.svg", "CPU time of an answered query (echo = 1, lower is better)", "CPU time of an answered query, as a multiple of an echo's", func(s *Series) (string, bool) {
+		return harness.Count(s.Machines) + " machines", strings.HasPrefix(s.Key, "udp-")
 	}},
-	{"forward.svg", "CPU time of a forwarded name (echo = 1, lower is better)", func(s *Series) (string, bool) {
+	{"forward.svg", "CPU time of a forwarded name (echo = 1, lower is better)", "CPU time of a forwarded name, as a multiple of an echo's", func(s *Series) (string, bool) {
 		if s.Key == keyHits {
 			return "from the cache", true
 		}
@@ -55,60 +51,63 @@ var Charts = []Chart{
 	}},
 }
 
-// chartBar is one bar: a server and one of its sets.
-type chartBar struct {
+// A bar is one server in one set.
+type bar struct {
 	server string
 	set    int // index among the sets
-	ratio  Spread
+	ratio  float64
 }
 
-// bars returns the names of the chart's sets, and the bars of each server,
-// cheapest server first.
-func (r *Record) bars(c *Chart) (sets []string, servers []string, bars []chartBar) {
+// bars returns the names of the chart's sets, the servers, the cheapest first, and
+// the bars.
+func (s *Scenario) bars(c chart) (sets []string, servers []string, bars []bar) {
 	best := map[string]float64{}
-	for i := range r.Series {
-		s := &r.Series[i]
-		name, ok := c.of(s)
-		if !ok {
+	for i := range s.Series {
+		x := &s.Series[i]
+		name, ok := c.name(x)
+		if !ok || len(x.of(nameEcho)) == 0 {
 			continue
 		}
-		drawn := false
-		for _, row := range s.rows() {
-			if math.IsNaN(row.Ratio.Median) || math.IsInf(row.Ratio.Median, 0) {
+		for _, peer := range x.started() {
+			ratio := x.ratio(peer).Median
+			if math.IsNaN(ratio) {
 				continue
 			}
-			drawn = true
-			bars = append(bars, chartBar{row.Peer, len(sets), row.Ratio})
-			if _, ok := best[row.Peer]; !ok {
-				best[row.Peer] = row.Ratio.Median
-				servers = append(servers, row.Peer)
+			bars = append(bars, bar{peer, len(sets), ratio})
+			if _, ok := best[peer]; !ok {
+				if best[peer] = ratio; peer == nameEcho {
+					best[peer] = 0 // it comes first, even if a server measures below it
+				}
+				servers = append(servers, peer)
 			}
 		}
-		if drawn {
-			sets = append(sets, name)
-		}
+		sets = append(sets, name)
 	}
 	slices.SortStableFunc(servers, func(a, b string) int {
-		switch d := best[a] - best[b]; {
-		case a == nameEcho || d < 0 && b != nameEcho:
-			return -1
-		case b == nameEcho || d > 0:
-			return 1
-		}
-		return 0
+		return cmp.Compare(best[a], best[b])
 	})
 	return sets, servers, bars
 }
 
-// WriteChart draws the ratios as an SVG: a bar for each server and set.
-func (r *Record) WriteChart(w io.Writer, c *Chart) error {
-	sets, servers, bars := r.bars(c)
+// chart adds the chart to the page, if there is anything to draw.
+func (s *Scenario) chart(p *harness.Page, c chart) {
+	sets, servers, bars := s.bars(c)
 	if len(bars) == 0 {
-		return ErrNoRatios
+		return
 	}
+	svg, err := draw(c.title, sets, servers, bars)
+	if err != nil {
+		p.Say("The chart cannot be drawn: %v.\n\n", err)
+		return
+	}
+	p.Image(c.file, c.alt, svg)
+}
+
+// draw returns the chart as an SVG.
+func draw(title string, sets, servers []string, bars []bar) ([]byte, error) {
 	p := plot.New()
 	p.BackgroundColor = paper
-	p.Title.Text = c.title
+	p.Title.Text = title
 	p.Title.TextStyle.Font.Size = 15
 	p.Title.TextStyle.Font.Variant = "Sans"
 	p.Title.TextStyle.Color = ink
@@ -120,7 +119,7 @@ func (r *Record) WriteChart(w io.Writer, c *Chart) error {
 	band := vg.Length(len(sets))*(thickness+gap) + vg.Points(12) // of one server
 	most := 1.0
 	for _, b := range bars {
-		most = max(most, b.ratio.Median)
+		most = max(most, b.ratio)
 	}
 	p.Add(grid())
 	shown := map[string]int{} // bars of a server, to centre them in their band
@@ -129,20 +128,20 @@ func (r *Record) WriteChart(w io.Writer, c *Chart) error {
 	}
 	drawn := map[string]int{}
 	for _, b := range bars {
-		place := len(servers) - 1 - slices.Index(servers, b.server) // the first stands on top
-		bar, err := plotter.NewBarChart(plotter.Values{b.ratio.Median}, thickness)
+		place := len(servers) - 1 - slices.Index(servers, b.server) // the first is on top
+		drawing, err := plotter.NewBarChart(plotter.Values{b.ratio}, thickness)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		bar.Horizontal = true
-		bar.LineStyle.Width = 0
-		bar.Color = colourOf(b, len(sets))
-		bar.XMin = float64(place)
-		bar.Offset = (vg.Length(shown[b.server]-1)/2 - vg.Length(drawn[b.server])) * (thickness + gap)
+		drawing.Horizontal = true
+		drawing.LineStyle.Width = 0
+		drawing.Color = colourOf(b, len(sets))
+		drawing.XMin = float64(place)
+		drawing.Offset = (vg.Length(shown[b.server]-1)/2 - vg.Length(drawn[b.server])) * (thickness + gap)
 		drawn[b.server]++
-		p.Add(bar)
-		if err := label(p, b, place, bar.Offset); err != nil {
-			return err
+		p.Add(drawing)
+		if err := label(p, b, place, drawing.Offset); err != nil {
+			return nil, err
 		}
 	}
 	addLegend(p, sets)
@@ -157,15 +156,14 @@ func (r *Record) WriteChart(w io.Writer, c *Chart) error {
 
 	height := band*vg.Length(len(servers)) + vg.Points(95)
 	canvas := vgsvg.New(vg.Points(760), height)
-	p.Draw(draw.Crop(draw.New(canvas), vg.Points(14), -vg.Points(14), vg.Points(10), -vg.Points(10)))
+	p.Draw(vgdraw.Crop(vgdraw.New(canvas), vg.Points(14), -vg.Points(14), vg.Points(10), -vg.Points(10)))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
-		return fmt.Errorf("draw the chart: %w", err)
+		return nil, err
 	}
-	// The plot is measured with Liberation Sans, which few readers have; these
-	// have letters of the same widths.
-	_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")))
-	return err
+	// Few readers have Liberation Sans, with which the plot is measured. The letters
+	// of the other fonts have the same widths.
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
 }
 
 func styleAxes(p *plot.Plot) {
@@ -208,9 +206,9 @@ func grid() *plotter.Grid {
 	return g
 }
 
-func colourOf(b chartBar, sets int) color.Color {
+func colourOf(b bar, sets int) color.Color {
 	colours := othersColours
-	if b.server == nameOurs || b.server == nameForward {
+	if strings.HasPrefix(b.server, nameOurs) {
 		colours = oursColours
 	}
 	if sets == 1 {
@@ -220,10 +218,10 @@ func colourOf(b chartBar, sets int) color.Color {
 }
 
 // label writes the ratio behind the end of the bar.
-func label(p *plot.Plot, b chartBar, place int, offset vg.Length) error {
+func label(p *plot.Plot, b bar, place int, offset vg.Length) error {
 	l, err := plotter.NewLabels(plotter.XYLabels{
-		XYs:    plotter.XYs{{X: b.ratio.Median, Y: float64(place)}},
-		Labels: []string{fmt.Sprintf("%.2f", b.ratio.Median)},
+		XYs:    plotter.XYs{{X: b.ratio, Y: float64(place)}},
+		Labels: []string{fmt.Sprintf("%.2f", b.ratio)},
 	})
 	if err != nil {
 		return err
@@ -256,7 +254,7 @@ func addLegend(p *plot.Plot, sets []string) {
 // swatch is a legend's sample in two colours.
 type swatch struct{ left, right color.Color }
 
-func (s swatch) Thumbnail(c *draw.Canvas) {
+func (s swatch) Thumbnail(c *vgdraw.Canvas) {
 	middle := (c.Min.X + c.Max.X) / 2
 	for _, half := range []struct {
 		from, to vg.Length

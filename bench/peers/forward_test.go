@@ -3,14 +3,14 @@
 package peers
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
 const (
@@ -18,8 +18,8 @@ const (
 	selfForget  = "serve-forget"  // the same, without a cache
 )
 
-// serveForward is the least that forwards and may cache: one query at a time, and
-// responses by all of a query but its ID.
+// serveForward is the simplest forwarder, with or without a cache: one query at a
+// time, and responses by all octets of a query but its ID.
 func serveForward(listen, upstream string, caches bool) error {
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(listen)))
 	if err != nil {
@@ -57,23 +57,25 @@ func serveForward(listen, upstream string, caches bool) error {
 	}
 }
 
-var testForwarder = Peer{
-	Name: "test-forwarder", Forwards: true,
-	Version: func(context.Context) (string, error) { return "1", nil },
-	Command: func(s *Site) ([]string, error) {
+// testForwarder returns a server that the test program serves when it is started
+// with that argument.
+func testForwarder(arg string) peer {
+	return peer{name: arg, forwards: true, command: func(s *site) ([]string, error) {
 		self, err := os.Executable()
-		return []string{self, selfForward, s.Listen.String(), s.Upstream.String()}, err
-	},
+		return []string{self, arg, s.Listen.String(), s.Upstream.String()}, err
+	}}
 }
 
-// brief returns a plan that takes a second.
-func brief() Plan {
-	p := DefaultPlan()
-	p.Parts, p.Sets = []string{PartForward}, []int{20}
-	p.Rounds, p.Warmup, p.Measure, p.Half = 2, 10*time.Millisecond, 60*time.Millisecond, 30*time.Millisecond
+// briefly returns a run of the servers that takes seconds.
+func briefly(t *testing.T, rounds int, servers ...peer) *run {
+	t.Helper()
+	r := &run{Scenario: newScenario(), env: harness.NewEnv(t.TempDir(), t.Output()), present: servers}
+	p := &r.Plan
+	p.Parts, p.Sets = []string{partForward}, []int{20}
+	p.Rounds, p.Warmup, p.Measure, p.Half = rounds, 10*time.Millisecond, 200*time.Millisecond, 30*time.Millisecond
 	p.Window, p.Queries, p.Names = 8, 10, 50
 	p.ServerCPU, p.LoadCPU = -1, -1
-	return p
+	return r
 }
 
 func TestHitsStayInTheForwarderAndMissesReachTheUpstreamOnce(t *testing.T) {
@@ -81,68 +83,61 @@ func TestHitsStayInTheForwarderAndMissesReachTheUpstreamOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []string
-	r := Runner{Plan: brief(), Tools: Tools{Self: self}, Dir: t.TempDir(), Progress: func(s string) { lines = append(lines, s) }}
-	all, _ := r.Plan.series()
-	rec := &Record{Plan: r.Plan}
-	for _, s := range all {
-		if err := r.series(t.Context(), &s, []Peer{echoPeer(r.Tools, 0), testForwarder}); err != nil {
-			t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
+	echo := (&run{self: self}).peer(nameEcho)
+	r := briefly(t, 2, echo, testForwarder(selfForward))
+	for _, s := range r.Plan.series() {
+		s.peers = []string{nameEcho, selfForward}
+		if err := r.series(t.Context(), &s); err != nil {
+			t.Fatal(err)
 		}
-		rec.Series = append(rec.Series, s)
-		rows := s.rows()
-		if len(rows) != 2 {
-			t.Fatalf("%s: rows %+v\n%s", s.Key, rows, strings.Join(lines, "\n"))
-		}
-		for _, row := range rows {
-			if row.Rounds != 2 || row.Wrong > 0 || row.QPS.Median <= 0 || row.Ratio.Median <= 0 {
-				t.Errorf("%s: %+v", s.Key, row)
+		for _, peer := range s.peers {
+			if len(s.of(peer)) != 2 || s.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong + m.Half.Wrong }) > 0 || !(s.ratio(peer).Min > 0) {
+				t.Errorf("%s: %s: %+v", s.Key, peer, s.of(peer))
 			}
 		}
-		row := rows[1]
-		switch {
-		case row.Compared == 0 || rows[0].Upstream != 0:
-			t.Errorf("%s: %+v", s.Key, rows)
-		case s.Key == keyHits && row.Upstream != 0:
-			t.Errorf("hits reached the upstream: %+v", row)
-		// Those on their way as the measured time begins and ends make up for
-		// each other, but for as many as are outstanding.
-		case s.Key == keyMisses && (row.Upstream < 0.8 || row.Upstream > 1.2):
-			t.Errorf("misses reached the upstream %v times\n%s", row.Upstream, strings.Join(lines, "\n"))
+		compared := s.sum(selfForward, func(m *Measurement) uint64 { return m.Peak.Compared })
+		if compared == 0 || s.sum(nameEcho, func(m *Measurement) uint64 { return m.Upstream }) != 0 {
+			t.Errorf("%s: %d responses were compared: %+v", s.Key, compared, s.Rounds)
+		}
+		switch upstream := s.upstream(selfForward); {
+		case s.Key == keyHits && upstream != "0":
+			t.Errorf("hits reached the upstream: %s", upstream)
+		case s.Key == keyMisses:
+			checkOnce(t, r, &s, selfForward)
 		}
 	}
-	if len(all) != 2 {
-		t.Errorf("%d series", len(all))
+}
+
+// checkOnce fails the test unless each answer took one query to the upstream. Of
+// the queries that are outstanding as the measured time begins or ends, one of the
+// two is counted.
+func checkOnce(t *testing.T, r *run, s *Series, peer string) {
+	t.Helper()
+	for _, m := range s.of(peer) {
+		if d := int(m.Upstream) - int(m.Peak.Received); d < -2*r.Plan.Window || d > 2*r.Plan.Window {
+			t.Errorf("%d queries reached the upstream for %d answers", m.Upstream, m.Peak.Received)
+		}
 	}
-	var page strings.Builder
-	if err := rec.WriteReport(&page); err != nil || strings.Count(page.String(), testForwarder.Name) != 2 {
-		t.Errorf("%v\n%s", err, &page)
+	if s.upstream(peer) == "0" {
+		t.Error("no query reached the upstream")
 	}
 }
 
-// A server that keeps nothing is measured all the same: the figures show it.
-func TestAForwarderThatKeepsNothingIsMeasured(t *testing.T) {
-	r := Runner{Plan: brief(), Tools: Tools{}, Dir: t.TempDir()}
-	r.Plan.Rounds = 1
-	all, _ := r.Plan.series()
-	forgetful := testForwarder
-	forgetful.Command = func(s *Site) ([]string, error) {
-		self, err := os.Executable()
-		return []string{self, selfForget, s.Listen.String(), s.Upstream.String()}, err
-	}
-	if err := r.series(t.Context(), &all[0], []Peer{forgetful}); err != nil {
+// The figures of a server that caches nothing show it.
+func TestAForwarderThatCachesNothingIsMeasured(t *testing.T) {
+	r := briefly(t, 1, testForwarder(selfForget))
+	s := r.Plan.series()[0]
+	s.peers = []string{selfForget}
+	if err := r.series(t.Context(), &s); err != nil {
 		t.Fatal(err)
 	}
-	if row := all[0].row1(forgetful.Name); row == nil || row.Upstream < 0.8 || row.Upstream > 1.2 {
-		t.Errorf("%+v", row)
-	}
+	checkOnce(t, r, &s, selfForget)
 }
 
-func TestForwardersAreAskedOnlyForNamesOfOthers(t *testing.T) {
-	p := DefaultPlan()
-	all, servers := p.series()
-	for i, s := range all {
-		for _, name := range servers[i] {
+func TestForwardersAreAskedOnlyForForwardedNames(t *testing.T) {
+	p := newScenario().Plan
+	for _, s := range p.series() {
+		for _, name := range s.peers {
 			if s.forwards() != slices.Contains(forwarders(), name) && name != nameEcho {
 				t.Errorf("%s is part of %q", name, s.Title)
 			}
@@ -153,10 +148,10 @@ func TestForwardersAreAskedOnlyForNamesOfOthers(t *testing.T) {
 			t.Errorf("%s is overloaded with names that it does not serve", name)
 		}
 	}
-	p.Parts = []string{PartForward}
+	p.Parts = []string{partForward}
 	for _, name := range p.asked() {
 		if name != nameEcho && !slices.Contains(forwarders(), name) {
-			t.Errorf("%s is looked for, but not asked", name)
+			t.Errorf("%s is started, but not asked", name)
 		}
 	}
 	if len(forwarders()) < 5 {
@@ -166,14 +161,14 @@ func TestForwardersAreAskedOnlyForNamesOfOthers(t *testing.T) {
 
 func TestNewNamesNeverComeTwiceToAServer(t *testing.T) {
 	w := &work{udpSize: 1232}
-	pr := &process{}
+	s := &server{}
 	seen := map[string]bool{}
-	for _, q := range names(100, 1232) {
+	for _, q := range forwardedQueries(100, 1232) {
 		seen[string(q.Message)] = true
 	}
 	for range 3 {
-		q := names(1, 1232)[0]
-		ask := w.ask(pr)
+		q := forwardedQueries(1, 1232)[0]
+		ask := w.ask(s)
 		for n := range uint32(100) {
 			for range 2 { // to send it, and to check its response
 				ask(n, &q)
@@ -184,7 +179,7 @@ func TestNewNamesNeverComeTwiceToAServer(t *testing.T) {
 			seen[string(q.Message)] = true
 		}
 	}
-	if pr.asked != 300 {
-		t.Errorf("%d names asked for", pr.asked)
+	if s.asked != 300 {
+		t.Errorf("%d names asked for", s.asked)
 	}
 }

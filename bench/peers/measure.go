@@ -3,125 +3,145 @@
 package peers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/internaldns/internaldns/bench/dataset"
+	"github.com/internaldns/internaldns/bench/harness"
 	"github.com/internaldns/internaldns/bench/load"
+	"github.com/internaldns/internaldns/bench/servers"
 )
 
-// Runner carries out a plan.
-type Runner struct {
-	Plan  Plan
-	Tools Tools
-	// Dir holds the files of datasets and servers. The caller removes it.
-	Dir string
-	// Progress is called with one line for each step.
-	Progress func(string)
-
-	began time.Time
-	limit time.Duration
+// Server is one of the servers that a run was to measure.
+type Server struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	// Missing is why it was not measured, and Get how to install it.
+	Missing string `json:"missing,omitempty"`
+	Get     string `json:"get,omitempty"`
 }
 
-// Run measures what the plan says and returns the record, also of a run that
-// was cut short, with the reason as its error.
-func (r *Runner) Run(ctx context.Context) (*Record, error) {
-	if err := r.Plan.Validate(); err != nil {
-		return nil, err
-	}
-	var likely time.Duration
-	likely, r.limit = r.Plan.Estimate()
-	r.began = time.Now()
-	r.say("this takes about %v, and ends after %v at the latest", likely.Round(time.Second), r.limit.Round(time.Second))
-	ctx, cancel := context.WithTimeout(ctx, r.limit)
-	defer cancel()
+// Series is several rounds over several servers that answer the same queries.
+type Series struct {
+	Key       string         `json:"key"`
+	Title     string         `json:"title"`
+	Machines  int            `json:"machines"`
+	Transport load.Transport `json:"transport"`
+	UDPSize   uint16         `json:"udp_size"` // 0: queries without EDNS
+	Started   []Started      `json:"started"`
+	Rounds    []Measurement  `json:"rounds"`
 
-	rec := &Record{Date: r.began, Plan: r.Plan, Host: DescribeHost()}
-	if r.Tools.Echo == "" && r.Tools.EchoErr != nil {
-		rec.Notes = append(rec.Notes, fmt.Sprintf("The echo is the one in Go: %v.", r.Tools.EchoErr))
-	}
-	present := r.present(ctx, rec)
-	err := r.allSeries(ctx, rec, present)
-	if err == nil {
-		err = r.overload(ctx, rec, present)
-	}
-	rec.Took = time.Since(r.began)
-	return rec, err
+	peers []string // to measure
 }
 
-func (r *Runner) say(format string, args ...any) {
-	if r.Progress != nil {
-		r.Progress(fmt.Sprintf("%6s  ", time.Since(r.began).Round(time.Second)) + fmt.Sprintf(format, args...))
-	}
+// Keys of series that others refer to.
+const (
+	keyCosts  = "costs"
+	keyPlain  = "no-edns"
+	keyHits   = "forward-hits"
+	keyMisses = "forward-misses"
+)
+
+// Started is one server as it was at the beginning of a series.
+type Started struct {
+	Peer    string        `json:"peer"`
+	Command string        `json:"command,omitempty"`
+	Loaded  time.Duration `json:"loaded_ns"` // from its start to the first right answer
+	Memory  uint64        `json:"memory_octets"`
+	Error   string        `json:"error,omitempty"` // why it is not in the series
 }
 
-// present notes every server that the plan asks, and returns those that are there.
-func (r *Runner) present(ctx context.Context, rec *Record) []Peer {
-	var there []Peer
-	for _, p := range choose(Known(r.Tools), r.Plan.asked()...) {
-		s := Server{Name: p.Name}
-		version, err := p.Version(ctx)
-		if err != nil {
-			s.Missing, s.Get = err.Error(), p.Get
-			r.say("%s is missing: %v (%s)", p.Name, err, p.Get)
-		} else {
-			s.Version = version
-			there = append(there, p)
-		}
-		rec.Servers = append(rec.Servers, s)
-	}
-	return there
+// Measurement is one server in one round.
+type Measurement struct {
+	Peer  string `json:"peer"`
+	Round int    `json:"round"`
+	Error string `json:"error,omitempty"`
+
+	// Peak is the closed loop, and CPU the CPU time of the server meanwhile.
+	Peak load.Result   `json:"peak"`
+	CPU  time.Duration `json:"cpu_ns"`
+	// Upstream counts the queries that came to the forwarder's upstream meanwhile.
+	Upstream uint64 `json:"upstream,omitempty"`
+	// Half is the open loop at half of the peak's rate.
+	Half   load.Result `json:"half"`
+	Memory uint64      `json:"memory_octets"`
 }
 
-func (r *Runner) allSeries(ctx context.Context, rec *Record, present []Peer) error {
-	all, servers := r.Plan.series()
-	for i, s := range all {
-		err := r.series(ctx, &s, choose(present, servers[i]...))
-		rec.Series = append(rec.Series, s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.Title, err)
-		}
-	}
-	return nil
+// responseTimeout is when a query is lost: long after any server that keeps up has
+// answered, and short enough that lost queries do not make a run much longer.
+const responseTimeout = 500 * time.Millisecond
+
+// onceWindow is the number of connections at a time if each has one query. A few
+// keep any server busy. More would not fit the queue of 10 connections that some
+// servers listen with: those would wait a second, and the queue would be measured.
+const onceWindow = 8
+
+// A server is a peer that runs.
+type server struct {
+	*harness.Process
+	peer
+	site
+	asked uint32 // new names so far
 }
 
-// series starts all servers, measures them in rounds, and stops them.
-func (r *Runner) series(ctx context.Context, s *Series, peers []Peer) (err error) {
-	r.say("%s: making the facts", s.Title)
-	site, queries, err := r.facts(s.Machines, s.UDPSize, peers)
+// work is what the servers of a series are asked.
+type work struct {
+	transport load.Transport
+	udpSize   uint16
+	queries   []dataset.Query   // sent again and again; nil: each query has a new name
+	upstream  *servers.Upstream // of forwarders; nil for others
+}
+
+// series starts the servers, measures them in rounds, and stops them.
+func (r *run) series(ctx context.Context, s *Series) (err error) {
+	r.env.Say("%s: making the facts", s.Title)
+	site, queries, err := r.facts(s.Machines, s.UDPSize)
 	if err != nil {
 		return err
 	}
 	w := &work{transport: s.Transport, udpSize: s.UDPSize, queries: queries}
-	first := probe(queries)
 	if s.forwards() {
-		up, stop, err := startUpstream(ctx)
+		w.upstream, err = servers.NewUpstream(netip.MustParseAddrPort("127.0.0.1:0"))
 		if err != nil {
 			return fmt.Errorf("start the upstream: %w", err)
 		}
+		stop := w.upstream.Background()
 		defer func() { err = errors.Join(err, stop()) }()
-		site.Upstream, w.upstream = up.Addr(), up
-		w.queries = names(r.Plan.Names, s.UDPSize)
-		first = &w.queries[0]
+		site.Upstream = w.upstream.Addr()
+		w.queries = forwardedQueries(r.Plan.Names, s.UDPSize)
 	}
-	running, started := r.start(ctx, site, peers, s.Machines, first)
+	var running []*server
 	defer func() {
-		for _, pr := range running {
-			pr.stop()
+		for _, p := range running {
+			p.Stop()
 		}
 	}()
-	s.Started = started
+	probe := probeOf(w.queries)
+	for _, p := range r.present {
+		if !slices.Contains(s.peers, p.name) {
+			continue
+		}
+		server, note := r.start(ctx, p, site, s.Machines, probe)
+		s.Started = append(s.Started, note)
+		if server != nil {
+			running = append(running, server)
+		}
+	}
+	debug.FreeOSMemory() // collects what making queries and files left, which would disturb a measurement
 	switch s.Key {
 	case keyHits:
-		for _, pr := range running {
-			if err := r.warm(ctx, pr, w); err != nil {
+		for _, server := range running {
+			if err := r.warm(ctx, server, w); err != nil {
 				return err
 			}
 		}
@@ -129,70 +149,55 @@ func (r *Runner) series(ctx context.Context, s *Series, peers []Peer) (err error
 		w.queries = nil
 	}
 	for round := range r.Plan.Rounds {
-		// Each round begins with another server: none always follows the same.
+		// Each round begins with another server, so that none always follows the same.
 		first := round % max(1, len(running))
-		for _, pr := range append(slices.Clone(running[first:]), running[:first]...) {
+		for _, server := range append(slices.Clone(running[first:]), running[:first]...) {
 			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
+				return err
 			}
-			m := r.one(ctx, pr, w)
+			m := r.measure(ctx, server, w)
 			m.Round = round
 			s.Rounds = append(s.Rounds, m)
-			r.say("%s, round %d of %d: %s", s.Title, round+1, r.Plan.Rounds, m.line())
+			r.env.Say("%s, round %d of %d: %s", s.Title, round+1, r.Plan.Rounds, m.line())
 		}
-	}
-	return ctx.Err()
-}
-
-// facts writes the files that the servers read, unless they are there, and
-// returns the queries.
-func (r *Runner) facts(machines int, udpSize uint16, peers []Peer) (Site, []dataset.Query, error) {
-	d, err := dataset.New(r.Plan.Seed, dataset.DefaultShape(machines))
-	if err != nil {
-		return Site{}, nil, err
-	}
-	traffic := dataset.DefaultTraffic(r.Plan.Queries)
-	traffic.UDPSize = udpSize
-	queries, err := d.Queries(traffic)
-	if err != nil {
-		return Site{}, nil, err
-	}
-	site := Site{
-		Dir:      filepath.Join(r.Dir, fmt.Sprint(machines)),
-		Listen:   netip.MustParseAddrPort("127.0.0.1:0"),
-		Registry: filepath.Join(r.Dir, fmt.Sprint(machines), "registry.json"),
-		Master:   filepath.Join(r.Dir, fmt.Sprint(machines), "internal.zone"),
-		Network:  d.Network(traffic.Network),
-	}
-	if err := os.MkdirAll(site.Dir, 0o755); err != nil {
-		return Site{}, nil, err
-	}
-	if slices.ContainsFunc(peers, func(p Peer) bool { return p.Registry }) {
-		err = writeOnce(site.Registry, func(f *os.File) error { return d.WriteRegistry(f) })
-	}
-	if err == nil && slices.ContainsFunc(peers, func(p Peer) bool { return !p.Registry && !p.Echo && !p.Forwards }) {
-		err = writeOnce(site.Master, func(f *os.File) error { return d.WriteMaster(f, traffic.Network) })
-	}
-	return site, queries, err
-}
-
-func writeOnce(path string, write func(*os.File) error) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(write(f), f.Close()); err != nil {
-		os.Remove(path) // half a file would be taken for a whole one
-		return err
 	}
 	return nil
 }
 
-// probe returns a query that has answers: a server that is still loading gives none.
-func probe(queries []dataset.Query) *dataset.Query {
+// facts writes the files that servers read, unless they exist, and returns the
+// queries.
+func (r *run) facts(machines int, udpSize uint16) (s site, queries []dataset.Query, err error) {
+	d, err := dataset.New(r.Plan.Seed, dataset.DefaultShape(machines))
+	if err != nil {
+		return s, nil, err
+	}
+	traffic := dataset.DefaultTraffic(r.Plan.Queries)
+	traffic.UDPSize = udpSize
+	if queries, err = d.Queries(traffic); err != nil {
+		return s, nil, err
+	}
+	dir := filepath.Join(r.env.Dir, fmt.Sprint(machines))
+	s = site{
+		Dir: dir, Listen: netip.MustParseAddrPort("127.0.0.1:0"), Network: d.Network(traffic.Network),
+		Registry: filepath.Join(dir, "registry.json"), Master: filepath.Join(dir, "internal.zone"),
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return s, queries, nil
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return s, nil, err
+	}
+	registry, err1 := os.Create(s.Registry)
+	master, err2 := os.Create(s.Master)
+	if err := errors.Join(err1, err2); err != nil {
+		return s, nil, err
+	}
+	return s, queries, errors.Join(d.WriteRegistry(registry), registry.Close(), d.WriteMaster(master, traffic.Network), master.Close())
+}
+
+// probeOf returns a query that has answers: a server that is still loading gives
+// none.
+func probeOf(queries []dataset.Query) *dataset.Query {
 	for i := range queries {
 		if q := &queries[i]; q.Kind == dataset.AppAAAA && q.Want.Answers > 0 {
 			return q
@@ -201,95 +206,133 @@ func probe(queries []dataset.Query) *dataset.Query {
 	return &queries[0]
 }
 
-// start starts the servers one after another. One that does not start is noted
-// and left out.
-func (r *Runner) start(ctx context.Context, site Site, peers []Peer, machines int, probe *dataset.Query) ([]*process, []Started) {
-	var running []*process
-	var notes []Started
-	for _, p := range peers {
-		limited, cancel := context.WithTimeout(ctx, startLimit(machines))
-		pr, err := start(limited, p, site, r.Plan.ServerCPU, probe)
-		cancel()
-		if err != nil {
-			r.say("%s does not start: %v", p.Name, err)
-			notes = append(notes, Started{Peer: p.Name, Error: err.Error()})
-			continue
-		}
-		note := Started{Peer: p.Name, Command: pr.shown(), Loaded: pr.loaded, Memory: memory(pr.pids())}
-		r.say("%s has loaded %s machines in %v, and holds %d MiB", p.Name, thousands(machines), pr.loaded.Round(time.Millisecond), note.Memory>>20)
-		running = append(running, pr)
-		notes = append(notes, note)
+// start starts a server and waits until it answers the probe right. The server is
+// nil if that fails.
+func (r *run) start(ctx context.Context, p peer, s site, machines int, probe *dataset.Query) (*server, Started) {
+	limit := 20*time.Second + time.Duration(machines)*150*time.Microsecond
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	note := Started{Peer: p.name}
+	server, argv, err := r.tryStart(ctx, p, s, probe)
+	if err != nil {
+		r.env.Say("%s does not start: %v", p.name, err)
+		note.Error = err.Error()
+		return nil, note
 	}
-	// Making queries and files leaves garbage: collect it now and not while measuring.
-	debug.FreeOSMemory()
-	return running, notes
+	note.Command = strings.Join(harness.WithoutDirectories(argv), " ")
+	note.Loaded, note.Memory = server.Loaded, harness.Memory(server.PIDs()...)
+	r.env.Say("%s has loaded %s machines in %v, and holds %d MiB", p.name, harness.Count(machines), note.Loaded.Round(time.Millisecond), note.Memory>>20)
+	return server, note
 }
 
-// options returns what all runs of the generator have in common.
-func (r *Runner) options(pr *process, w *work) load.Options {
+func (r *run) tryStart(ctx context.Context, p peer, s site, probe *dataset.Query) (*server, []string, error) {
+	base, _, _ := strings.Cut(p.name, "=")
+	dir, err1 := os.MkdirTemp(s.Dir, base+"-")
+	listen, err2 := harness.FreePort(s.Listen.Addr())
+	admin, err3 := harness.FreePort(s.Listen.Addr())
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, nil, err
+	}
+	s.Dir, s.Listen, s.Admin = dir, listen, admin
+	argv, err := p.command(&s)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := net.Dial("udp", s.Listen.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Close()
+	process, err := harness.Start(ctx, s.Dir, r.Plan.ServerCPU, argv, func() error { return answers(conn, probe, p.echo) })
+	return &server{Process: process, peer: p, site: s}, argv, err
+}
+
+// answers returns nil if the probe is answered right within 100 ms.
+func answers(conn net.Conn, probe *dataset.Query, echo bool) error {
+	conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := conn.Write(probe.Message); err != nil {
+		return err
+	}
+	buf := make([]byte, 65535)
+	n, err := conn.Read(buf)
+	switch {
+	case err != nil:
+		return err
+	case n < 12:
+		return fmt.Errorf("a response of %d octets", n)
+	case echo && bytes.HasPrefix(buf[:n], probe.Message):
+		return nil
+	}
+	rcode, answers := buf[3]&0xf, uint16(buf[6])<<8|uint16(buf[7])
+	if buf[2]&0x80 == 0 || rcode != probe.Want.RCode || answers != probe.Want.Answers {
+		return fmt.Errorf("the last response had RCODE %d and %d answers", rcode, answers)
+	}
+	return nil
+}
+
+// options returns the options that all runs of the generator have in common.
+func (r *run) options(s *server, w *work) load.Options {
 	o := load.Options{
-		Server:    pr.addr,
-		Transport: w.transport,
-		Queries:   w.queries,
-		Sockets:   r.Plan.Sockets,
-		Window:    r.Plan.Window,
-		Warmup:    r.Plan.Warmup,
-		Timeout:   responseTimeout,
-		Echo:      pr.peer.Echo,
-		Pin:       r.Plan.LoadCPU >= 0,
-		CPU:       max(0, r.Plan.LoadCPU),
+		Server: s.Listen, Transport: w.transport, Queries: w.queries, Sockets: r.Plan.Sockets, Window: r.Plan.Window,
+		Warmup: r.Plan.Warmup, Timeout: responseTimeout, Echo: s.echo, Pin: r.Plan.LoadCPU >= 0, CPU: max(0, r.Plan.LoadCPU),
 	}
 	if w.transport == load.TCPOnce {
 		o.Window = onceWindow
 	}
 	if w.queries == nil {
-		o.Ask = w.ask(pr)
+		o.Ask = w.ask(s)
 	}
 	return o
 }
 
-// one measures one server once.
-func (r *Runner) one(ctx context.Context, pr *process, w *work) Measurement {
-	m := Measurement{Peer: pr.peer.Name}
-	pids := pr.pids()
+// load runs the generator, which does the work of the upstream in its turns.
+func (w *work) load(ctx context.Context, o load.Options) (load.Result, error) {
+	if w.upstream != nil {
+		defer w.upstream.Hold()()
+		o.Beside = w.upstream.Turn
+	}
+	return load.Run(ctx, o)
+}
+
+// measure measures one server once.
+func (r *run) measure(ctx context.Context, s *server, w *work) Measurement {
+	m := Measurement{Peer: s.name}
+	pids := s.PIDs()
 	upstream := func() uint64 { return 0 }
 	if w.upstream != nil {
-		upstream = func() uint64 { return w.upstream.Counts().Queries } // which the generator holds
+		upstream = func() uint64 { return w.upstream.Counts().Queries } // load holds the upstream
 	}
-	o := r.options(pr, w)
+	o := r.options(s, w)
 	o.Duration = r.Plan.Measure
-	o.Begin = func() { m.CPU, m.Upstream = -cpuTime(pids), -upstream() }
-	o.End = func() { m.CPU, m.Upstream = m.CPU+cpuTime(pids), m.Upstream+upstream() }
+	o.Begin = func() { m.CPU, m.Upstream = -harness.CPUTime(pids...), -upstream() }
+	o.End = func() { m.CPU, m.Upstream = m.CPU+harness.CPUTime(pids...), m.Upstream+upstream() }
 	var err error
-	if m.Peak, err = w.run(ctx, o); err != nil {
-		m.Error = err.Error()
-		return m
+	if m.Peak, err = w.load(ctx, o); err == nil {
+		o = r.options(s, w)
+		o.Duration, o.Rate = r.Plan.Half, max(1, m.Peak.QPS()/2)
+		m.Half, err = w.load(ctx, o)
+		m.Memory = harness.Memory(pids...)
 	}
-	o = r.options(pr, w)
-	o.Duration = r.Plan.Half
-	o.Rate = max(1, m.Peak.QPS()/2)
-	if m.Half, err = w.run(ctx, o); err != nil {
+	if err != nil {
 		m.Error = err.Error()
 	}
-	m.Memory = memory(pids)
 	return m
 }
 
-// line tells the measurement in a line.
+// line returns the measurement as a line for the log.
 func (m *Measurement) line() string {
 	if m.Error != "" {
 		return m.Peer + ": " + m.Error
 	}
-	s := fmt.Sprintf("%s: %.0f queries/s, %.2f µs of CPU each, CPU %.0f %% busy, p50 %v and p99 %v at half",
-		m.Peer, m.Peak.QPS(), m.CPUPerQuery()/1e3, 100*m.Busy(), m.Half.Latency.P50, m.Half.Latency.P99)
-	if m.Upstream > 0 {
-		s += fmt.Sprintf(", %.3f upstream each", m.PerAnswer())
-	}
-	if wrong := m.Peak.Wrong + m.Half.Wrong; wrong > 0 {
-		s += fmt.Sprintf(", %d WRONG", wrong)
-	}
-	if lost := m.Peak.Lost + m.Half.Lost; lost > 0 {
-		s += fmt.Sprintf(", %d lost", lost)
+	s := fmt.Sprintf("%s: %.0f queries/s, %s of CPU each, CPU %s busy, p50 %v and p99 %v at half",
+		m.Peer, m.Peak.QPS(), harness.Microseconds(m.cpuPerQuery()), harness.Percent(m.busy(), 0), m.Half.Latency.P50, m.Half.Latency.P99)
+	for _, x := range []struct {
+		n    uint64
+		text string
+	}{{m.Upstream, "%d upstream"}, {m.Peak.Wrong + m.Half.Wrong, "%d WRONG"}, {m.Peak.Lost + m.Half.Lost, "%d lost"}} {
+		if x.n > 0 {
+			s += ", " + fmt.Sprintf(x.text, x.n)
+		}
 	}
 	return s
 }

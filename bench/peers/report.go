@@ -4,339 +4,294 @@ package peers
 
 import (
 	"fmt"
-	"io"
 	"math"
+	"slices"
 	"strings"
-	"time"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// WriteReport writes the record as RESULTS.md. It says nothing that is not in
-// the record, and computes every figure from the raw ones there.
-func (r *Record) WriteReport(w io.Writer) error {
-	p := &page{}
-	p.head(r)
-	p.goals(r)
-	for i := range r.Series {
-		p.series(&r.Series[i])
-	}
-	p.costs(r)
-	p.overload(r)
-	if r.Scale != nil {
-		if err := r.Scale.WriteMarkdown(p); err != nil {
-			return err
+// Report writes the figures.
+func (s *Scenario) Report(p *harness.Page) {
+	s.chart(p, charts[0])
+	p.Say("Every server is bound to CPU %d, with one worker, and the generator to CPU %d; both use loopback.\n", s.Plan.ServerCPU, s.Plan.LoadCPU)
+	p.Say("In each of %d rounds every server is asked as fast as it answers (%d queries outstanding, %v), and\n", s.Plan.Rounds, s.Plan.Window, s.Plan.Measure)
+	p.Say("then at a constant half of that rate (%v), where latency counts from when a query was due.\n", s.Plan.Half)
+	p.Say("CPU is user and kernel time of all the server's processes for each answered query; the ratio is to the echo of the same\n")
+	p.Say("round. Figures are medians over the rounds; ratios have the least and the greatest behind.\n")
+	p.Say("One response in 64 has its answers compared with the facts.\n\n")
+	p.Goals(s.goals())
+	for i := range s.Series {
+		if x := &s.Series[i]; x.Key != keyCosts && x.Key != keyPlain {
+			s.series(p, x)
 		}
 	}
-	if r.Keep != nil {
-		if err := r.Keep.WriteMarkdown(p); err != nil {
-			return err
-		}
-	}
-	if r.Hang != nil {
-		if err := r.Hang.WriteMarkdown(p); err != nil {
-			return err
-		}
-	}
-	p.servers(r)
-	p.notes(r)
-	_, err := io.WriteString(w, p.String())
-	return err
+	s.costs(p)
+	s.overloadTables(p)
+	s.serverTable(p)
+	p.Say("- On loopback, the sender of a datagram also carries it through the receiver's side of the kernel. A server pays for its\n  own system calls, and for the whole way of its responses. With a network card it would be shared out otherwise.\n")
+	p.Say("- The echo sends responses of the query's size; servers send more octets, and pay for that in their ratio.\n")
+	p.Say("- A server that is less than about 97 %% busy at its peak waited for the generator: its queries/s are too low, and its\n  batches smaller than they could be.\n")
+	p.Say("- Memory is the proportional set size of all processes, in the round where it was largest.\n")
 }
 
-// page is a Markdown page in the making.
-type page struct{ strings.Builder }
-
-func (p *page) say(format string, args ...any) { fmt.Fprintf(p, format, args...) }
-
-// table writes a table; columns after the first are figures, to the right.
-func (p *page) table(head []string, rows [][]string) {
-	p.say("| %s |\n|---|%s\n", strings.Join(head, " | "), strings.Repeat("---:|", len(head)-1))
-	for _, row := range rows {
-		p.say("| %s |\n", strings.Join(row, " | "))
+func (s *Scenario) series(p *harness.Page, x *Series) {
+	p.Say("### %s\n\n", x.Title)
+	switch x.Key {
+	case keyHits:
+		s.chart(p, charts[1])
+		p.Say("Every forwarder was asked for all names before, until none of them reached the upstream.\n")
+	case keyMisses:
+		p.Say("No name is asked for twice. The upstream is part of the generator and answers in its loop, so that forwarders\npay for what they send and receive, and not for waking another process.\n")
 	}
-	p.say("\n")
+	if x.forwards() {
+		p.Say("*Upstream* is how many queries reached it for each answer, in the measured time of all rounds.\n\n")
+	}
+	type column struct {
+		head string
+		cell func(peer string) string
+	}
+	columns := []column{{"server", func(peer string) string { return peer }}}
+	if slices.Contains(x.started(), nameEcho) {
+		columns = append(columns, column{"CPU, echo = 1", func(peer string) string { return x.ratio(peer).Ratio() }})
+	}
+	if x.forwards() {
+		columns = append(columns, column{"upstream", x.upstream})
+	}
+	columns = append(columns,
+		column{"CPU/query", func(peer string) string { return harness.Microseconds(x.cpu(peer).Median) }},
+		column{"queries/s", func(peer string) string {
+			return harness.Count(x.spread(peer, func(m *Measurement) float64 { return m.Peak.QPS() }).Median)
+		}},
+		column{"busy", func(peer string) string { return harness.Percent(x.spread(peer, (*Measurement).busy).Median, 0) }},
+		column{"p50 at half", func(peer string) string {
+			return x.spread(peer, func(m *Measurement) float64 { return float64(m.Half.Latency.P50) }).Time()
+		}},
+		column{"p99 at half", func(peer string) string {
+			return x.spread(peer, func(m *Measurement) float64 { return float64(m.Half.Latency.P99) }).Time()
+		}},
+		column{"lost at peak", func(peer string) string {
+			lost, sent := x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Lost }), x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Sent })
+			return harness.Percent(float64(lost)/float64(max(1, sent)), 2)
+		}},
+		column{"memory", func(peer string) string {
+			most := x.start(peer).Memory
+			for _, m := range x.of(peer) {
+				most = max(most, m.Memory)
+			}
+			return mebibytes(most)
+		}},
+		column{"loaded in", func(peer string) string { return harness.Time(x.start(peer).Loaded) }},
+		column{"wrong/compared", func(peer string) string {
+			return fmt.Sprintf("%d/%d", x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong + m.Half.Wrong }),
+				x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Compared + m.Half.Compared }))
+		}},
+	)
+	var heads []string
+	for _, c := range columns {
+		heads = append(heads, c.head)
+	}
+	var rows [][]string
+	for _, peer := range x.started() {
+		var row []string
+		for _, c := range columns {
+			row = append(row, c.cell(peer))
+		}
+		rows = append(rows, row)
+	}
+	p.Table(strings.Join(heads, " | "), rows)
+	x.failures(p)
 }
 
-func (p *page) head(r *Record) {
-	p.say("# Results\n\nWritten by `bench/cmd/peers` from the figures in `bench/results/`; do not edit.\n\n")
-	p.say("![CPU time of an answered query, as a multiple of an echo's](results.svg)\n\n")
-	rows := [][]string{
-		{"date", r.Date.UTC().Format("2006-01-02 15:04") + " UTC, " + r.Took.Round(time.Second).String()},
-		{"machine", fmt.Sprintf("%s, %d CPUs, %d GiB", r.Host.CPU, r.Host.Cores, (r.Host.Memory+1<<29)>>30)},
-		{"system", r.Host.System + ", " + r.Host.Kernel + ", " + r.Host.Go},
+// start returns how the peer was started.
+func (s *Series) start(peer string) Started {
+	for _, st := range s.Started {
+		if st.Peer == peer {
+			return st
+		}
 	}
-	if r.Commit != "" {
-		rows = append(rows, []string{"commit", r.Commit})
-	}
-	for line := range strings.Lines(r.Command) {
-		rows = append(rows, []string{"command", "`" + strings.TrimSpace(line) + "`"})
-	}
-	p.say("| | |\n|---|---|\n")
-	for _, row := range rows {
-		p.say("| %s |\n", strings.Join(row, " | "))
-	}
-	p.say("\nEvery server is held to CPU %d, with one worker, and the generator to CPU %d; both speak over loopback.\n", r.Plan.ServerCPU, r.Plan.LoadCPU)
-	p.say("In each of %d rounds every server is asked as fast as it answers (%d queries outstanding, %v), and\n", r.Plan.Rounds, r.Plan.Window, r.Plan.Measure)
-	p.say("then at a constant half of that rate (%v), where latency counts from when a query was due.\n", r.Plan.Half)
-	p.say("CPU is user and kernel time of all the server's processes for each answered query; the ratio is to the echo of the same\n")
-	p.say("round. Figures are medians over the rounds; ratios have the least and the greatest behind.\n")
-	p.say("One response in 64 has its answers compared with what the facts say.\n\n")
+	return Started{}
 }
 
-func (p *page) series(s *Series) {
-	if s.Key == "costs" || s.Key == "no-edns" {
-		return // see costs
-	}
-	p.say("## %s\n\n", s.Title)
-	rows := s.rows()
-	hasEcho := false
-	for _, row := range rows {
-		hasEcho = hasEcho || row.Peer == nameEcho
-	}
-	if s.forwards() {
-		p.forwarding(s, hasEcho)
-	}
-	head := []string{"server"}
-	if hasEcho {
-		head = append(head, "CPU, echo = 1")
-	}
-	if s.forwards() {
-		head = append(head, "upstream")
-	}
-	head = append(head, "CPU/query", "queries/s", "busy", "p50 at half", "p99 at half", "lost at peak", "memory", "loaded in", "wrong/compared")
-	var cells [][]string
-	for _, row := range rows {
-		c := []string{row.Peer}
-		if hasEcho {
-			c = append(c, ratioCell(row.Ratio))
-		}
-		if s.forwards() {
-			c = append(c, upstreamCell(&row))
-		}
-		c = append(c,
-			microseconds(row.CPUPerQuery.Median), count(row.QPS.Median), percent(row.Busy, 0), short(row.P50), short(row.P99),
-			percent(row.PeakLoss, 2), mebibytes(row.Memory), short(row.Loaded), fmt.Sprintf("%d/%d", row.Wrong, row.Compared))
-		cells = append(cells, c)
-	}
-	p.table(head, cells)
-	p.unstarted(s)
-	for _, row := range rows {
-		if len(row.Errors) > 0 {
-			p.say("%s failed in %d of %d rounds: %s\n\n", row.Peer, len(row.Errors), len(row.Errors)+row.Rounds, oneLine(row.Errors[0]))
-		}
-		if len(row.Wrongs) > 0 {
-			p.say("A wrong response of %s:\n\n```\n%s\n```\n\n", row.Peer, row.Wrongs[0])
-		}
-	}
-}
-
-// forwarding says what the forwarders of the series were asked.
-func (p *page) forwarding(s *Series, drawn bool) {
-	if s.Key == keyHits {
-		if drawn {
-			p.say("![CPU time of a forwarded name, as a multiple of an echo's](forward.svg)\n\n")
-		}
-		p.say("Every forwarder was asked for all names before, until none of them reached the upstream any more.\n")
-	} else {
-		p.say("No name is asked for twice. The upstream is part of the generator, which answers in the turns of its own loop: forwarders\npay for what they send and receive, and for waking nobody.\n")
-	}
-	p.say("*Upstream* is how many queries came to it for each answer, in the measured time of all rounds.\n\n")
-}
-
-// upstreamCell tells none from few.
-func upstreamCell(row *Row) string {
+// upstream returns the queries that reached the upstream for each answer.
+func (s *Series) upstream(peer string) string {
+	upstream, received := s.sum(peer, func(m *Measurement) uint64 { return m.Upstream }), s.sum(peer, func(m *Measurement) uint64 { return m.Peak.Received })
 	switch {
-	case row.Peer == nameEcho:
-		return "–"
-	case row.Upstream == 0:
+	case peer == nameEcho:
+		return harness.None
+	case upstream == 0: // tells none from few
 		return "0"
 	}
-	return fmt.Sprintf("%.3f", row.Upstream)
+	return fmt.Sprintf("%.3f", float64(upstream)/float64(max(1, received)))
 }
 
-// unstarted names the servers that the series is without.
-func (p *page) unstarted(s *Series) {
+// failures names the servers that did not start, those that failed in a round, and
+// wrong responses.
+func (s *Series) failures(p *harness.Page) {
 	if s == nil {
 		return
 	}
 	for _, st := range s.Started {
 		if st.Error != "" {
-			p.say("%s did not start: %s\n\n", st.Peer, oneLine(st.Error))
+			p.Say("%s did not start: %s\n\n", st.Peer, harness.OneLine(st.Error))
+		}
+	}
+	for _, peer := range s.started() {
+		failed, wrong, reason := 0, "", ""
+		for i := range s.Rounds {
+			m := &s.Rounds[i]
+			if m.Peer != peer {
+				continue
+			}
+			if m.Error != "" {
+				failed, reason = failed+1, m.Error
+			}
+			if wrong == "" && len(m.Peak.Wrongs) > 0 {
+				wrong = m.Peak.Wrongs[0]
+			}
+		}
+		if failed > 0 {
+			p.Say("%s failed in %d of %d rounds: %s\n\n", peer, failed, failed+len(s.of(peer)), harness.OneLine(reason))
+		}
+		if wrong != "" {
+			p.Say("A wrong response of %s:\n\n```\n%s\n```\n\n", peer, wrong)
 		}
 	}
 }
 
 // costs compares internaldns with itself.
-func (p *page) costs(r *Record) {
-	s, plain := r.find("costs"), r.find("no-edns")
-	if s == nil && plain == nil {
-		return
-	}
-	p.say("## What features cost\n\n")
-	p.say("internaldns with %s machines, each line with one thing changed. Isolation has no switch: every query finds its\nnetwork's view, and what that takes is in every line.\n\n", thousands(machinesOf(s, plain)))
-	var cells [][]string
-	base := math.NaN()
-	line := func(name string, row *Row) {
-		if row == nil {
+func (s *Scenario) costs(p *harness.Page) {
+	x, plain := s.find(keyCosts), s.find(keyPlain)
+	base := x.ratio(nameOurs).Median
+	var rows [][]string
+	line := func(name string, x *Series, peer string) {
+		if len(x.of(peer)) == 0 {
 			return
 		}
-		change := "–"
-		if d := row.Ratio.Median/base - 1; !math.IsNaN(d) && d != 0 {
+		change := harness.None
+		if d := x.ratio(peer).Median/base - 1; !math.IsNaN(d) && d != 0 {
 			change = fmt.Sprintf("%+.1f %%", 100*d)
 		}
-		cells = append(cells, []string{name, ratioCell(row.Ratio), microseconds(row.CPUPerQuery.Median), change})
+		rows = append(rows, []string{name, x.ratio(peer).Ratio(), harness.Microseconds(x.cpu(peer).Median), change})
 	}
-	if row := s.row1(nameOurs); row != nil {
-		base = row.Ratio.Median
-		line("one address, EDNS", row)
+	line("one address, EDNS", x, nameOurs)
+	line("an echo that returns 300 octets, about what a response has", x, nameSized)
+	line("all addresses (`[::]`), packet info", x, nameWildcard)
+	line("metrics listener on", x, nameMetrics)
+	line("queries without EDNS, to an echo of those", plain, nameOurs)
+	if x != nil || plain != nil {
+		p.Say("### What features cost\n\ninternaldns with %s machines, each line with one thing changed. Isolation cannot be turned off: every query finds the\nview of its network, and the cost is in every line.\n\n", harness.Count(s.Plan.Sets[0]))
+		p.Table(" | CPU, echo = 1 | CPU/query | change", rows)
 	}
-	line("an echo that returns 300 octets, about what a response has", s.row1(nameSized))
-	line("all addresses (`[::]`), packet info", s.row1(nameWildcard))
-	line("metrics listener on", s.row1(nameMetrics))
-	line("queries without EDNS, against an echo of those", plain.row1(nameOurs))
-	p.table([]string{"", "CPU, echo = 1", "CPU/query", "change"}, cells)
-	p.unstarted(s)
-	p.unstarted(plain)
+	x.failures(p)
+	plain.failures(p)
 }
 
-func machinesOf(all ...*Series) int {
-	for _, s := range all {
-		if s != nil {
-			return s.Machines
-		}
-	}
-	return 0
-}
-
-func (p *page) overload(r *Record) {
-	if len(r.Overload) == 0 {
+func (s *Scenario) overloadTables(p *harness.Page) {
+	if len(s.Overload) == 0 {
 		return
 	}
-	p.say("## Overload\n\n")
-	p.say("Goodput is right answers within 100 ms. *Flood*: queries as fast as the generator can send, whatever comes back.\n")
-	p.say("*Quota*: the server is held to a tenth of a CPU, and is sent ten times what it answers with that. The share is of what\nthe same server answered just before, in the closed loop and with the same CPU; medians of several rounds.\n\n")
+	p.Say("### Overload\n\nGoodput is right answers within 100 ms. *Flood*: queries as fast as the generator can send, whatever comes back.\n")
+	p.Say("*Quota*: the server is held to a tenth of a CPU, and is sent ten times what it answers with that. The share is of what\nthe same server answered just before, in the closed loop and with the same CPU; medians of several rounds.\n\n")
 	for _, kind := range []string{kindFlood, kindQuota} {
-		var cells [][]string
-		for _, row := range r.overloadRows(kind) {
-			if row.Error != "" {
-				cells = append(cells, []string{row.Peer, oneLine(row.Error), "", "", "", "", "", ""})
+		var rows [][]string
+		peers, rounds, failed := s.overloads(kind)
+		for _, peer := range peers {
+			if failed[peer] != "" {
+				rows = append(rows, []string{peer, harness.OneLine(failed[peer]), "", "", "", "", "", ""})
 				continue
 			}
-			goroutines := "–"
-			if row.GoroutinesBefore >= 0 && row.GoroutinesEnd >= 0 {
-				goroutines = fmt.Sprintf("%d → %d", row.GoroutinesBefore, row.GoroutinesEnd)
+			spread := func(figure func(*Overload) float64) harness.Spread { return spreadOf(rounds[peer], figure) }
+			first, last := rounds[peer][0], rounds[peer][len(rounds[peer])-1]
+			goroutines := harness.None
+			if first.Goroutines[0] >= 0 && last.Goroutines[1] >= 0 {
+				goroutines = fmt.Sprintf("%d → %d", first.Goroutines[0], last.Goroutines[1])
 			}
-			cells = append(cells, []string{
-				row.Peer, count(row.Capacity.Median), count(row.Sent.Median), count(row.Goodput.Median),
-				fmt.Sprintf("**%s** (%s–%s)", percent(row.Share.Median, 1), percent(row.Share.Min, 1), percent(row.Share.Max, 1)),
-				short(row.P99), mebibytes(row.MemoryBefore) + " → " + mebibytes(row.MemoryAfter), goroutines,
+			share := spread((*Overload).share)
+			rows = append(rows, []string{
+				peer,
+				harness.Count(spread(func(o *Overload) float64 { return o.Capacity.QPS() }).Median),
+				harness.Count(spread(func(o *Overload) float64 { return o.Load.SentQPS() }).Median),
+				harness.Count(spread(func(o *Overload) float64 { return o.Load.Goodput() }).Median),
+				fmt.Sprintf("**%s** (%s–%s)", harness.Percent(share.Median, 1), harness.Percent(share.Min, 1), harness.Percent(share.Max, 1)),
+				spread(func(o *Overload) float64 { return float64(o.Load.Latency.P99) }).Time(),
+				mebibytes(first.Memory[0]) + " → " + mebibytes(last.Memory[1]), goroutines,
 			})
 		}
-		if len(cells) > 0 {
-			p.table([]string{kind, "before/s", "sent/s", "goodput/s", "share", "p99", "memory", "goroutines"}, cells)
-		}
+		p.Table(kind+" | before/s | sent/s | goodput/s | share | p99 | memory | goroutines", rows)
 	}
 }
 
-func (p *page) servers(r *Record) {
-	p.say("## Servers\n\n| server | version | command |\n|---|---|---|\n")
+func (s *Scenario) serverTable(p *harness.Page) {
 	commands := map[string]string{}
-	for _, s := range r.Series {
-		for _, st := range s.Started {
+	for _, x := range s.Series {
+		for _, st := range x.Started {
 			if st.Command != "" && commands[st.Peer] == "" {
 				commands[st.Peer] = "`" + st.Command + "`"
 			}
 		}
 	}
-	for _, s := range r.Servers {
-		version := s.Version
-		if s.Missing != "" {
-			version = fmt.Sprintf("**missing**: %s (%s)", oneLine(s.Missing), s.Get)
+	p.Say("### Servers\n\n| server | version | command |\n|---|---|---|\n")
+	for _, x := range s.Servers {
+		version := x.Version
+		if x.Missing != "" {
+			version = fmt.Sprintf("**missing**: %s (%s)", harness.OneLine(x.Missing), x.Get)
 		}
-		p.say("| %s | %s | %s |\n", s.Name, version, commands[s.Name])
+		p.Say("| %s | %s | %s |\n", x.Name, version, commands[x.Name])
 	}
-	p.say("\nConfigurations are `bench/peers/templates/`. All servers but internaldns and forwarders answer from a master file of the same names.\n\n")
+	p.Say("\nConfigurations are in `bench/peers/templates/`. All servers but internaldns and forwarders answer from a master file of the same names.\n\n")
 }
 
-func (p *page) notes(r *Record) {
-	p.say("## To be kept in mind\n\n")
-	p.say("- On loopback, the sender of a datagram also carries it through the receiver's side of the kernel: what a server pays for is\n  its own system calls, and the whole way of its responses. A network card would share that out otherwise.\n")
-	p.say("- The echo sends responses of the query's size; servers send more octets, and pay for that in their ratio.\n")
-	p.say("- A server that is less than about 97 %% busy at its peak waited for the generator: its queries/s are too low, and its\n  batches smaller than they could be.\n")
-	p.say("- Memory is the proportional set size of all processes, in the round where it was largest.\n")
-	said := map[string]bool{"": true}
-	for _, n := range r.Notes {
-		if said[n] {
-			continue // runs that were merged can have notes in common
-		}
-		said[n] = true
-		p.say("- %s\n", oneLine(n))
-	}
-}
-
-// find returns the series with that key, or nil.
-func (r *Record) find(key string) *Series {
-	for i := range r.Series {
-		if r.Series[i].Key == key {
-			return &r.Series[i]
+// goals returns the goals that there are figures for.
+func (s *Scenario) goals() (goals []harness.Goal) {
+	ratio := func(what, key, peer string, most float64) {
+		if got := s.find(key).ratio(peer).Median; !math.IsNaN(got) {
+			goals = append(goals, harness.Goal{What: what, Wanted: fmt.Sprintf("≤ %.2f", most), Got: fmt.Sprintf("%.2f", got), Reached: math.Round(got*100) <= math.Round(most*100)})
 		}
 	}
-	return nil
-}
-
-// row1 returns the row of one server, or nil.
-func (s *Series) row1(peer string) *Row {
-	if s == nil {
-		return nil
-	}
-	for _, row := range s.rows() {
-		if row.Peer == peer && row.Rounds > 0 {
-			return &row
+	// less compares CPU per query with that of another server.
+	less := func(what, than, key, ours, other string) {
+		x := s.find(key)
+		if got, wanted := x.cpu(ours).Median, x.cpu(other).Median; !math.IsNaN(got + wanted) {
+			goals = append(goals, harness.Goal{
+				What: fmt.Sprintf("%s: CPU/query, to %s", what, other), Wanted: than + " " + harness.Microseconds(wanted), Got: harness.Microseconds(got),
+				Reached: got < wanted || than == "≤" && got == wanted,
+			})
 		}
 	}
-	return nil
-}
-
-func ratioCell(s Spread) string {
-	if math.IsNaN(s.Median) {
-		return "–"
+	ratio("local answers, 2,000 machines", "udp-2000", nameOurs, 1.20)
+	ratio("the same, goal", "udp-2000", nameOurs, 1.12)
+	ratio("100,000 machines", "udp-100000", nameOurs, 1.25)
+	ratio("1,000,000 machines", "udp-1000000", nameOurs, 1.35)
+	ratio("`[::]` listener with packet info", keyCosts, nameWildcard, 1.30)
+	for _, key := range []string{"tcp", "tcp-once"} {
+		x := s.find(key)
+		for _, peer := range x.started() {
+			if peer != nameOurs {
+				less(x.Title, "<", key, nameOurs, peer)
+			}
+		}
 	}
-	return fmt.Sprintf("**%.2f** (%.2f–%.2f)", s.Median, s.Min, s.Max)
-}
-
-func microseconds(ns float64) string {
-	if math.IsNaN(ns) {
-		return "–"
+	ratio("forwarding: hits", keyHits, nameForward, 1.30)
+	ratio("the same, goal", keyHits, nameForward, 1.20)
+	if x, cheapest := s.find(keyMisses), ""; x != nil {
+		for _, peer := range x.started() {
+			if peer != nameEcho && peer != nameForward && (cheapest == "" || x.cpu(peer).Median < x.cpu(cheapest).Median) {
+				cheapest = peer
+			}
+		}
+		less("forwarding: misses", "≤", keyMisses, nameForward, cheapest)
 	}
-	return fmt.Sprintf("%.2f µs", ns/1e3)
-}
-
-func count(n float64) string {
-	if math.IsNaN(n) {
-		return "–"
+	for _, x := range [][2]string{{kindFlood, "goodput in a flood, of the peak"}, {kindQuota, "goodput at 10 × with a tenth of a CPU"}} {
+		_, rounds, failed := s.overloads(x[0])
+		for _, peer := range []string{nameOurs, nameMetrics} {
+			if len(rounds[peer]) > 0 && failed[peer] == "" {
+				share := spreadOf(rounds[peer], (*Overload).share).Median
+				goals = append(goals, harness.Goal{What: x[1], Wanted: "≥ 95 %", Got: harness.Percent(share, 1), Reached: share >= 0.95})
+			}
+		}
 	}
-	return thousands(int(n + 0.5))
-}
-
-func percent(share float64, digits int) string {
-	if math.IsNaN(share) {
-		return "–"
-	}
-	return fmt.Sprintf("%.*f %%", digits, 100*share)
+	return goals
 }
 
 func mebibytes(octets uint64) string { return fmt.Sprintf("%d MiB", (octets+1<<19)>>20) }
-
-// short writes a duration with three digits.
-func short(d time.Duration) string {
-	switch {
-	case d <= 0:
-		return "–"
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.3g µs", float64(d)/1e3)
-	case d < time.Second:
-		return fmt.Sprintf("%.3g ms", float64(d)/1e6)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
-}
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

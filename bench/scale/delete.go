@@ -16,7 +16,7 @@ import (
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// Deletion is many machines taken away at once.
+// Deletion is many machines deleted at once.
 type Deletion struct {
 	Before int `json:"before"` // machines
 	Left   int `json:"left"`
@@ -25,43 +25,38 @@ type Deletion struct {
 	// Held is the memory as the commit ended, and After once it has settled.
 	Held  Memory `json:"held"`
 	After Memory `json:"after"`
-	// Fresh is what the heap holds of a registry that never had more than is
-	// left, and Empty of one that never had anything.
+	// Fresh is the heap of a registry that never had more machines than are left,
+	// and Empty that of a registry that never had any.
 	Fresh uint64 `json:"fresh_octets"`
 	Empty uint64 `json:"empty_octets"`
 }
 
-// keepOneIn is how few machines are left at first: one of ten, scattered over
-// all apps and every index, which is worse for what shares memory than the
-// deletion of whole apps.
+// keepOneIn says that the first deletion leaves one of ten machines, in all apps.
+// That shares more memory than deleting whole apps, which is harder to give back.
 const keepOneIn = 10
 
-// deleteMost takes nine of ten machines away, by a smaller file, and then
-// everything. empty is what the heap held before there were facts.
-func (r *Runner) deleteMost(ctx context.Context, w *world, empty uint64) ([]Deletion, error) {
-	path, err := r.writeRemains(w)
+// deleteMost deletes nine of ten machines, with a smaller file, and then
+// everything. empty is the heap before there were facts.
+func deleteMost(ctx context.Context, w *world, empty uint64, dir string) ([]Deletion, error) {
+	path, err := w.writeRemains(dir)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := parse(path, r.say)
+	facts, err := parse(path)
 	if err != nil {
 		return nil, err
 	}
-	left := len(facts.Machines)
-	most, err := w.deleteUntil(facts)
+	most, err := w.deleteAllBut(facts)
 	if err != nil {
 		return nil, err
 	}
 	facts = nil
 	most.After = settled()
-	if err := w.remain(left); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := w.check(most.Left); err != nil {
 		return nil, err
 	}
 	fresh := newWorld()
-	l, err := fresh.load(ctx, path, r.say)
+	l, err := fresh.load(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -69,36 +64,35 @@ func (r *Runner) deleteMost(ctx context.Context, w *world, empty uint64) ([]Dele
 	runtime.KeepAlive(fresh)
 
 	fresh = nil
-	all, err := w.deleteUntil(&registry.Facts{})
+	all, err := w.deleteAllBut(&registry.Facts{})
 	if err != nil {
 		return nil, err
 	}
-	all.After = settled()
-	all.Empty = empty
-	return []Deletion{most, all}, w.remain(0)
+	all.After, all.Empty = settled(), empty
+	return []Deletion{most, all}, w.check(0)
 }
 
-// deleteUntil applies the difference to facts.
-func (w *world) deleteUntil(facts *registry.Facts) (Deletion, error) {
-	del := Deletion{Before: w.machines(), Left: len(facts.Machines)}
+// deleteAllBut applies the difference to the facts.
+func (w *world) deleteAllBut(facts *registry.Facts) (Deletion, error) {
+	d := Deletion{Before: w.machines(), Left: len(facts.Machines)}
 	settled()
-	begun := time.Now()
+	began := time.Now()
 	if _, err := w.store.Apply(w.store.Snapshot().Diff(facts)); err != nil {
-		return del, err
+		return d, err
 	}
-	del.Took = time.Since(begun)
-	del.Held = memory()
-	return del, nil
+	d.Took = time.Since(began)
+	d.Held = memory()
+	return d, nil
 }
 
 // writeRemains writes the registry with one in ten of its machines to a file.
-func (r *Runner) writeRemains(w *world) (string, error) {
+func (w *world) writeRemains(dir string) (string, error) {
 	s := w.store.Snapshot()
 	facts := registry.Facts{Networks: slices.Collect(s.Networks())}
 	for a := range s.Apps() {
 		facts.Apps = append(facts.Apps, *a)
 		for m := range s.Machines(a) {
-			// by the address, which has nothing to do with any order
+			// Addresses are in no order that an index has.
 			if octets := m.Address.As16(); (int(octets[12])<<8|int(octets[13]))%keepOneIn == 0 {
 				facts.Machines = append(facts.Machines, m)
 			}
@@ -110,7 +104,7 @@ func (r *Runner) writeRemains(w *world) (string, error) {
 	for f := range s.Flycast() {
 		facts.Flycast = append(facts.Flycast, *f)
 	}
-	path := filepath.Join(r.Dir, "remains.json")
+	path := filepath.Join(dir, "remains.json")
 	f, err := os.Create(path)
 	if err != nil {
 		return "", err
@@ -118,9 +112,9 @@ func (r *Runner) writeRemains(w *world) (string, error) {
 	return path, errors.Join(format.Write(f, &facts), f.Close())
 }
 
-// remain returns an error if the registry has another number of machines, or if
-// names of those that are there, or of those that are not, are answered wrong.
-func (w *world) remain(machines int) error {
+// check returns an error if the registry has another number of machines, or if
+// names of machines are answered wrong.
+func (w *world) check(machines int) error {
 	if n := w.machines(); n != machines {
 		return fmt.Errorf("%d machines are left of %d", n, machines)
 	}

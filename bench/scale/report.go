@@ -5,385 +5,234 @@ package scale
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"math"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// A table is what is said of one part, and its figures.
-type table struct {
-	title string
-	text  string // one paragraph
-	head  []string
-	rows  [][]string
-}
-
-// WriteMarkdown writes the record as a section of RESULTS.md.
-func (r *Record) WriteMarkdown(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("## Scale\n\n")
-	fmt.Fprintf(&b, "The parts of internaldns in one process, as `bench/cmd/scale` measured them (%s UTC, %s", r.Date.UTC().Format("2006-01-02 15:04"), r.Took.Round(time.Second))
-	if r.Commit != "" {
-		fmt.Fprintf(&b, ", commit %s", r.Commit)
-	}
-	b.WriteString(")")
-	if r.Command != "" {
-		fmt.Fprintf(&b, ":\n`%s`", r.Command)
-	}
-	b.WriteString(".\n\n")
-	for _, t := range r.tables() {
-		fmt.Fprintf(&b, "### %s\n\n%s\n\n| %s |\n|---|%s\n", t.title, t.text, strings.Join(t.head, " | "), strings.Repeat("---:|", len(t.head)-1))
-		for _, row := range t.rows {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-		}
-		b.WriteString("\n")
-	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "- %s\n", strings.Join(strings.Fields(n), " "))
-	}
-	if len(r.Notes) > 0 {
-		b.WriteString("\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// WriteText writes the record for a terminal.
-func (r *Record) WriteText(w io.Writer) error {
-	for _, t := range r.tables() {
-		if _, err := fmt.Fprintf(w, "\n%s\n%s\n\n", t.title, strings.NewReplacer("`", "", "*", "").Replace(t.text)); err != nil {
-			return err
-		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		for _, row := range append([][]string{t.head}, t.rows...) {
-			fmt.Fprintf(tw, "%s\t\n", strings.ReplaceAll(strings.Join(row, "\t"), "*", ""))
-		}
-		if err := tw.Flush(); err != nil {
-			return err
+// Report writes the figures.
+func (s *Scenario) Report(p *harness.Page) {
+	p.Say("The parts of internaldns in one process.\n\n")
+	p.Goals(s.goals())
+	table := func(title, text, head string, rows [][]string) {
+		if len(rows) > 0 {
+			p.Say("### %s\n\n%s\n\n", title, text)
+			p.Table(head, rows)
 		}
 	}
-	return nil
-}
-
-func (r *Record) tables() []table {
-	var all []table
-	for _, t := range []table{r.goals(), r.loadTable(), r.updateTable(), r.rateTable(), r.roundTable(), r.appTable(), r.deletionTable()} {
-		if len(t.rows) > 0 {
-			all = append(all, t)
-		}
-	}
-	return all
+	table("Loading",
+		"From a registry file to answers. *Heap* and *resident* are what a machine adds to an empty registry once memory has settled;\n"+
+			"*gaps* is the room between objects; *peak* is the most that was resident meanwhile.",
+		"machines | apps | file | read | difference | apply | compile | all | CPU | heap/machine | resident/machine | resident | of it gaps | peak", s.loads())
+	table("One machine among many",
+		"From the call of `Apply` until a lookup in the publisher's table has shown the change, one update after another. CPU is the\nwhole process's for each update, collections included.",
+		"machines | update | median | p99 | longest | shortest | CPU | allocated | objects | count | collections", s.updates())
+	table("Most updates a second", "Changes of state, that many in each `Apply`, on the largest registry.",
+		"in one Apply | updates/s | for each | CPU for each | allocated for each", s.batches())
+	table("Queries while facts change", s.roundsText(),
+		"GOGC | p99, idle | p99, changing | ratio | quietest | updates/s | in a commit | shown, p99 | lost | collections | pause, median | longest | CPU | peak", s.rounds())
+	table("One large app",
+		"Single updates of one app's machines in a row, each looked up. The ratio of the last to the first shows whether an app's size or its history costs.",
+		"machines | update | count | all | for each | first | last | last to first | allocated", s.apps())
+	table("Deletion",
+		"Nine of ten machines, in all apps, deleted with a smaller file; then everything. *Fresh* is the heap of a registry that never had more than is left.",
+		"machines | left | took | heap held | after | fresh | above empty | resident held | after", s.deletions())
 }
 
 // The figures to reach.
 const (
-	mostPerMachine = 6 << 10 // octets, all in
+	mostPerMachine = 6 << 10 // octets, everything included
 	mostForUpdate  = 300 * time.Microsecond
 	leastUpdates   = 5000 // a second
 	mostSlower     = 1.5  // p99 of queries while facts change, to that of an idle registry
 )
 
-func (r *Record) goals() table {
-	t := table{title: "Figures to reach", text: "On the largest registry.", head: []string{"", "wanted", "measured", ""}}
-	add := func(what, wanted, got string, kept bool) {
-		verdict := "missed"
-		if kept {
-			verdict = "reached"
-		}
-		t.rows = append(t.rows, []string{what, wanted, got, verdict})
+func (s *Scenario) goals() (goals []harness.Goal) {
+	add := func(reached bool, wanted, got, what string, args ...any) {
+		goals = append(goals, harness.Goal{What: fmt.Sprintf(what, args...), Wanted: wanted, Got: got, Reached: reached})
 	}
-	if l := last(r.Loads); l != nil {
-		got := max(l.PerMachine(), l.ResidentPerMachine())
-		add("memory, resident, for a machine, all in", "≤ "+octets(mostPerMachine), octets(uint64(max(0, got))), got <= mostPerMachine)
+	if n := len(s.Loads); n > 0 {
+		got := max(0, s.Loads[n-1].PerMachine(), s.Loads[n-1].ResidentPerMachine())
+		add(got <= mostPerMachine, "≤ "+harness.Octets(mostPerMachine), harness.Octets(uint64(got)), "resident memory for a machine, everything included")
 	}
-	if most := r.machines(); most > 0 {
-		for _, u := range r.Updates {
-			if u.Machines == most {
-				add(fmt.Sprintf("one update of %s, from Apply to visible, median", u.Kind), "≤ "+short(mostForUpdate), short(u.Latency.P50), u.Latency.P50 <= mostForUpdate)
-			}
-		}
+	for _, u := range s.Updates[max(0, len(s.Updates)-2):] { // of the largest registry
+		add(u.P50 <= mostForUpdate, "≤ "+harness.Time(mostForUpdate), harness.Time(u.P50), "one update of %s, from Apply to visible, median", u.What)
 	}
-	if len(r.Rates) > 0 {
-		best := slices.MaxFunc(r.Rates, func(a, b Rate) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
-		add("updates a second, at the most", "≥ "+thousands(leastUpdates), thousands(int(best.PerSecond())), best.PerSecond() >= leastUpdates)
+	if len(s.Batches) > 0 {
+		best := slices.MaxFunc(s.Batches, func(a, b Batches) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) })
+		add(best.PerSecond() >= leastUpdates, "≥ "+harness.Count(leastUpdates), harness.Count(best.PerSecond()), "updates a second, at the most")
 	}
-	for _, row := range r.serving() {
-		// Where other programs disturb the rounds, the median says more of them
-		// than of us: the quietest rounds must keep it too.
-		got := max(row.Ratio, row.Quiet)
-		add(fmt.Sprintf("p99 of queries at %s updates a second, to that of an idle registry, GOGC %s", thousands(int(r.Plan.Rate)), row.name()),
-			fmt.Sprintf("≤ %.1f", mostSlower), fmt.Sprintf("%.2f, quietest %.2f", row.Ratio, row.Quiet), got <= mostSlower)
+	for _, x := range s.summaries() {
+		// The median depends on other programs that disturb rounds; the quietest
+		// rounds must reach the goal too.
+		add(max(x.ratio, x.quiet) <= mostSlower, fmt.Sprintf("≤ %.1f", mostSlower), fmt.Sprintf("%.2f, quietest %.2f", x.ratio, x.quiet),
+			"p99 of queries at %s updates a second, to that of an idle registry, GOGC %s", harness.Count(s.Plan.Rate), x.name)
 	}
-	return t
+	return goals
 }
 
-func last[T any](all []T) *T {
-	if len(all) == 0 {
-		return nil
-	}
-	return &all[len(all)-1]
-}
-
-// machines returns the size of the largest registry with single updates.
-func (r *Record) machines() (most int) {
-	for _, u := range r.Updates {
-		most = max(most, u.Machines)
-	}
-	return most
-}
-
-func (r *Record) loadTable() table {
-	t := table{
-		title: "Loading",
-		text: "From a registry file to answers. *Heap* and *resident* are what a machine adds to an empty registry once memory has settled;\n" +
-			"*gaps* are between its objects; *peak* is the most that was resident meanwhile.",
-		head: []string{"machines", "apps", "file", "read", "difference", "apply", "compile", "all", "CPU", "heap/machine", "resident/machine", "resident", "of it gaps", "peak"},
-	}
-	for i := range r.Loads {
-		l := &r.Loads[i]
-		t.rows = append(t.rows, []string{
-			thousands(l.Machines), thousands(l.Apps), octets(l.File), short(l.Parse), short(l.Diff), short(l.Apply), short(l.Compile), short(l.Total()), short(l.CPU),
-			fmt.Sprintf("%.0f B", l.PerMachine()), fmt.Sprintf("%.0f B", l.ResidentPerMachine()), octets(l.After.Resident), octets(l.After.Gaps), octets(l.After.Peak),
+func (s *Scenario) loads() (rows [][]string) {
+	for i := range s.Loads {
+		l := &s.Loads[i]
+		rows = append(rows, []string{
+			harness.Count(l.Machines), harness.Count(l.Apps), harness.Octets(l.File), harness.Time(l.Parse), harness.Time(l.Diff), harness.Time(l.Apply), harness.Time(l.Compile),
+			harness.Time(l.Total()), harness.Time(l.Usage.CPU), fmt.Sprintf("%.0f B", l.PerMachine()), fmt.Sprintf("%.0f B", l.ResidentPerMachine()),
+			harness.Octets(l.After.Resident), harness.Octets(l.After.Gaps), harness.Octets(l.After.Peak),
 		})
-	}
-	return t
-}
-
-func (r *Record) updateTable() table {
-	t := table{
-		title: "One machine among many",
-		text:  "From the call of `Apply` until a lookup in the publisher's table has shown the change, one update after another. CPU is the whole process's\nfor each update, collections included.",
-		head:  []string{"machines", "update", "median", "p99", "longest", "shortest", "CPU", "allocated", "objects", "count", "collections"},
-	}
-	for _, u := range r.Updates {
-		t.rows = append(t.rows, []string{
-			thousands(u.Machines), string(u.Kind), "**" + short(u.Latency.P50) + "**", short(u.Latency.P99), short(u.Latency.Max), short(u.Fastest),
-			short(u.CPU / time.Duration(u.Count)), fmt.Sprintf("%.1f kB", u.Octets/1000), fmt.Sprintf("%.0f", u.Objects), thousands(u.Count), fmt.Sprint(u.GC.Cycles),
-		})
-	}
-	return t
-}
-
-func (r *Record) rateTable() table {
-	t := table{
-		title: "Most updates a second",
-		text:  "Changes of state, so many in each `Apply`, on the largest registry.",
-		head:  []string{"in one Apply", "updates/s", "for each", "CPU for each", "allocated for each"},
-	}
-	for i := range r.Rates {
-		x := &r.Rates[i]
-		t.rows = append(t.rows, []string{
-			thousands(x.Batch), "**" + thousands(int(x.PerSecond())) + "**", short(time.Duration(float64(time.Second) / x.PerSecond())), short(x.CPU / time.Duration(x.Updates)), fmt.Sprintf("%.1f kB", x.Octets/1000),
-		})
-	}
-	return t
-}
-
-// Serving is what updates and a setting of the collector did to queries.
-type Serving struct {
-	Setting Setting
-	State   State
-	Rounds  int
-	// Idle and Changing are medians of the rounds' p99.
-	Idle, Changing time.Duration
-	// Ratio is the median of the ratios of each round to the idle one before
-	// it; of a lasting one, that to the median of all idle ones. Quiet is that of the best round to the best idle one of any setting:
-	// what is left where other programs disturb most rounds.
-	Ratio, Quiet float64
-	Seen         time.Duration // median of the updates' p99
-	PerCommit    float64
-	PerSecond    float64
-	Sent, Lost   uint64
-	CPU          time.Duration
-	GC           Collected // of all changing rounds together
-	Elapsed      time.Duration
-	Peak         uint64 // the most that was resident
-}
-
-// name returns what the row is called.
-func (s *Serving) name() string {
-	switch s.State {
-	case Collecting:
-		return s.Setting.String() + ", collecting"
-	case Lasting:
-		return fmt.Sprintf("%v, for %.0f s", s.Setting, s.Elapsed.Seconds())
-	}
-	return s.Setting.String()
-}
-
-// serving returns the rounds of each setting and state as one row, in the
-// plan's order.
-func (r *Record) serving() (rows []Serving) {
-	for _, s := range r.Plan.Settings {
-		for _, state := range []State{Changing, Lasting, Collecting} {
-			if row := r.servingRow(s, state); row.Rounds > 0 {
-				rows = append(rows, row)
-			}
-		}
 	}
 	return rows
 }
 
-func (r *Record) servingRow(s Setting, state State) Serving {
-	row := Serving{Setting: s, State: state}
-	var idle, changing, seen, ratios, pauses []float64
-	updates, commits := 0, 0
-	quiet := math.Inf(1)
-	for i := range r.Rounds {
-		x := &r.Rounds[i]
-		if x.State == Idle {
-			quiet = min(quiet, float64(x.P99()))
-		}
-		if x.Setting != s {
-			continue
-		}
-		p99 := float64(x.P99())
-		if x.State == Idle {
-			idle = append(idle, p99)
-		}
-		if x.State != state {
-			continue
-		}
-		row.Rounds++
-		row.Lost += x.Queries.Lost
-		row.Peak = max(row.Peak, x.Memory.Peak)
-		changing = append(changing, p99)
-		ratios = append(ratios, p99/idle[len(idle)-1])
-		seen = append(seen, float64(x.Updating.Latency.P99))
-		updates += x.Updating.Updates
-		commits += x.Updating.Commits
-		row.Elapsed += x.Elapsed
-		row.CPU += x.CPU
-		row.Sent += x.Queries.Sent
-		row.GC.Cycles += x.GC.Cycles
-		row.GC.Pauses += x.GC.Pauses
-		row.GC.Max = max(row.GC.Max, x.GC.Max)
-		if x.GC.Pauses > 0 {
-			pauses = append(pauses, float64(x.GC.P50))
-		}
-	}
-	if row.Rounds == 0 {
-		return row
-	}
-	row.Idle, row.Changing, row.Seen = time.Duration(median(idle)), time.Duration(median(changing)), time.Duration(median(seen))
-	row.Ratio, row.Quiet = median(ratios), slices.Min(changing)/quiet
-	if state == Lasting { // one round, and no idle one beside it
-		row.Ratio = median(changing) / median(idle)
-	}
-	row.PerCommit = float64(updates) / float64(max(1, commits))
-	row.PerSecond = float64(updates) / row.Elapsed.Seconds()
-	row.GC.P50 = time.Duration(median(pauses))
-	return row
+// each returns the time for one of n.
+func each(d time.Duration, n int) string { return harness.Time(d / time.Duration(max(1, n))) }
+
+// allocated returns the octets for one of n.
+func allocated(octets uint64, n int) string {
+	return fmt.Sprintf("%.1f kB", float64(octets)/1000/float64(max(1, n)))
 }
 
-// timeout returns how long was waited for a response.
-func (r *Record) timeout() time.Duration {
-	if len(r.Rounds) == 0 {
-		return 0
-	}
-	return r.Rounds[0].Queries.Timeout
-}
-
-func median(all []float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	all = slices.Sorted(slices.Values(all))
-	n := len(all)
-	return (all[(n-1)/2] + all[n/2]) / 2
-}
-
-func (r *Record) roundTable() table {
-	t := table{
-		title: "Queries while facts change",
-		text: fmt.Sprintf("%s queries a second over UDP, of an idle registry and of one with %s updates a second in turn, %d rounds of %s for each setting of the\n"+
-			"collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading); *for … s* is one round that is so long\n"+
-			"that collections come by themselves, and *collecting* has one after another%s. Medians of the rounds; *quietest* compares the best round with\n"+
-			"the best idle one of all. Updates are seen from when they were due.\n"+
-			"A lost query counts as one that took as long as was waited for it, %s. CPU is the process's, of one, without what asks.",
-			thousands(int(r.Plan.QueryRate)), thousands(int(r.Plan.Rate)), r.Plan.Rounds, short(r.Plan.Duration), r.Plan.apart(), short(r.timeout())),
-		head: []string{"GOGC", "p99, idle", "p99, changing", "ratio", "quietest", "updates/s", "in a commit", "seen, p99", "lost", "collections", "pause, median", "longest", "CPU", "peak"},
-	}
-	for _, x := range r.serving() {
-		t.rows = append(t.rows, []string{
-			x.name(), short(x.Idle), short(x.Changing), fmt.Sprintf("**%.2f**", x.Ratio), fmt.Sprintf("%.2f", x.Quiet),
-			thousands(int(x.PerSecond)), fmt.Sprintf("%.1f", x.PerCommit), short(x.Seen), fmt.Sprintf("%.2f %%", 100*float64(x.Lost)/float64(max(1, x.Sent))),
-			fmt.Sprint(x.GC.Cycles), short(x.GC.P50), short(x.GC.Max), fmt.Sprintf("%.0f %%", 100*x.CPU.Seconds()/x.Elapsed.Seconds()), octets(x.Peak),
+func (s *Scenario) updates() (rows [][]string) {
+	for _, u := range s.Updates {
+		rows = append(rows, []string{
+			harness.Count(u.Machines), u.What, "**" + harness.Time(u.P50) + "**", harness.Time(u.P99), harness.Time(u.Max), harness.Time(u.Min),
+			each(u.Usage.CPU, u.Count), allocated(u.Usage.Octets, u.Count), fmt.Sprintf("%.0f", float64(u.Usage.Objects)/float64(u.Count)), harness.Count(u.Count), fmt.Sprint(u.Usage.Cycles),
 		})
 	}
-	return t
+	return rows
 }
 
-func (r *Record) appTable() table {
-	t := table{
-		title: "One large app",
-		text:  "Single updates of one app's machines in a row, each looked up. The first and the last of them show whether an app's size or its history costs.",
-		head:  []string{"machines", "update", "count", "all", "for each", "first", "last", "last to first", "allocated"},
-	}
-	for _, x := range r.Apps {
-		t.rows = append(t.rows, []string{
-			thousands(x.Machines), x.What, thousands(x.Updates), short(x.Total), short(x.Total / time.Duration(max(1, x.Updates))),
-			fmt.Sprintf("%s (%s)", short(x.First), thousands(x.Window)), short(x.Last), fmt.Sprintf("**%.2f**", float64(x.Last)/float64(max(1, x.First))),
-			fmt.Sprintf("%.1f kB", x.Octets/1000),
+func (s *Scenario) batches() (rows [][]string) {
+	for i := range s.Batches {
+		b := &s.Batches[i]
+		rows = append(rows, []string{
+			harness.Count(b.Size), "**" + harness.Count(b.PerSecond()) + "**", each(b.Usage.Elapsed, b.Updates), each(b.Usage.CPU, b.Updates), allocated(b.Usage.Octets, b.Updates),
 		})
 	}
-	return t
+	return rows
 }
 
-func (r *Record) deletionTable() table {
-	t := table{
-		title: "Deletion",
-		text:  "Nine of ten machines, scattered over all apps, deleted by a smaller file; then everything. *Fresh* is the heap of a registry that never had more than is left.",
-		head:  []string{"machines", "left", "took", "heap held", "after", "fresh", "above empty", "resident held", "after"},
+func (s *Scenario) apps() (rows [][]string) {
+	for _, u := range s.Apps {
+		rows = append(rows, []string{
+			harness.Count(u.Machines), u.What, harness.Count(u.Count), harness.Time(u.Usage.Elapsed), each(u.Usage.Elapsed, u.Count),
+			fmt.Sprintf("%s (%s)", harness.Time(u.First), harness.Count(u.Window)), harness.Time(u.Last), fmt.Sprintf("**%.2f**", float64(u.Last)/float64(max(1, u.First))),
+			allocated(u.Usage.Octets, u.Count),
+		})
 	}
-	for _, x := range r.Deletions {
-		fresh := "–"
-		if x.Fresh > 0 {
-			fresh = octets(x.Fresh)
+	return rows
+}
+
+func (s *Scenario) deletions() (rows [][]string) {
+	for _, d := range s.Deletions {
+		fresh := harness.None
+		if d.Fresh > 0 {
+			fresh = harness.Octets(d.Fresh)
 		}
-		t.rows = append(t.rows, []string{
-			thousands(x.Before), thousands(x.Left), short(x.Took), octets(x.Held.Heap), octets(x.After.Heap), fresh,
-			octets(x.After.Heap - min(x.After.Heap, x.Empty)), octets(x.Held.Resident), octets(x.After.Resident),
+		rows = append(rows, []string{
+			harness.Count(d.Before), harness.Count(d.Left), harness.Time(d.Took), harness.Octets(d.Held.Heap), harness.Octets(d.After.Heap), fresh,
+			harness.Octets(d.After.Heap - min(d.After.Heap, d.Empty)), harness.Octets(d.Held.Resident), harness.Octets(d.After.Resident),
 		})
 	}
-	return t
+	return rows
 }
 
-// thousands writes n with a comma before every three digits.
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+// A summary is all rounds of one setting of the collector in one state.
+type summary struct {
+	name   string
+	rounds []*Round
+	// idle and p99 are medians of the rounds' p99.
+	idle, p99 time.Duration
+	// ratio is the median of the ratios of each round to the idle one before it;
+	// for a lasting round, to the median of all idle ones. quiet is the ratio of the
+	// best round to the best idle one of any setting: what is left if other programs
+	// disturb most rounds.
+	ratio, quiet float64
 }
 
-// octets writes a number of octets with about three digits.
-func octets(n uint64) string {
-	switch f := float64(n); {
-	case n < 10<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 10<<20:
-		return fmt.Sprintf("%.0f KiB", f/(1<<10))
-	case n < 10<<30:
-		return fmt.Sprintf("%.0f MiB", f/(1<<20))
-	default:
-		return fmt.Sprintf("%.1f GiB", f/(1<<30))
+// summaries returns the summaries that have rounds, in the order of the plan.
+func (s *Scenario) summaries() (all []summary) {
+	best := math.Inf(1)
+	for i := range s.Rounds {
+		if r := &s.Rounds[i]; r.State == idle {
+			best = min(best, float64(r.P99()))
+		}
 	}
+	for _, gc := range s.Plan.GC {
+		for _, state := range []string{changing, lasting, collecting} {
+			x := summary{name: gc}
+			var idles, p99s []time.Duration
+			var ratios []float64
+			for i := range s.Rounds {
+				r := &s.Rounds[i]
+				switch {
+				case r.GC != gc:
+				case r.State == idle:
+					idles = append(idles, r.P99())
+				case r.State == state:
+					x.rounds = append(x.rounds, r)
+					p99s = append(p99s, r.P99())
+					ratios = append(ratios, float64(r.P99())/float64(idles[len(idles)-1]))
+				}
+			}
+			if len(x.rounds) == 0 {
+				continue
+			}
+			x.idle, x.p99 = harness.Median(idles), harness.Median(p99s)
+			x.ratio, x.quiet = harness.SpreadOf(ratios).Median, float64(slices.Min(p99s))/best
+			switch state {
+			case collecting:
+				x.name += ", collecting"
+			case lasting:
+				x.name += fmt.Sprintf(", for %.0f s", x.rounds[0].Usage.Elapsed.Seconds())
+				x.ratio = float64(x.p99) / float64(x.idle)
+			}
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
-// short writes a duration with three digits.
-func short(d time.Duration) string {
-	switch {
-	case d <= 0:
-		return "–"
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.3g µs", float64(d)/1e3)
-	case d < time.Second:
-		return fmt.Sprintf("%.3g ms", float64(d)/1e6)
+func (s *Scenario) roundsText() string {
+	p := &s.Plan
+	apart := ""
+	if p.ServerCPU >= 0 && p.LoadCPU >= 0 {
+		apart = fmt.Sprintf(".\nMeanwhile the process that is measured, with all its threads, is bound to CPU %d, and the generator to CPU %d", p.ServerCPU, p.LoadCPU)
 	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
+	var timeout time.Duration
+	if len(s.Rounds) > 0 {
+		timeout = s.Rounds[0].Queries.Timeout
+	}
+	return fmt.Sprintf("%s queries a second over UDP, to an idle registry and to one with %s updates a second in turn, %d rounds of %s for each setting\n"+
+		"of the collector (GOGC, and after a slash GOMEMLIMIT as a multiple of the memory in use after loading). *For … s* is one round that is\n"+
+		"long enough for collections to come by themselves; *collecting* has one collection after another%s. Figures are medians of the rounds;\n"+
+		"*quietest* compares the best round with the best idle one of all. *Shown* is from when an update was due.\n"+
+		"A lost query counts as one that took the timeout of %s. CPU is the share of one CPU that the process used, without the generator.",
+		harness.Count(p.QueryRate), harness.Count(p.Rate), p.Rounds, harness.Time(p.Duration), apart, harness.Time(timeout))
+}
+
+func (s *Scenario) rounds() (rows [][]string) {
+	for _, x := range s.summaries() {
+		var u Usage // of all rounds together
+		var shown, pauses []time.Duration
+		var sent, lost, peak uint64
+		updates, commits := 0, 0
+		for _, r := range x.rounds {
+			sent, lost, peak = sent+r.Queries.Sent, lost+r.Queries.Lost, max(peak, r.Memory.Peak)
+			updates, commits = updates+r.Updating.Updates, commits+r.Updating.Commits
+			shown = append(shown, r.Updating.Latency.P99)
+			u.Elapsed, u.CPU, u.Cycles, u.PauseMax = u.Elapsed+r.Usage.Elapsed, u.CPU+r.Usage.CPU, u.Cycles+r.Usage.Cycles, max(u.PauseMax, r.Usage.PauseMax)
+			if r.Usage.Pauses > 0 {
+				pauses = append(pauses, r.Usage.PauseP50)
+			}
+		}
+		rows = append(rows, []string{
+			x.name, harness.Time(x.idle), harness.Time(x.p99), fmt.Sprintf("**%.2f**", x.ratio), fmt.Sprintf("%.2f", x.quiet),
+			harness.Count(float64(updates) / u.Elapsed.Seconds()), fmt.Sprintf("%.1f", float64(updates)/float64(max(1, commits))), harness.Time(harness.Median(shown)),
+			harness.Percent(float64(lost)/float64(max(1, sent)), 2), fmt.Sprint(u.Cycles), harness.Time(harness.Median(pauses)), harness.Time(u.PauseMax),
+			harness.Percent(u.CPU.Seconds()/u.Elapsed.Seconds(), 0), harness.Octets(peak),
+		})
+	}
+	return rows
 }

@@ -3,118 +3,95 @@
 package scale
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// smallPlan has all parts of a run, each as short as can be.
+func TestMain(m *testing.M) {
+	harness.RunHelper()
+	m.Run()
+}
+
+// smallPlan has all parts of a run, each as short as possible.
 func smallPlan() Plan {
 	return Plan{
 		Machines: 3000, Apps: 300, Smaller: []int{200}, BigApps: []int{300},
 		Updates: 100, Batches: []int{1, 50}, AppUpdates: 100,
 		Rate: 300, QueryRate: 500, Duration: 50 * time.Millisecond, Rounds: 1, Lasting: 100 * time.Millisecond,
-		Settings:  []Setting{{Percent: 100}, {Percent: -1, Limit: 1.5}},
-		ServerCPU: -1, LoadCPU: -1,
-		Seed: 1,
+		GC: []string{"100", "off/1.5"}, ServerCPU: -1, LoadCPU: -1, Seed: 1,
 	}
 }
 
 func TestARunMeasuresEverythingAndGivesItsMemoryBack(t *testing.T) {
-	r := Runner{Plan: smallPlan(), Dir: t.TempDir(), Progress: func(line string) { t.Log(line) }}
-	rec, err := r.Run(t.Context())
-	if err != nil {
+	s := &Scenario{Plan: smallPlan()}
+	if err := s.Run(t.Context(), harness.NewEnv(t.TempDir(), t.Output())); err != nil {
 		t.Fatal(err)
 	}
 
-	if len(rec.Loads) != 2 || rec.Loads[1].Machines != 3000 || rec.Loads[1].Apps != 300 {
-		t.Fatalf("registries of 200 and 3,000 machines were to be loaded, got %+v", rec.Loads)
+	if len(s.Loads) != 2 || s.Loads[1].Machines != 3000 || s.Loads[1].Apps != 300 {
+		t.Fatalf("loaded %+v, want registries of 200 and 3,000 machines", s.Loads)
 	}
-	l := rec.Loads[1]
+	l := s.Loads[1]
 	if l.Parse <= 0 || l.Apply <= 0 || l.Compile <= 0 || l.After.Resident == 0 || l.After.Peak < l.Before.Resident {
 		t.Errorf("figures of loading are missing: %+v", l)
 	}
 	if got := l.PerMachine(); got < 300 || got > 20_000 {
-		t.Errorf("a machine takes %.0f octets of heap, which cannot be", got)
+		t.Errorf("a machine takes %.0f octets of heap, which is impossible", got)
 	}
-	if len(rec.Updates) != 4 {
-		t.Errorf("got %d rows of single updates, want 2 kinds in 2 registries", len(rec.Updates))
+	if len(s.Updates) != 4 || len(s.Apps) != 2 || s.Apps[0].Count != 300 {
+		t.Errorf("updates are %+v, want 2 kinds in 2 registries; those of an app are %+v, want 300 and 100", s.Updates, s.Apps)
 	}
-	for _, u := range rec.Updates {
-		if u.Count != 100 || u.Fastest <= 0 || u.Latency.P50 < u.Fastest || u.Latency.P99 < u.Latency.P50 || u.Latency.Max < u.Latency.P99 || u.Objects < 1 {
+	for _, u := range append(s.Updates, s.Apps[1:]...) {
+		if u.Count != 100 || u.Min <= 0 || u.P50 < u.Min || u.P99 < u.P50 || u.Max < u.P99 || u.Window != 10 || u.First <= 0 || u.Last <= 0 || u.Usage.Objects < 100 || u.Usage.CPU <= 0 {
 			t.Errorf("single updates: %+v", u)
 		}
 	}
-	for i, batch := range []int{1, 50} {
-		if x := rec.Rates[i]; x.Batch != batch || x.Updates < batch || x.PerSecond() <= 0 {
-			t.Errorf("updates in batches of %d: %+v", batch, x)
+	for i, size := range []int{1, 50} {
+		if b := s.Batches[i]; b.Size != size || b.Updates < size || b.PerSecond() <= 0 {
+			t.Errorf("updates in batches of %d: %+v", size, b)
 		}
 	}
-	states := []State{Idle, Changing, Collecting, Lasting, Idle, Changing}
-	if len(rec.Rounds) != len(states) {
-		t.Fatalf("got %d rounds, want %v for 2 settings", len(rec.Rounds), states)
+	states := []string{idle, changing, collecting, lasting, idle, changing}
+	if len(s.Rounds) != len(states) {
+		t.Fatalf("got %d rounds, want %v for 2 settings", len(s.Rounds), states)
 	}
-	for i, x := range rec.Rounds {
+	for i, x := range s.Rounds {
 		if x.State != states[i] || x.Queries.Answered == 0 || x.Queries.Wrong > 0 {
-			t.Errorf("round %d, to be %s: %+v", i, states[i], x)
-		} else if changing := x.State != Idle; changing != (x.Updating != nil) || changing && (x.Updating.Updates == 0 || x.Updating.Latency.P50 <= 0) {
+			t.Errorf("round %d, want %s: %+v", i, states[i], x)
+		} else if changes := x.State != idle; changes != (x.Updating != nil) || changes && (x.Updating.Updates == 0 || x.Updating.Latency.P50 <= 0) {
 			t.Errorf("round %d, %s: updates %+v", i, x.State, x.Updating)
 		}
-		if x.State == Collecting && x.GC.Cycles == 0 {
-			t.Errorf("round %d was to be one of collections, and has none", i)
+		if x.State == collecting && x.Usage.Cycles == 0 {
+			t.Errorf("round %d has no collection", i)
 		}
 	}
-	if len(rec.Apps) != 2 || rec.Apps[0].Updates != 300 || rec.Apps[1].Updates != 100 {
-		t.Errorf("an app was to be filled with 300 machines and updated 100 times, got %+v", rec.Apps)
-	}
 
-	if len(rec.Deletions) != 2 {
-		t.Fatalf("got %d deletions, want 2", len(rec.Deletions))
+	if len(s.Deletions) != 2 {
+		t.Fatalf("got %d deletions, want 2", len(s.Deletions))
 	}
-	most, all := rec.Deletions[0], rec.Deletions[1]
+	most, all := s.Deletions[0], s.Deletions[1]
 	if most.Before != 3000 || most.Left < 200 || most.Left > 400 || all.Before != most.Left || all.Left != 0 {
-		t.Errorf("nine of ten machines were to be deleted, then all: %+v, %+v", most, all)
+		t.Errorf("deleted %+v and %+v, want nine of ten machines, then all", most, all)
 	}
 	held := l.After.Heap - l.Before.Heap
 	if above := all.After.Heap - min(all.After.Heap, l.Before.Heap); above > held/8 {
-		t.Errorf("with all machines deleted the heap is %d octets above that of an empty registry; full it was %d", above, held)
+		t.Errorf("with all machines deleted the heap is %d octets above that of an empty registry; with all machines it was %d", above, held)
 	}
 
-	b, err := json.Marshal(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var again Record
-	if err := json.Unmarshal(b, &again); err != nil {
-		t.Fatal(err)
-	}
-	var fresh, read strings.Builder
-	if err := rec.WriteMarkdown(&fresh); err != nil {
-		t.Fatal(err)
-	}
-	if err := again.WriteMarkdown(&read); err != nil {
-		t.Fatal(err)
-	}
-	if fresh.String() != read.String() {
-		t.Errorf("the section changes when the record is saved and read\n%s\n%s", &fresh, &read)
-	}
-	for _, want := range []string{"## Scale\n", "### Loading", "### One machine among many", "### Most updates a second", "### Queries while facts change", "### One large app", "### Deletion", "| off/1.5 |"} {
-		if !strings.Contains(fresh.String(), want) {
+	var p harness.Page
+	s.Report(&p)
+	for _, want := range []string{"### Loading", "### One machine among many", "### Most updates a second", "### Queries while facts change", "### One large app", "### Deletion", "| off/1.5 |", "| 3,000 |"} {
+		if !strings.Contains(p.String(), want) {
 			t.Errorf("the section has no %q", want)
 		}
 	}
-	var text strings.Builder
-	if err := rec.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
-	if strings.ContainsAny(text.String(), "*`|") || !strings.Contains(text.String(), "3,000") {
-		t.Errorf("the text is not for a terminal\n%s", &text)
-	}
 }
 
-func TestAnUpdateThatIsNotSeenFailsTheRun(t *testing.T) {
-	w := loadedWorld(t, 200)
+func TestAnUpdateThatIsNotAppliedFailsTheRun(t *testing.T) {
+	w := loadedWorld(t)
 	picks, err := w.picks(10, 1, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -122,19 +99,19 @@ func TestAnUpdateThatIsNotSeenFailsTheRun(t *testing.T) {
 	if err := allShown(w.publisher, picks); err != nil {
 		t.Fatalf("before any update: %v", err)
 	}
-	for _, kind := range []Kind{FlipState, MoveAddress} {
+	for _, what := range []string{state, address} {
 		before := picks[0].machine
 		picks[0].machine.State = "started"
-		picks[0].update(kind) // and never applied
+		picks[0].update(what) // and not applied
 		if err := allShown(w.publisher, picks); err == nil && before.Started() {
-			t.Errorf("nobody misses an update of %s that was not applied", kind)
+			t.Errorf("an update of %s that was not applied is not noticed", what)
 		}
 		picks[0].machine = before
 	}
 }
 
 func TestMachinesOfAppsThatAreAskedForAreNotPicked(t *testing.T) {
-	w := loadedWorld(t, 200)
+	w := loadedWorld(t)
 	avoid := map[string]bool{}
 	kept := ""
 	for a := range w.store.Snapshot().Apps() {
@@ -153,15 +130,15 @@ func TestMachinesOfAppsThatAreAskedForAreNotPicked(t *testing.T) {
 	}
 	avoid[kept] = true
 	if _, err := w.picks(1000, 1, avoid); err == nil {
-		t.Error("there was nothing to pick, and no error")
+		t.Error("no machine can be picked, and there is no error")
 	}
 }
 
-func loadedWorld(t testing.TB, machines int) *world {
+// loadedWorld returns a world of 200 machines.
+func loadedWorld(t testing.TB) *world {
 	t.Helper()
-	plan := smallPlan()
-	r := Runner{Plan: plan, Dir: t.TempDir()}
-	w, _, err := r.loaded(t.Context(), new(Record), machines)
+	s := &Scenario{Plan: smallPlan()}
+	w, err := s.load(t.Context(), harness.NewEnv(t.TempDir(), t.Output()), s.Plan.shape(200))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,31 +146,30 @@ func loadedWorld(t testing.TB, machines int) *world {
 }
 
 func TestPlanFaultsAreAllNamed(t *testing.T) {
-	p := Plan{Machines: 10, Smaller: []int{1}, BigApps: []int{1}, Batches: []int{0}}
-	err := p.Validate()
+	s := Scenario{Plan: Plan{Machines: 10, Smaller: []int{1}, BigApps: []int{1}, Batches: []int{0}, GC: []string{"off"}}}
+	err := s.Validate()
 	if err == nil {
 		t.Fatal("no fault found")
 	}
-	for _, field := range []string{"machines, apps:", "smaller:", "big-apps:", "updates, app-updates:", "batches:", "rate, query-rate:", "duration, rounds:", "gc:"} {
+	for _, field := range []string{"machines:", "apps:", "smaller:", "big-apps:", "updates:", "app-updates:", "batches:", "rate, query-rate:", "duration, lasting:", "rounds:", "gc:"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("faults do not name %s\n%v", field, err)
 		}
 	}
-	plan := DefaultPlan()
-	if err := plan.Validate(); err != nil {
+	if err := newScenario().Validate(); err != nil {
 		t.Errorf("the published plan has faults: %v", err)
 	}
 }
 
-func TestSettingsReadAsTheyAreWritten(t *testing.T) {
+func TestSettingsOfTheCollector(t *testing.T) {
 	for _, text := range []string{"100", "50", "off/1.3", "100/1.5"} {
-		if s, err := ParseSetting(text); err != nil || s.String() != text {
-			t.Errorf("%q is read as %+v (%v)", text, s, err)
+		if _, _, err := parseGC(text); err != nil {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 	for _, text := range []string{"", "off", "0", "-1", "x", "100/1", "100/x", "off/"} {
-		if s, err := ParseSetting(text); err == nil {
-			t.Errorf("%q is read as %+v", text, s)
+		if _, _, err := parseGC(text); err == nil {
+			t.Errorf("%q is accepted", text)
 		}
 	}
 }

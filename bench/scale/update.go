@@ -5,60 +5,46 @@ package scale
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/internaldns/internaldns/bench/harness"
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Latency is of some updates, each from the call of Apply, or from when it fell
-// due, until a lookup has shown it.
-type Latency struct {
-	P50 time.Duration `json:"p50_ns"`
-	P99 time.Duration `json:"p99_ns"`
-	Max time.Duration `json:"max_ns"`
-}
-
-// latency sorts took.
-func latency(took []time.Duration) Latency {
-	if len(took) == 0 {
-		return Latency{}
-	}
-	slices.Sort(took)
-	n := len(took)
-	return Latency{P50: took[n/2], P99: took[min(n-1, n*99/100)], Max: took[n-1]}
-}
-
-// Updates are single updates of machines among many, one after the other.
+// Updates are single updates of machines, one after another.
 type Updates struct {
-	Machines int     `json:"machines"`
-	Kind     Kind    `json:"kind"`
-	Count    int     `json:"count"`
-	Latency  Latency `json:"latency"`
-	// Octets and Objects are what one update allocates.
-	Octets  float64 `json:"octets"`
-	Objects float64 `json:"objects"`
-	// Fastest is the shortest update: what is left of other programs' noise.
-	Fastest time.Duration `json:"fastest_ns"`
-	// CPU is what all of them took, in user and kernel mode.
-	CPU time.Duration `json:"cpu_ns"`
-	GC  Collected     `json:"gc"`
+	Machines int    `json:"machines"` // in the registry, or in the app
+	What     string `json:"what"`
+	Count    int    `json:"count"`
+	// Latency is from the call of Apply until a lookup has shown the update.
+	harness.Latency
+	// Min is the shortest: what is left if other programs do not disturb it.
+	Min time.Duration `json:"min_ns"`
+	// First and Last are the times of the first and the last Window updates.
+	Window int           `json:"window"`
+	First  time.Duration `json:"first_ns"`
+	Last   time.Duration `json:"last_ns"`
+	Usage  Usage         `json:"usage"`
 }
 
-// updateOneByOne times n updates of picks in turn.
-func (w *world) updateOneByOne(ctx context.Context, picks []pick, kind Kind, n int) (Updates, error) {
+// updateOneByOne times n updates of the picks in turn, and checks each.
+func (w *world) updateOneByOne(ctx context.Context, picks []pick, what string, n int) (Updates, error) {
 	k := newAsker()
 	took := make([]time.Duration, n)
 	events := make([]registry.Event, 1)
-	collected := readCollector()
-	octets, objects, cpu := read(allocatedOctets), read(allocatedObjects), cpuTime()
+	used := use()
 	for i := range n {
 		p := &picks[i%len(picks)]
-		events[0] = p.update(kind)
-		begun := time.Now()
+		events[0] = p.update(what)
+		began := time.Now()
 		_, err := w.store.Apply(events)
 		response := k.ask(w.publisher, p.query)
-		took[i] = time.Since(begun)
+		took[i] = time.Since(began)
 		if err == nil {
 			err = p.shown(response)
 		}
@@ -66,52 +52,124 @@ func (w *world) updateOneByOne(ctx context.Context, picks []pick, kind Kind, n i
 			err = ctx.Err()
 		}
 		if err != nil {
-			return Updates{}, fmt.Errorf("update %d: %w", i+1, err)
+			return Updates{}, fmt.Errorf("update %d of %s: %w", i+1, what, err)
 		}
 	}
-	u := Updates{Machines: w.machines(), Kind: kind, Count: n}
-	u.Octets = float64(read(allocatedOctets)-octets) / float64(n)
-	u.Objects = float64(read(allocatedObjects)-objects) / float64(n)
-	u.CPU = cpuTime() - cpu
-	u.GC = readCollector().since(collected)
-	u.Latency = latency(took)
-	u.Fastest = took[0]
+	u := Updates{Machines: w.machines(), What: what, Count: n, Min: slices.Min(took), Window: max(1, min(1000, n/10)), Usage: used()}
+	for i := range u.Window {
+		u.First += took[i]
+		u.Last += took[n-1-i]
+	}
+	u.Latency = harness.LatencyOf(took)
 	return u, nil
 }
 
-// Rate is how many updates there were at most, applied so many at a time.
-type Rate struct {
-	Batch   int           `json:"batch"`
-	Updates int           `json:"updates"`
-	Elapsed time.Duration `json:"elapsed_ns"`
-	CPU     time.Duration `json:"cpu_ns"`
-	Octets  float64       `json:"octets"` // allocated for one update
+// Batches are as many updates as possible, that many in one Apply.
+type Batches struct {
+	Size    int   `json:"size"`
+	Updates int   `json:"updates"`
+	Usage   Usage `json:"usage"`
 }
 
 // PerSecond returns the updates in a second.
-func (r *Rate) PerSecond() float64 { return float64(r.Updates) / r.Elapsed.Seconds() }
+func (b *Batches) PerSecond() float64 { return float64(b.Updates) / b.Usage.Elapsed.Seconds() }
 
-// updateInBatches flips machines' states, as many at a time, for that long. No
-// machine is twice in a batch.
-func (w *world) updateInBatches(ctx context.Context, picks []pick, batch int, d time.Duration) (Rate, error) {
-	batch = min(batch, len(picks))
-	r := Rate{Batch: batch}
-	events := make([]registry.Event, batch)
-	octets, cpu, begun := read(allocatedOctets), cpuTime(), time.Now()
-	for next := 0; r.Elapsed < d; r.Elapsed = time.Since(begun) {
+// updateInBatches updates the states of machines for d, size machines in one
+// Apply. No machine is twice in a batch.
+func (w *world) updateInBatches(ctx context.Context, picks []pick, size int, d time.Duration) (Batches, error) {
+	size = min(size, len(picks))
+	b := Batches{Size: size}
+	events := make([]registry.Event, size)
+	used, end := use(), time.Now().Add(d)
+	for next := 0; b.Updates == 0 || time.Now().Before(end); {
 		for i := range events {
-			events[i] = picks[next].update(FlipState)
+			events[i] = picks[next].update(state)
 			next = (next + 1) % len(picks)
 		}
 		if _, err := w.store.Apply(events); err != nil {
-			return r, err
+			return b, err
 		}
-		r.Updates += batch
+		b.Updates += size
 		if err := ctx.Err(); err != nil {
-			return r, err
+			return b, err
 		}
 	}
-	r.CPU = cpuTime() - cpu
-	r.Octets = float64(read(allocatedOctets)-octets) / float64(r.Updates)
-	return r, allShown(w.publisher, picks)
+	b.Usage = used()
+	return b, allShown(w.publisher, picks)
+}
+
+// Updating is what became of updates at a constant rate.
+type Updating struct {
+	Updates int `json:"updates"`
+	Commits int `json:"commits"`
+	// Late counts the updates that were due and not applied when the round ended.
+	Late int `json:"late"`
+	// Latency is from the time an update was due until a lookup has shown it.
+	Latency harness.Latency `json:"latency"`
+}
+
+// mostAtOnce is the most updates in one commit. A source that is behind takes that
+// many at a time.
+const mostAtOnce = 1000
+
+// updateAtRate updates the states of machines until stop is closed, each as soon
+// as it is due; updates that became due while others were applied share a commit.
+// One is due in each 1/rate seconds, at a random time within it: queries come at a
+// constant rate, and would otherwise meet every update of a round at the same
+// point of its work, or none.
+func (w *world) updateAtRate(stop <-chan struct{}, picks []pick, rate float64, u *Updating) error {
+	// A timer of the runtime can be a millisecond late, which would make one commit
+	// of five updates.
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	var (
+		random = rand.New(rand.NewPCG(1, 2))
+		due    []time.Duration // of the updates from number u.Updates on
+		drawn  int
+		k      = newAsker()
+		took   []time.Duration
+		events []registry.Event
+		began  = time.Now()
+		most   = min(mostAtOnce, len(picks))
+	)
+	for {
+		now := time.Since(began)
+		for ; float64(drawn) <= now.Seconds()*rate+1; drawn++ {
+			due = append(due, time.Duration((float64(drawn)+random.Float64())/rate*float64(time.Second)))
+		}
+		n := 0
+		for n < len(due) && due[n] <= now {
+			n++
+		}
+		select {
+		case <-stop:
+			u.Late, u.Latency = n, harness.LatencyOf(took)
+			return nil
+		default:
+		}
+		if n == 0 {
+			ts := unix.NsecToTimespec(int64(min(due[0]-now, time.Millisecond))) // short, to notice stop
+			unix.Nanosleep(&ts, nil)
+			continue
+		}
+		events = events[:0]
+		var last *pick
+		for i := range min(n, most) {
+			last = &picks[(u.Updates+i)%len(picks)]
+			events = append(events, last.update(state))
+		}
+		if _, err := w.store.Apply(events); err != nil {
+			return err
+		}
+		if err := last.shown(k.ask(w.publisher, last.query)); err != nil {
+			return err
+		}
+		now = time.Since(began)
+		for i := range events {
+			took = append(took, now-due[i])
+		}
+		due = due[:copy(due, due[len(events):])]
+		u.Updates += len(events)
+		u.Commits++
+	}
 }

@@ -1,0 +1,94 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/internaldns/internaldns/bench/dataset"
+)
+
+// datasetCommand returns the command that writes made-up facts, and the queries
+// that fit them, to files: a registry file, a master file, and a list of queries.
+func datasetCommand() *cobra.Command {
+	var (
+		seed                        uint64
+		shape                       = dataset.DefaultShape(2000)
+		traffic                     = dataset.DefaultTraffic(100_000)
+		registry, master, questions string
+	)
+	cmd := &cobra.Command{
+		Use:   "dataset",
+		Short: "Write made-up facts, and queries that fit them",
+		Long: "dataset writes the facts of a seed and a shape as a registry file, the names of one\n" +
+			"network as a master file, and queries with their right responses.\n" +
+			"The same flags give the same octets.",
+		Example: "  bench dataset --machines 100000 --registry org.json\n" +
+			"  bench dataset --machines 2000 --master internal.zone --queries queries.txt",
+		Args:         cobra.NoArgs,
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("apps") {
+				shape.Apps = max(shape.Networks, shape.Machines/10)
+			}
+			d, err := dataset.New(seed, shape)
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				toFile(registry, d.WriteRegistry),
+				toFile(master, func(w io.Writer) error { return d.WriteMaster(w, traffic.Network) }),
+				toFile(questions, func(w io.Writer) error {
+					queries, err := d.Queries(traffic)
+					if err != nil {
+						return err
+					}
+					return dataset.WriteQueries(w, queries)
+				}),
+			)
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&seed, "seed", 1, "seed of everything")
+	f.IntVar(&shape.Machines, "machines", shape.Machines, "number of machines")
+	f.IntVar(&shape.Apps, "apps", 0, "number of apps (default a tenth of the machines)")
+	f.IntVar(&shape.Networks, "networks", shape.Networks, "number of networks")
+	f.Float64Var(&shape.Skew, "skew", shape.Skew, "exponent of Zipf's law for machines over apps")
+	f.IntVar(&shape.Largest, "largest", shape.Largest, "most machines of one app, 0 for no limit")
+	f.Float64Var(&shape.Stopped, "stopped", shape.Stopped, "share of machines that are deployed but not started")
+	f.Float64Var(&shape.Gone, "gone", shape.Gone, "share of machines that are destroyed")
+	f.IntVar(&traffic.Network, "network", traffic.Network, "number of the network that asks")
+	f.IntVar(&traffic.Count, "count", traffic.Count, "number of queries")
+	f.Float64Var(&traffic.Skew, "query-skew", traffic.Skew, "exponent of Zipf's law for queries over apps")
+	f.Float64Var(&traffic.NXDomain, "nxdomain", traffic.NXDomain, "share of queries for names that do not exist")
+	f.StringVar(&registry, "registry", "", "write the registry file here (- for standard output)")
+	f.StringVar(&master, "master", "", "write the master file here")
+	f.StringVar(&questions, "queries", "", "write the queries here")
+	return cmd
+}
+
+// toFile calls write with the file of that name, - for standard output. It does
+// nothing if the name is empty.
+func toFile(name string, write func(io.Writer) error) error {
+	switch name {
+	case "":
+		return nil
+	case "-":
+		return write(os.Stdout)
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(f)
+	if err := errors.Join(write(b), b.Flush(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
