@@ -112,7 +112,7 @@ func TestAUserNeedsNoMoreThanThePrefix(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- k.Run(ctx) }()
 	events := []registry.Event{newApp("web")}
-	for i := range 100 {
+	for i := range 200 {
 		events = append(events, newMachine("web", fmt.Sprintf("m%d", i), i, "started"))
 	}
 	minute := time.Minute

@@ -26,9 +26,6 @@
 //	networks/NETWORK              {"name": "acme"}
 //	regions/CODE                  {"name": "…", "latitude": 52.3, "longitude": 4.9}
 //	rtts/FROM/TO                  milliseconds
-//	ids/ID                        the key of the machine that has the id
-//	addresses/ADDRESS             the key of the object that has the address
-//	names/NAME                    the key of the network that has the name
 //
 // NETWORK is the beginning of the network's addresses, always in three parts:
 // fdaa:0:18. Names are in lower case, and addresses in the form of RFC 5952. A

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,29 +33,23 @@ const maxTries = 5
 var errChanged = errors.New("the registry changed while the new epoch was written")
 
 // writeLarge makes a write that is too large for one transaction: it copies the epoch
-// that counts into a new one, with the changes, and makes that count. The lock
-// keeps other writes waiting meanwhile.
-func (w *write) writeLarge(ctx context.Context) (index uint64, again bool, err error) {
-	lock, held, err := w.lock(ctx)
+// that counts into a new one, with the changes, and makes that count. The import lock
+// keeps all other writes waiting meanwhile.
+func (k *Keeper) writeLarge(ctx context.Context, w *write) (index uint64, err error) {
+	lock, err := k.takeLock(ctx)
 	if err != nil {
-		return 0, false, w.fault(ctx, err)
-	}
-	if !held {
-		return 0, true, w.lost(ctx, w.revisionNow(), 0) // another node has it
+		return 0, err
 	}
 	defer lock.release()
-	if err := w.waitOn(lock.ctx, lock.revision); err != nil {
-		return 0, false, w.fault(ctx, err)
-	}
 	for try := 1; ; try++ {
-		index, err = w.writeEpoch(ctx, lock)
-		if errors.Is(err, errChanged) {
-			if try < maxTries {
-				continue
-			}
-			err = w.fault(ctx, err)
+		index, err = lock.writeEpoch(w)
+		switch {
+		case errors.Is(err, errChanged) && try < maxTries:
+		case err != nil:
+			return 0, faultIn(ctx, err)
+		default:
+			return index, nil
 		}
-		return index, false, err
 	}
 }
 
@@ -64,48 +59,41 @@ func (k *Keeper) revisionNow() int64 {
 	return k.revision
 }
 
-// A lock keeps other nodes from writing as long as its key exists.
+// A lock keeps all nodes from writing as long as its key exists. Only leases are
+// renewed.
 type lock struct {
 	*Keeper
-	client   *clientv3.Client
-	ctx      context.Context // done when the lock may be lost
-	stop     context.CancelFunc
-	lease    clientv3.LeaseID
-	revision int64 // that created the key
+	ctx     context.Context // done when the lock may be lost
+	stop    context.CancelFunc
+	lease   clientv3.LeaseID
+	created uint64 // the revision that created the key
 }
 
-// lock takes the import lock; held is false if another node has it.
-func (w *write) lock(ctx context.Context) (l *lock, held bool, err error) {
+// takeLock takes the import lock. It waits until no other node has it.
+func (k *Keeper) takeLock(ctx context.Context) (*lock, error) {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	lease, err := w.client.Grant(call, lockTTL)
+	lease, err := k.client.Grant(call, lockTTL)
 	if err != nil {
-		return nil, false, err
+		return nil, faultIn(ctx, err)
 	}
-	w.mu.Lock()
-	epoch := w.epoch
-	w.mu.Unlock()
-	resp, err := w.client.Txn(call).
-		If(clientv3.Compare(clientv3.CreateRevision(w.key(keyImport)), "=", 0),
-			clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", epoch.mod)).
-		Then(clientv3.OpPut(w.key(keyImport), time.Now().UTC().Format(time.RFC3339), clientv3.WithLease(lease.ID))).Commit()
-	if err != nil || !resp.Succeeded {
-		w.client.Revoke(call, lease.ID)
-		return nil, false, err
-	}
-	l = &lock{Keeper: w.Keeper, client: w.client, lease: lease.ID, revision: resp.Header.Revision}
+	l := &lock{Keeper: k, lease: lease.ID}
 	l.ctx, l.stop = context.WithCancel(ctx)
-	alive, err := w.client.KeepAlive(l.ctx, lease.ID)
+	alive, err := k.client.KeepAlive(l.ctx, lease.ID)
 	if err != nil {
 		l.release()
-		return nil, false, err
+		return nil, faultIn(ctx, err)
 	}
 	go func() {
 		for range alive { // until ctx is done or the lease is lost
 		}
 		l.stop()
 	}()
-	return l, true, nil
+	if l.created, err = k.write(ctx, &write{lock: lease.ID}); err != nil {
+		l.release()
+		return nil, err
+	}
+	return l, nil
 }
 
 // release releases the lock, if it is still held.
@@ -118,121 +106,101 @@ func (l *lock) release() {
 
 // ours compares true as long as the lock is held.
 func (l *lock) ours() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(l.key(keyImport)), "=", l.revision)
+	return clientv3.Compare(clientv3.CreateRevision(l.key(keyLock)), "=", int64(l.created))
 }
 
-// writeEpoch decides, writes a new epoch and makes it count. It returns errChanged if
+// planEpoch decides w, alone. bad holds the keys that are not in effect.
+func (l *lock) planEpoch(w *write) (b *batch, revision int64, epoch string, bad map[string]bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(); err != nil {
+		return nil, 0, "", nil, err
+	}
+	w.grants, w.unknown, w.renew = nil, nil, nil
+	tx := l.store.Begin()
+	defer tx.Abort()
+	b, err = l.planLocked(tx, w)
+	bad = make(map[string]bool, len(l.mirror.bad))
+	for key := range l.mirror.bad {
+		bad[key] = true
+	}
+	return b, l.revision, l.epoch, bad, err
+}
+
+// writeEpoch decides w, writes a new epoch and makes it count. It returns errChanged if
 // something was changed by hand meanwhile.
-func (w *write) writeEpoch(ctx context.Context, l *lock) (uint64, error) {
-	b, _, err := w.plan()
+func (l *lock) writeEpoch(w *write) (uint64, error) {
+	b, revision, epoch, bad, err := l.planEpoch(w)
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
 	if err != nil {
 		return 0, err
 	}
-	if len(b.unknown) > 0 {
-		if err := w.learn(ctx, b); err != nil {
-			return 0, err
-		}
-		return 0, errChanged
+	if b == nil {
+		return 0, cmp.Or(l.obtain(l.ctx, w), errChanged)
 	}
-	if b.empty() {
-		return w.store.Snapshot().Index, nil
+	if again, err := l.renewAll(l.ctx, w.renew); again || err != nil {
+		return 0, cmp.Or(err, errChanged)
 	}
-	if again, err := w.lease(ctx, b); again || err != nil {
-		if err == nil {
-			err = errChanged
-		}
+	if !b.changes() {
+		return l.store.Snapshot().Index, nil
+	}
+	if err := l.tidy(l.ctx, l.client, epoch, l.ours()); err != nil {
 		return 0, err
-	}
-	if err := w.tidy(l.ctx, w.client, b.epoch, l.ours()); err != nil {
-		return 0, w.fault(ctx, err)
 	}
 	begun := time.Now()
-	name := strconv.FormatInt(w.revisionNow(), 10) // above all before: the lock's revision or later
-	f := &filler{write: w, lock: l, root: w.key(name) + "/", done: make(chan result, maxPending)}
-	err = w.copy(l.ctx, b, f)
-	if err == nil {
-		for key, p := range b.puts {
-			if err = f.put(l.ctx, key, p.value, w.leaseOf(p)); err != nil {
-				break
-			}
+	name := strconv.FormatInt(l.revisionNow(), 10) // above all before: the lock's revision or later
+	f := &filler{lock: l, root: l.key(name) + "/", done: make(chan result, maxPending)}
+	if err := f.fill(b, epoch, revision, bad); err != nil {
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			w.discardLeases()
+			return 0, errChanged // a machine's time was over
 		}
+		return 0, err
 	}
-	if err == nil {
-		err = f.flush(l.ctx)
-	}
-	err = cmp.Or(err, f.wait())
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return 0, errChanged // a machine's time was over
-	}
-	if err != nil {
-		return 0, w.fault(ctx, err)
-	}
-	w.mu.Lock()
-	moved := w.lastChange > b.revision
-	w.mu.Unlock()
+	l.mu.Lock()
+	moved := l.lastChange > revision
+	l.mu.Unlock()
 	if moved {
 		return 0, errChanged
 	}
 	call, cancel := context.WithTimeout(l.ctx, callTime)
 	defer cancel()
-	resp, err := w.client.Txn(call).
-		If(l.ours(), clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", b.epoch.mod),
-			clientv3.Compare(clientv3.ModRevision(w.key(b.epoch.name)+"/").WithPrefix(), "<", b.revision+1)).
-		Then(clientv3.OpPut(w.key(keyEpoch), name), clientv3.OpPut(w.key(keyWritten), ""), clientv3.OpDelete(w.key(keyImport))).Commit()
+	resp, err := l.client.Txn(call).
+		If(l.ours(), clientv3.Compare(clientv3.Value(l.key(keyEpoch)), "=", epoch),
+			clientv3.Compare(clientv3.ModRevision(l.key(epoch)+"/").WithPrefix(), "<", revision+1)).
+		Then(clientv3.OpPut(l.key(keyEpoch), name), clientv3.OpPut(l.key(keyHead), ""), clientv3.OpDelete(l.key(keyLock))).Commit()
 	if err != nil {
 		clear(w.granted) // it may have been made with them
-		return 0, w.fault(ctx, err)
+		return 0, err
 	}
 	if !resp.Succeeded {
 		return 0, errChanged
 	}
 	w.wrote = true
 	clear(w.granted)
-	w.log.Info("registry written under a new epoch", zap.String("epoch", name), zap.Int("keys", f.keys), zap.Duration("took", time.Since(begun)))
-	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
-		return 0, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
+	l.log.Info("registry written under a new epoch", zap.String("epoch", name), zap.Int("keys", f.keys), zap.Duration("took", time.Since(begun)))
+	if err := l.waitOn(l.ctx, resp.Header.Revision); err != nil {
+		return 0, fmt.Errorf("the write was made, and the watch does not bring it: %w", err)
 	}
 	// Only the old epoch: the next import may have begun to write another.
-	counts := clientv3.Compare(clientv3.Value(w.key(keyEpoch)), "!=", b.epoch.name)
-	if err := w.wipe(ctx, w.client, w.key(b.epoch.name)+"/", []clientv3.Cmp{counts}); err != nil {
-		w.log.Warn("the old epoch stays in etcd until the next import", zap.Error(inWords(err)))
+	counts := clientv3.Compare(clientv3.Value(l.key(keyEpoch)), "!=", epoch)
+	if err := l.wipe(context.WithoutCancel(l.ctx), l.client, l.key(epoch)+"/", counts); err != nil {
+		l.log.Warn("the old epoch stays in etcd until the next import", zap.Error(inWords(err)))
 	}
 	return uint64(resp.Header.Revision), nil
 }
 
-// copy copies what the batch does not change, as it was when it was decided.
-func (w *write) copy(ctx context.Context, b *batch, f *filler) error {
-	root := w.key(b.epoch.name) + "/"
-	return w.pages(ctx, w.client, root, b.revision, func(kv *mvccpb.KeyValue) error {
-		key := string(kv.Key[len(root):])
-		if b.replaces(key) {
-			return nil
-		}
-		return f.put(ctx, key, kv.Value, clientv3.LeaseID(kv.Lease))
-	})
-}
-
 // replaces reports whether the batch puts or deletes key.
 func (b *batch) replaces(key string) bool {
-	if _, ok := b.puts[key]; ok || b.deletes[key] {
-		return true
-	}
-	if _, ok := b.optional[key]; ok {
-		return true
-	}
-	for _, r := range b.ranges {
-		if strings.HasPrefix(key, r) {
-			return true
-		}
-	}
-	return false
+	_, puts := b.puts[key]
+	return puts || b.deletes[key] || slices.ContainsFunc(b.ranges, func(r string) bool { return strings.HasPrefix(key, r) })
 }
 
 // A filler writes an epoch that does not count yet, in transactions that only the
-// holder of the lock can make. Each key is put once, so that their order does not
-// matter.
+// holder of the lock can make.
 type filler struct {
-	*write
 	lock   *lock
 	root   string
 	ops    []clientv3.Op
@@ -241,6 +209,46 @@ type filler struct {
 
 	pending, pendingOctets int         // under way
 	done                   chan result // those that ended
+}
+
+// fill writes the old epoch as it was at the revision, with the changes of the batch.
+// What is not in effect comes last, and the oldest first: so its values stay younger than
+// those that exclude it (see mirror.before).
+func (f *filler) fill(b *batch, epoch string, revision int64, bad map[string]bool) error {
+	ctx, root := f.lock.ctx, f.lock.key(epoch)+"/"
+	var last []*mvccpb.KeyValue
+	err := f.lock.pages(ctx, f.lock.client, root, revision, func(kv *mvccpb.KeyValue) error {
+		key := string(kv.Key[len(root):])
+		switch {
+		case b.replaces(key):
+			return nil
+		case bad[key]:
+			last = append(last, kv)
+			return nil
+		}
+		return f.put(ctx, key, kv.Value, clientv3.LeaseID(kv.Lease))
+	})
+	for key, p := range b.puts {
+		if err == nil {
+			err = f.put(ctx, key, p.value, p.lease)
+		}
+	}
+	if err == nil {
+		err = f.flush(ctx)
+	}
+	if err = cmp.Or(err, f.wait()); err != nil {
+		return err
+	}
+	slices.SortFunc(last, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
+	for _, kv := range last {
+		if err = f.put(ctx, string(kv.Key[len(root):]), kv.Value, clientv3.LeaseID(kv.Lease)); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = f.flush(ctx)
+	}
+	return cmp.Or(err, f.wait())
 }
 
 // A result is how a transaction of a filler ended.
@@ -289,7 +297,7 @@ func (f *filler) await() error {
 func (f *filler) commit(ctx context.Context, ops []clientv3.Op) error {
 	for try := 1; ; try++ {
 		call, cancel := context.WithTimeout(ctx, callTime)
-		resp, err := f.client.Txn(call).If(f.lock.ours()).Then(ops...).Commit()
+		resp, err := f.lock.client.Txn(call).If(f.lock.ours()).Then(ops...).Commit()
 		cancel()
 		switch {
 		case err == nil && resp.Succeeded:
@@ -316,10 +324,10 @@ func (f *filler) wait() (err error) {
 	return err
 }
 
-// tidy deletes the epochs that do not count, as long as the conditions hold. They
-// must include that no import of another node is under way.
-func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, conditions ...clientv3.Cmp) error {
-	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(k.key(keyEpoch)), "=", now.mod))
+// tidy deletes the epochs that do not count, as long as the condition holds. It must
+// include that no import of another node is under way.
+func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, epoch string, condition clientv3.Cmp) error {
+	counts := clientv3.Compare(clientv3.Value(k.key(keyEpoch)), "=", epoch)
 	end := clientv3.GetPrefixRangeEnd(k.key(""))
 	for from := k.key(""); ; {
 		call, cancel := context.WithTimeout(ctx, callTime)
@@ -338,40 +346,34 @@ func (k *Keeper) tidy(ctx context.Context, client *clientv3.Client, now epoch, c
 			continue
 		}
 		from = clientv3.GetPrefixRangeEnd(k.key(name) + "/")
-		if _, err := strconv.ParseUint(name, 10, 64); err != nil || name == now.name {
+		if _, err := strconv.ParseUint(name, 10, 64); err != nil || name == epoch {
 			continue // not an epoch
 		}
-		if err := k.wipe(ctx, client, k.key(name)+"/", conditions); err != nil {
+		if err := k.wipe(ctx, client, k.key(name)+"/", counts, condition); err != nil {
 			return err
 		}
 	}
 }
 
-// wipe deletes everything under a prefix, as long as the conditions hold, and a
-// page at a time: the watches of all nodes receive every deletion.
-func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) error {
-	for done := false; !done; {
-		var err error
-		if done, err = k.wipeSome(ctx, client, prefix, conditions); err != nil {
+// wipe deletes everything under a prefix, as long as the conditions hold, and a page
+// at a time: the watches of all nodes receive every deletion.
+func (k *Keeper) wipe(ctx context.Context, client *clientv3.Client, prefix string, conditions ...clientv3.Cmp) error {
+	for {
+		if more, err := k.wipePage(ctx, client, prefix, conditions); !more || err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// wipeSome reports whether nothing is left to delete, or the conditions no longer
-// hold.
-func (k *Keeper) wipeSome(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) (done bool, err error) {
+// wipePage reports whether there is more to delete, and the conditions still hold.
+func (k *Keeper) wipePage(ctx context.Context, client *clientv3.Client, prefix string, conditions []clientv3.Cmp) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	page, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithLimit(pageSize), clientv3.WithKeysOnly())
 	if err != nil || len(page.Kvs) == 0 {
-		return true, err
+		return false, err
 	}
 	last := string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	resp, err := client.Txn(ctx).If(conditions...).Then(clientv3.OpDelete(prefix, clientv3.WithRange(last))).Commit()
-	if err != nil {
-		return true, err
-	}
-	return !resp.Succeeded || !page.More, nil
+	return err == nil && resp.Succeeded && page.More, err
 }

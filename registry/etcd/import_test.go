@@ -67,7 +67,7 @@ func TestAnImportIsOneMomentOnAllNodes(t *testing.T) {
 	for _, key := range strings.Fields(s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/")) {
 		epochs[strings.Split(key, "/")[2]] = true
 	}
-	if len(epochs) != 4 { // registry, epoch, written and one epoch's keys
+	if len(epochs) != 5 { // registry, import, epoch, written and one epoch's keys
 		t.Errorf("there are keys under %v", epochs)
 	}
 }
@@ -113,7 +113,7 @@ func TestImportsOfTwoNodesAreBothMade(t *testing.T) {
 	s := serve(t)
 	nodes := []*node{start(t, s), start(t, s)}
 	var wg sync.WaitGroup
-	const rounds, machines = 4, 100
+	const rounds, machines = 4, 200
 	for i, n := range nodes {
 		n.do(t, newApp("web"))
 		wg.Go(func() {
@@ -209,7 +209,7 @@ func TestALockAndAnEpochOfACrashedImportGo(t *testing.T) {
 	a.do(t, newApp("web"))
 	s.Etcdctl("put", "/internaldns/7/apps/fdaa:0:18/half", "{}")
 	lease := strings.Fields(s.Etcdctl("lease", "grant", "2"))[1]
-	s.Etcdctl("put", "--lease="+lease, "/internaldns/import", "a node that crashed")
+	s.Etcdctl("put", "--lease="+lease, "/internaldns/lock", "a node that crashed")
 	a.do(t, newApp("db")) // waits for the lock to end
 	if a.store.Snapshot().App(acme, "half") != nil {
 		t.Error("the epoch of the crashed import counts")
@@ -301,7 +301,7 @@ func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
 			}
 		}
 	}
-	s.Etcdctl("del", "/internaldns/import")
+	s.Etcdctl("del", "/internaldns/lock")
 	if err := <-done; !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("the import ended with %v", err)
 	}
@@ -326,7 +326,7 @@ func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 	if _, err := a.tryLease(&ttl, put); err != nil {
 		t.Fatal(err)
 	}
-	s.Etcdctl("put", "/internaldns/import", "a node that is at it")
+	s.Etcdctl("put", "/internaldns/lock", "a node that is at it")
 	a.until(t, "the import is known", func(*registry.Snapshot) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -86,20 +86,28 @@ type Keeper struct {
 	restart chan error // why the watch must be started again
 	conns   conns
 
+	wake chan struct{} // a write is queued, or all must be refused
+
 	mu     sync.Mutex
 	client *clientv3.Client // nil before Load; guarded by mu, as is all below
 	plain  *clientv3.Client // the same if there is no user; else it is without
 	mirror *mirror
 	name   string // the registry's random name
-	epoch  epoch
+	epoch  string // the name of the keys that count
 	// revision is the last that the store and the mirror have.
 	revision   int64
 	lastChange int64  // the last that changed something below the epoch
 	cluster    uint64 // the cluster's id
 	locked     bool   // an import is under way
 	listing    bool   // the registry is being listed again
+	stopped    bool   // Run has ended
 	changed    chan struct{}
 	frozen     string // why the last state is kept and writes are refused; "" if they are not
+
+	queue    []*write       // to be decided next
+	waiting  []*write       // until no import is under way
+	expected map[string]put // what this node is writing now
+
 	// leases are those that this node granted, renewed or asked for. Renewals
 	// through other nodes are not seen.
 	leases map[clientv3.LeaseID]*registry.Lease
@@ -108,12 +116,6 @@ type Keeper struct {
 }
 
 var _ registry.Keeper = (*Keeper)(nil)
-
-// An epoch is the name of the keys that count, and the revision that made it so.
-type epoch struct {
-	name string
-	mod  int64
-}
 
 // New returns a keeper that keeps store as the registry at config says. Nothing
 // else may write to the store. It connects to nothing yet.
@@ -129,6 +131,7 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 		store:   store,
 		log:     log,
 		restart: make(chan error, 1),
+		wake:    make(chan struct{}, 1),
 		conns:   conns{open: make(map[*conn]struct{}), secure: config.secure()},
 		changed: make(chan struct{}),
 		leases:  make(map[clientv3.LeaseID]*registry.Lease),

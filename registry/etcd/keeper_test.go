@@ -343,11 +343,11 @@ func converged(t testing.TB, nodes ...*node) {
 // newMirrorOf lists the registry for a store of its own.
 func newMirrorOf(t testing.TB, n *node) *registry.Snapshot {
 	t.Helper()
-	h, err := n.head(t.Context(), n.client)
+	top, err := n.top(t.Context(), n.client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := n.list(t.Context(), n.client, h)
+	l, err := n.list(t.Context(), n.client, top)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -12,44 +13,72 @@ import (
 
 // The keys beside the epochs, below the prefix.
 const (
-	keyRegistry = "registry" // a random name that the registry keeps as long as it lives
+	keyRegistry = "registry" // a random name that never changes
+	keyFormat   = "import"   // the format; servers of format 1 write only while this key does not exist
 	keyEpoch    = "epoch"    // the epoch that counts
-	keyImport   = "import"   // present while a new epoch is written, with a lease
-	keyWritten  = "written"  // put by every write: its revision is that of the last one
+	keyHead     = "written"  // put and compared by every write
+	keyLock     = "lock"     // exists, with a lease, while a new epoch is written
 )
 
-// The kinds of keys below an epoch: the first segment.
-const (
-	kindApp     = "apps"
-	kindMachine = "machines"
-	kindPeer    = "peers"
-	kindFlycast = "flycast"
-	kindNetwork = "networks"
-	kindRegion  = "regions"
-	kindRTT     = "rtts"
-
-	// Claims: the value is the key of the object that has the id, address or
-	// name.
-	kindID      = "ids"
-	kindAddress = "addresses"
-	kindName    = "names"
-)
+// currentFormat is the value of keyFormat.
+const currentFormat = "2"
 
 // A ref is what a key below an epoch names.
 type ref struct {
-	kind    string
-	network registry.Network
-	name    string // of the app, peer, region, from
-	id      string // of a machine; to
-	n       int    // which of several machines of an id; from 1
-	addr    netip.Addr
+	registry.Key
+	app registry.AppKey // the app of a machine or Flycast address, or the app itself
+	n   int             // which of the machines of one app and id; from 1
 }
 
-// app returns the app that a machine or Flycast address belongs to, or that the
-// ref is.
-func (r *ref) app() registry.AppKey { return registry.AppKey{Network: r.network, Name: r.name} }
+// key returns the key that names the same. The first segment is the plural of the kind.
+func (r *ref) key() string {
+	key := r.Kind.Plural() + "/"
+	switch r.Kind {
+	case registry.KindNetwork:
+		key += networkSegment(r.Network)
+	case registry.KindApp:
+		key += networkSegment(r.app.Network) + "/" + r.app.Name
+	case registry.KindMachine:
+		key += networkSegment(r.app.Network) + "/" + r.app.Name + "/" + url.PathEscape(r.ID) // ids of gone machines can be anything
+		if r.n > 1 {
+			key += "/" + strconv.Itoa(r.n)
+		}
+	case registry.KindPeer:
+		key += networkSegment(r.Network) + "/" + r.Name
+	case registry.KindFlycast:
+		key += networkSegment(r.app.Network) + "/" + r.app.Name + "/" + r.Address.String()
+	case registry.KindRegion:
+		key += r.Name
+	case registry.KindRTT:
+		key += r.Name + "/" + r.ID
+	}
+	return key
+}
 
-func isClaim(kind string) bool { return kind == kindID || kind == kindAddress || kind == kindName }
+// keyOf returns the key of an object; that of a machine is the first of its app and id.
+func keyOf(object registry.Fact) string {
+	r := ref{Key: object.Key()}
+	switch o := object.(type) {
+	case *registry.App:
+		r.app = registry.AppKey{Network: o.Network, Name: o.Name}
+	case *registry.Machine:
+		r.app = appOf(o)
+	case *registry.Flycast:
+		r.app = registry.AppKey{Network: o.Owner, Name: o.App}
+	}
+	return r.key()
+}
+
+// machineKey returns the key of machine n of those of one app and id.
+func machineKey(m registry.MachineKey, n int) string {
+	r := ref{Key: registry.Key{Kind: registry.KindMachine, ID: m.ID}, app: m.App, n: n}
+	return r.key()
+}
+
+// appOf returns the app of a machine.
+func appOf(m *registry.Machine) registry.AppKey {
+	return registry.AppKey{Network: m.Network, Name: m.App}
+}
 
 // networkSegment is a network in a key: the beginning of its addresses, such as
 // fdaa:0:18.
@@ -58,180 +87,91 @@ func networkSegment(n registry.Network) string {
 }
 
 func parseNetworkSegment(s string) (registry.Network, error) {
-	if n, err := registry.ParseNetwork(s + "::/48"); err == nil && networkSegment(n) == s {
-		return n, nil
+	hi, lo, _ := strings.Cut(strings.TrimPrefix(s, "fdaa:"), ":")
+	h, errH := strconv.ParseUint(hi, 16, 16)
+	l, errL := strconv.ParseUint(lo, 16, 16)
+	if errH != nil || errL != nil || h|l == 0 {
+		return 0, fmt.Errorf("%q is no network such as fdaa:0:18", s)
 	}
-	// A network that ends in zeros is written otherwise as a prefix.
-	if hi, ok := strings.CutPrefix(s, "fdaa:"); ok {
-		if hi, lo, ok := strings.Cut(hi, ":"); ok {
-			h, errH := strconv.ParseUint(hi, 16, 16)
-			l, errL := strconv.ParseUint(lo, 16, 16)
-			if n := registry.Network(h<<16 | l); errH == nil && errL == nil && n != 0 && networkSegment(n) == s {
-				return n, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("%q is no network such as fdaa:0:18", s)
+	return registry.Network(h<<16 | l), nil
 }
 
-func appKey(a registry.AppKey) string {
-	return kindApp + "/" + networkSegment(a.Network) + "/" + a.Name
+// segments is how many segments a key has after its kind.
+var segments = map[registry.Kind][2]int{
+	registry.KindNetwork: {1, 1},
+	registry.KindApp:     {2, 2},
+	registry.KindMachine: {3, 4},
+	registry.KindPeer:    {2, 2},
+	registry.KindFlycast: {3, 3},
+	registry.KindRegion:  {1, 1},
+	registry.KindRTT:     {2, 2},
 }
 
-// machinesPrefix is how the keys of an app's machines begin.
-func machinesPrefix(a registry.AppKey) string {
-	return kindMachine + "/" + networkSegment(a.Network) + "/" + a.Name + "/"
-}
-
-// machineKey is the key of machine n of those with one id, counted from 1. Ids of
-// gone machines can be anything.
-func machineKey(a registry.AppKey, id string, n int) string {
-	key := machinesPrefix(a) + url.PathEscape(id)
-	if n > 1 {
-		key += "/" + strconv.Itoa(n)
-	}
-	return key
-}
-
-func peerKey(n registry.Network, name string) string {
-	return kindPeer + "/" + networkSegment(n) + "/" + name
-}
-
-// flycastPrefix is how the keys of an app's Flycast addresses begin.
-func flycastPrefix(a registry.AppKey) string {
-	return kindFlycast + "/" + networkSegment(a.Network) + "/" + a.Name + "/"
-}
-
-func flycastKey(f *registry.Flycast) string {
-	return flycastPrefix(registry.AppKey{Network: f.Owner, Name: f.App}) + f.Address.String()
-}
-
-// keyOf is the key of an object that is no machine.
-func keyOf(f registry.Fact) string {
-	switch f := f.(type) {
-	case *registry.NetworkName:
-		return networkKey(f.Network)
-	case *registry.App:
-		return appKey(registry.AppKey{Network: f.Network, Name: f.Name})
-	case *registry.Peer:
-		return peerKey(f.Network(), f.Name)
-	case *registry.Flycast:
-		return flycastKey(f)
-	case *registry.Region:
-		return regionKey(f.Code)
-	default:
-		k := f.Key()
-		return rttKey(k.Name, k.ID)
-	}
-}
-
-// object is the registry's key of the object that r is of.
-func (r *ref) object() registry.Key {
-	switch r.kind {
-	case kindApp:
-		return registry.Key{Kind: registry.KindApp, Network: r.network, Name: r.name}
-	case kindMachine:
-		return registry.Key{Kind: registry.KindMachine, Network: r.network, Name: r.name, ID: r.id}
-	case kindPeer:
-		return registry.Key{Kind: registry.KindPeer, Network: r.network, Name: r.name}
-	case kindFlycast:
-		return registry.Key{Kind: registry.KindFlycast, Address: r.addr}
-	case kindNetwork:
-		return registry.Key{Kind: registry.KindNetwork, Network: r.network}
-	case kindRegion:
-		return registry.Key{Kind: registry.KindRegion, Name: r.name}
-	default:
-		return registry.Key{Kind: registry.KindRTT, Name: r.name, ID: r.id}
-	}
-}
-
-func networkKey(n registry.Network) string { return kindNetwork + "/" + networkSegment(n) }
-func regionKey(code string) string         { return kindRegion + "/" + code }
-func rttKey(from, to string) string        { return kindRTT + "/" + from + "/" + to }
-
-func idClaim(id string) string            { return kindID + "/" + id }
-func addressClaim(addr netip.Addr) string { return kindAddress + "/" + addr.String() }
-func nameClaim(name string) string        { return kindName + "/" + name }
-
-// parseKey takes apart a key below an epoch. Only the form in which a key is
-// written here is a key: two keys never name one object.
+// parseKey takes apart a key below an epoch. Only the form in which a key is written
+// here is accepted: two keys never name one object.
 func parseKey(key string) (ref, error) {
-	kind, rest, _ := strings.Cut(key, "/")
-	r := ref{kind: kind}
-	parts := strings.Split(rest, "/")
-	var err error
-	want := func(from, to int) bool {
-		if len(parts) < from || len(parts) > to {
-			err = fmt.Errorf("has %d segments after %s", len(parts), kind)
-		}
-		return err == nil
-	}
-	canonical := func() string { return "" }
-	switch kind {
-	case kindApp:
-		if want(2, 2) {
-			r.network, err = parseNetworkSegment(parts[0])
-			r.name = parts[1]
-			canonical = func() string { return appKey(r.app()) }
-		}
-	case kindMachine:
-		if want(3, 4) {
-			r.n = 1
-			if r.network, err = parseNetworkSegment(parts[0]); err != nil {
-				break
-			}
-			r.name = parts[1]
-			if r.id, err = url.PathUnescape(parts[2]); err != nil {
-				break
-			}
-			if len(parts) == 4 {
-				if r.n, err = strconv.Atoi(parts[3]); err != nil || r.n < 2 {
-					err = fmt.Errorf("%q is no number from 2", parts[3])
-				}
-			}
-			canonical = func() string { return machineKey(r.app(), r.id, r.n) }
-		}
-	case kindPeer:
-		if want(2, 2) {
-			r.network, err = parseNetworkSegment(parts[0])
-			r.name = parts[1]
-			canonical = func() string { return peerKey(r.network, r.name) }
-		}
-	case kindFlycast:
-		if want(3, 3) {
-			if r.network, err = parseNetworkSegment(parts[0]); err != nil {
-				break
-			}
-			r.name = parts[1]
-			if r.addr, err = netip.ParseAddr(parts[2]); err != nil {
-				err = fmt.Errorf("%q is no address", parts[2])
-			}
-			canonical = func() string {
-				return flycastKey(&registry.Flycast{Address: r.addr, App: r.name, Owner: r.network})
-			}
-		}
-	case kindNetwork:
-		if want(1, 1) {
-			r.network, err = parseNetworkSegment(parts[0])
-			canonical = func() string { return networkKey(r.network) }
-		}
-	case kindRegion:
-		if want(1, 1) {
-			r.name = parts[0]
-		}
-	case kindRTT:
-		if want(2, 2) {
-			r.name, r.id = parts[0], parts[1]
-		}
-	case kindID, kindAddress, kindName:
-	default:
-		err = fmt.Errorf("%q is no kind of key", kind)
+	r, err := splitKey(key)
+	if err == nil && (r.key() != key || registry.Fold(key) != key && r.Kind != registry.KindMachine) {
+		err = errors.New("is not written as it must be")
 	}
 	if err != nil {
-		return r, fmt.Errorf("the key %w", err)
+		return ref{}, fmt.Errorf("the key %w", err)
 	}
-	if c := canonical(); c != "" && c != key || registry.Fold(key) != key && kind != kindMachine {
-		return r, fmt.Errorf("the key is not written as it must be")
+	return r, nil
+}
+
+func splitKey(key string) (r ref, err error) {
+	first, rest, _ := strings.Cut(key, "/")
+	parts := strings.Split(rest, "/")
+	known := false
+	for kind, n := range segments {
+		if kind.Plural() != first {
+			continue
+		}
+		if len(parts) < n[0] || len(parts) > n[1] {
+			return r, fmt.Errorf("has %d segments after %s", len(parts), first)
+		}
+		r.Kind, known = kind, true
 	}
+	if !known {
+		return r, fmt.Errorf("%q is no kind of key", first)
+	}
+	switch r.Kind {
+	case registry.KindRegion:
+		r.Name = parts[0]
+		return r, nil
+	case registry.KindRTT:
+		r.Name, r.ID = parts[0], parts[1]
+		return r, nil
+	}
+	network, err := parseNetworkSegment(parts[0])
+	if err != nil {
+		return r, err
+	}
+	if r.Kind == registry.KindNetwork {
+		r.Network = network
+		return r, nil
+	}
+	name := parts[1]
+	if r.Kind != registry.KindPeer {
+		r.app = registry.AppKey{Network: network, Name: name}
+	}
+	switch r.Kind {
+	case registry.KindFlycast:
+		if r.Address, err = netip.ParseAddr(parts[2]); err != nil {
+			return r, fmt.Errorf("%q is no address", parts[2])
+		}
+		return r, nil
+	case registry.KindMachine:
+		if r.ID, err = url.PathUnescape(parts[2]); err != nil {
+			return r, err
+		}
+		if r.n = 1; len(parts) == 4 {
+			if r.n, err = strconv.Atoi(parts[3]); err != nil || r.n < 2 {
+				return r, fmt.Errorf("%q is no number from 2", parts[3])
+			}
+		}
+	}
+	r.Network, r.Name = network, name
 	return r, nil
 }

@@ -26,7 +26,11 @@ const leaseWait = time.Second
 // does not answer the last that is known is returned.
 func (k *Keeper) Lease(key registry.MachineKey) (registry.Lease, bool) {
 	k.mu.Lock()
-	id := k.leaseLocked(key)
+	if k.mirror == nil {
+		k.mu.Unlock()
+		return registry.Lease{}, false
+	}
+	id := leaseOf(k.mirror.machines(key))
 	last := k.leases[id]
 	ask := id != 0 && k.status.Connected && (last == nil || time.Until(last.Expires) <= 0) && time.Since(k.asked) > leaseWait
 	client := k.client
@@ -52,15 +56,9 @@ func (k *Keeper) Lease(key registry.MachineKey) (registry.Lease, bool) {
 	return *last, true
 }
 
-func (k *Keeper) leaseLocked(of registry.MachineKey) clientv3.LeaseID {
-	if k.mirror == nil {
-		return 0
-	}
-	a := k.mirror.apps[of.App]
-	if a == nil {
-		return 0
-	}
-	for _, e := range a.machines[of.ID] {
+// leaseOf returns the lease of the machines of one app and id, or 0.
+func leaseOf(entries []*entry) clientv3.LeaseID {
+	for _, e := range entries {
 		if e.lease != 0 && e.why == "" {
 			return e.lease
 		}
@@ -104,21 +102,18 @@ func (k *Keeper) forgetLocked() {
 	k.leases = used
 }
 
-// renew renews a lease.
-func (k *Keeper) renew(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) error {
-	begun := time.Now()
-	resp, err := client.KeepAliveOnce(ctx, id)
-	if err != nil {
-		return err
-	}
-	k.remember(id, resp.TTL, begun.Add(time.Duration(resp.TTL)*time.Second))
-	return nil
+// A grant is a lease to be granted for a machine.
+type grant struct {
+	machine string        // its key
+	ttl     time.Duration // in whole seconds
 }
 
-// grant grants a lease of ttl, which is whole seconds.
-func (k *Keeper) grant(ctx context.Context, client *clientv3.Client, g *grant) (clientv3.LeaseID, error) {
+// grant grants a lease.
+func (k *Keeper) grant(ctx context.Context, g grant) (clientv3.LeaseID, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	begun := time.Now()
-	resp, err := client.Grant(ctx, int64(g.ttl/time.Second))
+	resp, err := k.client.Grant(ctx, int64(g.ttl/time.Second))
 	if err != nil {
 		if errors.Is(err, rpctypes.ErrLeaseTTLTooLarge) {
 			return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is longer than etcd can grant", g.ttl)}}
@@ -126,62 +121,110 @@ func (k *Keeper) grant(ctx context.Context, client *clientv3.Client, g *grant) (
 		return 0, err
 	}
 	if got := time.Duration(resp.TTL) * time.Second; got != g.ttl {
-		client.Revoke(ctx, resp.ID)
+		k.client.Revoke(ctx, resp.ID)
 		return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is shorter than the %v that this etcd grants at least", g.ttl, got)}}
 	}
 	k.remember(resp.ID, resp.TTL, begun.Add(g.ttl))
 	return resp.ID, nil
 }
 
-// learn asks etcd for the TTL of the leases that the batch needs.
-func (w *write) learn(ctx context.Context, b *batch) error {
-	for _, id := range b.unknown {
+// chooseLeases returns the leases that the machines of a write get. Those of other
+// machines stay as they are. Leases that have to be granted, asked for or renewed are
+// noted in w.
+func (k *Keeper) chooseLeases(w *write, want registry.Write) map[registry.MachineKey]clientv3.LeaseID {
+	if want.Lease == nil {
+		return nil
+	}
+	ttl := wholeSeconds(*want.Lease)
+	leases := make(map[registry.MachineKey]clientv3.LeaseID)
+	for _, e := range want.Events {
+		m, ok := e.Fact.(*registry.Machine)
+		if !ok || e.Delete {
+			continue
+		}
+		key := registry.MachineKey{App: appOf(m), ID: m.ID}
+		if _, done := leases[key]; done {
+			continue
+		}
+		leases[key] = 0
+		if ttl <= 0 {
+			continue
+		}
+		now := leaseOf(k.mirror.machines(key))
+		known := k.leases[now]
+		g := grant{machineKey(key, 1), ttl}
+		switch {
+		case now != 0 && known == nil:
+			w.unknown = append(w.unknown, now)
+		case now != 0 && known.TTL == ttl:
+			leases[key] = now
+			w.renew = append(w.renew, now)
+		case w.granted[g] != 0:
+			leases[key] = w.granted[g]
+		default:
+			w.grants = append(w.grants, g)
+		}
+	}
+	return leases
+}
+
+// obtain grants and asks for the leases without which w cannot be decided.
+func (k *Keeper) obtain(ctx context.Context, w *write) error {
+	for _, id := range w.unknown {
 		call, cancel := context.WithTimeout(ctx, callTime)
-		_, err := w.askLease(call, w.client, id)
+		_, err := k.askLease(call, k.client, id)
 		cancel()
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return w.lost(ctx, b.revision, 0) // the machine is about to go
+			k.waitBriefly(ctx) // the machine is about to be deleted
+		} else if err != nil {
+			return faultIn(ctx, err)
 		}
+	}
+	for _, g := range w.grants {
+		id, err := k.grant(ctx, g)
 		if err != nil {
-			return w.fault(ctx, err)
+			return faultIn(ctx, err)
 		}
+		w.granted[g] = id
 	}
 	return nil
 }
 
-// lease renews and grants the leases of the batch.
-func (w *write) lease(ctx context.Context, b *batch) (again bool, err error) {
-	for _, id := range b.renew {
+// renewAll renews leases. again tells that one had ended: its machine is about to be
+// deleted, and must be put again.
+func (k *Keeper) renewAll(ctx context.Context, leases []clientv3.LeaseID) (again bool, err error) {
+	for _, id := range leases {
 		call, cancel := context.WithTimeout(ctx, callTime)
-		err := w.renew(call, w.client, id)
+		begun := time.Now()
+		resp, err := k.client.KeepAliveOnce(call, id)
 		cancel()
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return true, w.lost(ctx, b.revision, 0)
+			k.waitBriefly(ctx)
+			return true, nil
 		}
 		if err != nil {
-			return false, w.fault(ctx, err)
+			return false, faultIn(ctx, err)
 		}
-	}
-	for _, p := range b.puts {
-		if p.grant == nil || w.granted[*p.grant] != 0 {
-			continue
-		}
-		call, cancel := context.WithTimeout(ctx, callTime)
-		id, err := w.grant(call, w.client, p.grant)
-		cancel()
-		if err != nil {
-			return false, w.fault(ctx, err)
-		}
-		w.granted[*p.grant] = id
+		k.remember(id, resp.TTL, begun.Add(time.Duration(resp.TTL)*time.Second))
 	}
 	return false, nil
 }
 
-// revoke revokes the leases that were granted and that no key has.
-func (w *write) revoke() {
+// discardLeases gives up the leases that were granted for w: one of them has ended.
+func (w *write) discardLeases() {
 	for _, id := range w.granted {
+		w.unused = append(w.unused, id)
+	}
+	clear(w.granted)
+}
+
+// revoke revokes the leases that were granted for w and that no key has.
+func (k *Keeper) revoke(w *write) {
+	w.discardLeases()
+	for _, id := range w.unused {
 		call, cancel := context.WithTimeout(context.Background(), callTime)
-		w.client.Revoke(call, id)
+		k.client.Revoke(call, id)
 		cancel()
 	}
+	w.unused = nil
 }

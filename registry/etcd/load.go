@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // A listing is the registry as etcd has it at one revision.
 type listing struct {
-	*head
+	*top
 	mirror *mirror
 }
 
@@ -64,24 +65,16 @@ func (k *Keeper) load(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	h, err := k.head(ctx, client)
-	if err == nil && (h.name == "" || h.epoch.name == "") {
-		if err = k.create(ctx, client); err != nil {
-			return err
-		}
-		if h, err = k.head(ctx, client); err == nil && (h.name == "" || h.epoch.name == "") {
-			err = fmt.Errorf("%w: of %s and %s only one is there", errBroken, k.key(keyRegistry), k.key(keyEpoch))
-		}
-	}
+	t, err := k.prepare(ctx, client)
 	if err != nil {
 		return err
 	}
-	l, err := k.list(ctx, client, h)
+	l, err := k.list(ctx, client, t)
 	if err != nil {
 		return err
 	}
-	if !l.locked { // left by an import that crashed
-		if err := k.tidy(ctx, client, l.epoch, clientv3.Compare(clientv3.CreateRevision(k.key(keyImport)), "=", 0)); err != nil {
+	if !l.locked { // otherwise an import is under way
+		if err := k.tidy(ctx, client, l.epoch, clientv3.Compare(clientv3.CreateRevision(k.key(keyLock)), "=", 0)); err != nil {
 			return err
 		}
 	}
@@ -94,9 +87,34 @@ func (k *Keeper) load(ctx context.Context) error {
 	stats := k.store.Snapshot().Stats()
 	k.log.Info("registry loaded from etcd", zap.Int("apps", stats.Apps), zap.Int("machines", stats.Total()),
 		zap.Int("peers", stats.Peers), zap.Int("changes", changes), zap.Int("quarantined", len(l.mirror.bad)),
-		zap.String("epoch", l.epoch.name), zap.Int64("revision", l.revision), zap.Duration("took", time.Since(start)))
+		zap.String("epoch", l.epoch), zap.Int64("revision", l.revision), zap.Duration("took", time.Since(start)))
 	k.status.Connected, k.status.ConfirmedAt = true, start
 	return nil
+}
+
+// prepare makes an empty registry if there is none, and upgrades one of format 1.
+func (k *Keeper) prepare(ctx context.Context, client *clientv3.Client) (*top, error) {
+	t, err := k.top(ctx, client)
+	if err == nil && t.name == "" && t.epoch == "" {
+		if err = k.create(ctx, client); err == nil {
+			t, err = k.top(ctx, client)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case t.name == "" || t.epoch == "":
+		return nil, fmt.Errorf("%w: of %s and %s only one is there", errBroken, k.key(keyRegistry), k.key(keyEpoch))
+	case t.format == "":
+		if err := k.begin2(ctx, client, t); err != nil {
+			return nil, err
+		}
+	case t.format != currentFormat && t.formatLeased:
+		return nil, errors.New("a server of an older version imports a registry; this one waits for the end of it")
+	case t.format != currentFormat:
+		return nil, fmt.Errorf("%w: its format, %.20q in %s, is unknown to this version", errBroken, t.format, k.key(keyFormat))
+	}
+	return k.dropClaims(ctx, client)
 }
 
 // create makes an empty registry, unless another node has made one.
@@ -106,41 +124,101 @@ func (k *Keeper) create(ctx context.Context, client *clientv3.Client) error {
 	_, err := client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(k.key(keyRegistry)), "=", 0),
 			clientv3.Compare(clientv3.CreateRevision(k.key(keyEpoch)), "=", 0)).
-		Then(clientv3.OpPut(k.key(keyRegistry), rand.Text()), clientv3.OpPut(k.key(keyEpoch), "1")).
+		Then(clientv3.OpPut(k.key(keyRegistry), rand.Text()), clientv3.OpPut(k.key(keyEpoch), "1"),
+			clientv3.OpPut(k.key(keyFormat), currentFormat), clientv3.OpPut(k.key(keyHead), "")).
 		Commit()
 	return err
 }
 
-// list reads the registry at the revision of h.
-func (k *Keeper) list(ctx context.Context, client *clientv3.Client, h *head) (*listing, error) {
-	l := &listing{head: h, mirror: newMirror()}
-	root := k.key(l.epoch.name) + "/"
-	d := make(dirty)
-	type named struct {
-		key string
-		claim
+// begin2 makes a registry of format 1 one of format 2. Servers of older versions, which
+// know format 1 only, take its key for an import that does not end: they go on reading,
+// renew leases, and write nothing else.
+func (k *Keeper) begin2(ctx context.Context, client *clientv3.Client, t *top) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	_, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(k.key(keyFormat)), "=", 0),
+			clientv3.Compare(clientv3.Value(k.key(keyRegistry)), "=", t.name)).
+		Then(clientv3.OpPut(k.key(keyFormat), currentFormat), clientv3.OpPut(k.key(keyHead), "")).Commit()
+	return err // another node may have been quicker
+}
+
+// claimKinds are the keys of format 1 that said whose an id, an address or a name is,
+// and how objects say that they want it.
+var claimKinds = map[string]string{"ids/": wantID, "addresses/": wantAddress, "names/": wantName}
+
+// dropClaims deletes the claims of format 1. An object that had one comes before others
+// that want the same (see mirror.before): those that are older are put again.
+func (k *Keeper) dropClaims(ctx context.Context, client *clientv3.Client) (*top, error) {
+	t, err := k.top(ctx, client)
+	if err != nil {
+		return nil, err
 	}
-	var claims []named // after the objects that they name
+	if t.format != currentFormat {
+		return nil, errors.New("the registry is upgraded by another server")
+	}
+	root := k.key(t.epoch) + "/"
+	owners := make(map[string]string) // key of the owner, by what it wants
+	for kind, want := range claimKinds {
+		err := k.pages(ctx, client, root+kind, t.revision, func(kv *mvccpb.KeyValue) error {
+			owners[want+string(kv.Key[len(root+kind):])] = string(kv.Value)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(owners) == 0 {
+		return t, nil
+	}
+	l, err := k.list(ctx, client, t)
+	if err != nil {
+		return nil, err
+	}
+	for want, key := range owners {
+		owner := l.mirror.entries[key]
+		if owner == nil || !slices.Contains(l.mirror.wanted[want], owner) {
+			continue
+		}
+		for _, e := range l.mirror.wanted[want] {
+			if e == owner || !older(e, owner) {
+				continue
+			}
+			call, cancel := context.WithTimeout(ctx, callTime)
+			_, err := client.Txn(call).If(clientv3.Compare(clientv3.ModRevision(root+e.key), "=", e.mod)).
+				Then(clientv3.OpPut(root+e.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease())).Commit()
+			cancel()
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	for kind := range claimKinds {
+		if err := k.wipe(ctx, client, root+kind); err != nil {
+			return nil, err
+		}
+	}
+	k.log.Info("registry in etcd upgraded", zap.String("format", currentFormat), zap.Int("claims", len(owners)))
+	return k.top(ctx, client)
+}
+
+// list reads the registry at the revision of t.
+func (k *Keeper) list(ctx context.Context, client *clientv3.Client, t *top) (*listing, error) {
+	l := &listing{top: t, mirror: newMirror()}
+	l.mirror.head = t.head
+	root := k.key(l.epoch) + "/"
+	d := make(dirty)
 	last := time.Now()
 	err := k.pages(ctx, client, root, l.revision, func(kv *mvccpb.KeyValue) error {
 		if time.Since(last) > progressEvery {
 			last = time.Now()
-			k.log.Info("loading the registry from etcd", zap.Int("keys", len(l.mirror.entries)+len(claims)))
+			k.log.Info("loading the registry from etcd", zap.Int("keys", len(l.mirror.entries)))
 		}
-		key := string(kv.Key[len(root):])
-		if kind, _, _ := strings.Cut(key, "/"); isClaim(kind) {
-			claims = append(claims, named{key, claim{string(kv.Value), kv.ModRevision, clientv3.LeaseID(kv.Lease)}})
-		} else {
-			l.mirror.put(kv, key, d)
-		}
+		l.mirror.put(kv, string(kv.Key[len(root):]), nil, d)
 		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	for _, c := range claims {
-		c.owner = l.mirror.intern(c.owner)
-		l.mirror.claim(c.key, c.claim, d)
 	}
 	for e := range d {
 		if e.why = l.mirror.decide(e); e.why != "" {
@@ -190,38 +268,46 @@ func (k *Keeper) page(ctx context.Context, client clientv3.KV, from, end string,
 	return client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(revision))
 }
 
-// A head holds the keys beside the epochs, and etcd's revision and cluster id.
-type head struct {
-	revision int64
-	cluster  uint64
-	name     string
-	epoch    epoch
-	locked   bool
-	written  int64 // the revision of the last write
+// A top holds what is beside the epochs, and etcd's revision and cluster id.
+type top struct {
+	revision     int64
+	cluster      uint64
+	name         string
+	epoch        string
+	format       string
+	formatLeased bool // the format is the import lock of a server that knows format 1 only
+	locked       bool
+	head         int64 // the revision of the last write
 }
 
-// head reads the head from etcd. It is at least as new as the call.
-func (k *Keeper) head(ctx context.Context, client *clientv3.Client) (*head, error) {
+// top reads the top from etcd. It is at least as new as the call.
+func (k *Keeper) top(ctx context.Context, client *clientv3.Client) (*top, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	resp, err := client.Txn(ctx).Then(clientv3.OpGet(k.key(keyRegistry)), clientv3.OpGet(k.key(keyEpoch)),
-		clientv3.OpGet(k.key(keyImport), clientv3.WithKeysOnly()), clientv3.OpGet(k.key(keyWritten), clientv3.WithKeysOnly())).Commit()
+	var gets []clientv3.Op
+	for _, key := range []string{keyRegistry, keyEpoch, keyFormat, keyLock, keyHead} {
+		gets = append(gets, clientv3.OpGet(k.key(key)))
+	}
+	resp, err := client.Txn(ctx).Then(gets...).Commit()
 	if err != nil {
 		return nil, err
 	}
-	h := &head{revision: resp.Header.Revision, cluster: resp.Header.ClusterId}
-	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
-		h.name = string(kvs[0].Value)
+	kv := func(i int) *mvccpb.KeyValue {
+		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+			return kvs[0]
+		}
+		return new(mvccpb.KeyValue)
 	}
-	if kvs := resp.Responses[1].GetResponseRange().Kvs; len(kvs) > 0 {
-		h.epoch = epoch{string(kvs[0].Value), kvs[0].ModRevision}
-		h.written = kvs[0].ModRevision
-	}
-	h.locked = len(resp.Responses[2].GetResponseRange().Kvs) > 0
-	if kvs := resp.Responses[3].GetResponseRange().Kvs; len(kvs) > 0 {
-		h.written = max(h.written, kvs[0].ModRevision)
-	}
-	return h, nil
+	return &top{
+		revision:     resp.Header.Revision,
+		cluster:      resp.Header.ClusterId,
+		name:         string(kv(0).Value),
+		epoch:        string(kv(1).Value),
+		format:       string(kv(2).Value),
+		formatLeased: kv(2).Lease != 0,
+		locked:       kv(3).ModRevision != 0,
+		head:         kv(4).ModRevision,
+	}, nil
 }
 
 // errHalved says that a listing should be asked for twice.
@@ -233,7 +319,7 @@ var errHalved = errors.New("more than half of a network's machines are missing")
 func (k *Keeper) replaceLocked(l *listing, sure bool) (changes int, err error) {
 	snap := k.store.Snapshot()
 	events := snap.Diff(l.mirror.facts())
-	if l.epoch.name == k.epoch.name && !sure {
+	if l.epoch == k.epoch && !sure {
 		if lost := snap.Halved(events); len(lost) > 0 {
 			k.log.Warn("etcd lists less than half of a network's machines", zap.Stringer("network", lost[0].Network),
 				zap.Int("lost", lost[0].Lost), zap.Int("of", lost[0].Of), zap.Int("networks", len(lost)))
@@ -257,7 +343,13 @@ func (k *Keeper) replaceLocked(l *listing, sure bool) (changes int, err error) {
 		}
 	}
 	defer bad.log(k)
-	k.mirror, k.epoch, k.locked, k.name, k.cluster = l.mirror, l.epoch, l.locked, l.name, l.cluster
+	for _, a := range l.mirror.apps {
+		for _, entries := range a.machines {
+			l.mirror.drop(entries)
+		}
+	}
+	k.mirror, k.epoch, k.name, k.cluster, k.frozen = l.mirror, l.epoch, l.name, l.cluster, ""
+	k.setLocked(l.locked)
 	k.advancedLocked(l.revision)
 	return len(events), nil
 }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,19 +13,26 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A mirror holds the keys below one epoch, and which of them are in effect. Which of
-// two objects that exclude each other is, depends only on these keys,
-// not on the order in which they arrived: all nodes agree.
+// A mirror holds what etcd has below one epoch: for every key its revisions and its
+// lease, and whether its object is in effect. It depends only on these keys and on
+// head, not on the order in which they arrived: all nodes decide alike.
 //
-// An object is in effect if it is right by itself, its app is there, and it is
-// the first of those that want its id, address or name: the one that has the
-// claim, else the one whose key has been there for longest. A mirror is not safe
-// for concurrent use.
+// An object is in effect if it is right by itself, its app exists, and no other
+// object that wants the same id, address or name comes before it (see before). The
+// machines in effect are in the store; a mirror does not hold them a second time.
+//
+// A mirror is not safe for concurrent use.
 type mirror struct {
 	entries map[string]*entry
 	apps    map[registry.AppKey]*app
-	wanted  map[string]*wanted // by the key of the claim
-	bad     map[string]*entry  // what is not in effect
+	wanted  map[string][]*entry // by what they want; all are right by themselves
+	bad     map[string]*entry   // those that are not in effect, by key
+
+	// head is the revision of the last write of a server.
+	head int64
+	// displaced holds the entries that are older than an object of the last write that
+	// wants the same. They must be put again before the next write (see before).
+	displaced map[*entry]struct{}
 }
 
 // An entry is one key of an object.
@@ -32,7 +40,10 @@ type entry struct {
 	key         string
 	create, mod int64 // revisions
 	lease       clientv3.LeaseID
-	object      registry.Fact // nil if the value is bad
+	of          *app          // of a machine or Flycast address
+	wants       []string      // the id, address or name that no other object may have
+	object      registry.Fact // nil if the value is bad, or if it is a machine that the store has
+	live        bool          // a machine that is not gone
 	fault       string        // what is wrong with it by itself
 	why         string        // why it is not in effect; "" if it is
 }
@@ -46,51 +57,65 @@ type app struct {
 }
 
 // exists reports whether the app can have machines.
-func (a *app) exists() bool { return a != nil && a.entry != nil && a.entry.fault == "" }
-
-// A wanted holds the claim on an id, address or name, and the objects that want it.
-type wanted struct {
-	claim claim
-	by    []*entry // right by themselves
-}
-
-// A claim is the key that names the owner of an id, address or name. mod is 0 if
-// there is no claim.
-type claim struct {
-	owner string
-	mod   int64
-	lease clientv3.LeaseID
-}
+func (a *app) exists() bool { return a.entry != nil }
 
 func newMirror() *mirror {
 	return &mirror{
-		entries: make(map[string]*entry),
-		apps:    make(map[registry.AppKey]*app),
-		wanted:  make(map[string]*wanted),
-		bad:     make(map[string]*entry),
+		entries:   make(map[string]*entry),
+		apps:      make(map[registry.AppKey]*app),
+		wanted:    make(map[string][]*entry),
+		bad:       make(map[string]*entry),
+		displaced: make(map[*entry]struct{}),
 	}
 }
 
-// wants lists the claims that the entry's object needs.
-func (e *entry) wants() []string {
-	switch o := e.object.(type) {
+// wants lists what only one object of a registry can have.
+func wants(object registry.Fact) []string {
+	switch o := object.(type) {
 	case *registry.Machine:
 		if !o.Gone() {
-			return []string{idClaim(o.ID), addressClaim(o.Address)}
+			return []string{wantID + o.ID, wantAddress + o.Address.String()}
 		}
-		// The registry holds equal gone machines once. There is no such key in etcd.
-		return []string{fmt.Sprintf("%s as %x", machineKey(registry.AppKey{Network: o.Network, Name: o.App}, o.ID, 1), sha256.Sum256(o.Raw))}
+		// The registry holds equal gone machines once.
+		return []string{fmt.Sprintf("%s as %x", keyOf(o), sha256.Sum256(o.Raw))}
 	case *registry.Peer:
-		return []string{addressClaim(o.Address)}
+		return []string{wantAddress + o.Address.String()}
 	case *registry.Flycast:
-		return []string{addressClaim(o.Address)}
+		return []string{wantAddress + o.Address.String()}
 	case *registry.NetworkName:
-		return []string{nameClaim(o.Name)}
+		return []string{wantName + o.Name}
 	}
 	return nil
 }
 
-// A dirty collects the entries whose being in effect has to be decided anew.
+const (
+	wantID      = "id "
+	wantAddress = "address "
+	wantName    = "name "
+)
+
+// before reports whether a is in effect rather than b, if both want the same. What
+// servers have acknowledged must stay in effect, whatever is put by hand:
+//
+//   - An object of the last write of a server comes first: it was decided on what was
+//     in effect, so it can only exclude what was put by hand.
+//   - Otherwise the older value comes first. So what is put by hand after a write
+//     does not displace what was written.
+//   - What is older than an object of the last write and wants the same is displaced.
+//     A server puts it again, unchanged, before the next write: then it is younger,
+//     and the order is the same after the next write.
+func (m *mirror) before(a, b *entry) bool {
+	if x, y := a.mod == m.head, b.mod == m.head; x != y {
+		return x
+	}
+	return older(a, b)
+}
+
+func older(a, b *entry) bool {
+	return cmp.Or(cmp.Compare(a.mod, b.mod), cmp.Compare(a.create, b.create), cmp.Compare(a.key, b.key)) < 0
+}
+
+// A dirty collects the entries that must be decided on anew.
 type dirty map[*entry]struct{}
 
 func (d dirty) add(entries ...*entry) {
@@ -99,106 +124,97 @@ func (d dirty) add(entries ...*entry) {
 	}
 }
 
-// put notes that key, which is below the epoch, has a value.
-func (m *mirror) put(kv *mvccpb.KeyValue, key string, d dirty) {
-	r, err := parseKey(key)
-	if err == nil && isClaim(r.kind) {
-		m.claim(key, claim{m.intern(string(kv.Value)), kv.ModRevision, clientv3.LeaseID(kv.Lease)}, d)
-		return
+// setHead notes the revision of a server's write.
+func (m *mirror) setHead(revision int64, d dirty) {
+	m.head = revision
+	for e := range m.displaced {
+		for _, w := range e.wants {
+			d.add(m.wanted[w]...)
+		}
 	}
-	e := &entry{key: key, create: kv.CreateRevision, mod: kv.ModRevision, lease: clientv3.LeaseID(kv.Lease)}
-	if old := m.entries[key]; old != nil {
-		e.why = old.why // until it is decided on: the same again is not told again
-	}
-	m.remove(key, d)
-	if err == nil {
-		e.object, err = decode(&r, kv.Value, kv.ModRevision)
-	}
-	if err != nil {
-		e.object, e.fault = nil, err.Error()
-	}
-	m.entries[key] = e
-	d.add(e)
-	m.link(e, &r, d)
 }
 
-// link lists the entry where others look for it.
-func (m *mirror) link(e *entry, r *ref, d dirty) {
-	switch r.kind {
-	case kindApp:
+// put notes the value of a key, which is below the epoch. object, unless nil, is what
+// decode would make of it.
+func (m *mirror) put(kv *mvccpb.KeyValue, key string, object registry.Fact, d dirty) {
+	e := &entry{key: key, create: kv.CreateRevision, mod: kv.ModRevision, lease: clientv3.LeaseID(kv.Lease)}
+	if old := m.entries[key]; old != nil {
+		e.why = old.why // the same reason is not logged again
+	}
+	m.delete(key, d)
+	m.entries[key] = e
+	d.add(e)
+	r, err := parseKey(key)
+	if err != nil {
+		e.fault = err.Error()
+		return
+	}
+	if object == nil {
+		object, err = decode(&r, kv.Value, kv.ModRevision)
+	}
+	if err != nil {
+		e.fault = err.Error()
+	} else {
+		e.object, e.wants = object, wants(object)
+		machine, is := object.(*registry.Machine)
+		e.live = is && !machine.Gone()
+	}
+	switch r.Kind {
+	case registry.KindApp:
 		if e.fault == "" {
-			a := m.app(r.app())
+			a := m.app(r.app)
 			a.entry = e
 			m.dependents(a, d)
 		}
-	case kindMachine:
-		a := m.app(r.app())
-		a.machines[r.id] = append(a.machines[r.id], e)
-	case kindFlycast:
-		a := m.app(r.app())
-		a.flycast = append(a.flycast, e)
+	case registry.KindMachine:
+		e.of = m.app(r.app)
+		e.of.machines[r.ID] = append(e.of.machines[r.ID], e)
+	case registry.KindFlycast:
+		e.of = m.app(r.app)
+		e.of.flycast = append(e.of.flycast, e)
 	}
-	for _, c := range e.wants() {
-		w := m.want(c)
-		w.by = append(w.by, e)
-		d.add(w.by...)
+	for _, w := range e.wants {
+		m.wanted[w] = append(m.wanted[w], e)
+		d.add(m.wanted[w]...)
 	}
 }
 
-// remove forgets the entry of key, if there is one. It stays among the dirty.
-func (m *mirror) remove(key string, d dirty) {
+// delete forgets the entry of key, if there is one. The entry is dirty afterwards.
+func (m *mirror) delete(key string, d dirty) {
 	e := m.entries[key]
 	if e == nil {
 		return
 	}
 	delete(m.entries, key)
 	delete(m.bad, key)
+	delete(m.displaced, e)
 	d.add(e)
 	r, _ := parseKey(key)
-	switch r.kind {
-	case kindApp:
-		if a := m.apps[r.app()]; a != nil && a.entry == e {
-			a.entry = nil
-			m.dependents(a, d)
-			m.prune(r.app())
-		}
-	case kindMachine:
-		if a := m.apps[r.app()]; a != nil {
-			if a.machines[r.id] = without(a.machines[r.id], e); len(a.machines[r.id]) == 0 {
-				delete(a.machines, r.id)
+	if a := m.apps[r.app]; a != nil {
+		switch r.Kind {
+		case registry.KindApp:
+			if a.entry == e {
+				a.entry = nil
+				m.dependents(a, d)
 			}
-			m.prune(r.app())
-		}
-	case kindFlycast:
-		if a := m.apps[r.app()]; a != nil {
+		case registry.KindMachine:
+			if a.machines[r.ID] = without(a.machines[r.ID], e); len(a.machines[r.ID]) == 0 {
+				delete(a.machines, r.ID)
+			}
+		case registry.KindFlycast:
 			a.flycast = without(a.flycast, e)
-			m.prune(r.app())
+		}
+		if a.entry == nil && len(a.machines)+len(a.flycast) == 0 {
+			delete(m.apps, r.app)
 		}
 	}
-	for _, c := range e.wants() {
-		w := m.wanted[c]
-		w.by = without(w.by, e)
-		d.add(w.by...)
-		m.release(c)
+	for _, w := range e.wants {
+		m.wanted[w] = without(m.wanted[w], e)
+		d.add(m.wanted[w]...)
+		if len(m.wanted[w]) == 0 {
+			delete(m.wanted, w)
+		}
 	}
-	e.object = nil
-}
-
-// claim records the owner under the claim's key c; the zero claim has no owner.
-func (m *mirror) claim(c string, of claim, d dirty) {
-	w := m.want(c)
-	w.claim = of
-	d.add(w.by...)
-	m.release(c)
-}
-
-// delete notes that key is gone.
-func (m *mirror) delete(key string, d dirty) {
-	if r, err := parseKey(key); err == nil && isClaim(r.kind) {
-		m.claim(key, claim{}, d)
-		return
-	}
-	m.remove(key, d)
 }
 
 func (m *mirror) app(key registry.AppKey) *app {
@@ -210,23 +226,14 @@ func (m *mirror) app(key registry.AppKey) *app {
 	return a
 }
 
-// prune removes an app that has no entry, machine or Flycast address.
-func (m *mirror) prune(key registry.AppKey) {
-	if a := m.apps[key]; a.entry == nil && len(a.machines)+len(a.flycast) == 0 {
-		delete(m.apps, key)
-	}
-}
-
-// dependents marks what the app's coming or going decides: its own, and those
-// that want the same.
+// dependents marks what has to be decided on when an app comes or goes: its machines and
+// Flycast addresses, and what wants the same as they.
 func (m *mirror) dependents(a *app, d dirty) {
 	mark := func(entries []*entry) {
 		for _, e := range entries {
 			d.add(e)
-			for _, c := range e.wants() {
-				if w := m.wanted[c]; w != nil {
-					d.add(w.by...)
-				}
+			for _, w := range e.wants {
+				d.add(m.wanted[w]...)
 			}
 		}
 	}
@@ -236,154 +243,134 @@ func (m *mirror) dependents(a *app, d dirty) {
 	mark(a.flycast)
 }
 
-func (m *mirror) want(c string) *wanted {
-	w := m.wanted[c]
-	if w == nil {
-		w = new(wanted)
-		m.wanted[c] = w
+// machines returns the entries of a machine's id in an app.
+func (m *mirror) machines(key registry.MachineKey) []*entry {
+	if a := m.apps[key.App]; a != nil {
+		return a.machines[key.ID]
 	}
-	return w
-}
-
-// release removes c if no object wants it and there is no claim.
-func (m *mirror) release(c string) {
-	if w := m.wanted[c]; len(w.by) == 0 && w.claim.mod == 0 {
-		delete(m.wanted, c)
-	}
-}
-
-// owner returns the claim of that key.
-func (m *mirror) owner(c string) claim {
-	if w := m.wanted[c]; w != nil {
-		return w.claim
-	}
-	return claim{}
-}
-
-// intern returns the key of an entry in the memory of that entry.
-func (m *mirror) intern(key string) string {
-	if e := m.entries[key]; e != nil {
-		return e.key
-	}
-	return key
-}
-
-// appOf returns the app that the entry depends on, and whether it depends on one.
-func (e *entry) appOf() (key registry.AppKey, depends bool) {
-	switch o := e.object.(type) {
-	case *registry.Machine:
-		return registry.AppKey{Network: o.Network, Name: o.App}, true
-	case *registry.Flycast:
-		return registry.AppKey{Network: o.Owner, Name: o.App}, true
-	}
-	return registry.AppKey{}, false
+	return nil
 }
 
 var errNoApp = errors.New("there is no such app")
 
-// candidate returns why the entry cannot be in effect whatever others want, or
-// nil.
+// candidate returns why the entry cannot be in effect, whatever others want, or nil.
 func (m *mirror) candidate(e *entry) error {
 	if e.fault != "" {
 		return errors.New(e.fault)
 	}
-	if key, depends := e.appOf(); depends && !m.apps[key].exists() {
+	if e.of != nil && !e.of.exists() {
 		return errNoApp
 	}
 	return nil
 }
 
-// winner returns the entry that is in effect for the claim's key c.
-func (m *mirror) winner(c string) *entry {
-	var best *entry
-	w := m.wanted[c]
-	for _, e := range w.by {
-		if m.candidate(e) != nil {
-			continue
-		}
-		if e.key == w.claim.owner {
-			return e
-		}
-		if best == nil || e.create < best.create || e.create == best.create && e.key < best.key {
-			best = e
+// first returns the entry that is in effect of those that want the same, or nil.
+func (m *mirror) first(want string) (first *entry) {
+	entries := m.wanted[want]
+	for _, e := range entries {
+		if (len(entries) == 1 || m.candidate(e) == nil) && (first == nil || m.before(e, first)) {
+			first = e
 		}
 	}
-	return best
+	return first
 }
 
-// decide returns why the entry is not in effect, or "".
+// decide returns why the entry is not in effect, or "". It notes whether the entry is
+// displaced.
 func (m *mirror) decide(e *entry) string {
+	delete(m.displaced, e)
 	if err := m.candidate(e); err != nil {
 		return err.Error()
 	}
-	for _, c := range e.wants() {
-		if o := m.winner(c); o != e {
-			return fmt.Sprintf("%s is that of %s", c, o.key)
+	why := ""
+	for _, w := range e.wants {
+		first := m.first(w)
+		if first == e {
+			continue
+		}
+		why = cmp.Or(why, fmt.Sprintf("%s is that of %s", w, first.key))
+		if older(e, first) {
+			m.displaced[e] = struct{}{}
 		}
 	}
-	return ""
+	return why
 }
 
 func without(entries []*entry, e *entry) []*entry {
 	return slices.DeleteFunc(entries, func(o *entry) bool { return o == e })
 }
 
-// settle decides on the dirty entries, and returns the events that bring a
-// registry, which was as the mirror said before, to what it says now. bad is
-// called for those that are not in effect, and were, or are new.
-func (m *mirror) settle(d dirty, bad func(*entry)) []registry.Event {
+// machine returns the machine of an entry that is right by itself. store is the
+// registry as the mirror was settled last.
+func (e *entry) machine(store *registry.Snapshot) *registry.Machine {
+	if m, ok := e.object.(*registry.Machine); ok {
+		return m
+	}
+	r, _ := parseKey(e.key)
+	return store.Machine(r.ID)
+}
+
+// settle decides on the dirty entries, and returns the events that bring the registry
+// from store, which is as the mirror was before, to what the mirror is now. bad is
+// called for the entries that are not in effect, if they were before, are new, or have
+// another reason.
+func (m *mirror) settle(d dirty, store *registry.Snapshot, bad func(*entry)) []registry.Event {
 	var events []registry.Event
-	type machines struct {
-		app registry.AppKey
-		id  string
-	}
-	seen := make(map[machines]bool)
+	groups := make(map[registry.MachineKey]bool)
 	for e := range d {
-		if r, err := parseKey(e.key); err == nil {
-			if r.kind == kindMachine {
-				seen[machines{r.app(), r.id}] = true
-			} else if m.entries[e.key] == nil || m.entries[e.key] == e {
-				events = append(events, m.event(e, &r))
-			}
-		}
-		if m.entries[e.key] != e {
-			continue
-		}
-		before := e.why
-		if e.why = m.decide(e); e.why == "" {
-			delete(m.bad, e.key)
-		} else {
-			m.bad[e.key] = e
-			if e.why != before {
-				bad(e)
-			}
-		}
-	}
-	for of := range seen {
-		n := len(events)
-		if a := m.apps[of.app]; a != nil {
-			for _, e := range a.machines[of.id] {
-				if m.decide(e) == "" {
-					events = append(events, registry.Put(e.object))
+		r, err := parseKey(e.key)
+		now := m.entries[e.key]
+		if now == e {
+			before := e.why
+			if e.why = m.decide(e); e.why == "" {
+				delete(m.bad, e.key)
+			} else {
+				if e.live && e.object == nil {
+					e.object = e.machine(store) // the store is about to lose it
+				}
+				m.bad[e.key] = e
+				if e.why != before {
+					bad(e)
 				}
 			}
 		}
-		if len(events) == n {
-			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: of.app.Network, Name: of.app.Name, ID: of.id}))
+		switch {
+		case err != nil:
+		case r.Kind == registry.KindMachine:
+			groups[registry.MachineKey{App: r.app, ID: r.ID}] = true
+		case now == e && e.why == "":
+			events = append(events, registry.Put(e.object))
+		case now == nil || now == e:
+			events = append(events, registry.Delete(r.Key)) // a put of the same key, from another entry, overrides it
 		}
+	}
+	for g := range groups {
+		n := len(events)
+		for _, e := range m.machines(g) {
+			if e.why == "" {
+				events = append(events, registry.Put(e.machine(store)))
+			}
+		}
+		if len(events) == n {
+			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: g.App.Network, Name: g.App.Name, ID: g.ID}))
+		}
+	}
+	for g := range groups {
+		m.drop(m.machines(g))
 	}
 	return events
 }
 
-// event returns what the entry, which is no machine's, means for the registry.
-func (m *mirror) event(e *entry, r *ref) registry.Event {
-	if m.entries[e.key] == e && m.decide(e) == "" {
-		return registry.Put(e.object)
+// drop forgets the machines that the store has.
+func (m *mirror) drop(entries []*entry) {
+	for _, e := range entries {
+		if e.live && e.why == "" {
+			e.object = nil
+		}
 	}
-	return registry.Delete(r.object()) // puts replace a Flycast address that another app has
 }
 
-// facts returns all that is in effect.
+// facts returns all that is in effect. It must be called before drop.
 func (m *mirror) facts() *registry.Facts {
 	f := new(registry.Facts)
 	for _, e := range m.entries {

@@ -13,12 +13,13 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/format"
 )
 
 // A fakeEtcd is the keys of an epoch, by name.
 type fakeEtcd struct {
-	revision int64
-	keys     map[string]*mvccpb.KeyValue
+	revision, head int64
+	keys           map[string]*mvccpb.KeyValue
 }
 
 func (f *fakeEtcd) put(key, value string) *mvccpb.KeyValue {
@@ -33,43 +34,42 @@ func (f *fakeEtcd) put(key, value string) *mvccpb.KeyValue {
 // listed makes the facts of the keys, met in any order.
 func (f *fakeEtcd) listed(r *rand.Rand) (*mirror, *registry.Facts) {
 	m, d := newMirror(), make(dirty)
+	m.head = f.head
 	keys := slices.Sorted(maps.Keys(f.keys))
 	r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	for _, key := range keys {
-		m.put(f.keys[key], key, d)
+		m.put(f.keys[key], key, nil, d)
 	}
-	m.settle(d, func(*entry) {})
+	for e := range d {
+		if e.why = m.decide(e); e.why != "" {
+			m.bad[e.key] = e
+		}
+	}
 	return m, m.facts()
 }
 
 // randomPut returns a key and a value of a small world in which nearly
 // everything is in the way of something else.
 func randomPut(r *rand.Rand) (key, value string) {
-	app := registry.AppKey{Network: acme, Name: []string{"web", "db"}[r.IntN(2)]}
+	app := []string{"web", "db"}[r.IntN(2)]
 	id := fmt.Sprintf("m%d", r.IntN(4))
 	addr := r.IntN(4)
-	machine := func() string { return machineKey(app, id, 1+r.IntN(2)) }
-	switch r.IntN(14) {
+	machine := machineKey(registry.MachineKey{App: registry.AppKey{Network: acme, Name: app}, ID: id}, 1+r.IntN(2))
+	switch r.IntN(11) {
 	case 0, 1:
-		return appKey(app), []string{"{}", "{}", "{}", "["}[r.IntN(4)]
+		return "apps/fdaa:0:18/" + app, []string{"{}", "{}", "{}", "["}[r.IntN(4)]
 	case 2, 3, 4, 5:
-		return machine(), object(id, addr, []string{"started", "stopped", "destroyed"}[r.IntN(3)])
+		return machine, object(id, addr, []string{"started", "stopped", "destroyed"}[r.IntN(3)])
 	case 6:
-		return machine(), []string{"", "{", `{"id":"other"}`, "null", object(id, addr, "")}[r.IntN(5)]
+		return machine, []string{"", "{", `{"id":"other"}`, "null", object(id, addr, "")}[r.IntN(5)]
 	case 7:
-		return peerKey(acme, []string{"p", "q"}[r.IntN(2)]), fmt.Sprintf(`{"address":"%v"}`, address(addr))
+		return "peers/fdaa:0:18/" + []string{"p", "q"}[r.IntN(2)], fmt.Sprintf(`{"address":"%v"}`, address(addr))
 	case 8:
-		return flycastKey(&registry.Flycast{Address: address(addr), App: app.Name, Owner: acme}), "{}"
+		return fmt.Sprintf("flycast/fdaa:0:18/%s/%v", app, address(addr)), "{}"
 	case 9:
-		return networkKey(registry.Network(1 + r.IntN(3))), fmt.Sprintf(`{"name":"n%d"}`, r.IntN(2))
-	case 10:
-		return addressClaim(address(addr)), machine()
-	case 11:
-		return idClaim(id), machine()
-	case 12:
-		return nameClaim(fmt.Sprintf("n%d", r.IntN(2))), networkKey(registry.Network(1 + r.IntN(3)))
+		return fmt.Sprintf("networks/fdaa:0:%d", 1+r.IntN(3)), fmt.Sprintf(`{"name":"n%d"}`, r.IntN(2))
 	default:
-		return regionKey([]string{"xx", "yy", "vms", "Z"}[r.IntN(4)]), `{"latitude":1,"longitude":2}`
+		return "regions/" + []string{"xx", "yy", "vms", "Z"}[r.IntN(4)], `{"latitude":1,"longitude":2}`
 	}
 }
 
@@ -83,6 +83,10 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 		for step := range 60 {
 			f.revision++
 			d := make(dirty)
+			if r.IntN(2) == 0 { // a server's write, however wrong
+				f.head = f.revision
+				m.setHead(f.head, d)
+			}
 			touched := map[string]bool{}
 			for range 1 + r.IntN(4) {
 				key, value := randomPut(r)
@@ -94,10 +98,10 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 					delete(f.keys, key)
 					m.delete(key, d)
 				} else {
-					m.put(f.put(key, value), key, d)
+					m.put(f.put(key, value), key, nil, d)
 				}
 			}
-			if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+			if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
 				t.Fatalf("seed %d, step %d: the store refuses %v", seed, step, err)
 			}
 			other, facts := f.listed(r)
@@ -114,15 +118,23 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 			if got, want := quarantine(m), quarantine(other); got != want {
 				t.Fatalf("seed %d, step %d: quarantined when followed\n%s\nlisted\n%s", seed, step, got, want)
 			}
+			if got, want := displaced(m), displaced(other); got != want {
+				t.Fatalf("seed %d, step %d: displaced when followed\n%s\nlisted\n%s", seed, step, got, want)
+			}
+			for _, e := range m.entries {
+				if e.live && e.why == "" && e.object != nil {
+					t.Fatalf("seed %d, step %d: the mirror holds machine %s, which the store has", seed, step, e.key)
+				}
+			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(f.keys)) {
 			d := make(dirty)
 			m.delete(key, d)
-			if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+			if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.bad); n > 0 {
+		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.bad) + len(m.displaced); n > 0 {
 			t.Fatalf("seed %d: %d things are remembered of nothing", seed, n)
 		}
 	}
@@ -136,11 +148,20 @@ func quarantine(m *mirror) string {
 	return s
 }
 
+func displaced(m *mirror) string {
+	var keys []string
+	for e := range m.displaced {
+		keys = append(keys, e.key)
+	}
+	slices.Sort(keys)
+	return strings.Join(keys, "\n")
+}
+
 func TestKeysNameOneObjectInOneWay(t *testing.T) {
 	for _, key := range []string{
 		"apps/fdaa:0:18/web", "machines/fdaa:0:18/web/148e21dad76789", "machines/fdaa:0:18/web/148e21dad76789/2",
 		"machines/fdaa:0:18/web/", "machines/fdaa:18:0/web/a%2Fb", "peers/fdaa:0:18/laptop", "flycast/fdaa:0:18/web/fdaa:0:18:0:1::3",
-		"networks/fdaa:ffff:ffff", "regions/ams", "rtts/ams/fra", "ids/148e21dad76789", "addresses/fdaa:0:18:a7b:7d:f066:b83b:2", "names/acme",
+		"networks/fdaa:ffff:ffff", "regions/ams", "rtts/ams/fra",
 	} {
 		if _, err := parseKey(key); err != nil {
 			t.Errorf("%s: %v", key, err)
@@ -149,7 +170,7 @@ func TestKeysNameOneObjectInOneWay(t *testing.T) {
 	for _, key := range []string{
 		"", "apps", "apps/", "apps/fdaa:0:18", "apps/fdaa:0:18/Web", "apps/fdaa:0:18/web/", "apps/fdaa:0:018/web", "apps/fdaa:0:0/web", "apps/fdaa:0:18::/web",
 		"machines/fdaa:0:18/web", "machines/fdaa:0:18/web/a/1", "machines/fdaa:0:18/web/a/02", "machines/fdaa:0:18/web/a/2/3", "machines/fdaa:0:18/web/a%2fb",
-		"machines/fdaa:0:18/web/%61", "machines/fdaa:0:18/web/%", "flycast/fdaa:0:18/web/fdaa:0:18:0:1:0:0:3", "flycast/fdaa:0:18/web/x", "rtts/ams", "regions/a/b", "things/x", "regions/AMS",
+		"machines/fdaa:0:18/web/%61", "machines/fdaa:0:18/web/%", "flycast/fdaa:0:18/web/fdaa:0:18:0:1:0:0:3", "flycast/fdaa:0:18/web/x", "rtts/ams", "regions/a/b", "things/x", "regions/AMS", "ids/148e21dad76789",
 	} {
 		if r, err := parseKey(key); err == nil {
 			t.Errorf("%q is taken for %+v", key, r)
@@ -165,22 +186,22 @@ func TestTheDocumentedKeysAndValuesAreUnderstood(t *testing.T) {
 	}
 	sample := strings.NewReplacer("NETWORK", "fdaa:0:18", "APP", "web", "ID", "148e21dad76789", "ADDRESS", "fdaa:0:18:0:1::3",
 		"PEER", "laptop", "CODE", "ams", "FROM", "ams", "TO", "fra", "NAME", "acme")
-	kinds := make(map[string]bool)
+	kinds := make(map[registry.Kind]bool)
 	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z]+/[A-Z/2]+) +(.*)$`).FindAllStringSubmatch(string(text), -1) {
 		r, err := parseKey(sample.Replace(m[1]))
 		if err != nil {
 			t.Errorf("%s: %v", m[1], err)
 			continue
 		}
-		kinds[r.kind] = true
+		kinds[r.Kind] = true
 		if strings.HasPrefix(m[2], "{") {
 			if _, err := decode(&r, []byte(strings.Replace(m[2], "fdaa:…", "fdaa:0:18::9", 1)), 1); err != nil {
 				t.Errorf("%s is documented as %s: %v", m[1], m[2], err)
 			}
 		}
 	}
-	if len(kinds) != 10 {
-		t.Errorf("found %d kinds of keys, and there are 10", len(kinds))
+	if len(kinds) != 7 {
+		t.Errorf("found %d kinds of keys, and there are 7", len(kinds))
 	}
 }
 
@@ -194,25 +215,16 @@ func FuzzParseKey(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var again string
-		switch r.kind {
-		case kindApp:
-			again = appKey(r.app())
-		case kindMachine:
-			again = machineKey(r.app(), r.id, r.n)
-		case kindPeer:
-			again = peerKey(r.network, r.name)
-		case kindFlycast:
-			again = flycastKey(&registry.Flycast{Address: r.addr, App: r.name, Owner: r.network})
-		case kindNetwork:
-			again = networkKey(r.network)
-		case kindRegion:
-			again = regionKey(r.name)
-		case kindRTT:
-			again = rttKey(r.name, r.id)
-		default:
-			return
+		object := r.Fact()
+		switch o := object.(type) {
+		case *registry.Machine:
+			if r.n > 1 {
+				return
+			}
+		case *registry.Flycast:
+			o.Owner, o.App = r.app.Network, r.app.Name
 		}
+		again := keyOf(object)
 		if again != key {
 			t.Errorf("%q is written %q", key, again)
 		}
@@ -230,9 +242,9 @@ func FuzzAnyValueIsAppliedOrQuarantined(f *testing.F) {
 		etcd := &fakeEtcd{revision: 1, keys: make(map[string]*mvccpb.KeyValue)}
 		m, d := newMirror(), make(dirty)
 		store := registry.NewStore(nil)
-		m.put(etcd.put("apps/fdaa:0:18/web", "{}"), "apps/fdaa:0:18/web", d)
-		m.put(etcd.put(key, value), key, d)
-		if _, err := store.Apply(m.settle(d, func(*entry) {})); err != nil {
+		m.put(etcd.put("apps/fdaa:0:18/web", "{}"), "apps/fdaa:0:18/web", nil, d)
+		m.put(etcd.put(key, value), key, nil, d)
+		if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
 			t.Fatalf("the store refuses %v", err)
 		}
 		if err := store.Snapshot().Facts().Validate(); err != nil {
@@ -245,13 +257,13 @@ func FuzzAnyValueIsAppliedOrQuarantined(f *testing.F) {
 			}
 			r, _ := parseKey(e.key)
 			var again []byte
-			if mach, ok := e.object.(*registry.Machine); ok {
+			if r.Kind == registry.KindMachine {
 				var err error
-				if again, err = encodeMachine(mach); err != nil {
+				if again, err = format.MachineObject(e.machine(store.Snapshot())); err != nil {
 					t.Fatalf("%s cannot be written: %v", e.key, err)
 				}
 			} else {
-				again = []byte(encode(e.object))
+				again = encode(e.object)
 			}
 			if _, err := decode(&r, again, 1); err != nil {
 				t.Fatalf("%s is written %q: %v", e.key, again, err)

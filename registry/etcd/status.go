@@ -61,7 +61,7 @@ func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.status
-	s.Held, s.Epoch, s.Revision = k.frozen, k.epoch.name, k.revision
+	s.Held, s.Epoch, s.Revision = k.frozen, k.epoch, k.revision
 	if !s.ConfirmedAt.IsZero() {
 		s.Age = time.Since(s.ConfirmedAt).Seconds()
 	}
@@ -71,7 +71,7 @@ func (k *Keeper) Status() Status {
 			if len(s.Quarantine) == maxQuarantine {
 				break
 			}
-			s.Quarantine = append(s.Quarantine, Quarantined{k.key(k.epoch.name + "/" + key), k.mirror.bad[key].why})
+			s.Quarantine = append(s.Quarantine, Quarantined{k.key(k.epoch + "/" + key), k.mirror.bad[key].why})
 		}
 	}
 	return s
@@ -92,6 +92,7 @@ func (k *Keeper) away(err error) {
 	was := k.status.Connected
 	k.status.Connected = false
 	k.mu.Unlock()
+	k.wakeCommitter()
 	if was {
 		k.log.Warn("etcd is away; answers go on from the last state", zap.Error(inWords(err)))
 	}

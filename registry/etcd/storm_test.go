@@ -83,7 +83,7 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 					}
 					if r.IntN(40) == 0 { // too large for a transaction
 						events = []registry.Event{newApp("web")}
-						for m := range 60 {
+						for m := range 150 {
 							events = append(events, newMachine("web", fmt.Sprintf("bulk%d", m), 1000+m, []string{"started", "stopped"}[r.IntN(2)]))
 						}
 					}

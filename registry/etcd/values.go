@@ -3,9 +3,7 @@ package etcd
 import (
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
-	"slices"
+	"reflect"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -15,99 +13,90 @@ import (
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// The values that are not machine objects. Fields that are not named here are no
-// fault.
-type (
-	peerValue struct {
-		Address netip.Addr `json:"address"`
-		Region  string     `json:"region,omitzero"`
-	}
-	networkValue struct {
-		Name string `json:"name"`
-	}
-	regionValue struct {
-		Name      string   `json:"name"`
-		Latitude  *float64 `json:"latitude"`
-		Longitude *float64 `json:"longitude"`
-	}
-)
+// The value of a machine is its object, octet for octet, and that of a round trip is a
+// number of milliseconds. Other values are a JSON object of the fields that are not in the
+// key. It may have others.
 
-// emptyValue is the value of keys that say everything themselves.
-const emptyValue = "{}"
-
-// decode makes the object that key and value are: a *registry.App,
-// *registry.Machine, … that is right by itself. It keeps nothing of value.
-func decode(r *ref, value []byte, revision int64) (registry.Fact, error) {
-	var facts registry.Facts // to be checked
-	var object registry.Fact
-	switch r.kind {
-	case kindApp:
-		var any struct{}
-		if err := json.Unmarshal(value, &any); err != nil {
-			return nil, unreadable(err)
+// valueFields returns the fields of an object that are in its value.
+func valueFields(object registry.Fact) (fields []registry.Field) {
+	if object.Key().Kind == registry.KindFlycast {
+		return nil
+	}
+	for _, f := range object.Fields() {
+		if !f.Key {
+			fields = append(fields, f)
 		}
-		facts.Apps = []registry.App{{Network: r.network, Name: r.name, Modified: uint64(revision)}}
-		object = &facts.Apps[0]
+	}
+	return fields
+}
 
-	case kindMachine:
-		m, err := decodeMachine(r, value)
-		if err != nil {
+// decode makes the object that key and value are, and that is right by itself. It keeps
+// nothing of value.
+func decode(r *ref, value []byte, revision int64) (registry.Fact, error) {
+	object := r.Fact()
+	var facts registry.Facts // to be checked
+	var err error
+	switch o := object.(type) {
+	case *registry.App:
+		o.Modified, err = uint64(revision), decodeFields(value, o)
+	case *registry.Peer:
+		o.Modified, err = uint64(revision), decodeFields(value, o)
+		if err == nil && o.Address.IsValid() && o.Network() != r.Network {
+			err = fmt.Errorf("address: %v is outside the network %v", o.Address, r.Network)
+		}
+	case *registry.Machine:
+		if o, err = decodeMachine(r, value); err != nil {
 			return nil, err
 		}
-		m.Modified = uint64(revision)
-		facts.Apps = []registry.App{{Network: r.network, Name: r.name}}
-		facts.Machines = []*registry.Machine{m}
-		object = m
-
-	case kindPeer:
-		var v peerValue
-		if err := json.Unmarshal(value, &v); err != nil {
-			return nil, unreadable(err)
+		o.Modified, object = uint64(revision), o
+	case *registry.Flycast:
+		o.App, o.Owner = r.app.Name, r.app.Network
+		err = decodeFields(value, o)
+	case *registry.RTT:
+		var ms uint64
+		if ms, err = strconv.ParseUint(string(value), 10, 32); err != nil {
+			err = fmt.Errorf("%.40q is no number of whole milliseconds", value)
 		}
-		p := registry.Peer{Name: r.name, Address: v.Address, Region: registry.Fold(v.Region), Modified: uint64(revision)}
-		if p.Address.IsValid() && p.Network() != r.network {
-			return nil, fmt.Errorf("address: %v is outside the network %v", p.Address, r.network)
-		}
-		facts.Peers = []registry.Peer{p}
-		object = &facts.Peers[0]
-
-	case kindFlycast:
-		var any struct{}
-		if err := json.Unmarshal(value, &any); err != nil {
-			return nil, unreadable(err)
-		}
-		facts.Apps = []registry.App{{Network: r.network, Name: r.name}}
-		facts.Flycast = []registry.Flycast{{Address: r.addr, App: r.name, Owner: r.network}}
-		object = &facts.Flycast[0]
-
-	case kindNetwork:
-		var v networkValue
-		if err := json.Unmarshal(value, &v); err != nil {
-			return nil, unreadable(err)
-		}
-		facts.Networks = []registry.NetworkName{{Network: r.network, Name: registry.Fold(v.Name)}}
-		object = &facts.Networks[0]
-
-	case kindRegion:
-		var v regionValue
-		if err := json.Unmarshal(value, &v); err != nil {
-			return nil, unreadable(err)
-		}
-		if v.Latitude == nil || v.Longitude == nil {
-			return nil, errors.New("latitude and longitude must be there")
-		}
-		facts.Regions = []registry.Region{{Code: r.name, Name: v.Name, Latitude: *v.Latitude, Longitude: *v.Longitude}}
-		object = &facts.Regions[0]
-
-	case kindRTT:
-		ms, err := strconv.ParseUint(string(value), 10, 32)
-		if err != nil || ms > math.MaxUint32 {
-			return nil, fmt.Errorf("%.40q is no number of whole milliseconds", value)
-		}
-		facts.RTTs = []registry.RTT{{From: r.name, To: r.id, MS: uint32(ms)}}
-		object = &facts.RTTs[0]
+		o.MS = uint32(ms)
+	default:
+		err = decodeFields(value, o)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if object.Key().Kind != registry.KindApp && r.app != (registry.AppKey{}) {
+		facts.Add(&registry.App{Network: r.app.Network, Name: r.app.Name})
+	}
+	facts.Add(object)
 	return object, facts.Validate()
+}
+
+// decodeFields sets the fields of object that value has. Fields that are null count as
+// missing.
+func decodeFields(value []byte, object registry.Fact) error {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(value, &members); err != nil {
+		return fmt.Errorf("the value cannot be read: %w", err)
+	}
+	var faults registry.Faults
+	for _, f := range valueFields(object) {
+		v := members[f.Name]
+		switch {
+		case v == nil || v.Kind() == 'n':
+			reflect.ValueOf(f.Value).Elem().SetZero()
+			if !f.Optional {
+				faults = append(faults, registry.Fault{Field: f.Name, Problem: "is missing"})
+			}
+			continue
+		}
+		if err := json.Unmarshal(v, f.Value); err != nil {
+			faults = append(faults, registry.Fault{Field: f.Name, Problem: fmt.Sprintf("cannot be read: %v", err)})
+		}
+		if s, ok := f.Value.(*string); ok && f.Lower {
+			*s = registry.Fold(*s)
+		}
+	}
+	return faults.Err()
 }
 
 func decodeMachine(r *ref, value []byte) (*registry.Machine, error) {
@@ -119,50 +108,31 @@ func decodeMachine(r *ref, value []byte) (*registry.Machine, error) {
 	case err != nil:
 		return nil, errors.New("the value is no JSON")
 	}
-	if m.ID != r.id {
-		return nil, fmt.Errorf("id: the object says %.80q, the key %.80q", m.ID, r.id)
+	if m.ID != r.ID {
+		return nil, fmt.Errorf("id: the object says %.80q, the key %.80q", m.ID, r.ID)
 	}
-	m.Network, m.App = r.network, r.name
+	m.Network, m.App = r.app.Network, r.app.Name
 	return m, nil
 }
 
-// encodeMachine returns the value for m, from which decode makes m again.
-func encodeMachine(m *registry.Machine) ([]byte, error) {
-	value, err := format.MachineObject(m)
-	if err != nil {
-		return nil, registry.Faults{{Object: m.String(), Problem: err.Error()}}
-	}
-	r := ref{kind: kindMachine, network: m.Network, name: m.App, id: m.ID, n: 1}
-	d, err := decodeMachine(&r, value)
-	switch {
-	case err != nil:
-		return nil, registry.Faults{{Object: m.String(), Problem: err.Error()}}
-	case d.State != m.State || d.Region != m.Region || d.Address != m.Address || d.Skip != m.Skip || !slices.Equal(d.Metadata, m.Metadata):
-		return nil, registry.Faults{{Object: m.String(), Problem: "its object says something else"}}
-	}
-	return value, nil
-}
-
 // encode returns the value for an object other than a machine.
-func encode(object registry.Fact) string {
-	var v any
-	switch o := object.(type) {
-	case *registry.Peer:
-		v = peerValue{o.Address, o.Region}
-	case *registry.NetworkName:
-		v = networkValue{o.Name}
-	case *registry.Region:
-		v = regionValue{o.Name, &o.Latitude, &o.Longitude}
-	case *registry.RTT:
-		return strconv.FormatUint(uint64(o.MS), 10)
-	default:
-		return emptyValue
+func encode(object registry.Fact) []byte {
+	if rtt, ok := object.(*registry.RTT); ok {
+		return strconv.AppendUint(nil, uint64(rtt.MS), 10)
 	}
-	b, err := json.Marshal(v, jsontext.AllowInvalidUTF8(true)) // a region may be called anything
-	if err != nil {
-		panic(fmt.Sprintf("etcd: %v", err)) // checked facts
+	value := []byte{'{'}
+	for _, f := range valueFields(object) {
+		if f.Optional && reflect.ValueOf(f.Value).Elem().IsZero() {
+			continue
+		}
+		if len(value) > 1 {
+			value = append(value, ',')
+		}
+		member, err := json.Marshal(f.Value, jsontext.AllowInvalidUTF8(true)) // a region may be called anything
+		if err != nil {
+			panic(fmt.Sprintf("etcd: %v", err)) // checked facts
+		}
+		value = fmt.Appendf(value, "%q:%s", f.Name, member)
 	}
-	return string(b)
+	return append(value, '}')
 }
-
-func unreadable(err error) error { return fmt.Errorf("the value cannot be read: %w", err) }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // Why the watch ends.
@@ -32,6 +35,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { k.probe(ctx, client) })
+	wg.Go(func() { k.commitWrites(ctx, client) })
 	for pause := time.Duration(0); ctx.Err() == nil; {
 		begun := time.Now()
 		err := k.follow(ctx, client)
@@ -134,7 +138,7 @@ func (k *Keeper) apply(events []*clientv3.Event) error {
 			k.advancedLocked(last)
 			return err
 		}
-		if _, err := tx.ApplyAt(uint64(revision), k.mirror.settle(d, bad.add)); err != nil {
+		if _, err := tx.ApplyAt(uint64(revision), k.mirror.settle(d, tx.Snapshot(), bad.add)); err != nil {
 			tx.Commit()
 			k.advancedLocked(last)
 			return fmt.Errorf("%w: %w", errTorn, err)
@@ -148,9 +152,9 @@ func (k *Keeper) apply(events []*clientv3.Event) error {
 	return nil
 }
 
-// noteLocked enters the events of one revision into the mirror.
+// noteLocked enters the events of one revision into the mirror. After an error the
+// registry must be listed; until then k.mirror.head is old, and no write succeeds.
 func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
-	var err error
 	for _, e := range events {
 		below := strings.TrimPrefix(string(e.Kv.Key), k.key(""))
 		put := e.Type == mvccpb.Event_PUT
@@ -159,31 +163,61 @@ func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
 			if !put || string(e.Kv.Value) != k.name {
 				return k.freezeLocked("the registry in etcd was deleted or replaced")
 			}
+		case keyFormat:
+			if !put || string(e.Kv.Value) != currentFormat {
+				return k.freezeLocked("the format of the registry in etcd was changed")
+			}
 		case keyEpoch:
 			if !put {
 				return k.freezeLocked("the registry's epoch in etcd was deleted")
 			}
-			if string(e.Kv.Value) == k.epoch.name {
-				k.epoch.mod = e.Kv.ModRevision
-			} else {
-				err = errEpoch // and writes for the old one fail until the new one is listed
+			if string(e.Kv.Value) != k.epoch {
+				return errEpoch
 			}
-		case keyImport:
-			k.locked = put
+		case keyLock:
+			k.setLocked(put)
+		case keyHead:
+			if put {
+				k.mirror.setHead(e.Kv.ModRevision, d)
+			} else {
+				k.mirror.setHead(0, d)
+			}
 		default:
-			key, ok := strings.CutPrefix(below, k.epoch.name+"/")
+			key, ok := strings.CutPrefix(below, k.epoch+"/")
 			switch {
 			case !ok:
+				continue
 			case put:
-				k.mirror.put(e.Kv, key, d)
-				k.lastChange = e.Kv.ModRevision
+				k.mirror.put(e.Kv, key, k.sent(e.Kv, key), d)
 			default:
 				k.mirror.delete(key, d)
-				k.lastChange = e.Kv.ModRevision
 			}
+			k.lastChange = e.Kv.ModRevision
 		}
 	}
-	return err
+	return nil
+}
+
+// sent returns the machine of which this node has just made the value, or nil. So a
+// machine is not parsed again when the watch brings it back.
+func (k *Keeper) sent(kv *mvccpb.KeyValue, key string) registry.Fact {
+	p := k.expected[key]
+	if p.object == nil || !bytes.Equal(p.value, kv.Value) {
+		return nil
+	}
+	m := *p.object
+	m.Modified = uint64(kv.ModRevision)
+	return &m
+}
+
+// setLocked notes whether an import is under way. When it is over, the writes that
+// waited for it are queued again.
+func (k *Keeper) setLocked(locked bool) {
+	k.locked = locked
+	if !locked && len(k.waiting) > 0 {
+		k.queue, k.waiting = append(k.waiting, k.queue...), nil
+		k.wakeCommitter()
+	}
 }
 
 // relist lists the registry until that succeeds, and applies the difference. It
@@ -197,20 +231,20 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			return err
 		}
 		begun, had := time.Now(), k.revisionNow()
-		h, err := k.head(ctx, client)
-		if err == nil && !k.checkSame(h, had) {
+		t, err := k.top(ctx, client)
+		if err == nil && k.freezeOnMismatch(t, had) {
 			return errFrozen
 		}
 		var l *listing
 		var changes int
 		if err == nil {
-			l, err = k.list(ctx, client, h)
+			l, err = k.list(ctx, client, t)
 		}
 		if err == nil {
 			changes, err = k.replace(l, sure)
 		}
 		if err == nil {
-			k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", l.epoch.name),
+			k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", l.epoch),
 				zap.Int64("revision", l.revision), zap.Duration("took", time.Since(begun)))
 			return nil
 		}
@@ -219,19 +253,6 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 			sleep(ctx, secondLook)
 		}
 	}
-}
-
-// checkSame reports whether h is that of the etcd that we followed. If not the last
-// state is held, else no more.
-func (k *Keeper) checkSame(h *head, had int64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if why := k.mismatchLocked(h, had); why != "" {
-		k.freezeLocked(why)
-		return false
-	}
-	k.frozen = ""
-	return true
 }
 
 // replace is replaceLocked for a listing that is not the first.
@@ -255,26 +276,35 @@ func (k *Keeper) setListing(is bool) {
 // network's machines. A restore or deletion that is under way should be over then.
 const secondLook = time.Second
 
-// mismatchLocked returns why the etcd with that head is not the one followed so
-// far, or "". had is the store's revision when the head was asked for.
-func (k *Keeper) mismatchLocked(h *head, had int64) string {
+// freezeOnMismatch freezes the keeper if t cannot be that of the registry followed so
+// far, and reports whether it did. had is the store's revision when t was asked for.
+func (k *Keeper) freezeOnMismatch(t *top, had int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	why := ""
 	switch {
-	case h.cluster != k.cluster:
-		return fmt.Sprintf("this is another etcd cluster (%x, and %x before)", h.cluster, k.cluster)
-	case h.name == "" || h.epoch.name == "":
-		return "the registry in etcd is gone"
-	case h.name != k.name:
-		return "this is another registry than before"
-	case h.revision < had:
-		return fmt.Sprintf("etcd has gone back from revision %d to %d", had, h.revision)
+	case t.cluster != k.cluster:
+		why = fmt.Sprintf("this is another etcd cluster (%x, and %x before)", t.cluster, k.cluster)
+	case t.name == "" || t.epoch == "":
+		why = "the registry in etcd is gone"
+	case t.name != k.name:
+		why = "this is another registry than before"
+	case t.format != currentFormat:
+		why = "the format of the registry in etcd was changed"
+	case t.revision < had:
+		why = fmt.Sprintf("etcd has gone back from revision %d to %d", had, t.revision)
+	default:
+		return false
 	}
-	return ""
+	k.freezeLocked(why)
+	return true
 }
 
 // freezeLocked keeps the last state, and refuses writes, until etcd is again as
 // before.
 func (k *Keeper) freezeLocked(why string) error {
 	k.status.Connected = false
+	k.wakeCommitter()
 	if k.frozen != why {
 		k.frozen = why
 		k.status.Failures++
@@ -299,7 +329,7 @@ func (t *newlyQuarantined) log(k *Keeper) {
 			k.log.Warn("more keys in etcd are not in effect", zap.Int("keys", len(*t)-i))
 			return
 		}
-		k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch.name+"/"+e.key)), zap.String("because", e.why))
+		k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch+"/"+e.key)), zap.String("because", e.why))
 	}
 }
 
@@ -342,7 +372,7 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()
 		within, cancel := context.WithTimeout(ctx, probeTime)
-		h, err := k.head(within, client)
+		t, err := k.top(within, client)
 		if err != nil {
 			timeout := within.Err() != nil
 			cancel()
@@ -360,12 +390,12 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			continue
 		}
 		every, silence, missed = probeEvery, probeTime, false
-		if k.freezeOnMismatch(h, had) {
+		if k.freezeOnMismatch(t, had) || k.isFrozen() {
 			cancel()
 			k.restartWatch(errFrozen)
 			continue
 		}
-		err = k.wait(within, h.written)
+		err = k.wait(within, t.head)
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -378,7 +408,7 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 				silent = begun
 			} else if begun.Sub(silent) > watchPatience {
 				silent = time.Time{}
-				k.away(fmt.Errorf("the watch does not bring revision %d", h.written))
+				k.away(fmt.Errorf("the watch does not bring revision %d", t.head))
 				k.restartWatch(errSilent)
 			}
 			continue
@@ -388,22 +418,16 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 	}
 }
 
+func (k *Keeper) isFrozen() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.frozen != ""
+}
+
 // progress returns the last revision that is applied, and whether the registry is
 // being listed.
 func (k *Keeper) progress() (revision int64, listing bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.revision, k.listing
-}
-
-// freezeOnMismatch reports whether etcd cannot be the one that we followed, and then holds
-// the last state.
-func (k *Keeper) freezeOnMismatch(h *head, had int64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	why := k.mismatchLocked(h, had)
-	if why != "" {
-		k.freezeLocked(why)
-	}
-	return why != "" || k.frozen != ""
 }

@@ -4,43 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
 )
 
 const (
-	// maxOps is how much one transaction compares, and how much it puts and
-	// deletes; etcd takes 128 unless --max-txn-ops says otherwise.
-	maxOps = 120
+	// maxQueue bounds the writes that wait on a node.
+	maxQueue = 4096
 
-	// maxOctets is how much one transaction puts, in octets; etcd takes 1.5 MiB,
-	// keys and compares included, unless --max-request-bytes says otherwise.
-	maxOctets = 1 << 20
-
-	// retryAfter is when a write that lost is tried again although the watch has
-	// not brought the other write yet, which usually takes milliseconds.
+	// retryAfter is when a write that needs something newer than the store has is
+	// decided again, although the watch has not brought it yet.
 	retryAfter = 20 * time.Millisecond
+
+	// maxJitter bounds the pause before a write that lost against one of another node
+	// is decided again: so nodes that write all the time take turns.
+	maxJitter = 4 * time.Millisecond
 )
 
-// Write implements registry.Keeper. What decide reads of objects that it does
-// not change, other than the apps of machines, may be changed at the same time
-// by another node; what it reads was in etcd no earlier than Write was called if
-// it decides for an error or for no change.
+// Write implements registry.Keeper. It does not compare the keys that it puts: a
+// value that is put by hand at the same moment may be overwritten unseen. All else that
+// decide reads is as new as the last write of any node.
 //
 // The index that a large write returns is above the Modified of what it wrote.
 func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
-	k.mu.Lock()
-	client := k.client
-	k.mu.Unlock()
-	w := &write{Keeper: k, client: client, decide: decide, granted: make(map[grant]clientv3.LeaseID)}
-	index, err := w.run(ctx)
-	w.revoke()
+	w := &write{decide: decide, granted: make(map[grant]clientv3.LeaseID)}
+	index, err := k.write(ctx, w)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -52,30 +45,97 @@ func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (reg
 	return index, err
 }
 
-// A write is one call of Write.
+// A write is one call of Write. While it is queued it is the committer's, which closes
+// done.
 type write struct {
-	*Keeper
-	client  *clientv3.Client
-	decide  func(*registry.Snapshot) (registry.Write, error)
-	granted map[grant]clientv3.LeaseID // that no key has yet
-	current bool                       // what the store has is no older than the call
-	wrote   bool
+	ctx    context.Context
+	decide func(*registry.Snapshot) (registry.Write, error)
+	lock   clientv3.LeaseID // unless 0, the write takes the import lock with this lease
+
+	granted map[grant]clientv3.LeaseID // leases that no key has yet
+	unused  []clientv3.LeaseID         // leases that no key will have
+	current bool                       // the store has all that was acknowledged before the call
+
+	done     chan struct{}
+	index    uint64
+	err      error
+	panicked any                // what decide panicked with
+	changed  bool               // its batch is in the group's
+	wrote    bool               // it was made
+	large    bool               // it does not fit into a transaction
+	grants   []grant            // leases to be granted before it is decided again
+	unknown  []clientv3.LeaseID // leases whose TTL must be known before it is decided again
+	renew    []clientv3.LeaseID // leases to be renewed
 }
 
-// plan decides, and makes the batch. It returns the revision that it decided on,
-// also with an error.
-func (w *write) plan() (b *batch, revision int64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.readyLocked(); err != nil {
-		return nil, 0, err
+// write makes w.
+func (k *Keeper) write(ctx context.Context, w *write) (uint64, error) {
+	for {
+		if err := k.queueAndWait(ctx, w); err != nil {
+			return 0, err
+		}
+		index, again, err := k.finish(ctx, w)
+		if !again || err != nil {
+			k.revoke(w)
+			return index, err
+		}
 	}
-	want, err := w.decide(w.store.Snapshot())
+}
+
+// finish does what the committer leaves to the caller: whatever is not one
+// transaction, so that others do not wait for it.
+func (k *Keeper) finish(ctx context.Context, w *write) (index uint64, again bool, err error) {
+	switch {
+	case w.panicked != nil:
+		k.revoke(w)
+		panic(w.panicked)
+	case w.err != nil:
+		return 0, false, w.err
+	case len(w.grants)+len(w.unknown) > 0:
+		return 0, true, k.obtain(ctx, w)
+	}
+	index = w.index
+	if w.large {
+		if index, err = k.writeLarge(ctx, w); err != nil {
+			return 0, false, err
+		}
+	}
+	again, err = k.renewAll(ctx, w.renew)
+	return index, again, err
+}
+
+// queueAndWait queues w and waits until the committer is done with it.
+func (k *Keeper) queueAndWait(ctx context.Context, w *write) error {
+	w.ctx, w.done = ctx, make(chan struct{})
+	k.mu.Lock()
+	err := k.readyLocked()
+	if err == nil && len(k.queue)+len(k.waiting) >= maxQueue {
+		err = fmt.Errorf("%w: too many writes are waiting", registry.ErrUnavailable)
+	}
+	if err == nil {
+		k.queue = append(k.queue, w)
+		k.wakeCommitter()
+	}
+	k.mu.Unlock()
 	if err != nil {
-		return nil, w.revision, err
+		k.revoke(w)
+		return err
 	}
-	b, err = w.planLocked(want)
-	return b, w.revision, err
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		go func() { // the leases may be on their way to a key
+			<-w.done
+			k.revoke(w)
+		}()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.locked && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
+	}
+	return ctx.Err()
 }
 
 // readyLocked returns why nothing can be written now, or nil.
@@ -83,6 +143,8 @@ func (k *Keeper) readyLocked() error {
 	switch {
 	case k.mirror == nil:
 		return fmt.Errorf("%w: it has not been loaded", registry.ErrUnavailable)
+	case k.stopped:
+		return fmt.Errorf("%w: the server is stopping", registry.ErrUnavailable)
 	case k.frozen != "":
 		return fmt.Errorf("%w: %s", registry.ErrUnavailable, k.frozen)
 	case !k.status.Connected:
@@ -91,91 +153,346 @@ func (k *Keeper) readyLocked() error {
 	return nil
 }
 
-func (w *write) run(ctx context.Context) (uint64, error) {
-	for {
-		b, revision, err := w.plan()
-		if errors.Is(err, registry.ErrUnavailable) && revision == 0 {
-			return 0, err
-		}
-		if !w.current && (err != nil || !b.changes()) {
-			// Nothing is going to be compared with what etcd has: it must be new
-			// enough by itself.
-			if err := w.catchUp(ctx); err != nil {
-				return 0, err
-			}
-			w.current = true
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if len(b.unknown) > 0 {
-			if err := w.learn(ctx, b); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		if b.empty() {
-			return w.store.Snapshot().Index, nil
-		}
-		if b.changes() { // leases are renewed during imports, too
-			if waited, err := w.unlocked(ctx); err != nil {
-				return 0, err
-			} else if waited {
-				continue
-			}
-		}
-		index, again, err := w.commit(ctx, b)
-		if !again || err != nil {
-			return index, err
-		}
+func (k *Keeper) wakeCommitter() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
 	}
 }
 
-// commit makes the batch. again tells that it must be decided anew.
-func (w *write) commit(ctx context.Context, b *batch) (index uint64, again bool, err error) {
-	if b.large() {
-		return w.writeLarge(ctx)
+// commitWrites makes the writes that are queued, as many as possible in one
+// transaction, until ctx is done. Then it refuses them.
+func (k *Keeper) commitWrites(ctx context.Context, client *clientv3.Client) {
+	for ctx.Err() == nil {
+		if g := k.nextGroup(); g != nil {
+			k.commit(ctx, client, g)
+			continue
+		}
+		select {
+		case <-k.wake:
+		case <-ctx.Done():
+		}
 	}
-	if again, err := w.lease(ctx, b); again || err != nil {
-		return 0, again, err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	k.refuseLocked(k.readyLocked())
+}
+
+// refuseLocked ends all writes that wait.
+func (k *Keeper) refuseLocked(err error) {
+	for _, w := range append(k.waiting, k.queue...) {
+		w.err = err
+		close(w.done)
 	}
-	if !b.changes() {
-		return w.store.Snapshot().Index, false, nil // leases were renewed
+	k.queue, k.waiting = nil, nil
+}
+
+// A group is writes that are decided one after the other on one state of the registry,
+// and made in one transaction.
+type group struct {
+	batch  *batch
+	head   int64 // of the state that they were decided on
+	name   string
+	epoch  string
+	writes []*write
+	// displaced holds the keys that must be put again before this, with their
+	// revisions.
+	displaced map[string]int64
+}
+
+// nextGroup decides the writes that are queued, until one does not fit. It returns nil
+// if there is none.
+func (k *Keeper) nextGroup() *group {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.readyLocked(); err != nil {
+		k.refuseLocked(err)
+		return nil
 	}
-	compares, ops := w.transaction(b)
-	call, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	resp, err := w.client.Txn(call).If(compares...).Then(ops...).Else(clientv3.OpGet(w.key(keyWritten), clientv3.WithKeysOnly())).Commit()
+	g := &group{batch: newBatch(), head: k.mirror.head, name: k.name, epoch: k.epoch, displaced: make(map[string]int64)}
+	for e := range k.mirror.displaced {
+		g.displaced[e.key] = e.mod
+	}
+	for tx := k.store.Begin(); ; {
+		var next *write
+		if len(k.queue) > 0 {
+			next = k.queue[0]
+		}
+		if next == nil || !k.addLocked(g, tx, next) {
+			tx.Abort()
+			break
+		}
+		k.queue = k.queue[1:]
+		if !next.changed && tx.Snapshot() != k.store.Snapshot() && !g.batch.changes() {
+			tx.Abort() // next is applied in it, and not in the group
+			tx = k.store.Begin()
+		}
+	}
+	if len(g.writes) == 0 {
+		return nil
+	}
+	return g
+}
+
+// addLocked decides w. It returns false if w does not fit into the group and must be
+// decided again, for the next.
+func (k *Keeper) addLocked(g *group, tx *registry.Tx, w *write) (taken bool) {
+	w.index, w.err, w.changed, w.large, w.grants, w.unknown, w.renew = 0, nil, false, false, nil, nil, nil
+	if w.err = w.ctx.Err(); w.err != nil {
+		close(w.done)
+		return true
+	}
+	b, err := k.planLocked(tx, w)
+	switch {
+	case err != nil:
+		w.err = err
+	case b == nil: // leases come first
+		close(w.done)
+		return true
+	case b.changes() && k.locked:
+		k.waiting = append(k.waiting, w)
+		return true
+	case b.large():
+		if g.batch.changes() {
+			return false
+		}
+		w.large = true
+		close(w.done)
+		return true
+	case !g.batch.merge(b):
+		return false
+	default:
+		w.changed = b.changes()
+	}
+	g.writes = append(g.writes, w)
+	return true
+}
+
+// planLocked decides w on the state in tx, and applies it there. It returns nil without
+// an error if leases must be obtained before.
+func (k *Keeper) planLocked(tx *registry.Tx, w *write) (*batch, error) {
+	p := planner{batch: newBatch(), mirror: k.mirror, store: k.store.Snapshot()}
+	if w.lock != 0 {
+		p.lock = w.lock
+		return p.batch, nil
+	}
+	want, err := w.call(tx.Snapshot())
+	if err != nil {
+		return nil, err
+	}
+	p.leases = k.chooseLeases(w, want)
+	if len(w.grants)+len(w.unknown) > 0 {
+		return nil, nil
+	}
+	changes, err := tx.Apply(want.Events)
+	if err != nil {
+		return nil, err
+	}
+	p.after = tx.Snapshot()
+	return p.batch, p.plan(changes)
+}
+
+var errDecide = errors.New("the decision about a write panicked")
+
+// call calls decide. A panic is returned to the goroutine that called Write.
+func (w *write) call(s *registry.Snapshot) (want registry.Write, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.panicked, err = r, errDecide
+		}
+	}()
+	return w.decide(s)
+}
+
+// commit makes a group. Its writes are done afterwards, or queued again.
+func (k *Keeper) commit(ctx context.Context, client *clientv3.Client, g *group) {
+	switch {
+	case !g.batch.changes():
+		k.confirm(ctx, client, g)
+		return
+	case len(g.displaced) > 0:
+		k.putAgain(ctx, client, g)
+		return
+	}
+	k.expect(g)
+	defer k.expect(nil)
+	resp, err := k.transact(ctx, client, g, g.ops(k))
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
-		return 0, true, w.lost(ctx, b.revision, 0)
-	case err != nil:
-		clear(w.granted) // it may have been made with them
-		return 0, false, w.fault(ctx, err)
-	case !resp.Succeeded:
-		var written int64
-		if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
-			written = kvs[0].ModRevision
+		for _, w := range g.writes {
+			w.discardLeases()
 		}
-		return 0, true, w.lost(ctx, b.revision, written)
+		k.waitBriefly(ctx)
+		k.queueAgain(g, false)
+	case err != nil:
+		for _, w := range g.writes {
+			clear(w.granted) // they may be in use
+		}
+		k.fail(g, err)
+	case !resp.Succeeded:
+		k.lost(ctx, g, resp)
+	default:
+		for _, w := range g.writes {
+			if w.changed {
+				clear(w.granted)
+				w.wrote = true
+			}
+		}
+		if err := k.waitOn(ctx, resp.Header.Revision); err != nil {
+			k.fail(g, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
+			return
+		}
+		k.succeed(g, uint64(resp.Header.Revision))
 	}
-	w.wrote = true
-	clear(w.granted)
-	if err := w.waitOn(ctx, resp.Header.Revision); err != nil {
-		return 0, false, w.fault(ctx, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
+}
+
+// transact makes a transaction that fails if another server has written since the group
+// was decided, or if this is another registry or epoch. Then the response has head.
+func (k *Keeper) transact(ctx context.Context, client *clientv3.Client, g *group, ops []clientv3.Op, more ...clientv3.Cmp) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	compares := append(more,
+		clientv3.Compare(clientv3.Value(k.key(keyRegistry)), "=", g.name),
+		clientv3.Compare(clientv3.Value(k.key(keyEpoch)), "=", g.epoch),
+		clientv3.Compare(clientv3.ModRevision(k.key(keyHead)), "=", g.head))
+	return client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(k.key(keyHead), clientv3.WithKeysOnly())).Commit()
+}
+
+// ops returns what the group's transaction does.
+func (g *group) ops(k *Keeper) []clientv3.Op {
+	root := k.key(g.epoch) + "/"
+	ops := []clientv3.Op{clientv3.OpPut(k.key(keyHead), "")}
+	for _, r := range g.batch.ranges {
+		ops = append(ops, clientv3.OpDelete(root+r, clientv3.WithPrefix()))
 	}
-	if len(b.optional) > 0 && !w.fits(b) {
-		w.sweep(ctx, b)
+	for key := range g.batch.deletes {
+		ops = append(ops, clientv3.OpDelete(root+key))
 	}
-	return uint64(resp.Header.Revision), false, nil
+	for key, p := range g.batch.puts {
+		ops = append(ops, clientv3.OpPut(root+key, string(p.value), clientv3.WithLease(p.lease)))
+	}
+	if g.batch.lock != 0 {
+		ops = append(ops, clientv3.OpPut(k.key(keyLock), time.Now().UTC().Format(time.RFC3339), clientv3.WithLease(g.batch.lock)))
+	}
+	return ops
+}
+
+// expect tells the watch what the group is about to put, so that it does not have to
+// decode it; nil is nothing.
+func (k *Keeper) expect(g *group) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expected = nil
+	if g != nil {
+		k.expected = g.batch.puts
+	}
+}
+
+// putAgain puts what is displaced again, unchanged, and without changing head (see
+// mirror.before).
+func (k *Keeper) putAgain(ctx context.Context, client *clientv3.Client, g *group) {
+	root := k.key(g.epoch) + "/"
+	var compares []clientv3.Cmp
+	var ops []clientv3.Op
+	for key, mod := range g.displaced {
+		if len(ops) == maxOps-3 {
+			break // the others before the next group
+		}
+		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
+		ops = append(ops, clientv3.OpPut(root+key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()))
+	}
+	resp, err := k.transact(ctx, client, g, ops, compares...)
+	switch {
+	case err != nil:
+		k.fail(g, err)
+	case !resp.Succeeded:
+		k.lost(ctx, g, resp)
+	default:
+		if err := k.waitOn(ctx, resp.Header.Revision); err != nil {
+			k.fail(g, err)
+			return
+		}
+		k.queueAgain(g, false)
+	}
+}
+
+// confirm ends the writes of a group that changes nothing, if they were decided on what
+// etcd has now. Otherwise they are decided again.
+func (k *Keeper) confirm(ctx context.Context, client *clientv3.Client, g *group) {
+	current := true
+	for _, w := range g.writes {
+		current = current && w.current
+	}
+	if !current {
+		top, err := k.top(ctx, client)
+		if err == nil {
+			err = k.waitOn(ctx, top.head)
+		}
+		if err != nil {
+			k.fail(g, err)
+			return
+		}
+		current = top.head == g.head
+	}
+	if current {
+		k.succeed(g, 0)
+	} else {
+		k.queueAgain(g, true)
+	}
+}
+
+// lost queues a group again that another server's write, or one by hand, came before.
+func (k *Keeper) lost(ctx context.Context, g *group, resp *clientv3.TxnResponse) {
+	var head int64
+	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		head = kvs[0].ModRevision
+	}
+	if err := k.waitOn(ctx, head); err != nil {
+		k.fail(g, err)
+		return
+	}
+	if head == g.head { // not a server's write
+		k.waitBriefly(ctx)
+	}
+	sleep(ctx, rand.N(maxJitter))
+	k.queueAgain(g, true)
+}
+
+// queueAgain has the group's writes decided again, before others. current tells that
+// the store has now all that was acknowledged when they were queued.
+func (k *Keeper) queueAgain(g *group, current bool) {
+	for _, w := range g.writes {
+		w.current = w.current || current
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queue = append(g.writes, k.queue...)
+}
+
+// fail ends the group's writes with an error of etcd.
+func (k *Keeper) fail(g *group, err error) {
+	err = fault(err)
+	for _, w := range g.writes {
+		w.err = err
+		close(w.done)
+	}
+}
+
+// succeed ends the group's writes. Those that changed something have the revision as
+// their index.
+func (k *Keeper) succeed(g *group, revision uint64) {
+	last := k.store.Snapshot().Index
+	for _, w := range g.writes {
+		if w.index = last; w.changed {
+			w.index = revision
+		}
+		close(w.done)
+	}
 }
 
 // fault makes the error of a call to etcd that of a write.
-func (k *Keeper) fault(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
+func fault(err error) error {
 	var faults registry.Faults
 	if errors.As(err, &faults) {
 		return faults
@@ -183,129 +500,17 @@ func (k *Keeper) fault(ctx context.Context, err error) error {
 	return unavailable(err)
 }
 
-// transaction returns what must be so for the batch to be made, and what it does.
-func (w *write) transaction(b *batch) (compares []clientv3.Cmp, ops []clientv3.Op) {
-	root := w.key(b.epoch.name) + "/"
-	compares = append(compares,
-		clientv3.Compare(clientv3.ModRevision(w.key(keyEpoch)), "=", b.epoch.mod),
-		clientv3.Compare(clientv3.CreateRevision(w.key(keyImport)), "=", 0))
-	for key, mod := range b.unchanged {
-		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
+// faultIn is fault for a call that ends with ctx.
+func faultIn(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	for _, r := range b.ranges {
-		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+r).WithPrefix(), "<", b.revision+1))
-		ops = append(ops, clientv3.OpDelete(root+r, clientv3.WithPrefix()))
-	}
-	for key := range b.deletes {
-		ops = append(ops, clientv3.OpDelete(root+key))
-	}
-	if w.fits(b) {
-		for key, mod := range b.optional {
-			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
-			ops = append(ops, clientv3.OpDelete(root+key))
-		}
-	}
-	for key, p := range b.puts {
-		ops = append(ops, clientv3.OpPut(root+key, string(p.value), clientv3.WithLease(w.leaseOf(p))))
-	}
-	return compares, append(ops, clientv3.OpPut(w.key(keyWritten), ""))
+	return fault(err)
 }
 
-// leaseOf returns the lease of a put, which has been granted.
-func (w *write) leaseOf(p put) clientv3.LeaseID {
-	if p.grant != nil {
-		return w.granted[*p.grant]
-	}
-	return p.lease
-}
-
-// ops is how much the batch is at least, for one transaction.
-func (b *batch) ops() int {
-	return max(len(b.unchanged)+len(b.ranges)+2, len(b.puts)+len(b.deletes)+len(b.ranges)+1)
-}
-
-// large reports whether the batch is too large for one transaction of etcd.
-func (b *batch) large() bool {
-	octets := 0
-	for key, p := range b.puts {
-		octets += len(key) + len(p.value)
-	}
-	return b.ops() > maxOps || octets > maxOctets && len(b.puts) > 3 // one machine cannot be split
-}
-
-// fits reports whether the optional claims fit into the transaction.
-func (w *write) fits(b *batch) bool { return b.ops()+len(b.optional) <= maxOps }
-
-// sweep deletes the optional claims that did not fit. Those that remain after a
-// crash or an error have no effect: their owners do not exist.
-func (w *write) sweep(ctx context.Context, b *batch) {
-	root := w.key(b.epoch.name) + "/"
-	claims := make([]string, 0, len(b.optional))
-	for c := range b.optional {
-		claims = append(claims, c)
-	}
-	for some := range slices.Chunk(claims, maxOps) {
-		var compares []clientv3.Cmp
-		var ops []clientv3.Op
-		for _, c := range some {
-			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+c), "=", b.optional[c]))
-			ops = append(ops, clientv3.OpDelete(root+c))
-		}
-		call, cancel := context.WithTimeout(ctx, callTime)
-		_, err := w.client.Txn(call).If(compares...).Then(ops...).Commit()
-		cancel()
-		if err != nil {
-			w.log.Warn("claims of a deleted app stay in etcd", zap.Int("claims", len(claims)), zap.Error(inWords(err)))
-			return
-		}
-	}
-}
-
-// lost waits until the store has the write that came first, if its revision is
-// known, and otherwise briefly for any newer revision.
-func (w *write) lost(ctx context.Context, revision, written int64) error {
-	if err := w.waitOn(ctx, written); err != nil {
-		return w.fault(ctx, err)
-	}
-	brief, cancel := context.WithTimeout(ctx, retryAfter)
+// waitBriefly waits until the store has something newer, or for retryAfter.
+func (k *Keeper) waitBriefly(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, retryAfter)
 	defer cancel()
-	w.wait(brief, revision+1)
-	return ctx.Err()
-}
-
-// catchUp waits until the store has the last write that etcd has now.
-func (w *write) catchUp(ctx context.Context) error {
-	h, err := w.head(ctx, w.client)
-	if err == nil {
-		err = w.waitOn(ctx, h.written)
-	}
-	if err != nil {
-		return w.fault(ctx, err)
-	}
-	return nil
-}
-
-// unlocked waits until no import is under way, and reports whether one was.
-func (w *write) unlocked(ctx context.Context) (waited bool, err error) {
-	for ; ; waited = true {
-		w.mu.Lock()
-		wait, changed, err := w.locked, w.changed, w.readyLocked()
-		w.mu.Unlock()
-		if !wait || err != nil {
-			return waited, err
-		}
-		t := time.NewTimer(callTime)
-		select {
-		case <-changed:
-		case <-t.C: // look whether etcd is still there
-		case <-ctx.Done():
-		}
-		t.Stop()
-		switch {
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return waited, fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
-		case ctx.Err() != nil:
-			return waited, ctx.Err()
-		}
-	}
+	k.wait(ctx, k.revisionNow()+1)
 }
