@@ -12,8 +12,9 @@
 //
 //	registry      a random name: a registry with another name is another registry
 //	epoch         the epoch that counts, 1 at first
-//	written       no value; every write puts it, so its revision is that of the last write
-//	import        present while a new epoch is written; other writes wait for it
+//	written       the head: no value; every write of a server puts and compares it
+//	lock          exists while an import writes a new epoch; other writes wait for it
+//	import        the format of all this, 2 (see Upgrades)
 //
 // and below the epoch, so that a machine's key is
 // /internaldns/1/machines/fdaa:0:18/web/148e21dad76789,
@@ -31,59 +32,68 @@
 // fdaa:0:18. Names are in lower case, and addresses in the form of RFC 5952. A
 // character that a path cannot hold is escaped in an ID as in a URL.
 //
-// Keys of the last three kinds are claims. They make ids, addresses and names
-// unique: every write of this package puts the claims of what it puts, and compares
-// them. Objects that are put by hand need no claims; the next write of the object
-// through a node adds them. A claim has no effect if its owner does not exist or
-// does not want what is claimed.
-//
 // Modified of an object is the revision of its key in etcd, and the store's index
 // is etcd's revision. Both are the same on all nodes of one etcd, and grow with
-// every write.
+// every write. Writes that were made in one transaction have the same index.
 //
 // # What is not in effect
 //
 // A key or value that is wrong, or that conflicts with another, is quarantined: it
 // is logged once, and counted and listed in the Status. The next good value ends
-// that. Everything else is applied. If two objects want the same id, address or
-// name, the one that has the claim is in effect; without a claim, the one whose key
-// is older (create revision, then key). That depends only on what is in etcd, so
-// all nodes decide alike, and what a node has acknowledged stays in effect,
-// whatever is put by hand.
+// that. Everything else is applied. Of several objects that want the same id, address
+// or name, this one is in effect:
+//
+//  1. the one that the last write of a server put: its revision is that of the head;
+//  2. else the one whose value is oldest (revision, create revision, key).
+//
+// This depends only on what is in etcd, so all nodes decide alike, also one that has
+// just started. And what a node has acknowledged stays in effect, whatever is put by
+// hand under other keys: what comes later is younger. What was put by hand just before
+// the write, so that the server did not know of it, is older; therefore a server puts
+// such a key again, unchanged, before the next write (putAgain in write.go). An import
+// writes what is not in effect last, so that it stays younger.
+//
+// A server does not compare the keys that it writes. A value that is put by hand under
+// the same key, milliseconds before, is overwritten.
 //
 // # A write, from PUT to the next query
 //
-//  1. Write calls plan, which locks the keeper and passes the store's snapshot to
-//     decide. decide returns events (write.go).
-//  2. planLocked applies the events to a transaction of the store that it aborts:
-//     this checks them and finds the changes. It turns the changes into a batch:
-//     the keys to put and to delete, and the revisions that must not have changed
-//     (batch.go).
-//  3. If decide failed or nothing changes, catchUp asks etcd for the revision of
-//     the last write, waits until the store has it, and Write decides once more.
-//     So a write sees everything that was acknowledged before it began.
-//  4. If an import is under way, unlocked waits until it is over. Writes that only
-//     renew leases do not wait.
-//  5. lease renews or grants the leases of the batch (lease.go).
-//  6. commit sends one transaction to etcd. It succeeds if the epoch, the apps of
-//     machines and all keys that the batch touches are unchanged, and no import is
-//     under way.
-//  7. If it did not succeed, lost waits until the watch has brought the write that
-//     came first, and Write begins again at step 1.
-//  8. The watch brings the write back: follow calls apply, which enters the keys of
+//  1. Write queues the call (queueAndWait), and waits. One goroutine of the node, the
+//     committer, takes the queue (nextGroup, all in write.go).
+//  2. addLocked passes the registry, with the writes before it in the group, to decide,
+//     which returns events. planLocked applies them to a transaction of the store that
+//     will be aborted: this checks them, and finds the changes. The planner turns the
+//     changes into keys to put and to delete (plan.go). The group ends with the first
+//     write that does not fit, or that touches a key which the group has.
+//  3. commit sends one transaction to etcd for the group. It succeeds if the head is
+//     unchanged: then no server has written since the group was decided. Every
+//     transaction puts the head.
+//  4. If it did not succeed, lost waits until the watch has brought the write that came
+//     first, and up to 4 ms more, and the group's writes are decided again.
+//  5. The watch brings the write back: follow calls apply, which enters the keys of
 //     one revision into the mirror; settle decides which objects are in effect and
 //     returns events; Tx.ApplyAt and Tx.Commit change the store (watch.go, mirror.go).
-//  9. The store calls its onCommit function, which compiles the answers. From then
-//     on queries see the change.
-//  10. commit, which has waited for that revision in waitOn, returns, and the write
-//     is acknowledged.
+//     Values that this node has just written are not parsed again.
+//  6. The store publishes the commit, which compiles the answers. From then on queries
+//     see the change.
+//  7. commit, which has waited for that revision in waitOn, wakes the callers, and the
+//     writes are acknowledged.
 //
-// What is put by hand takes steps 8 and 9 only.
+// What is put by hand takes steps 5 and 6 only.
+//
+// Some writes take part in a group without changing anything: decide failed, or there is
+// nothing to change, or only a lease is renewed. They are right if the group's
+// transaction succeeds, since it compares the head. A group of such writes alone reads
+// the head instead (confirm). The head is not changed by it.
+//
+// What takes more than one transaction is done by the goroutine that called Write, so
+// that other writes do not wait (finish): leases are granted before a write is decided
+// again, and renewed after it; and large writes are made.
 //
 // # Imports
 //
 // A write that does not fit into one transaction (128 operations, 1.5 MiB) is
-// written under a new epoch (import.go). writeLarge takes the key import, with a
+// written under a new epoch (import.go). writeLarge takes the key lock, with a
 // lease of five seconds that it renews. writeEpoch copies everything there with the
 // changes, and one transaction then changes the key epoch, so that no node ever
 // sees a part of the import. That transaction fails if something was put into the
@@ -94,14 +104,13 @@
 //
 // # Leases
 //
-// A machine that stays for a limited time has an etcd lease of its own, which its
-// claims share. Putting it again, through any node, renews the lease and makes no
-// commit. etcd counts whole seconds, grants no less than two (one and a half
-// election timeouts; less is a fault), and ends a lease within half a second of its
-// time; a new leader may begin all leases anew. A lease ends only when etcd deletes
-// the key: while etcd is away no lease can be renewed, and a node that ended leases
-// by its own clock would remove every such machine from the answers soon after etcd
-// failed.
+// A machine that stays for a limited time has an etcd lease of its own. Putting it
+// again, through any node, renews the lease and changes no key. etcd counts whole
+// seconds, grants no less than two (one and a half election timeouts; less is a
+// fault), and ends a lease within half a second of its time; a new leader may begin
+// all leases anew. A lease ends only when etcd deletes the key: while etcd is away no
+// lease can be renewed, and a node that ended leases by its own clock would remove
+// every such machine from the answers soon after etcd failed.
 //
 // # When etcd fails
 //
@@ -118,4 +127,14 @@
 //     last state and refuses writes until etcd is as before or the program starts
 //     again. An empty etcd never empties the registry of a running node.
 //   - Full: writes get ErrFull; reading and following go on.
+//
+// # Upgrades
+//
+// In format 1, every id, address and name had a key that named its owner, a claim, and
+// the key import existed while an import was under way. Load upgrades a registry of
+// format 1 (prepare in load.go): it puts import for good, so that servers of older
+// versions read, renew leases and answer, but write nothing: their clients get 503, "an
+// import is under way". Then it deletes the claims, and puts what they excluded again, so
+// that what was in effect stays. Servers can be replaced one after the other; writes go
+// through the new ones. There is no way back but a backup.
 package etcd
