@@ -3,7 +3,6 @@ package etcd
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -81,13 +80,11 @@ func decodeFields(value []byte, object registry.Fact) error {
 	var faults registry.Faults
 	for _, f := range valueFields(object) {
 		v := members[f.Name]
-		switch {
-		case v == nil || v.Kind() == 'n':
-			reflect.ValueOf(f.Value).Elem().SetZero()
-			if !f.Optional {
-				faults = append(faults, registry.Fault{Field: f.Name, Problem: "is missing"})
-			}
-			continue
+		if v == nil {
+			v = jsontext.Value("null") // which makes it zero
+		}
+		if v.Kind() == 'n' && !f.Optional {
+			faults = append(faults, registry.Fault{Field: f.Name, Problem: "is missing"})
 		}
 		if err := json.Unmarshal(v, f.Value); err != nil {
 			faults = append(faults, registry.Fault{Field: f.Name, Problem: fmt.Sprintf("cannot be read: %v", err)})
@@ -122,15 +119,15 @@ func encode(object registry.Fact) []byte {
 	}
 	value := []byte{'{'}
 	for _, f := range valueFields(object) {
-		if f.Optional && reflect.ValueOf(f.Value).Elem().IsZero() {
+		member, err := json.Marshal(f.Value, jsontext.AllowInvalidUTF8(true)) // a region may be called anything
+		if err != nil {
+			panic(fmt.Sprintf("etcd: %v", err)) // checked facts
+		}
+		if f.Optional && string(member) == `""` {
 			continue
 		}
 		if len(value) > 1 {
 			value = append(value, ',')
-		}
-		member, err := json.Marshal(f.Value, jsontext.AllowInvalidUTF8(true)) // a region may be called anything
-		if err != nil {
-			panic(fmt.Sprintf("etcd: %v", err)) // checked facts
 		}
 		value = fmt.Appendf(value, "%q:%s", f.Name, member)
 	}
