@@ -213,7 +213,7 @@ func build(path string, fill func(*database) error) (err error) {
 func (d *database) makeBuckets() (err error) {
 	defer guard(&err)
 	return d.bolt.Update(func(tx *bbolt.Tx) error {
-		for _, name := range append([]string{bMeta}, dataBuckets[:]...) {
+		for _, name := range append([]string{bMeta}, dataBuckets...) {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func unsealState(value []byte) (s state, err error) {
 	if err != nil {
 		return s, err
 	}
-	b := body{rest: octets}
+	b := reader{rest: octets}
 	s = state{index: b.uint64(), records: b.uint64(), sum: b.uint64(), clock: time.Unix(0, int64(b.uint64()))}
 	return s, b.end()
 }
@@ -98,10 +99,11 @@ func isDamage(err error) bool {
 // contents is what a database holds.
 type contents struct {
 	state
-	part
+	facts    registry.Facts
+	leases   map[registry.MachineKey]registry.Lease
 	octets   int64    // size of the file
-	skimmed  bool     // the part is empty: records were checked and not decoded
-	warnings []string // what was wrong, if that was allowed
+	skimmed  bool     // facts and leases are empty: records were checked and not decoded
+	warnings []string // what was wrong, if readOptions.mend allowed it
 }
 
 // readOptions say how to read a file.
@@ -137,7 +139,7 @@ func read(f *os.File, o readOptions) (*contents, error) {
 	if p == nil {
 		return nil, err
 	}
-	c := &contents{octets: info.Size(), skimmed: o.skim}
+	c := &contents{leases: make(map[registry.MachineKey]registry.Lease), octets: info.Size(), skimmed: o.skim}
 	mendable := func(err error) {
 		if o.mend {
 			c.warnings = append(c.warnings, err.Error())
@@ -155,7 +157,8 @@ func read(f *os.File, o readOptions) (*contents, error) {
 	if err := readMetaBucket(p, buckets[bMeta], &c.state); err != nil {
 		return nil, err
 	}
-	if err := c.readRecords(p, buckets, o); err != nil {
+	records, sum, err := c.readRecords(p, buckets, o)
+	if err != nil {
 		return nil, err
 	}
 	if len(p.faults) > 0 {
@@ -167,9 +170,9 @@ func read(f *os.File, o readOptions) (*contents, error) {
 	case err != nil:
 		return nil, err
 	}
-	if c.part.records != c.state.records || c.part.sum != c.state.sum {
+	if records != c.records || sum != c.sum {
 		p.faults.add("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",
-			c.part.records, c.part.sum, c.state.records, c.state.sum)
+			records, sum, c.records, c.sum)
 	}
 	if len(p.faults) > 0 {
 		return nil, p.faults
@@ -212,12 +215,16 @@ func readMetaBucket(p *pages, bucket []byte, st *state) error {
 	return nil
 }
 
-// A batch is some records of one bucket in a row. A worker sets part and faults.
+// A batch is some records of one bucket in a row. A worker sets what is below
+// records.
 type batch struct {
 	bucket  string
+	codec   *codec // nil for leases
 	records []element
-	part    part
-	faults  Faults
+
+	facts  []registry.Fact
+	leases map[registry.MachineKey]registry.Lease
+	faults Faults
 }
 
 // batchRecords is how many records a worker takes at least, unless their bucket
@@ -225,88 +232,105 @@ type batch struct {
 const batchRecords = 500
 
 // readRecords reads the records of all buckets but meta, on all processors. It
-// adds what is wrong to p.faults.
-func (c *contents) readRecords(p *pages, buckets map[string][]byte, o readOptions) error {
+// returns their number and the sum of their checksums, and adds what is wrong to
+// p.faults.
+func (c *contents) readRecords(p *pages, buckets map[string][]byte, o readOptions) (records, sum uint64, err error) {
 	pool := workers.Start(func() func(*batch) {
 		d := new(decoder)
 		return func(b *batch) { b.decode(d, o.skim) }
 	})
-	handed := uint64(0)
-	hand := func(b *batch) error {
-		handed += uint64(len(b.records))
+	handOver := func(b *batch) error {
+		for _, e := range b.records {
+			if len(e.value) >= sumLen { // else it is a fault
+				sum += uint64(sumOf(e.value))
+			}
+		}
+		records += uint64(len(b.records))
 		pool.Add(b)
 		if o.progress == nil {
 			return nil
 		}
-		return o.progress(min(handed, c.state.records), c.state.records)
+		return o.progress(min(records, c.records), c.records)
 	}
-	err := func() error {
-		for _, name := range dataBuckets {
-			value, ok := buckets[name]
-			if !ok {
-				p.faults.add("there is no bucket %s", name)
-				continue
-			}
-			b := &batch{bucket: name}
-			err := p.bucket(value, func(list []element) error {
-				b.records = append(b.records, list...)
-				if len(b.records) < batchRecords {
-					return nil
-				}
-				full := b
-				b = &batch{bucket: name}
-				return hand(full)
-			})
-			if err != nil {
-				err = p.faults.take(fmt.Errorf("bucket %s: %w", name, err))
-			}
-			if err := errors.Join(err, hand(b)); err != nil {
-				return err
-			}
+	for i, name := range dataBuckets {
+		value, ok := buckets[name]
+		if !ok {
+			p.faults.add("there is no bucket %s", name)
+			continue
 		}
-		return nil
-	}()
+		var codec *codec
+		if i < len(codecs) {
+			codec = &codecs[i]
+		}
+		b := &batch{bucket: name, codec: codec}
+		err = p.bucket(value, func(list []element) error {
+			b.records = append(b.records, list...)
+			if len(b.records) < batchRecords {
+				return nil
+			}
+			full := b
+			b = &batch{bucket: name, codec: codec}
+			return handOver(full)
+		})
+		if err != nil {
+			err = p.faults.take(fmt.Errorf("bucket %s: %w", name, err))
+		}
+		if err == nil {
+			err = handOver(b)
+		}
+		if err != nil {
+			break
+		}
+	}
 	batches := pool.Wait()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	for name := range buckets {
-		if name != bMeta && !slices.Contains(dataBuckets[:], name) {
+		if name != bMeta && !slices.Contains(dataBuckets, name) {
 			p.faults.add("bucket %q is not known", name)
 		}
 	}
-	machines := 0
 	for _, b := range batches {
-		machines += len(b.part.facts.Machines)
-	}
-	c.facts.Machines = make([]*registry.Machine, 0, machines)
-	for _, b := range batches {
-		c.join(&b.part)
+		c.facts.Add(b.facts...)
+		maps.Copy(c.leases, b.leases)
 		for _, fault := range b.faults {
 			p.faults.add("%s", fault)
 		}
 	}
-	return nil
+	return records, sum, nil
 }
 
 // decode checks the records of b and, unless skim, decodes them.
 func (b *batch) decode(d *decoder, skim bool) {
 	for _, e := range b.records {
-		octets, err := unseal(b.bucket, e.key, e.value)
+		body, err := unseal(b.bucket, e.key, e.value)
 		if e.flags != 0 {
 			err = errors.New("it is no value")
 		}
 		if err == nil && !skim {
-			err = b.part.add(d, b.bucket, e.key, octets)
+			err = b.add(d, e.key, body)
 		}
 		if err != nil {
 			b.faults.add("%s: %v", object(b.bucket, e.key), err)
-			continue
 		}
-		b.part.records++
-		b.part.sum += uint64(sumOf(e.value))
 	}
 	b.records = nil // frees the pages
+}
+
+// add decodes a record.
+func (b *batch) add(d *decoder, key, body []byte) error {
+	d.begin(key, body)
+	if b.codec != nil {
+		b.facts = append(b.facts, b.codec.decode(d))
+		return d.end()
+	}
+	k, l := d.lease()
+	if b.leases == nil {
+		b.leases = make(map[registry.MachineKey]registry.Lease)
+	}
+	b.leases[k] = l
+	return d.end()
 }
 
 // sampleObject is an object as most are. It is stored compressed. Reading it back

@@ -12,43 +12,154 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// The buckets of the database. doc.go says what is in them.
+// Buckets. Those of the other kinds of facts are in codecs.
 const (
 	bMeta     = "meta"
-	bNetworks = "networks"
-	bApps     = "apps"
 	bMachines = "machines"
-	bPeers    = "peers"
-	bFlycast  = "flycast"
-	bRegions  = "regions"
-	bRTTs     = "rtts"
 	bLeases   = "leases"
 )
 
-// dataBuckets are those that hold records: all but meta.
-var dataBuckets = [...]string{bNetworks, bApps, bMachines, bPeers, bFlycast, bRegions, bRTTs, bLeases}
+// dataBuckets are the buckets that hold records: all but meta. Those of the codecs
+// come first, by kind.
+var dataBuckets = func() (names []string) {
+	for _, c := range codecs {
+		names = append(names, c.bucket)
+	}
+	return append(names, bLeases)
+}()
 
-// A record is what stands under a key, or, without a value, that nothing does.
+// A record is a key and its value, or a key to be deleted.
 type record struct {
 	bucket string
 	key    []byte
-	value  []byte // sealed; nil: deleted
+	value  []byte // sealed; nil: the key is deleted
 }
 
-// castagnoli is the polynomial that processors compute.
+// A codec stores the facts of one kind, each in a record, in a bucket of their own.
+type codec struct {
+	bucket string
+	key    func(f registry.Fact) []byte
+	body   func(f registry.Fact) []byte
+	// decode reads a fact from d.key and d.body, which note what is wrong.
+	decode func(d *decoder) registry.Fact
+}
+
+// codecs has one codec for each kind. To store another kind, add its codec here,
+// and say in doc.go what is in its records.
+var codecs = [...]codec{
+	registry.KindNetwork: {
+		bucket: "networks",
+		key:    func(f registry.Fact) []byte { return networkKey(f.(*registry.NetworkName).Network, "") },
+		body:   func(f registry.Fact) []byte { return appendText(nil, f.(*registry.NetworkName).Name) },
+		decode: func(d *decoder) registry.Fact {
+			return &registry.NetworkName{Network: d.key.network(), Name: string(d.body.text())}
+		},
+	},
+	registry.KindApp: {
+		bucket: "apps",
+		key:    func(f registry.Fact) []byte { a := f.(*registry.App); return networkKey(a.Network, a.Name) },
+		body:   func(f registry.Fact) []byte { return binary.AppendUvarint(nil, f.(*registry.App).Modified) },
+		decode: func(d *decoder) registry.Fact {
+			return &registry.App{Network: d.key.network(), Name: string(d.key.all()), Modified: d.body.uvarint()}
+		},
+	},
+	registry.KindMachine: {
+		bucket: bMachines,
+		key:    func(f registry.Fact) []byte { return machineKey(f.(*registry.Machine)) },
+		body: func(f registry.Fact) []byte {
+			m := f.(*registry.Machine)
+			return appendMachine(binary.AppendUvarint(nil, m.Modified), m)
+		},
+		decode: func(d *decoder) registry.Fact { return d.machine() },
+	},
+	registry.KindPeer: {
+		bucket: "peers",
+		key:    func(f registry.Fact) []byte { p := f.(*registry.Peer); return networkKey(p.Network(), p.Name) },
+		body: func(f registry.Fact) []byte {
+			p := f.(*registry.Peer)
+			return appendText(appendAddress(binary.AppendUvarint(nil, p.Modified), p.Address), p.Region)
+		},
+		decode: func(d *decoder) registry.Fact {
+			d.key.network() // also in the address
+			return &registry.Peer{
+				Name: string(d.key.all()), Modified: d.body.uvarint(), Address: d.body.address(), Region: d.shared(d.body.text()),
+			}
+		},
+	},
+	registry.KindFlycast: {
+		bucket: "flycast",
+		key:    func(f registry.Fact) []byte { a := f.(*registry.Flycast).Address.As16(); return a[:] },
+		body: func(f registry.Fact) []byte {
+			c := f.(*registry.Flycast)
+			return appendText(networkKey(c.Owner, ""), c.App)
+		},
+		decode: func(d *decoder) registry.Fact {
+			c := &registry.Flycast{Owner: d.body.network(), App: d.shared(d.body.text())}
+			if a := d.key.octets(16); a != nil {
+				c.Address = netip.AddrFrom16([16]byte(a))
+			}
+			return c
+		},
+	},
+	registry.KindRegion: {
+		bucket: "regions",
+		key:    func(f registry.Fact) []byte { return []byte(f.(*registry.Region).Code) },
+		body: func(f registry.Fact) []byte {
+			r := f.(*registry.Region)
+			b := binary.BigEndian.AppendUint64(appendText(nil, r.Name), math.Float64bits(r.Latitude))
+			return binary.BigEndian.AppendUint64(b, math.Float64bits(r.Longitude))
+		},
+		decode: func(d *decoder) registry.Fact {
+			return &registry.Region{
+				Code: string(d.key.all()), Name: string(d.body.text()),
+				Latitude: math.Float64frombits(d.body.uint64()), Longitude: math.Float64frombits(d.body.uint64()),
+			}
+		},
+	},
+	registry.KindRTT: {
+		bucket: "rtts",
+		key:    func(f registry.Fact) []byte { r := f.(*registry.RTT); return []byte(r.From + "\x00" + r.To) },
+		body:   func(f registry.Fact) []byte { return binary.AppendUvarint(nil, uint64(f.(*registry.RTT).MS)) },
+		decode: func(d *decoder) registry.Fact {
+			return &registry.RTT{From: d.shared(d.key.untilNUL()), To: d.shared(d.key.all()), MS: uint32(d.body.uvarint())}
+		},
+	},
+}
+
+// records returns the records of what a commit changes. Deletions come first: what
+// replaces an object may have the same key.
+func records(c *registry.Changes) []record {
+	var deleted, put []record
+	for ch := range c.All() {
+		codec := &codecs[ch.Fact().Key().Kind]
+		var key []byte // of After
+		if ch.After != nil {
+			key = codec.key(ch.After)
+			put = append(put, record{codec.bucket, key, seal(codec.bucket, key, codec.body(ch.After))})
+		}
+		if ch.Before != nil {
+			if old := codec.key(ch.Before); ch.After == nil || !bytes.Equal(old, key) {
+				deleted = append(deleted, record{codec.bucket, old, nil})
+			}
+		}
+	}
+	return append(deleted, put...)
+}
+
+// castagnoli is the polynomial for which processors have an instruction.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sumLen is the length of the checksum that a value begins with.
+// sumLen is the length of the checksum at the beginning of a value, in octets.
 const sumLen = 4
 
-// seal returns the value under key that holds body: a checksum of bucket, key
-// and body, and the body.
+// seal returns the value of a record: a checksum of bucket, key and body, and then
+// the body.
 func seal(bucket string, key, body []byte) []byte {
 	value := binary.BigEndian.AppendUint32(make([]byte, 0, sumLen+len(body)), checksum(bucket, key, body))
 	return append(value, body...)
 }
 
-// unseal returns the body of value.
+// unseal returns the body of a value.
 func unseal(bucket string, key, value []byte) ([]byte, error) {
 	if len(value) < sumLen {
 		return nil, errors.New("the value is cut off")
@@ -59,7 +170,7 @@ func unseal(bucket string, key, value []byte) ([]byte, error) {
 	return value[sumLen:], nil
 }
 
-// sumOf returns the checksum that a value of at least sumLen octets begins with.
+// sumOf returns the checksum of a value of at least sumLen octets.
 func sumOf(value []byte) uint32 { return binary.BigEndian.Uint32(value) }
 
 func checksum(bucket string, key, body []byte) uint32 {
@@ -72,298 +183,164 @@ func checksum(bucket string, key, body []byte) uint32 {
 	return crc32.Update(sum, castagnoli, body)
 }
 
-// The append functions write the parts that bodies are made of; a body reads
-// them back.
+func networkKey(n registry.Network, name string) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(name)), uint32(n)), name...)
+}
 
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendAddress writes an address of any kind, and also none.
+// appendAddress appends an address of any kind, or the zero address.
 func appendAddress(b []byte, a netip.Addr) []byte {
 	octets, _ := a.MarshalBinary() // cannot fail
 	return append(binary.AppendUvarint(b, uint64(len(octets))), octets...)
 }
 
-// A body reads what the append functions wrote. After the first thing that is
-// wrong it reads zeros.
-type body struct {
+// A reader reads what the functions above wrote. After the first error it returns
+// zeros. The octets that it returns are part of rest.
+type reader struct {
 	rest []byte
 	err  error
 }
 
-var errShort = errors.New("the record is shorter than it says")
+var errShort = errors.New("it is shorter than it says")
 
-func (b *body) fail(err error) {
-	if b.err == nil {
-		b.rest, b.err = nil, err
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.rest, r.err = nil, err
 	}
 }
 
-// octets returns the next n, which are part of the body.
-func (b *body) octets(n uint64) []byte {
-	if n > uint64(len(b.rest)) {
-		b.fail(errShort)
+// octets returns the next n octets, or nil if there are not so many.
+func (r *reader) octets(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.fail(errShort)
 		return nil
 	}
-	out := b.rest[:n]
-	b.rest = b.rest[n:]
+	out := r.rest[:n]
+	r.rest = r.rest[n:]
 	return out
 }
 
-func (b *body) octet() byte {
-	if o := b.octets(1); o != nil {
+// all returns all octets that are left.
+func (r *reader) all() []byte { return r.octets(uint64(len(r.rest))) }
+
+// untilNUL returns the octets before the next NUL, and skips that.
+func (r *reader) untilNUL() []byte {
+	out, rest, ok := bytes.Cut(r.rest, []byte{0})
+	if !ok {
+		r.fail(errShort)
+		return nil
+	}
+	r.rest = rest
+	return out
+}
+
+func (r *reader) octet() byte {
+	if o := r.octets(1); o != nil {
 		return o[0]
 	}
 	return 0
 }
 
-func (b *body) uvarint() uint64 {
-	v, n := binary.Uvarint(b.rest)
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
-		b.fail(errShort)
+		r.fail(errShort)
 		return 0
 	}
-	b.rest = b.rest[n:]
+	r.rest = r.rest[n:]
 	return v
 }
 
-func (b *body) uint64() uint64 {
-	if o := b.octets(8); o != nil {
+func (r *reader) uint64() uint64 {
+	if o := r.octets(8); o != nil {
 		return binary.BigEndian.Uint64(o)
 	}
 	return 0
 }
 
-// text returns the octets of a text, which are part of the body.
-func (b *body) text() []byte { return b.octets(b.uvarint()) }
+func (r *reader) network() registry.Network {
+	if o := r.octets(4); o != nil {
+		return registry.Network(binary.BigEndian.Uint32(o))
+	}
+	return 0
+}
 
-func (b *body) address() (a netip.Addr) {
-	if err := a.UnmarshalBinary(b.text()); err != nil {
-		b.fail(fmt.Errorf("no address: %w", err))
+func (r *reader) text() []byte { return r.octets(r.uvarint()) }
+
+func (r *reader) address() (a netip.Addr) {
+	if err := a.UnmarshalBinary(r.text()); err != nil {
+		r.fail(fmt.Errorf("no address: %w", err))
 	}
 	return a
 }
 
-// end says what was wrong, if only that something follows.
-func (b *body) end() error {
-	if b.err == nil && len(b.rest) > 0 {
-		return fmt.Errorf("%d octets follow the record", len(b.rest))
+// end returns the first error. Octets that are left are an error, too.
+func (r *reader) end() error {
+	if r.err == nil && len(r.rest) > 0 {
+		return fmt.Errorf("%d octets are left over", len(r.rest))
 	}
-	return b.err
+	return r.err
 }
 
-// Keys.
+// A decoder decodes records, one after another.
+type decoder struct {
+	key, body reader // of the record at hand
 
-func networkKey(n registry.Network, name string) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(name)), uint32(n)), name...)
+	strings map[string]string // those that shared returned
+	octets  []byte            // the metadata of the last machine
+	pairs   []registry.Pair   // and what it was decoded to
 }
 
-func splitNetworkKey(key []byte) (registry.Network, []byte, error) {
-	if len(key) < 4 {
-		return 0, nil, errKey
+// begin makes the record at hand one of that key and body.
+func (d *decoder) begin(key, body []byte) { d.key, d.body = reader{rest: key}, reader{rest: body} }
+
+// end returns what is wrong with the record at hand.
+func (d *decoder) end() error {
+	if err := d.key.end(); err != nil {
+		return fmt.Errorf("its key: %w", err)
 	}
-	return registry.Network(binary.BigEndian.Uint32(key)), key[4:], nil
+	return d.body.end()
 }
 
-func addressKey(a netip.Addr) []byte { o := a.As16(); return o[:] }
+// maxStrings bounds the strings that a decoder remembers.
+const maxStrings = 1 << 16
 
-func rttKey(r *registry.RTT) []byte { return append(append([]byte(r.From), 0), r.To...) }
-
-var errKey = errors.New("the key is not one of these records'")
-
-// records returns what a commit changes in the database: deletions first, for
-// what replaces something may stand under its key.
-func records(c *registry.Changes) (list []record) {
-	for _, ch := range c.Machines {
-		if b, a := ch.Before, ch.After; b != nil && (a == nil || !sameKey(b, a)) {
-			list = append(list, record{bMachines, machineKey(b), nil})
-		}
+// shared returns a string of octets. Records that have the same share one.
+func (d *decoder) shared(octets []byte) string {
+	if s, ok := d.strings[string(octets)]; ok {
+		return s
 	}
-	for _, ch := range c.Machines {
-		if ch.After != nil {
-			list = append(list, machineRecord(ch.After))
-		}
+	if d.strings == nil || len(d.strings) >= maxStrings {
+		d.strings = make(map[string]string)
 	}
-	for _, ch := range c.Others {
-		if ch.Before != nil {
-			rec := recordOf(ch.Before)
-			rec.value = nil
-			list = append(list, rec)
-		}
-	}
-	for _, ch := range c.Others {
-		if ch.After != nil {
-			rec := recordOf(ch.After)
-			rec.value = seal(rec.bucket, rec.key, rec.value)
-			list = append(list, rec)
-		}
-	}
-	return list
+	s := string(octets)
+	d.strings[s] = s
+	return s
 }
 
-// sameKey reports whether it is certain that two machines have one key.
-func sameKey(a, b *registry.Machine) bool {
-	return !a.Gone() && !b.Gone() && a.ID == b.ID && a.App == b.App && a.Network == b.Network
-}
-
-// recordOf returns the record of an object other than a machine. Its value is not
-// sealed yet.
-func recordOf(f registry.Fact) record {
-	switch f := f.(type) {
-	case *registry.NetworkName:
-		return nameRecord(f)
-	case *registry.App:
-		return appRecord(f)
-	case *registry.Peer:
-		return peerRecord(f)
-	case *registry.Flycast:
-		return flycastRecord(f)
-	case *registry.Region:
-		return regionRecord(f)
-	default:
-		return rttRecord(f.(*registry.RTT))
-	}
-}
-
-// The record functions return records whose values are not sealed yet.
-
-func nameRecord(n *registry.NetworkName) record {
-	return record{bNetworks, networkKey(n.Network, ""), appendText(nil, n.Name)}
-}
-
-func appRecord(a *registry.App) record {
-	return record{bApps, networkKey(a.Network, a.Name), binary.AppendUvarint(nil, a.Modified)}
-}
-
-func peerRecord(p *registry.Peer) record {
-	b := binary.AppendUvarint(nil, p.Modified)
-	b = appendText(appendAddress(b, p.Address), p.Region)
-	return record{bPeers, networkKey(p.Network(), p.Name), b}
-}
-
-func flycastRecord(f *registry.Flycast) record {
-	return record{bFlycast, addressKey(f.Address), appendText(networkKey(f.Owner, ""), f.App)}
-}
-
-func regionRecord(r *registry.Region) record {
-	b := appendText(nil, r.Name)
-	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Latitude))
-	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Longitude))
-	return record{bRegions, []byte(r.Code), b}
-}
-
-func rttRecord(r *registry.RTT) record {
-	return record{bRTTs, rttKey(r), binary.AppendUvarint(nil, uint64(r.MS))}
-}
-
-// A part is what some records hold.
-type part struct {
-	facts   registry.Facts
-	leases  map[registry.MachineKey]registry.Lease
-	records uint64
-	sum     uint64 // of the records' checksums, in 64 bits
-}
-
-// add decodes the body of a record of that bucket into p.
-func (p *part) add(d *decoder, bucket string, key, octets []byte) error {
-	b := body{rest: octets}
-	f := &p.facts
-	switch bucket {
-	case bMachines:
-		m, err := d.machine(key, octets)
-		if err != nil {
-			return err
-		}
-		f.Machines = append(f.Machines, m)
-		return nil
-	case bLeases:
-		k, l, err := d.lease(key, octets)
-		if err != nil {
-			return err
-		}
-		if p.leases == nil {
-			p.leases = make(map[registry.MachineKey]registry.Lease)
-		}
-		p.leases[k] = l
-		return nil
-	case bNetworks:
-		n, _, err := splitNetworkKey(key)
-		if err != nil {
-			return err
-		}
-		f.Networks = append(f.Networks, registry.NetworkName{Network: n, Name: string(b.text())})
-	case bApps:
-		n, name, err := splitNetworkKey(key)
-		if err != nil {
-			return err
-		}
-		f.Apps = append(f.Apps, registry.App{Network: n, Name: string(name), Modified: b.uvarint()})
-	case bPeers:
-		_, name, err := splitNetworkKey(key)
-		if err != nil {
-			return err
-		}
-		f.Peers = append(f.Peers, registry.Peer{
-			Name: string(name), Modified: b.uvarint(), Address: b.address(), Region: d.text(b.text()),
-		})
-	case bFlycast:
-		if len(key) != 16 {
-			return errKey
-		}
-		var owner registry.Network
-		if o := b.octets(4); o != nil {
-			owner = registry.Network(binary.BigEndian.Uint32(o))
-		}
-		f.Flycast = append(f.Flycast, registry.Flycast{Address: netip.AddrFrom16([16]byte(key)), Owner: owner, App: d.text(b.text())})
-	case bRegions:
-		f.Regions = append(f.Regions, registry.Region{
-			Code: string(key), Name: string(b.text()),
-			Latitude: math.Float64frombits(b.uint64()), Longitude: math.Float64frombits(b.uint64()),
-		})
-	case bRTTs:
-		from, to, ok := bytes.Cut(key, []byte{0})
-		if !ok {
-			return errKey
-		}
-		f.RTTs = append(f.RTTs, registry.RTT{From: d.text(from), To: d.text(to), MS: uint32(b.uvarint())})
-	}
-	return b.end()
-}
-
-// join adds what q holds.
-func (p *part) join(q *part) {
-	for fact := range q.facts.All() {
-		p.facts.Add(fact)
-	}
-	for k, l := range q.leases {
-		if p.leases == nil {
-			p.leases = make(map[registry.MachineKey]registry.Lease)
-		}
-		p.leases[k] = l
-	}
-	p.records += q.records
-	p.sum += q.sum
-}
-
-// object names a record for messages.
+// object names a record in messages.
 func object(bucket string, key []byte) string {
-	switch n, name, err := splitNetworkKey(key); bucket {
+	k := reader{rest: key}
+	switch bucket {
 	case bMachines, bLeases:
-		d := new(decoder)
-		if app, rest, err := d.splitAppKey(key); err == nil {
-			what := "machine"
-			if bucket == bLeases {
-				what = "lease of machine"
-			}
-			if rest[0] == keyLive {
-				return fmt.Sprintf("%s %q of app %q in %v", what, rest[1:], app.Name, app.Network)
-			}
-			return fmt.Sprintf("%s (gone, %x) of app %q in %v", what, rest[1:], app.Name, app.Network)
+		what := "machine"
+		if bucket == bLeases {
+			what = "lease of machine"
 		}
-	case bNetworks, bApps, bPeers:
-		if err == nil {
-			return fmt.Sprintf("%s %q in %v", bucket[:len(bucket)-1], name, n)
+		network, app, which := k.network(), k.untilNUL(), k.octet()
+		switch {
+		case k.err != nil:
+		case which == keyLive:
+			return fmt.Sprintf("%s %q of app %q in %v", what, k.rest, app, network)
+		default:
+			return fmt.Sprintf("%s (gone, %x) of app %q in %v", what, k.rest, app, network)
+		}
+	case "networks", "apps", "peers":
+		if network := k.network(); k.err == nil {
+			return fmt.Sprintf("%s %q in %v", bucket[:len(bucket)-1], k.rest, network)
 		}
 	}
 	return fmt.Sprintf("record %q of bucket %s", key, bucket)
