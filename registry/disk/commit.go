@@ -16,7 +16,7 @@ import (
 const maxExpired = 1000
 
 // commit makes the writes of a group, and ends the leases that are over, in one
-// transaction. It reports whether there is more to do.
+// transaction. It reports whether there may be more to do.
 func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 	tx := k.store.Begin()
 	staged := stage(&k.leases)
@@ -27,10 +27,10 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 			k.pending, group = group[i:], group[:i]
 			break
 		}
-		w.dirty = tx.Snapshot() != base || len(staged.order) > 0
+		w.sawOthers = tx.Snapshot() != base || len(staged.order) > 0
 		changed = append(changed, w.make(tx, staged, now)...)
 	}
-	expired := k.leases.over(now, staged, maxExpired)
+	expired := k.leases.over(now, staged)
 	changed = append(changed, expire(tx, staged, expired)...)
 	changed = append(changed, staged.records()...)
 
@@ -39,13 +39,13 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 		k.answer(group)
 		return len(group) > 0
 	}
-	held := k.db.state
+	before := k.db.state
 	next, err := k.persist(changed, tx.Snapshot().Index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, held, next)
+		k.failed(err, before, next)
 		k.refuse(group, k.unavailable())
-		return true // the leases that are over
+		return true // for the leases that are over
 	}
 	tx.Commit()
 	k.committed(staged, now)
@@ -57,26 +57,26 @@ func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
 	return true
 }
 
-// make decides and applies a write within a transaction. What it changes is
-// returned, and its leases are staged.
+// make decides a write and applies it to tx. It returns the records that the write
+// changes, and stages its leases.
 func (w *write) make(tx *registry.Tx, staged *stagedLeases, now time.Time) []record {
 	if w.err = w.ctx.Err(); w.err != nil {
-		return nil // nobody waits for it
+		return nil // the writer has left
 	}
 	write, changes, err := w.apply(tx)
 	if err != nil {
 		w.err = err
 		return nil
 	}
-	staged.write(write, now)
+	staged.write(write, changes, now)
 	w.index = changes.Index
 	return records(changes)
 }
 
 var errDecide = errors.New("the decision about a write panicked")
 
-// apply calls decide and does what it says. A panic, which leaves the transaction
-// as it was, is for the goroutine that wants the write.
+// apply calls decide and applies the events that it returns. A panic leaves tx as
+// it was; Write repeats it in the writer's goroutine.
 func (w *write) apply(tx *registry.Tx) (write registry.Write, changes *registry.Changes, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -89,38 +89,38 @@ func (w *write) apply(tx *registry.Tx) (write registry.Write, changes *registry.
 	return write, changes, err
 }
 
-// expire deletes machines within a transaction.
+// expire deletes machines from tx, and stages the end of their leases.
 func expire(tx *registry.Tx, staged *stagedLeases, keys []registry.MachineKey) []record {
 	if len(keys) == 0 {
 		return nil
 	}
 	events := make([]registry.Event, len(keys))
-	for i, key := range keys {
-		events[i] = deletion(key)
-		staged.set(key, nil)
+	for i, k := range keys {
+		events[i] = registry.Delete(registry.Key{Kind: registry.KindMachine, Network: k.App.Network, Name: k.App.Name, ID: k.ID})
+		staged.set(k, nil)
 	}
 	changes, err := tx.Apply(events)
 	if err != nil {
-		panic(err) // there is nothing in a deletion to be refused
+		panic(err) // a deletion is never refused
 	}
 	return records(changes)
 }
 
-// committed notes that a transaction is durable, and that readers see it.
+// committed notes that a transaction is durable and visible.
 func (k *Keeper) committed(staged *stagedLeases, begun time.Time) {
-	k.shown, k.known = k.db.state, k.db.state
+	k.visible, k.durable = k.db.state, k.db.state
 	octets := k.db.octets()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	staged.take()
 	s := &k.status
 	s.Writable, s.NotSince, s.LastError, s.cause = true, time.Time{}, "", nil
-	s.Index, s.Octets, s.Leases = k.known.index, octets, len(k.leases.at)
+	s.Index, s.Octets, s.Leases = k.durable.index, octets, len(k.leases.at)
 	s.Commits++
 	s.LastSync, s.LastSyncSeconds = time.Now(), time.Since(begun).Seconds()
 }
 
-// answer tells the writers of a group what came of it.
+// answer returns to the writers of a group.
 func (k *Keeper) answer(group []*write) {
 	made := 0
 	for _, w := range group {
@@ -136,13 +136,13 @@ func (k *Keeper) answer(group []*write) {
 	}
 }
 
-// refuse tells the writers of a group that it could not be made durable. Those
-// that were refused for a better reason, which is one whatever became of the
-// others, are told that.
+// refuse returns err to the writers of a group that could not be made durable. A
+// write that was refused before, and saw nothing of the others, keeps its error:
+// that is right whatever became of the others.
 func (k *Keeper) refuse(group []*write, err error) {
 	failures := 0
 	for _, w := range group {
-		if w.err == nil || w.dirty {
+		if w.err == nil || w.sawOthers {
 			w.index, w.err = 0, err
 			failures++
 		}
@@ -184,8 +184,8 @@ func full(err error) bool {
 const (
 	// maxCommit and perRecord bound how long a commit may take before the disk
 	// counts as one that does not answer. Disks have been seen to stall for some
-	// seconds; more only keeps writers waiting for what they will have to ask
-	// again. A record takes some 20 µs by itself.
+	// seconds. A longer wait only delays writers, who must ask again anyway. A
+	// record takes some 20 µs by itself.
 	maxCommit = 10 * time.Second
 	perRecord = 200 * time.Microsecond
 
@@ -193,25 +193,24 @@ const (
 	// machine must be gone from answers within a second.
 	maxLate = 800 * time.Millisecond
 
-	// minCommit and minRecord are what a commit has in any case: after a pause of
-	// the whole process all leases are late, and that is not the disk's fault; nor is
-	// it that an import takes some seconds. Leases that end meanwhile do so after it,
-	// unless they were renewed while it was made: giving up would let those end, too.
+	// minCommit and minRecord are the least time that a commit has, whatever leases
+	// end. After a pause of the whole process all leases are late, and an import
+	// takes some seconds: neither is the disk's fault. Leases that end meanwhile
+	// end after the commit, unless they were renewed before.
 	minCommit = 200 * time.Millisecond
 	minRecord = 50 * time.Microsecond
 )
 
-// An attempt is a commit at work in a goroutine of its own, which has the
-// database until it is done.
+// An attempt is a commit at work in a goroutine of its own, which owns the database
+// until done is closed.
 type attempt struct {
 	db   *database
-	done chan struct{} // closed when the rest is set
+	done chan struct{} // closed when next and err are set
 	next state
 	err  error
 }
 
-// ended returns what is closed when the attempt has ended; for nil, what never
-// is.
+// ended returns done. For nil it returns a channel that is never closed.
 func (a *attempt) ended() <-chan struct{} {
 	if a == nil {
 		return nil
@@ -219,16 +218,19 @@ func (a *attempt) ended() <-chan struct{} {
 	return a.done
 }
 
-var errStuck = errors.New("the disk does not answer")
+var (
+	errStuck = errors.New("the disk does not answer")
+	errLate  = errors.New("the disk answered too late")
+)
 
-// persist makes changes durable. If that takes too long it returns errStuck, and
-// there is no database until the attempt has ended. Without an error, or with
-// another, next is what the database holds if the commit was made.
+// persist makes changes durable. It returns the state that the database has if that
+// was done; after an error it may have been done or not. If it takes too long,
+// persist returns errStuck and no state, and k.db is nil until the attempt has
+// ended (see checkStuck).
 func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next *state, err error) {
 	a := &attempt{db: k.db, done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		defer faultsArePanics()()
 		if a.next, a.err = a.db.state, k.fault(false); a.err != nil {
 			return
 		}
@@ -251,21 +253,18 @@ func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next *s
 	}
 }
 
-// stuckNoMore closes the database of an attempt that has ended at last. What it
-// holds then is found out by recover.
-func (k *Keeper) stuckNoMore() {
+// checkStuck closes the database of an attempt that took too long, if it has ended
+// now. recover then reads what the database holds.
+func (k *Keeper) checkStuck() {
 	select {
 	case <-k.stuck.ended():
 		a := k.stuck
-		k.stuck = nil
-		k.db = a.db
+		k.stuck, k.db = nil, a.db
 		err := a.err
 		if err == nil {
 			err = errLate
 		}
-		k.failed(err, k.known, &a.next)
+		k.failed(err, k.durable, &a.next)
 	default:
 	}
 }
-
-var errLate = errors.New("the disk answered too late")

@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// fileName is the database in its directory.
+	// fileName is the name of the database in its directory.
 	fileName = "registry.db"
 
-	// newSuffix ends the name of a file that is not whole yet.
+	// newSuffix ends the name of a file that is still being written.
 	newSuffix = ".new"
 
-	// bulk is from how many records on a write fills its pages: what comes
-	// later rarely falls between them.
+	// bulk is the number of records from which on a write fills its pages. Records
+	// that come later rarely fall between those of a bulk write.
 	bulk = 1000
 )
 
-// A database is the open file. It belongs to one goroutine.
+// A database is a file that bbolt has open. It belongs to one goroutine at a time.
 type database struct {
 	path string
 	bolt *bbolt.DB
@@ -38,65 +38,83 @@ type database struct {
 	state
 }
 
-// openDatabase opens the file at path, in which read found that
-// state.
+var errPanic = errors.New("the database library gave up")
+
+// protect calls f, which uses bbolt. bbolt panics where the file is not as it
+// expects, and reading its mapping faults if the disk fails or the file was cut.
+// Both become an error.
+func protect(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // of this goroutine
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errPanic, r)
+		}
+	}()
+	return f()
+}
+
+// openDatabase opens the file at path for writing. read must have found that state
+// in it.
 func openDatabase(path string, st state) (*database, error) {
 	d := &database{path: path, state: st}
 	return d, d.open(os.O_RDWR)
 }
 
-// open opens the file. bbolt panics where it finds what it does not expect.
-func (d *database) open(flags int) (err error) {
-	defer func() {
-		if err != nil && d.file != nil { // unless bbolt did
-			unlock(d.file)
-			d.file.Close()
-		}
-	}()
-	defer guard(&err)
-	d.bolt, err = bbolt.Open(d.path, 0o600, &bbolt.Options{
-		Timeout:      time.Nanosecond, // does not wait for the lock
-		FreelistType: bbolt.FreelistMapType,
-		PageSize:     pageSize,
-		NoStatistics: true,
-		ReadOnly:     flags == os.O_RDONLY,
-		OpenFile: func(path string, _ int, mode os.FileMode) (*os.File, error) {
-			var err error
-			d.file, err = os.OpenFile(path, flags, mode)
-			return d.file, err
-		},
+func (d *database) open(flags int) error {
+	err := protect(func() (err error) {
+		d.bolt, err = bbolt.Open(d.path, 0o600, &bbolt.Options{
+			Timeout:      time.Nanosecond, // does not wait for the lock
+			FreelistType: bbolt.FreelistMapType,
+			PageSize:     pageSize,
+			NoStatistics: true,
+			ReadOnly:     flags == os.O_RDONLY,
+			OpenFile: func(path string, _ int, mode os.FileMode) (*os.File, error) {
+				var err error
+				d.file, err = os.OpenFile(path, flags, mode)
+				return d.file, err
+			},
+		})
+		return err
 	})
+	if err != nil && d.file != nil {
+		unlock(d.file)
+		d.file.Close() // unless bbolt did
+	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return errInUse(d.path)
 	}
 	return err
 }
 
-// guard turns a panic, also one for memory that cannot be read, into an error.
-func guard(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: %v", errPanic, r)
+// commit makes the changes and the state that they lead to durable, in one
+// transaction, and returns that state. After an error they may be durable or not,
+// and the database must be closed.
+func (d *database) commit(changes []record, index uint64, now time.Time) (next state, err error) {
+	next = state{index: index, records: d.records, sum: d.sum, clock: now}
+	err = protect(func() error {
+		if err := d.inPlace(); err != nil {
+			return err
+		}
+		tx, err := d.bolt.Begin(true)
+		if err != nil {
+			return err
+		}
+		if err := d.apply(tx, changes, &next); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+		return tx.Commit()
+	})
+	if err == nil {
+		d.state = next
 	}
+	return next, err
 }
 
-var errPanic = errors.New("the database library gave up")
-
-// commit makes the changes and the state that they lead to durable, in one
-// transaction. Without an error they are; with one they may be or not, and the
-// database must be closed.
-func (d *database) commit(changes []record, index uint64, now time.Time) (next state, err error) {
-	defer guard(&err)
-	next = state{index: index, records: d.records, sum: d.sum, clock: now}
-	if err := d.inPlace(); err != nil {
-		return next, err
-	}
-	tx, err := d.bolt.Begin(true)
-	if err != nil {
-		return next, err
-	}
+// apply makes the changes in tx, and brings next up to date.
+func (d *database) apply(tx *bbolt.Tx, changes []record, next *state) error {
 	if len(changes) >= bulk {
-		// A page grows by as many as come, and whatever comes in the middle of it
-		// moves all behind. Of several records of one key the last must stay last.
+		// A record in the middle of a page moves all behind it. The sort is stable
+		// because the last of several records of one key must stay the last.
 		slices.SortStableFunc(changes, func(a, b record) int {
 			return cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.key, b.key))
 		})
@@ -110,6 +128,7 @@ func (d *database) commit(changes []record, index uint64, now time.Time) (next s
 			next.records--
 			next.sum -= uint64(sumOf(old))
 		}
+		var err error
 		if r.value == nil {
 			err = b.Delete(r.key)
 		} else {
@@ -118,21 +137,14 @@ func (d *database) commit(changes []record, index uint64, now time.Time) (next s
 			err = b.Put(r.key, r.value)
 		}
 		if err != nil {
-			return next, errors.Join(fmt.Errorf("%s: %w", object(r.bucket, r.key), err), tx.Rollback())
+			return fmt.Errorf("%s: %w", object(r.bucket, r.key), err)
 		}
 	}
-	if err := tx.Bucket([]byte(bMeta)).Put([]byte(keyState), next.seal()); err != nil {
-		return next, errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return next, err
-	}
-	d.state = next
-	return next, nil
+	return tx.Bucket([]byte(bMeta)).Put([]byte(keyState), next.seal())
 }
 
-// inPlace reports that the file that is open is no longer the one at its path:
-// what is written to it would be lost.
+// inPlace returns an error if another file is at the path now: what is written to
+// the open one would be lost.
 func (d *database) inPlace() error {
 	open, err := d.file.Stat()
 	if err != nil {
@@ -156,31 +168,41 @@ func (d *database) octets() int64 {
 	return 0
 }
 
-// close closes the file. After a panic of bbolt's its locks may be held for
-// ever, so only the descriptor is closed, and the mapping is left behind.
-func (d *database) close(cause error) (err error) {
+// close closes the file. cause is the error after which it is closed, or nil.
+func (d *database) close(cause error) error {
 	if errors.Is(cause, errPanic) {
-		// The mapping keeps the file open, and with it bbolt's lock.
+		// bbolt may hold its mutexes for ever. Its mapping stays, and with it the
+		// file and its lock, unless the lock is released here.
 		return errors.Join(unlock(d.file), d.file.Close())
 	}
-	defer guard(&err)
-	return d.bolt.Close()
+	return protect(d.bolt.Close)
 }
 
-// create makes an empty database at path. It is there whole, and durably, or not
+// create makes an empty database at path. It is there whole and durable, or not
 // at all.
 func create(path string) error {
 	return build(path, func(d *database) error {
-		if err := d.makeBuckets(); err != nil {
-			return err
+		err := protect(func() error { return d.bolt.Update(makeBuckets) })
+		if err == nil {
+			_, err = d.commit(nil, 0, time.Now())
 		}
-		_, err := d.commit(nil, 0, time.Now())
 		return err
 	})
 }
 
-// build makes a database with what fill puts in it, and when that is durable and
-// was read back, puts it in the place of what is at path.
+func makeBuckets(tx *bbolt.Tx) error {
+	for _, name := range append([]string{bMeta}, dataBuckets...) {
+		if _, err := tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket([]byte(bMeta))
+	sample := seal(bMeta, []byte(keySample), registry.NewRaw([]byte(sampleObject)))
+	return errors.Join(meta.Put([]byte(keyFormat), []byte(format)), meta.Put([]byte(keySample), sample))
+}
+
+// build makes a database in a file beside path, with what fill puts in it. When it
+// is durable and was read back, it replaces the file at path.
 func build(path string, fill func(*database) error) (err error) {
 	temporary := path + newSuffix
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -196,7 +218,7 @@ func build(path string, fill func(*database) error) (err error) {
 		return err
 	}
 	if err = fill(d); err == nil {
-		err = d.file.Sync() // the size, too
+		err = d.file.Sync() // its size, too
 	}
 	if err := errors.Join(err, d.close(err)); err != nil {
 		return err
@@ -210,20 +232,6 @@ func build(path string, fill func(*database) error) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-func (d *database) makeBuckets() (err error) {
-	defer guard(&err)
-	return d.bolt.Update(func(tx *bbolt.Tx) error {
-		for _, name := range append([]string{bMeta}, dataBuckets...) {
-			if _, err := tx.CreateBucket([]byte(name)); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket([]byte(bMeta))
-		sample := seal(bMeta, []byte(keySample), registry.NewRaw([]byte(sampleObject)))
-		return errors.Join(meta.Put([]byte(keyFormat), []byte(format)), meta.Put([]byte(keySample), sample))
-	})
-}
-
 // syncDir makes durable what was created, renamed and removed in a directory.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
@@ -231,12 +239,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// faultsArePanics makes reading mapped memory that cannot be read, as when a
-// disk fails, a panic of this goroutine and not the end of the process. It
-// returns what undoes that.
-func faultsArePanics() (undo func()) {
-	was := debug.SetPanicOnFault(true)
-	return func() { debug.SetPanicOnFault(was) }
 }

@@ -175,7 +175,7 @@ func TestAFileThatWasReplacedIsLeftAlone(t *testing.T) {
 		if !s.has(1) || s.has(2) {
 			t.Error("the registry is not as it was")
 		}
-		if st := s.Status(); st.Writable || !strings.Contains(st.LastError, "somebody else changed it") {
+		if st := s.Status(); st.Writable || !strings.Contains(st.LastError, "another process changed it") {
 			t.Errorf("the status is %+v", st)
 		}
 	})

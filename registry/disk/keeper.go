@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -13,49 +14,39 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A Keeper keeps a registry in a directory. It implements registry.Keeper. All
+// A Keeper stores a registry in a directory. It implements registry.Keeper. All
 // methods but Load and Run may be called from any goroutine, at any time.
-//
-//	Write        queue, and wait
-//	Run          take what waits, and in one go
-//	 └ commit     ├ decide, Tx.Apply   each write on what the ones before left
-//	              ├ expire             leases that are over
-//	              ├ persist            all of that in one transaction, on disk
-//	              ├ Tx.Commit          readers see it
-//	              └ answer             the writers are told
-//	             or, while the disk fails:
-//	   refuse, expireInMemory, and now and then recover
 type Keeper struct {
 	dir, path string
 	store     *registry.Store
 	log       *zap.Logger
-	wake      chan struct{} // something is queued
+	wake      chan struct{} // has an element if queue may have one
 
-	// What Load and Run, which are never at work at once, know.
-	lock    *lock
-	db      *database                    // nil while it cannot be written
-	stuck   *attempt                     // unless nil, a commit that takes too long; there is no db then
-	shown   state                        // what memory says, but for the leases that are owed
-	known   state                        // what the database holds
-	doubt   *state                       // unless nil, what it holds instead, if the last commit failed halfway
-	owed    map[registry.MachineKey]bool // leases that ended in memory alone
-	backoff time.Duration                // how long after tried to recover
-	tried   time.Time                    // when the database last failed
-	took    time.Duration                // how long it last took to recover, or to fail
-	pending []*write                     // taken, and not yet looked at
+	// Used by Load and Run alone, which do not run at the same time.
+	lock            *os.File                     // the directory, locked; nil before Load
+	db              *database                    // nil while it cannot be written
+	stuck           *attempt                     // a commit that takes too long, or nil; db is nil then
+	visible         state                        // what memory holds, but for expiredInMemory
+	durable         state                        // what the database holds
+	maybeCommitted  *state                       // what it holds instead if the last commit, which failed, was made; or nil
+	expiredInMemory map[registry.MachineKey]bool // machines that the database still has
+	backoff         time.Duration                // from tried to the next recover
+	tried           time.Time                    // when the database last failed
+	took            time.Duration                // how long the last recover took
+	pending         []*write                     // taken from queue for the next group
 
-	// What tests replace: a disk that fails, or takes its time, before or after
-	// it wrote a transaction.
+	// fault is replaced by tests. It is called before and after a transaction is
+	// written, may take its time, and its error is that of the commit.
 	fault func(written bool) error
 
 	mu     sync.Mutex
 	phase  phase    // guarded by mu
 	queue  []*write // guarded by mu
-	leases leases   // guarded by mu; written by Load and Run alone
+	leases leases   // guarded by mu; only Load and Run write it
 	status Status   // guarded by mu
 }
 
-// A phase is what part of its life a Keeper is in.
+// A phase is a part of a Keeper's life.
 type phase int
 
 const (
@@ -65,28 +56,28 @@ const (
 )
 
 const (
-	// maxQueue bounds the writes that wait. They are answered by the thousand
-	// in a second, so whoever finds it full is one of too many anyway.
+	// maxQueue bounds the writes that wait. Thousands are made in a second, so a
+	// longer queue would only make all writers wait longer.
 	maxQueue = 4096
 
-	// maxGroup bounds the writes of one commit, and maxRecords is from how many
-	// records on no more writes join it. Both keep the first of them from
-	// waiting long for the others.
+	// maxGroup bounds the writes of one commit. From maxRecords records on, no
+	// further write joins it. Both bound how long the first write waits for the
+	// others.
 	maxGroup   = 512
 	maxRecords = 10_000
 )
 
 // New returns a Keeper of the registry in dir, which Load makes if it is not
-// there. It will write to store, and nobody else should.
+// there. Only the Keeper may write to store.
 func New(dir string, store *registry.Store, log *zap.Logger) *Keeper {
 	path := filepath.Join(dir, fileName)
 	return &Keeper{
 		dir: dir, path: path, store: store,
-		log:    log.With(zap.String("path", path)),
-		wake:   make(chan struct{}, 1),
-		owed:   make(map[registry.MachineKey]bool),
-		fault:  func(bool) error { return nil },
-		status: Status{Path: path, LastError: errNotLoaded.Error()},
+		log:             log.With(zap.String("path", path)),
+		wake:            make(chan struct{}, 1),
+		expiredInMemory: make(map[registry.MachineKey]bool),
+		fault:           func(bool) error { return nil },
+		status:          Status{Path: path, LastError: errNotLoaded.Error()},
 	}
 }
 
@@ -96,23 +87,61 @@ var (
 	errQueueFull = errors.New("too many writes are waiting")
 )
 
-// A write is a call of Write.
+// A Status says how a Keeper is doing.
+type Status struct {
+	Path   string `json:"path"`   // of the database
+	Octets int64  `json:"octets"` // size of the file, free pages included
+
+	// Index is that of the last durable commit.
+	Index uint64 `json:"index"`
+	// Writes counts the writes that were made, those that changed nothing included.
+	// Commits counts the transactions that they took, each with its own sync.
+	// Failures counts the writes that were not made because the database could not
+	// be written.
+	Writes   uint64 `json:"writes"`
+	Commits  uint64 `json:"commits"`
+	Failures uint64 `json:"failures"`
+
+	// Writable reports whether writes are made. If not, NotSince is since when not,
+	// and LastError why.
+	Writable  bool      `json:"writable"`
+	NotSince  time.Time `json:"not_writable_since,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+
+	Leases int `json:"leases"` // machines with a lease
+
+	// LastSync is when the last transaction was durable, and LastSyncSeconds how
+	// long it took, the decisions of its writes included.
+	LastSync        time.Time `json:"last_sync,omitzero"`
+	LastSyncSeconds float64   `json:"last_sync_seconds"`
+
+	cause error // LastError as an error of registry.Keeper
+}
+
+// Status returns how the Keeper is doing.
+func (k *Keeper) Status() Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status
+}
+
+// A write is one call of Write.
 type write struct {
 	ctx    context.Context
 	decide func(*registry.Snapshot) (registry.Write, error)
 
-	done     chan struct{} // closed when the rest is set
+	done     chan struct{} // closed when the fields below are set
 	index    uint64
 	err      error
-	panicked any
+	panicked any // what decide panicked with
 
-	// dirty says that decide was told of what other writes of the same commit
-	// did.
-	dirty bool
+	// sawOthers reports that decide was given a registry that other writes of the
+	// same commit had changed.
+	sawOthers bool
 }
 
 // Write implements registry.Keeper. Between Load and Run it waits for Run. When
-// ctx ends it returns at once, while decide may be about to be called, once.
+// ctx ends it returns at once; decide may still be called afterwards, once.
 func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
 	w := &write{ctx: ctx, decide: decide, done: make(chan struct{})}
 	if err := k.enqueue(w); err != nil {
@@ -124,7 +153,7 @@ func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (reg
 		return 0, ctx.Err()
 	}
 	if w.panicked != nil {
-		panic(w.panicked) // decide's
+		panic(w.panicked)
 	}
 	return w.index, w.err
 }
@@ -143,7 +172,7 @@ func (k *Keeper) enqueue(w *write) error {
 	k.queue = append(k.queue, w)
 	select {
 	case k.wake <- struct{}{}:
-	default: // Run knows
+	default: // Run has not woken yet
 	}
 	return nil
 }
@@ -158,11 +187,10 @@ func (k *Keeper) Lease(key registry.MachineKey) (registry.Lease, bool) {
 	return registry.Lease{}, false
 }
 
-// Run makes the writes, and ends leases, until ctx is done. It then finishes
-// what was accepted, closes the database and returns. A Keeper runs once, after
+// Run makes writes and ends leases until ctx is done. Then it finishes the writes
+// that it has accepted, closes the database and returns. A Keeper runs once, after
 // Load.
 func (k *Keeper) Run(ctx context.Context) error {
-	defer faultsArePanics()()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -178,7 +206,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		}
 	}
 	k.mu.Lock()
-	k.phase = phaseOver // nothing more is accepted
+	k.phase = phaseOver // no more writes are accepted
 	k.mu.Unlock()
 	for k.turn() {
 	}
@@ -186,7 +214,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.status.Writable, k.status.NotSince, k.status.LastError = false, time.Now(), errOver.Error()
 	k.mu.Unlock()
 	if k.stuck != nil {
-		return errors.New("the disk does not answer; what it was given last may be made or not")
+		return errors.New("the disk does not answer; its last commit may be made or not")
 	}
 	return k.close()
 }
@@ -195,7 +223,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) turn() (more bool) {
 	group := k.take()
 	now := time.Now()
-	k.stuckNoMore()
+	k.checkStuck()
 	if k.db == nil && k.mayRecover(now, len(group) > 0) {
 		k.recover()
 	}
@@ -206,7 +234,7 @@ func (k *Keeper) turn() (more bool) {
 	return k.commit(group, now)
 }
 
-// take returns the writes to be made next.
+// take returns the next group of writes.
 func (k *Keeper) take() []*write {
 	if group := k.pending; len(group) > 0 {
 		k.pending = nil
@@ -222,7 +250,7 @@ func (k *Keeper) take() []*write {
 	return group
 }
 
-// idle returns how long there is nothing to do unless somebody writes.
+// idle returns how long nothing is due, unless a write comes.
 func (k *Keeper) idle() time.Duration {
 	wait := time.Hour
 	k.mu.Lock()
@@ -236,7 +264,7 @@ func (k *Keeper) idle() time.Duration {
 	return max(wait, 0)
 }
 
-// close ends a Keeper that is loaded.
+// close closes the database and unlocks the directory.
 func (k *Keeper) close() (err error) {
 	if k.db != nil {
 		err = k.db.close(nil)
@@ -245,42 +273,5 @@ func (k *Keeper) close() (err error) {
 	if k.lock == nil {
 		return err
 	}
-	return errors.Join(err, k.lock.release())
-}
-
-// A Status says how a Keeper is doing.
-type Status struct {
-	Path   string `json:"path"`   // of the database
-	Octets int64  `json:"octets"` // that the file has, free pages included
-
-	// Index is that of the last commit that is durable.
-	Index uint64 `json:"index"`
-	// Writes counts those that were made, also those that changed nothing;
-	// Commits the transactions that it took, each with its own sync; Failures
-	// the writes that were not made because the database could not be written.
-	Writes   uint64 `json:"writes"`
-	Commits  uint64 `json:"commits"`
-	Failures uint64 `json:"failures"`
-
-	// Writable tells whether writes are made. If they are not, NotSince tells
-	// since when, and LastError why.
-	Writable  bool      `json:"writable"`
-	NotSince  time.Time `json:"not_writable_since,omitzero"`
-	LastError string    `json:"last_error,omitempty"`
-
-	Leases int `json:"leases"` // machines that have one
-
-	// LastSync is when the last transaction was durable, and LastSyncSeconds how
-	// long it took, with the decisions of its writes.
-	LastSync        time.Time `json:"last_sync,omitzero"`
-	LastSyncSeconds float64   `json:"last_sync_seconds"`
-
-	cause error // of LastError, for writers
-}
-
-// Status returns how the Keeper is doing.
-func (k *Keeper) Status() Status {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.status
+	return errors.Join(err, k.lock.Close())
 }

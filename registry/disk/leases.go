@@ -7,11 +7,10 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// leases holds the leases of machines, and which ends next. The zero leases is
-// ready to use.
+// leases holds the leases of machines, in the order of their ends. The zero leases
+// is ready to use.
 type leases struct {
 	at    map[registry.MachineKey]*lease
-	ofApp map[registry.AppKey]map[string]*lease // by machine id
 	order leaseHeap
 }
 
@@ -21,7 +20,7 @@ type lease struct {
 	place int // in order
 }
 
-// set gives a machine a lease, or, with nil, takes it away.
+// set gives a machine a lease, or, if l is nil, takes it away.
 func (s *leases) set(k registry.MachineKey, l *registry.Lease) {
 	old := s.at[k]
 	switch {
@@ -29,29 +28,19 @@ func (s *leases) set(k registry.MachineKey, l *registry.Lease) {
 	case l == nil:
 		heap.Remove(&s.order, old.place)
 		delete(s.at, k)
-		delete(s.ofApp[k.App], k.ID)
-		if len(s.ofApp[k.App]) == 0 {
-			delete(s.ofApp, k.App)
-		}
 	case old != nil:
 		old.Lease = *l
 		heap.Fix(&s.order, old.place)
 	default:
 		if s.at == nil {
 			s.at = make(map[registry.MachineKey]*lease)
-			s.ofApp = make(map[registry.AppKey]map[string]*lease)
 		}
-		n := &lease{Lease: *l, key: k}
-		s.at[k] = n
-		if s.ofApp[k.App] == nil {
-			s.ofApp[k.App] = make(map[string]*lease)
-		}
-		s.ofApp[k.App][k.ID] = n
-		heap.Push(&s.order, n)
+		s.at[k] = &lease{Lease: *l, key: k}
+		heap.Push(&s.order, s.at[k])
 	}
 }
 
-// next returns when the next lease ends, and whether one does.
+// next returns when the next lease ends. It reports false if there is no lease.
 func (s *leases) next() (time.Time, bool) {
 	if len(s.order) == 0 {
 		return time.Time{}, false
@@ -59,13 +48,13 @@ func (s *leases) next() (time.Time, bool) {
 	return s.order[0].Expires, true
 }
 
-// over returns up to most machines whose leases have ended at now, unless
-// staged says something else of them. It returns too few rather than search long.
-func (s *leases) over(now time.Time, staged *stagedLeases, most int) (keys []registry.MachineKey) {
-	// A heap's entries that are due are its top: none is below one that is not.
+// over returns the machines whose leases have ended at now, but not those whose
+// leases are staged, and at most maxExpired.
+func (s *leases) over(now time.Time, staged *stagedLeases) (keys []registry.MachineKey) {
+	// A lease that has not ended has none below it in the heap that has.
 	var visit func(i int)
 	visit = func(i int) {
-		if i >= len(s.order) || s.order[i].Expires.After(now) || len(keys) == most {
+		if i >= len(s.order) || s.order[i].Expires.After(now) || len(keys) == maxExpired {
 			return
 		}
 		k := s.order[i].key
@@ -104,11 +93,10 @@ func (h *leaseHeap) Pop() any {
 	return l
 }
 
-// stagedLeases are what some writes change of the leases, as long as it is not
-// known whether they come to be.
+// stagedLeases are the changes that a commit will make to base.
 type stagedLeases struct {
 	base  *leases
-	at    map[registry.MachineKey]*registry.Lease // nil: none
+	at    map[registry.MachineKey]*registry.Lease // nil: the lease is taken away
 	order []registry.MachineKey                   // in which they were first staged
 }
 
@@ -116,64 +104,47 @@ func stage(base *leases) *stagedLeases {
 	return &stagedLeases{base: base, at: make(map[registry.MachineKey]*registry.Lease)}
 }
 
-// maxLease is when the longest lease ends: before the time of day, in ns, no
-// longer fits 64 bits.
-const maxLease = 200 * 365 * 24 * time.Hour
-
 func (s *stagedLeases) set(k registry.MachineKey, l *registry.Lease) {
 	if _, ok := s.at[k]; !ok {
 		if l == nil && s.base.at[k] == nil {
-			return // as it is
+			return // it has none
 		}
 		s.order = append(s.order, k)
 	}
 	s.at[k] = l
 }
 
-// write stages what a write, which the registry has taken, does to leases. A
-// machine that is deleted has none any more, unless the same write puts it.
-func (s *stagedLeases) write(w registry.Write, now time.Time) {
+// maxLease is the longest length of a lease. The time of day of its end, in ns,
+// must fit 64 bits.
+const maxLease = 200 * 365 * 24 * time.Hour
+
+// write stages what a write does to leases: it gives one to each machine that it
+// puts, if it says so, and takes away those of machines that it deleted.
+func (s *stagedLeases) write(w registry.Write, changes *registry.Changes, now time.Time) {
 	put := make(map[registry.MachineKey]bool)
 	for _, e := range w.Events {
-		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete {
-			k := keyOf(m)
-			put[k] = true
-			switch {
-			case w.Lease == nil:
-			case *w.Lease > 0:
-				s.set(k, &registry.Lease{TTL: *w.Lease, Expires: now.Add(min(*w.Lease, maxLease))})
-			default:
-				s.set(k, nil)
-			}
-		}
-	}
-	for _, e := range w.Events {
-		if !e.Delete {
+		m, ok := e.Fact.(*registry.Machine)
+		if !ok || e.Delete {
 			continue
 		}
-		switch key := e.Fact.Key(); key.Kind {
-		case registry.KindMachine:
-			k := registry.MachineKey{App: registry.AppKey{Network: key.Network, Name: key.Name}, ID: key.ID}
-			if !put[k] {
-				s.set(k, nil)
-			}
-		case registry.KindApp:
-			app := registry.AppKey{Network: key.Network, Name: key.Name}
-			for id := range s.base.ofApp[app] {
-				if k := (registry.MachineKey{App: app, ID: id}); !put[k] {
-					s.set(k, nil)
-				}
-			}
-			for _, k := range s.order {
-				if k.App == app && !put[k] {
-					s.at[k] = nil
-				}
-			}
+		k := keyOf(m)
+		put[k] = true
+		switch {
+		case w.Lease == nil: // stays as it is
+		case *w.Lease > 0:
+			s.set(k, &registry.Lease{TTL: *w.Lease, Expires: now.Add(min(*w.Lease, maxLease))})
+		default:
+			s.set(k, nil)
+		}
+	}
+	for _, ch := range changes.Machines {
+		if ch.After == nil && !put[keyOf(ch.Before)] {
+			s.set(keyOf(ch.Before), nil)
 		}
 	}
 }
 
-// records returns what to write for what is staged.
+// records returns the records of what is staged.
 func (s *stagedLeases) records() []record {
 	list := make([]record, 0, len(s.order))
 	for _, k := range s.order {
@@ -182,7 +153,7 @@ func (s *stagedLeases) records() []record {
 	return list
 }
 
-// take makes base say what is staged.
+// take makes the staged changes to base.
 func (s *stagedLeases) take() {
 	for _, k := range s.order {
 		s.base.set(k, s.at[k])
@@ -191,9 +162,4 @@ func (s *stagedLeases) take() {
 
 func keyOf(m *registry.Machine) registry.MachineKey {
 	return registry.MachineKey{App: registry.AppKey{Network: m.Network, Name: m.App}, ID: m.ID}
-}
-
-// deletion returns the event that deletes a machine.
-func deletion(k registry.MachineKey) registry.Event {
-	return registry.Delete(registry.Key{Kind: registry.KindMachine, Network: k.App.Network, Name: k.App.Name, ID: k.ID})
 }

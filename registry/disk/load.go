@@ -13,23 +13,21 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// progressEvery is how often Load says how far it is.
+// progressEvery is how often Load logs its progress.
 const progressEvery = 2 * time.Second
 
-// Load takes the directory, making it if it is not there, and brings what it
-// keeps into the store, which must be empty: all of it, with the indexes that it
-// had, or nothing. Leases that ended while nobody watched are left out. The error
-// says everything that is wrong with the database.
+// Load locks the directory, makes it if it is not there, and puts what is stored
+// in it into the store, which must be empty: all of it, with its indexes, or
+// nothing. Leases that ended since are left out. The error lists everything that is
+// wrong with the database.
 //
-// A database that can be read and not written is loaded all the same, and
-// Status says so.
+// A database that can be read but not written is loaded, and Status says so.
 func (k *Keeper) Load(ctx context.Context) (err error) {
-	defer faultsArePanics()()
 	begun := time.Now()
 	if err := makeDir(k.dir); err != nil {
 		return err
 	}
-	if k.lock, err = acquire(k.dir); err != nil {
+	if k.lock, err = lockDir(k.dir); err != nil {
 		return err
 	}
 	defer func() {
@@ -48,15 +46,14 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 	if err != nil {
 		return unreadable(k.path, err)
 	}
-	now := time.Now()
-	ended, err := k.replay(c, now)
+	ended, err := k.replay(c, time.Now())
 	if err != nil {
 		return unreadable(k.path, err)
 	}
 	if readOnly != nil {
 		k.failed(readOnly, c.state, nil)
 	} else {
-		k.settle(c.state, ended, nil) // if that fails it says so, and Run tries again
+		k.settle(c.state, ended, nil) // sets the status if it fails, and Run tries again
 	}
 	k.mu.Lock()
 	k.phase = phaseLoaded
@@ -64,30 +61,29 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 	k.mu.Unlock()
 	k.log.Info("registry loaded",
 		zap.Int("apps", len(c.facts.Apps)), zap.Int("machines", len(c.facts.Machines)), zap.Int("leases", len(c.leases)),
-		zap.Int("ended", len(k.owed)), zap.Uint64("index", k.store.Snapshot().Index), zap.Duration("took", time.Since(begun)))
+		zap.Int("ended", len(k.expiredInMemory)), zap.Uint64("index", k.store.Snapshot().Index), zap.Duration("took", time.Since(begun)))
 	return nil
 }
 
-// unreadable says what to do about a database that cannot be loaded.
+// unreadable adds to err what to do about a database that cannot be loaded.
 func unreadable(path string, err error) error {
-	_, damaged := errors.AsType[Faults](err)
-	_, refused := errors.AsType[registry.Faults](err)
-	if damaged || refused {
+	if _, refused := errors.AsType[registry.Faults](err); refused || isDamage(err) {
 		return fmt.Errorf("the database %s is damaged:\n%w\nNothing of it is served. internaldns data check shows all that is wrong; restore a backup, or move the file away to begin anew", path, err)
 	}
 	return fmt.Errorf("read %s: %w", path, err)
 }
 
-// read reads the database. readOnly says why it cannot be written, if so.
+// read reads the database. readOnly is why it cannot be written, or nil.
 func (k *Keeper) read(ctx context.Context) (c *contents, readOnly, err error) {
 	f, err := os.OpenFile(k.path, os.O_RDWR, 0)
-	if err == nil {
-		// What a process wrote that was killed may be in the kernel alone. It
-		// must not be taken for durable.
+	switch {
+	case err == nil:
+		// The last writes of a process that was killed may be in the page cache
+		// alone. They must not be taken for durable.
 		readOnly = f.Sync()
-	} else if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, err
-	} else {
+	default:
 		readOnly = err
 		if f, err = os.Open(k.path); err != nil {
 			return nil, nil, err
@@ -95,7 +91,7 @@ func (k *Keeper) read(ctx context.Context) (c *contents, readOnly, err error) {
 	}
 	defer f.Close()
 	if readOnly != nil {
-		forget(f)
+		dropPageCache(f)
 	}
 	last := time.Now()
 	c, err = read(f, readOptions{progress: func(records, of uint64) error {
@@ -108,35 +104,41 @@ func (k *Keeper) read(ctx context.Context) (c *contents, readOnly, err error) {
 	return c, readOnly, err
 }
 
-// replay gives c to the store and keeps its leases. It returns what the leases
-// that ended, which are owed then, change in the database.
+// replay puts c into the empty store, without the leases that have ended, and their
+// machines. It returns the records that the database must still lose for that.
 func (k *Keeper) replay(c *contents, now time.Time) (ended []record, err error) {
 	// A clock that was set back gives no lease more time.
-	shown := now
+	latest := now
 	if c.clock.After(now) {
-		shown = c.clock
+		latest = c.clock
 	}
 	for key, l := range c.leases {
-		if !l.Expires.After(shown) {
-			k.owed[key] = true
+		if !l.Expires.After(latest) {
+			k.expiredInMemory[key] = true
 		}
 	}
-	index := c.index + uint64(len(k.owed)) // above any that was shown when they ended in memory alone
-	ended = c.without(k.owed)
+	// The process before may have ended these leases in memory alone, each in a
+	// commit of its own. Its indexes must not be used for anything else.
+	index := c.index + uint64(len(k.expiredInMemory))
+	ended = c.remove(k.expiredInMemory)
 	for key, l := range c.leases {
-		l.Expires = now.Add(min(l.Expires.Sub(shown), l.TTL))
+		l.Expires = now.Add(min(l.Expires.Sub(latest), l.TTL))
 		k.leases.set(key, &l)
 	}
-	k.shown, k.known = c.state, c.state
+	k.visible, k.durable = c.state, c.state
 	k.mu.Lock()
 	k.status.Index, k.status.Leases = index, len(c.leases)
 	k.mu.Unlock()
 	if index == 0 {
 		return nil, nil
 	}
-	k.log.Info("taking in the registry", zap.Int("machines", len(c.facts.Machines)))
+	k.log.Info("indexing the registry", zap.Int("machines", len(c.facts.Machines)))
+	events := make([]registry.Event, 0, c.facts.Len())
+	for fact := range c.facts.All() {
+		events = append(events, registry.Put(fact))
+	}
 	tx := k.store.Begin()
-	if _, err := tx.ApplyAt(index, events(&c.facts)); err != nil {
+	if _, err := tx.ApplyAt(index, events); err != nil {
 		tx.Abort()
 		return nil, err
 	}
@@ -144,36 +146,27 @@ func (k *Keeper) replay(c *contents, now time.Time) (ended []record, err error) 
 	return ended, nil
 }
 
-// events returns those that put f.
-func events(f *registry.Facts) []registry.Event {
-	list := make([]registry.Event, 0, f.Len())
-	for fact := range f.All() {
-		list = append(list, registry.Put(fact))
-	}
-	return list
-}
-
 const (
-	// firstRetry and lastRetry bound how long a database that failed is left
-	// alone; the time doubles with every failure until a write was made.
-	// lastRetry is the longest that writes stay refused when the disk is back and
-	// nobody writes; a writer has the database tried after writeRetry already.
+	// firstRetry is how long the database is left alone after a failure. The time
+	// doubles with every further failure, up to lastRetry, until a write is made.
+	// If a write is refused meanwhile, the database is tried again after
+	// writeRetry at most.
 	firstRetry = 250 * time.Millisecond
 	writeRetry = time.Second
 	lastRetry  = 5 * time.Second
 )
 
-// failed closes the database, which is not to be synced again as it is: what the
-// kernel could not write it may have given up, and says so once only. held is
-// what the file held before, and next, unless nil, what it may hold now.
-func (k *Keeper) failed(err error, held state, next *state) {
+// failed closes the database. It must not be synced again: the kernel may have
+// dropped what it could not write, and reports that only once. durable is what the
+// file held before, and maybe, unless nil, what it may hold instead.
+func (k *Keeper) failed(err error, durable state, maybe *state) {
 	if k.db != nil {
 		if err := k.db.close(err); err != nil {
 			k.log.Error("the database cannot be closed", zap.Error(err))
 		}
 		k.db = nil
 	}
-	k.known, k.doubt = held, next
+	k.durable, k.maybeCommitted = durable, maybe
 	k.tried = time.Now()
 	k.backoff = max(firstRetry, min(2*k.backoff, lastRetry), k.took) // at most half the time is spent trying
 	k.mu.Lock()
@@ -183,12 +176,13 @@ func (k *Keeper) failed(err error, held state, next *state) {
 		s.NotSince = time.Now()
 	}
 	if s.Writable || s.LastError != err.Error() {
-		k.log.Error("the database cannot be written; writes are refused, answers go on", zap.Error(err))
+		k.log.Error("the database cannot be written; writes are refused, queries are answered", zap.Error(err))
 	}
 	s.Writable, s.LastError, s.cause = false, err.Error(), refusal(err)
 }
 
-// mayRecover reports whether it is time to try the database again.
+// mayRecover reports whether it is time to try the database again. wanted reports
+// that there are writes.
 func (k *Keeper) mayRecover(now time.Time, wanted bool) bool {
 	if k.stuck != nil {
 		return false
@@ -200,14 +194,14 @@ func (k *Keeper) mayRecover(now time.Time, wanted bool) bool {
 	return !now.Before(k.tried.Add(wait))
 }
 
-// recover opens the database again, has memory and it say the same, and shows by
-// a commit that it can be written.
+// recover opens the database again. It makes memory hold what the database holds,
+// and makes a commit, which shows that the database can be written.
 func (k *Keeper) recover() {
 	begun := time.Now()
-	held, next := k.known, k.doubt
+	durable, maybe := k.durable, k.maybeCommitted
 	c, err := k.reread()
 	if err != nil {
-		k.failed(err, held, next)
+		k.failed(err, durable, maybe)
 	} else {
 		err = k.reconcile(c)
 	}
@@ -217,35 +211,36 @@ func (k *Keeper) recover() {
 	}
 }
 
-// reread reads what the file really holds: not what the kernel remembers of it.
+// reread reads what the file holds on the disk. Facts are in the result only if
+// memory differs.
 func (k *Keeper) reread() (*contents, error) {
 	f, err := os.Open(k.path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	forget(f)
+	dropPageCache(f)
 	c, err := read(f, readOptions{skim: true})
 	if err != nil {
 		return nil, fmt.Errorf("what is in it after a failure: %w", err)
 	}
-	if !c.state.same(k.known) && (k.doubt == nil || !c.state.same(*k.doubt)) {
-		return nil, fmt.Errorf("it holds commit %d with %d records, and not commit %d with %d that was written: somebody else changed it",
-			c.index, c.state.records, k.known.index, k.known.records)
+	if !c.same(k.durable) && (k.maybeCommitted == nil || !c.same(*k.maybeCommitted)) {
+		return nil, fmt.Errorf("it holds commit %d with %d records, and the last one written was %d with %d: another process changed it",
+			c.index, c.records, k.durable.index, k.durable.records)
 	}
-	if c.state.same(k.shown) && len(k.owed) == 0 {
+	if c.same(k.visible) && len(k.expiredInMemory) == 0 {
 		return c, nil
 	}
 	return read(f, readOptions{})
 }
 
-// reconcile makes memory say what c does, and the database, which holds c, that
-// leases have ended in the meantime. Without facts, c is what memory says.
+// reconcile makes memory hold what c does, and the database, which holds c, lose
+// what has expired in memory.
 func (k *Keeper) reconcile(c *contents) error {
 	if c.skimmed {
 		return k.settle(c.state, nil, nil)
 	}
-	ended := c.without(k.owed)
+	ended := c.remove(k.expiredInMemory)
 	if err := k.settle(c.state, ended, k.store.Snapshot().Diff(&c.facts)); err != nil {
 		return err
 	}
@@ -253,20 +248,20 @@ func (k *Keeper) reconcile(c *contents) error {
 	return nil
 }
 
-// settle opens the database, which holds what held says, and applies events to
-// memory and changed to the database, together. On an error the database is
+// settle opens the database, which holds the state durable, and applies events to
+// memory and changed to the database in one commit. On an error the database is
 // closed and memory as it was.
-func (k *Keeper) settle(held state, changed []record, events []registry.Event) error {
+func (k *Keeper) settle(durable state, changed []record, events []registry.Event) error {
 	now := time.Now()
-	db, err := openDatabase(k.path, held)
+	db, err := openDatabase(k.path, durable)
 	if err != nil {
-		k.failed(err, held, nil)
+		k.failed(err, durable, nil)
 		return err
 	}
 	k.db = db
 	tx := k.store.Begin()
 	old := tx.Snapshot()
-	index := max(old.Index, held.index)
+	index := max(old.Index, durable.index)
 	if len(events) > 0 {
 		index++
 	}
@@ -274,19 +269,19 @@ func (k *Keeper) settle(held state, changed []record, events []registry.Event) e
 		if _, err := tx.ApplyAt(index, events); err != nil {
 			tx.Abort()
 			err = fmt.Errorf("what is in it after a failure: %w", err)
-			k.failed(err, held, nil)
+			k.failed(err, durable, nil)
 			return err
 		}
 	}
 	next, err := k.persist(changed, index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, held, next)
+		k.failed(err, durable, next)
 		return err
 	}
 	tx.Commit()
-	k.doubt = nil
-	clear(k.owed)
+	k.maybeCommitted = nil
+	clear(k.expiredInMemory)
 	k.committed(stage(&k.leases), now)
 	return nil
 }
@@ -301,8 +296,8 @@ func (k *Keeper) adopt(stored map[registry.MachineKey]registry.Lease, now time.T
 		}
 	}
 	for key, l := range stored {
-		if known := k.leases.at[key]; known != nil && known.TTL == l.TTL && known.Expires.UnixNano() == l.Expires.UnixNano() {
-			continue // and what is in memory does not follow the wall clock
+		if old := k.leases.at[key]; old != nil && old.TTL == l.TTL && old.Expires.UnixNano() == l.Expires.UnixNano() {
+			continue // the lease in memory has a monotonic clock
 		}
 		l.Expires = now.Add(min(l.Expires.Sub(now), l.TTL))
 		k.leases.set(key, &l)
@@ -310,11 +305,11 @@ func (k *Keeper) adopt(stored map[registry.MachineKey]registry.Lease, now time.T
 	k.status.Leases = len(k.leases.at)
 }
 
-// expireInMemory ends leases while the database cannot be written. It will
-// follow later. It reports whether there may be more.
+// expireInMemory ends leases while the database cannot be written. The database
+// follows when it can. It reports whether there may be more.
 func (k *Keeper) expireInMemory(now time.Time) (more bool) {
 	staged := stage(&k.leases)
-	keys := k.leases.over(now, staged, maxExpired)
+	keys := k.leases.over(now, staged)
 	if len(keys) == 0 {
 		return false
 	}
@@ -322,9 +317,9 @@ func (k *Keeper) expireInMemory(now time.Time) (more bool) {
 	expire(tx, staged, keys)
 	tx.Commit()
 	for _, key := range keys {
-		k.owed[key] = true
+		k.expiredInMemory[key] = true
 	}
-	k.log.Warn("leases ended, which the database does not know yet", zap.Int("machines", len(keys)))
+	k.log.Warn("leases ended in memory; the database follows when it can be written", zap.Int("machines", len(keys)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	staged.take()
@@ -332,27 +327,27 @@ func (k *Keeper) expireInMemory(now time.Time) (more bool) {
 	return true
 }
 
-// without takes machines and their leases out of c, and returns what that
-// changes in the database.
-func (c *contents) without(owed map[registry.MachineKey]bool) (changed []record) {
-	if len(owed) == 0 {
+// remove takes machines and their leases out of c. It returns the deletions of
+// their records.
+func (c *contents) remove(keys map[registry.MachineKey]bool) (deleted []record) {
+	if len(keys) == 0 {
 		return nil
 	}
 	kept := c.facts.Machines[:0]
 	for _, m := range c.facts.Machines {
-		if owed[keyOf(m)] {
-			changed = append(changed, record{bMachines, machineKey(m), nil})
+		if keys[keyOf(m)] {
+			deleted = append(deleted, record{bMachines, machineKey(m), nil})
 		} else {
 			kept = append(kept, m)
 		}
 	}
 	clear(c.facts.Machines[len(kept):])
 	c.facts.Machines = kept
-	for key := range owed {
+	for key := range keys {
 		if _, ok := c.leases[key]; ok {
 			delete(c.leases, key)
-			changed = append(changed, leaseRecord(key, nil))
+			deleted = append(deleted, leaseRecord(key, nil))
 		}
 	}
-	return changed
+	return deleted
 }

@@ -12,12 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lock keeps other processes out of a directory. It is of the directory
-// itself, so that it takes no file and works where nothing can be written.
-type lock struct{ dir *os.File }
-
-// acquire takes the lock of dir.
-func acquire(dir string) (*lock, error) {
+// lockDir locks a directory against other processes, until the file that it returns
+// is closed. The lock is of the directory itself: it needs no further file, and
+// works on a file system that cannot be written.
+func lockDir(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -27,21 +25,19 @@ func acquire(dir string) (*lock, error) {
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return nil, errInUse(dir)
-		case errors.Is(err, unix.EBADF): // NFS wants to write what it locks
+		case errors.Is(err, unix.EBADF): // NFS locks only what is open for writing
 			return nil, fmt.Errorf("%s is on a file system that cannot lock directories, as NFS is; a registry is kept on a local disk", dir)
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	return &lock{f}, nil
+	return f, nil
 }
 
-func (l *lock) release() error { return l.dir.Close() }
-
-// unlock releases the lock of an open file, whoever has it open besides.
+// unlock releases the lock of an open file, also if its mapping keeps it open.
 func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
-// errInUse says that another process has locked a file or directory, and which
-// one if the system tells.
+// errInUse returns the error for a path that another process has locked. It names
+// the process if the system tells which it is.
 func errInUse(path string) error {
 	who := "another process"
 	if pid := holder(path); pid != "" {
@@ -50,7 +46,7 @@ func errInUse(path string) error {
 	return fmt.Errorf("%s is in use by %s", path, who)
 }
 
-// holder returns the process that holds the lock of path, or "".
+// holder returns the id of the process that holds the lock of path, or "".
 func holder(path string) string {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil {
@@ -71,8 +67,8 @@ func holder(path string) string {
 	return ""
 }
 
-// makeDir makes a directory that only we can read, and those above it, unless
-// they are there.
+// makeDir makes a directory that only its owner can read, and the ones above it,
+// unless they are there.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err

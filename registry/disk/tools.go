@@ -12,68 +12,65 @@ import (
 // A Report says what is in a database.
 type Report struct {
 	Path     string
-	Octets   int64
+	Octets   int64  // size of the file
 	Index    uint64 // of the last commit
 	Records  uint64
 	Apps     int
 	Machines int // gone ones included
 	Peers    int
 	Leases   int
-	// Warnings are what was wrong with a database and could be left behind.
+	// Warnings are what was wrong with a database and is not in the new one.
 	Warnings []string
 }
 
-// Progress is told now and then how far a function is, in records. It may be
-// nil.
+// Progress is called with the number of records that a function has read so far,
+// and at the end with both alike. It may be nil.
 type Progress func(records, of uint64)
 
-// Check reads the database in dir, all of it, and returns what is in it. Its
-// error is, or joins, Faults: all that is wrong. Nothing is written. It fails if
-// a server is running on dir: ask that one.
+func (p Progress) options() (o readOptions) {
+	if p != nil {
+		o.progress = func(records, of uint64) error { p(records, of); return nil }
+	}
+	return o
+}
+
+// Check reads the database in dir, all of it, and returns what is in it. Its error
+// is, or wraps, Faults: all that is wrong. Nothing is written. It fails while a
+// server runs on dir.
 func Check(dir string, progress Progress) (Report, error) {
-	l, err := acquire(dir)
+	l, err := lockDir(dir)
 	if err != nil {
 		return Report{}, err
 	}
-	defer l.release()
+	defer l.Close()
 	path := filepath.Join(dir, fileName)
-	c, err := readFile(path, readOptions{progress: progress.each()})
-	if err != nil {
-		return Report{}, fmt.Errorf("%s: %w", path, err)
+	c, err := readFile(path, progress.options())
+	if err == nil {
+		err = c.facts.Validate()
 	}
-	if err := c.facts.Validate(); err != nil {
+	if err != nil {
 		return Report{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return c.report(path), nil
 }
 
-func (p Progress) each() func(records, of uint64) error {
-	if p == nil {
-		return nil
-	}
-	return func(records, of uint64) error {
-		p(records, of)
-		return nil
-	}
-}
-
 func (c *contents) report(path string) Report {
 	return Report{
-		Path: path, Octets: c.octets, Index: c.index, Records: c.state.records,
+		Path: path, Octets: c.octets, Index: c.index, Records: c.records, Warnings: c.warnings,
 		Apps: len(c.facts.Apps), Machines: len(c.facts.Machines), Peers: len(c.facts.Peers), Leases: len(c.leases),
 	}
 }
 
-// Compact writes the database in dir anew, without what is free in it, and says
-// how it was and is. It needs room for both. It mends a damaged meta page and a
-// damaged list of free pages: that they were is in the warnings of before. It
-// fails if a server is running on dir.
+// Compact writes the database in dir again, without its free pages. It returns how
+// the database was, and how it is. It needs room for both. It mends a damaged meta
+// page and a damaged list of free pages; before.Warnings has them. It fails while a
+// server runs on dir.
 func Compact(dir string, progress Progress) (before, after Report, err error) {
-	l, err := acquire(dir)
+	l, err := lockDir(dir)
 	if err != nil {
 		return before, after, err
 	}
-	defer l.release()
+	defer l.Close()
 	path := filepath.Join(dir, fileName)
 	if before, err = rewrite(path, path, progress); err != nil {
 		return before, after, err
@@ -87,17 +84,16 @@ func Compact(dir string, progress Progress) (before, after Report, err error) {
 	return before, after, nil
 }
 
-// Backup writes a copy of the database in dir to a file, which is there whole and
-// durable when it has returned, and says what is in it. It replaces a file that
-// is there. The copy, named registry.db in a directory of its own, can be served
-// from. Backup fails if a server is running on dir: its facts are had by GET
-// /v1/export.
+// Backup writes a copy of the database in dir to a file, and returns what is in it.
+// Then the file is there whole and durable; it replaces one that was there. A server
+// can be started on the copy, as registry.db in a directory of its own. Backup fails
+// while a server runs on dir: GET /v1/export returns the facts of that one.
 func Backup(dir, file string, progress Progress) (Report, error) {
-	l, err := acquire(dir)
+	l, err := lockDir(dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("%w; of a running server, internaldns export writes a registry file", err)
 	}
-	defer l.release()
+	defer l.Close()
 	path := filepath.Join(dir, fileName)
 	if a, err := os.Stat(file); err == nil {
 		if b, err := os.Stat(path); err == nil && os.SameFile(a, b) {
@@ -110,29 +106,26 @@ func Backup(dir, file string, progress Progress) (Report, error) {
 	return rewrite(path, file, progress)
 }
 
-// rewrite writes what is in the database at path to file, which may be the same,
-// and says how it was.
-func rewrite(path, file string, progress Progress) (r Report, err error) {
-	c, err := readFile(path, readOptions{progress: progress.each(), mend: true})
+// rewrite writes what is in the database at path to file, which may be the same. It
+// returns how the database was.
+func rewrite(path, file string, progress Progress) (Report, error) {
+	o := progress.options()
+	o.mend = true
+	c, err := readFile(path, o)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
+		return Report{}, fmt.Errorf("%s: %w", path, err)
 	}
-	r = c.report(path)
-	r.Warnings = c.warnings
-	err = build(file, func(d *database) (err error) {
-		defer guard(&err)
-		defer faultsArePanics()()
+	return c.report(path), build(file, func(d *database) error {
 		from := &database{path: path}
 		if err := from.open(os.O_RDONLY); err != nil {
 			return err
 		}
 		d.bolt.NoSync = true // build syncs
-		err = bbolt.Compact(d.bolt, from.bolt, compactOctets)
+		err := protect(func() error { return bbolt.Compact(d.bolt, from.bolt, compactOctets) })
 		return errors.Join(err, from.close(err))
 	})
-	return r, err
 }
 
-// compactOctets is how much one transaction of a copy takes up. All of it is in
+// compactOctets is the size of one transaction of a copy, in octets. It is held in
 // memory.
 const compactOctets = 16 << 20
