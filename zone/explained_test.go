@@ -33,7 +33,7 @@ func TestExplanationsAgreeWithAnswers(t *testing.T) {
 		for range 30 {
 			w.step()
 		}
-		v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+		v := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 		for range 60 {
 			src, dst, q := w.ask(v)
 			if w.one(2) {

@@ -66,7 +66,7 @@ func isolatedWorld(t *testing.T) (*registry.Store, *zone.Publisher, *version) {
 			t.Fatal(err)
 		}
 	}
-	return s, p, newVersion(p.Table(), s.Snapshot(), o)
+	return s, p, newVersion(p.Table(), s.Snapshot(), o, nil)
 }
 
 // respond returns the response to q with the ID and flags that q has.

@@ -47,8 +47,8 @@ type version struct {
 	listed map[registry.Network][]*slowName
 }
 
-func newVersion(t *zone.Table, s *registry.Snapshot, o zone.Options) *version {
-	return &version{t, newSlow(s, o, true), make(map[registry.Network][]*slowName)}
+func newVersion(t *zone.Table, s *registry.Snapshot, o zone.Options, serials slowSerials) *version {
+	return &version{t, newSlow(s, o, maps.Clone(serials), true), make(map[registry.Network][]*slowName)}
 }
 
 // names returns the names that exist in a network, sorted.
@@ -197,7 +197,7 @@ func TestAnswersEqualTheTwins(t *testing.T) {
 		var versions []*version
 		for range commits {
 			w.step()
-			now := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+			now := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 			versions = append(versions, now)
 			if got, want := now.table.Unnamed(), now.slow.unnamed(); got != want {
 				t.Fatalf("%d groups and metadata entries form no name, want %d", got, want)
@@ -234,7 +234,7 @@ func TestBigAppsEqualTheTwins(t *testing.T) {
 			for range 1 + w.IntN(20) {
 				w.step()
 			}
-			v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+			v := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 			src := w.address(n)
 			names := [][]string{{app, "internal"}, {"global", app, "internal"}, {"vms", app, "internal"}, {"all", "vms", app, "internal"},
 				{"app", "process", app, "internal"}, {"ams", app, "internal"}, {"regions", app, "internal"},
@@ -272,7 +272,7 @@ func TestReadersRunBesideCommits(t *testing.T) {
 	r := newRand(t)
 	w, pub := born(r)
 	n, app := w.grow(400)
-	v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+	v := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 	var questions []slowQuery
 	for range 300 {
 		_, _, q := w.ask(v)
@@ -322,9 +322,9 @@ func TestNothingIsDeniedBeforeTheFactsAreThere(t *testing.T) {
 	var p prober
 	w, _ := born(r)
 	pub := zone.NewPublisher(w.options)
-	v := newVersion(pub.Table(), registry.NewStore(nil).Snapshot(), w.options)
+	v := newVersion(pub.Table(), registry.NewStore(nil).Snapshot(), w.options, nil)
 	v.slow.ready = false
-	names := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+	names := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 	for range 500 {
 		src, dst, q := w.ask(names)
 		limit, truncate, flags := w.frame()
@@ -346,7 +346,7 @@ func FuzzLookup(f *testing.F) {
 	for range 200 {
 		w.step()
 	}
-	v := newVersion(pub.Table(), w.store.Snapshot(), w.options)
+	v := newVersion(pub.Table(), w.store.Snapshot(), w.options, w.serials)
 	sources := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}
 	for _, n := range worldNetworks {
 		sources = append(sources, w.address(n), n.Server())

@@ -17,19 +17,67 @@ import (
 	"github.com/miekg/dns"
 )
 
-// slow is the twin of a Table: it answers from the facts themselves, by writing
-// down every name of a network and comparing strings. It was written from the
-// rules and shares no code with what it checks. It takes the SERIAL from the
-// registry, whose own tests check it (TestNetworkIndexIsThatOfTheLastAnswerChanged).
+// slow is the twin of a Table: it answers from the facts, by listing every name of
+// a network and comparing strings. It was written from the rules and shares no
+// code with what it checks.
 type slow struct {
 	snap     *registry.Snapshot
 	options  zone.Options
+	serials  slowSerials
 	ready    bool
 	networks map[registry.Network]slowNames // those asked about so far
 }
 
-func newSlow(snap *registry.Snapshot, o zone.Options, ready bool) *slow {
-	return &slow{snap: snap, options: o, ready: ready, networks: make(map[registry.Network]slowNames)}
+func newSlow(snap *registry.Snapshot, o zone.Options, serials slowSerials, ready bool) *slow {
+	return &slow{snap: snap, options: o, serials: serials, ready: ready, networks: make(map[registry.Network]slowNames)}
+}
+
+// slowSerials holds the SERIAL of each network: the index of the last commit that
+// changed a fact on which its answers depend.
+type slowSerials map[registry.Network]slowSerial
+
+type slowSerial struct {
+	index uint64
+	facts string // of that commit
+}
+
+// commit compares the facts of every network with those of the commits before.
+func (serials slowSerials) commit(snap *registry.Snapshot) {
+	facts := make(map[registry.Network]*strings.Builder)
+	in := func(n registry.Network) *strings.Builder {
+		if facts[n] == nil {
+			facts[n] = new(strings.Builder)
+		}
+		return facts[n]
+	}
+	for n := range serials { // else the loss of all facts goes unnoticed
+		in(n)
+	}
+	for a := range snap.Apps() {
+		fmt.Fprintln(in(a.Network), "app", a.Name, a.Modified)
+		for m := range snap.Machines(a) {
+			if slowGone(m) {
+				continue
+			}
+			fmt.Fprintln(in(a.Network), "machine", a.Name, m.ID, m.Region, m.Address, slowDeployed(m), slowStarted(m))
+			for _, p := range m.Metadata {
+				if slowDeployed(m) {
+					fmt.Fprintf(in(a.Network), "metadata %s %q\n", slowKey([]string{p.Key}), slowKey([]string{p.Value}))
+				}
+			}
+		}
+	}
+	for p := range snap.Peers() {
+		fmt.Fprintln(in(slowNetwork(p.Address)), "peer", p.Name, p.Address, p.Region)
+	}
+	for f := range snap.Flycast() {
+		fmt.Fprintln(in(slowNetwork(f.Address)), "flycast", f.Address, f.App)
+	}
+	for n, now := range facts {
+		if now.String() != serials[n].facts {
+			serials[n] = slowSerial{snap.Index, now.String()}
+		}
+	}
 }
 
 // slowNames holds the names that exist in one network, by owner: its wire form
@@ -149,7 +197,7 @@ func (s *slow) records(n *slowName, qtype uint16, soa []byte) (rrs [][]byte, tex
 func (s *slow) soa(n registry.Network) []byte {
 	b := slowWire([]string{"_api", "internal"})
 	b = append(b, slowWire([]string{"hostmaster", "internal"})...)
-	for _, v := range []uint32{uint32(s.snap.NetworkIndex(n)), 3600, 600, 86400, s.options.TTL} {
+	for _, v := range []uint32{uint32(s.serials[n].index), 3600, 600, 86400, s.options.TTL} {
 		b = binary.BigEndian.AppendUint32(b, v)
 	}
 	return b

@@ -17,6 +17,7 @@ type world struct {
 	*rand.Rand
 	store   *registry.Store
 	options zone.Options
+	serials slowSerials
 }
 
 var (
@@ -41,8 +42,14 @@ func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 func (w *world) one(n int) bool { return w.IntN(n) == 0 }
 
 func newWorld(r *rand.Rand, onCommit func(*registry.Snapshot, *registry.Changes)) *world {
-	w := &world{Rand: r, store: registry.NewStore(onCommit)}
-	return w
+	return &world{Rand: r, store: registry.NewStore(onCommit), serials: make(slowSerials)}
+}
+
+// apply makes one commit. A batch with a fault changes nothing.
+func (w *world) apply(batch []registry.Event) error {
+	_, err := w.store.Apply(batch)
+	w.serials.commit(w.store.Snapshot())
+	return err
 }
 
 // randomOptions returns the options of a server.
@@ -279,7 +286,7 @@ func (w *world) grow(machines int) (registry.Network, string) {
 		taken[m.Address] = true
 		batch = append(batch, registry.Put(m))
 	}
-	w.store.Apply(batch)
+	w.apply(batch)
 	return n, app
 }
 
@@ -295,12 +302,12 @@ func (w *world) shrink(n registry.Network, app string) {
 			continue
 		}
 		if w.one(2) {
-			w.store.Apply([]registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: n, Name: app, ID: m.ID})})
+			w.apply([]registry.Event{registry.Delete(registry.Key{Kind: registry.KindMachine, Network: n, Name: app, ID: m.ID})})
 			return
 		}
 		c := copied(m)
 		w.state(c)
-		w.store.Apply([]registry.Event{registry.Put(c)})
+		w.apply([]registry.Event{registry.Put(c)})
 		return
 	}
 }
@@ -316,11 +323,11 @@ func (w *world) step() {
 	for range size {
 		batch = append(batch, w.event()...)
 	}
-	if _, err := w.store.Apply(batch); err == nil {
+	if err := w.apply(batch); err == nil {
 		return
 	}
 	for _, e := range batch {
-		w.store.Apply([]registry.Event{e}) // one that is at fault changes nothing
+		w.apply([]registry.Event{e})
 	}
 }
 
