@@ -157,7 +157,7 @@ func packed(m *dns.Msg) []byte {
 // change what both are made from.
 func startForwarding(t testing.TB, change func(*Config, *forward.Config), upstreams ...*upstream) (*testServer, *forward.Forwarder) {
 	t.Helper()
-	fc := forward.Config{Local: zone.Ours, Log: zap.NewNop()}
+	fc := forward.Config{Local: zone.InZone, Log: zap.NewNop()}
 	for _, u := range upstreams {
 		fc.Upstreams = append(fc.Upstreams, forward.Upstream{Addr: u.addr})
 	}

@@ -57,7 +57,7 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 		r.view = table.For(src, dst)
 	}
 	r.view.Lookup(&r.q, frame.Limit, &r.a)
-	if r.a.Finding == zone.NotOurs {
+	if r.a.Finding == zone.OutOfZone {
 		return r.answerForwarded(src, frame.Limit, msg, out)
 	}
 	out, cut := r.a.AppendTo(out, &r.q, frame)

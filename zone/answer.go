@@ -7,43 +7,42 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A Finding is what a lookup found.
+// A Finding is the result of a lookup.
 type Finding uint8
 
 const (
-	NotOurs  Finding = iota // the name is in none of our zones
-	Refused                 // our name, and a client without a network
-	NotReady                // our name, before the facts are there
-	NXDomain                // our name, and it does not exist in the client's view
-	NoData                  // it exists without data of the type asked for
-	Data                    // it has data
+	OutOfZone Finding = iota // the name is in no zone of this server
+	Refused                  // the client has no network, or two different ones
+	NotReady                 // the facts are not there yet
+	NXDomain                 // the name does not exist in the client's view
+	NoData                   // the name exists, without data of the type asked for
+	Data                     // the name has data of the type asked for
 )
 
-// String returns the finding's name for people.
+// String returns a name of the finding for tests and logs.
 func (f Finding) String() string {
-	return [...]string{"not ours", "REFUSED", "not ready", "NXDOMAIN", "NODATA", "NOERROR"}[f]
+	return [...]string{"out of zone", "REFUSED", "not ready", "NXDOMAIN", "NODATA", "NOERROR"}[f]
 }
 
-// An Answer is what a View says to one question. It is large and meant to be
-// reused: a worker owns one. What Lookup wrote is good until its next call, and
-// shares memory with the View.
+// An Answer is the answer of a View to one question. It is large and meant to be reused:
+// a worker owns one. It is good until the next Lookup, and shares memory with the View.
 type Answer struct {
 	Finding Finding
 
 	kind   rrset
-	apex   int    // labels of the zone's apex, for the SOA of a negative answer
+	apex   int    // number of labels of the zone's apex, for the SOA of a negative answer
 	serial uint32 // SERIAL of the client's network
-	ttl    uint32
+	ttl    uint32 // of every record, in seconds
 
-	set   addressSet // kind addresses
-	list  []nearby   // kind nearest and nearestText
-	text  []byte     // kind text: RDATA
+	set   addressSet // of kind addresses
+	list  []nearby   // of kind nearestList
+	text  []byte     // of kind textList: the RDATA
 	sep   byte       // between the items of text
 	name  [wire.MaxNameLen]byte
-	nlen  int // kind pointer: name[:nlen] is the target in wire form
-	one   [1]address
-	near  nearest // scratch
-	lines []byte  // scratch: the text of kind nearestText
+	nlen  int        // of kind pointer: name[:nlen] is the target, in wire form
+	one   [1]address // memory of a set of one
+	near  nearest    // makes list
+	lines []byte     // memory of the text of a nearest list
 }
 
 // rrset is the kind of RRset in the answer section.
@@ -59,21 +58,21 @@ const (
 	authority         // SOA
 )
 
-// Frame is what shapes a response beside the Answer.
+// Frame is what the form of a response depends on beside the Answer.
 type Frame struct {
 	// Limit is the most octets the response may have, at least
 	// wire.MinUDPSize.
 	Limit int
-	// Truncate says that what does not fit sets TC, as over UDP. Otherwise the
-	// response holds what fits, and that is all there is to have.
+	// Truncate makes a response that lacks data set TC, so that the client asks again
+	// over TCP. Without it, the response has what fits and no TC.
 	Truncate bool
 	// Flags are header flags to set beside those of the answer: RA.
 	Flags   uint16
 	Options wire.Options
 }
 
-// RCode returns the response code of the answer. Of a NotOurs answer there is
-// none; it gives RefusedR.
+// RCode returns the response code of the answer. An answer that is OutOfZone has none;
+// RCode returns RefusedR.
 func (a *Answer) RCode() wire.RCode {
 	switch a.Finding {
 	case Data, NoData:
@@ -86,10 +85,10 @@ func (a *Answer) RCode() wire.RCode {
 	return wire.RefusedR
 }
 
-// AppendTo appends the response to q, which must be the query that was looked
-// up, and returns the extended slice. dst must be empty: compression pointers
-// count from its beginning. cut reports that not all data fitted. It allocates
-// only if dst lacks room for f.Limit octets.
+// AppendTo appends the response to q, which must be the query that was looked up, and
+// returns the extended slice. dst must be empty, because compression pointers count from
+// its beginning. cut reports that not all data fit. AppendTo allocates only if dst lacks
+// room for f.Limit octets.
 func (a *Answer) AppendTo(dst []byte, q *wire.Query, f Frame) (msg []byte, cut bool) {
 	rcode := a.RCode()
 	switch a.Finding {
@@ -115,8 +114,8 @@ func (a *Answer) AppendTo(dst []byte, q *wire.Query, f Frame) (msg []byte, cut b
 	return wire.AppendOPT(msg, q, rcode, f.Options), cut
 }
 
-// rrHead is the length of a record before its RDATA, its owner compressed to a
-// pointer.
+// rrHead is the length of a record without its RDATA, in octets. The owner takes two: it
+// is a compression pointer.
 const rrHead = 12
 
 // aaaaLen is the length of an AAAA record (RFC 3596, Section 2.2).
@@ -157,7 +156,8 @@ func (a *Answer) appendRecords(msg []byte, room int, truncate bool) (_ []byte, c
 	return a.appendSOA(msg, wire.HeaderLen), 1, false
 }
 
-// head returns a record up to its RDATA. Its owner is QNAME.
+// head returns a record up to its RDATA. Its owner is QNAME. It writes the TTL of every
+// record.
 func (a *Answer) head(rtype byte, rdlen int) [rrHead]byte {
 	return [...]byte{0xC0, wire.HeaderLen, 0, rtype, 0, wire.ClassIN,
 		byte(a.ttl >> 24), byte(a.ttl >> 16), byte(a.ttl >> 8), byte(a.ttl), byte(rdlen >> 8), byte(rdlen)}
@@ -168,8 +168,8 @@ func (a *Answer) appendHead(msg []byte, rtype byte, rdlen int) []byte {
 	return append(msg, head[:]...)
 }
 
-// appendTXT appends the list if it fits. Otherwise it appends nothing if the
-// client can come back for it, and else the first items.
+// appendTXT appends the list if it fits. If not, it appends nothing when truncate lets the
+// client ask again over TCP, and else as many items as fit.
 func (a *Answer) appendTXT(msg []byte, room int, truncate bool) (_ []byte, count int, cut bool) {
 	if rrHead+len(a.text) <= room {
 		return append(a.appendHead(msg, wire.TypeTXT, len(a.text)), a.text...), 1, false
@@ -189,17 +189,16 @@ const (
 	mailbox    = "\x0ahostmaster\x08internal\x00"
 )
 
-// Timers of our zones, in seconds (RFC 1035, Section 3.3.13). Nobody transfers
-// them; the values are what monitoring tools expect to see.
+// Timers of our zones, in seconds (RFC 1035, Section 3.3.13). They are for secondary
+// servers, of which there are none. Monitoring tools expect usual values.
 const (
 	soaRefresh = 3600
 	soaRetry   = 600
 	soaExpire  = 86400
 )
 
-// appendSOA appends the SOA of the zone whose apex stands at offset in msg, with
-// MINIMUM and TTL the same: that is how long a negative answer holds (RFC 2308,
-// Section 3).
+// appendSOA appends the SOA of the zone whose apex is at offset in msg. MINIMUM and TTL are
+// the same: the time for which resolvers may cache a negative answer (RFC 2308, Section 3).
 func (a *Answer) appendSOA(msg []byte, offset int) []byte {
 	at := len(msg)
 	msg = append(a.appendHead(msg, wire.TypeSOA, len(serverName)+len(mailbox)+20), serverName...)

@@ -7,11 +7,9 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone/persist"
-	"github.com/internaldns/internaldns/zone/wire"
 )
 
 // An address is an IPv6 address, network byte order.
@@ -20,96 +18,98 @@ type address = [16]byte
 // An addressSet is a set of addresses in ascending order.
 type addressSet = persist.Sorted[address]
 
+// addressOrder returns a function that compares an address with a; see persist.Sorted.
 func addressOrder(a address) func(address) int {
 	return func(b address) int { return bytes.Compare(b[:], a[:]) }
 }
 
-// An app is what follows from one app and its machines, compiled. It is
-// immutable but for texts, which are rendered when first asked for.
+// An app is one app of the registry and its machines, compiled. It is immutable, but
+// for its lists, which are rendered when first asked for.
 //
-// It is three lines of the cache, each in one since Go allocates 192 octets at a
-// multiple of 64: most queries touch the first, or that and one more.
+// It takes three cache lines of 64 octets, since Go allocates 192 octets at a multiple
+// of 64. Most queries read the first, or the first and one more.
 type app struct {
-	// near holds a name of up to nearMax octets once more, beside what most
-	// queries want next: finding the app touches one cache line less.
-	near    [nearMax]byte
-	nearLen uint8 // 0: the name is longer
-	started addressSet
+	// shortName is a copy of a name of at most shortMax octets. It is in the first
+	// cache line, so comparing names loads no other.
+	shortName [shortMax]byte
+	shortLen  uint8 // of shortName; 0 if the name is longer
+	started   addressSet
 
-	names    persist.Trie[*named] // of process groups and metadata, by the hash of their labels
+	names    persist.Trie[*named] // below process and _metadata, by the hash of their labels
 	deployed persist.Sorted[vm]   // by id
 	name     string
 
 	regions []region // by code
-	texts   *appTexts
+	lists   *appLists
 	edit    persist.Edit
-	unnamed int // groups and metadata entries of deployed machines that form no name
+	unnamed int // groups and metadata entries of deployed machines that give no name
 	_       [16]byte
 }
 
-// nearMax leaves room for started in the 64 octets of a cache line.
-const nearMax = 31
+// shortMax leaves room for started in the first 64 octets.
+const shortMax = 31
 
 func newApp(e persist.Edit, name string) *app {
-	a := &app{edit: e, name: name, texts: new(appTexts)}
-	if len(name) <= nearMax {
-		a.nearLen = uint8(copy(a.near[:], name))
+	a := &app{edit: e, name: name, lists: new(appLists)}
+	if len(name) <= shortMax {
+		a.shortLen = uint8(copy(a.shortName[:], name))
 	}
 	return a
 }
 
 func (a *app) Is(name []byte) bool {
-	if a.nearLen == 0 {
+	if a.shortLen == 0 {
 		return a.name == string(name)
 	}
-	return string(a.near[:a.nearLen]) == string(name)
+	return string(a.shortName[:a.shortLen]) == string(name)
 }
 
-// A vm is a deployed machine. The first octets of its id stand beside the
-// pointer so that a search seldom follows it.
+// A vm is a deployed machine. A search compares the first 8 octets of ids, and seldom
+// follows the pointer.
 type vm struct {
-	head    uint64
+	head    uint64 // idHead of the machine's id
 	machine *registry.Machine
 }
 
-// A region is an app's part in one region.
+// A region is the part of an app in one region.
 type region struct {
 	code     string
-	number   uint32
-	deployed int32
+	number   uint32 // see codes
+	deployed int32  // number of deployed machines
 	started  addressSet
 }
 
-// A named is what one name made of a process group or of metadata stands for,
-// or one that exists because there are names below.
+// A named is one name made of a process group or of metadata, or a name above such a
+// name.
 type named struct {
 	edit    persist.Edit
-	labels  string // wire form, left of the app's label
-	refs    int32  // deployed machines that give rise to the name or one below it
+	labels  string // wire form, the labels left of the app's label
+	refs    int32  // number of deployed machines that give rise to the name or to names below it
 	started addressSet
 }
 
 func (n *named) Is(labels []byte) bool { return n.labels == string(labels) }
 
-// appTexts holds an app's lists: RDATA of TXT records.
-type appTexts struct {
-	vms, allVMs, regions, allRegions atomic.Pointer[[]byte]
+// appLists holds an app's lists.
+type appLists struct {
+	vms, allVMs, regions, allRegions lazyList
 }
 
-// hashSeed makes collisions unpredictable.
+// hashSeed is random, so that no client or app can choose names with the same hash.
 var hashSeed = maphash.MakeSeed()
 
 func hashOf(name []byte) uint64 { return maphash.Bytes(hashSeed, name) }
 
-// idHead returns the first 8 octets of an id, so that comparing heads compares
-// ids that differ there.
+// idHead returns the first 8 octets of an id as a number. Ids are in the order of their
+// heads, if these differ.
 func idHead(id []byte) uint64 {
 	var b [8]byte
 	copy(b[:], id)
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// idOrder compares machines with the one of that id, by id.
+// idOrder returns a function that compares the id of a machine with id; see
+// persist.Sorted.
 func idOrder(id []byte) func(vm) int {
 	head := idHead(id)
 	return func(v vm) int {
@@ -125,7 +125,8 @@ func idOrder(id []byte) func(vm) int {
 	}
 }
 
-// region returns where the region of that code is, or belongs.
+// region returns the index of the region of that code, or the index at which to insert
+// it.
 func (a *app) region(code string) (i int, found bool) {
 	return slices.BinarySearchFunc(a.regions, code, func(r region, code string) int { return strings.Compare(r.code, code) })
 }
@@ -158,20 +159,4 @@ func (a *app) renderRegions(all bool) []byte {
 		}
 	}
 	return w.dst
-}
-
-// maxText bounds the RDATA of a list, in octets. It is longer than a message has
-// room for by more than an item takes, so that a list that ends early here also
-// ends early, and is counted as cut, in every message.
-const maxText = wire.MaxMessageLen + 512
-
-// text returns the list that p holds, rendering it if nobody asked before.
-// Several workers may render the same list at once; they all get the same.
-func text(p *atomic.Pointer[[]byte], render func() []byte) []byte {
-	if t := p.Load(); t != nil {
-		return *t
-	}
-	t := slices.Clip(render())
-	p.Store(&t)
-	return t
 }

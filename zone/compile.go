@@ -3,66 +3,57 @@ package zone
 import (
 	"cmp"
 	"slices"
-	"sync/atomic"
 	"unique"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone/persist"
 )
 
-// Commit compiles what changed and makes the Table with it the current one. It
-// takes the arguments of a registry store's publish function; every commit of the
-// store must come here, in order.
+// Commit compiles what changed, and makes the Table with it the current one. Pass it
+// to registry.NewStore as its publish function: it must get every commit of the
+// store, in order.
 func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next := *p.current.Load()
-	next.index, next.snap = changes.Index, snap
-	if changes.Geography {
-		next.geo = newGeography(snap.Geography(), p.codes)
-	}
-	p.edits++
-	c := commit{
-		table:   &next,
-		index:   changes.Index,
-		edit:    p.edits,
-		codes:   p.codes,
-		scratch: &p.scratch,
-	}
-	c.run(changes)
-	clear(p.scratch.sets.done[:cap(p.scratch.sets.done)]) // else they would keep an old Table from being freed
-	p.current.Store(&next)
+	p.replace(func(next *Table) {
+		next.index, next.snap = changes.Index, snap
+		if changes.Geography {
+			next.geo = newGeography(snap.Geography(), p.codes)
+		}
+		p.edits++
+		c := commit{table: next, edit: p.edits, codes: p.codes, scratch: &p.scratch}
+		c.run(changes)
+		results := p.scratch.sets.results
+		clear(results[:cap(results)]) // they would keep the sets of an old Table from being freed
+	})
 }
 
-// A commit is the making of one Table.
+// A commit makes one Table.
 type commit struct {
-	table *Table
-	index uint64
-	edit  persist.Edit
-	codes codes
-	gone  map[registry.AppKey]bool // apps dropped whole; nil if there are none
+	table   *Table
+	edit    persist.Edit
+	codes   codes
+	dropped map[registry.AppKey]bool // apps removed with all their machines; nil if there are none
 	*scratch
 }
 
-// A scratch is what commits use one after the other.
+// A scratch is memory that each commit uses again.
 type scratch struct {
-	name   []byte    // the last that key was asked about
-	owners owners    // those of one machine
-	sets   setChange // the one that is being made
+	name  []byte    // the result of key
+	names metaNames // of one machine
+	sets  setChange // of one machine
 }
 
-// key returns what a name is stored under, and the name as octets, which are
-// good until the next call.
+// key returns the hash of a name, and the name as octets. The octets are good until
+// the next call.
 func (s *scratch) key(name string) (hash uint64, key []byte) {
 	s.name = append(s.name[:0], name...)
 	return hashOf(s.name), s.name
 }
 
-// run takes all that was there before away, then adds all that is there now:
-// within one commit, machines may exchange their addresses.
+// run removes all changed objects as they were, and then adds them as they are. The
+// order matters: in one commit, two machines may exchange their addresses.
 func (c *commit) run(changes *registry.Changes) {
 	for _, n := range changes.Networks {
-		c.view(n).serial = uint32(c.index)
+		c.view(n).serial = uint32(changes.Index)
 	}
 	for _, ch := range changes.Others {
 		switch f := ch.Before.(type) {
@@ -77,8 +68,8 @@ func (c *commit) run(changes *registry.Changes) {
 		}
 	}
 	for _, ch := range changes.Machines {
-		if m := ch.Before; m != nil && !c.restates(ch) {
-			c.machine(m, nil, !keeps(ch))
+		if m := ch.Before; m != nil && !c.sameNames(ch) {
+			c.machine(m, nil, !sameAddress(ch))
 		}
 	}
 
@@ -93,26 +84,26 @@ func (c *commit) run(changes *registry.Changes) {
 		}
 	}
 	for _, ch := range changes.Machines {
-		if c.restates(ch) {
+		if c.sameNames(ch) {
 			c.machine(ch.Before, ch.After, false)
 		} else if m := ch.After; m != nil {
-			c.machine(nil, m, !keeps(ch))
+			c.machine(nil, m, !sameAddress(ch))
 		}
 	}
 }
 
-// dropApp removes an app whole. Its machines then need not be taken out of it one by
-// one.
+// dropApp removes an app with all its names, so that its machines need not be removed
+// from it one by one.
 func (c *commit) dropApp(a *registry.App) {
-	if c.gone == nil {
-		c.gone = make(map[registry.AppKey]bool)
+	if c.dropped == nil {
+		c.dropped = make(map[registry.AppKey]bool)
 	}
-	c.gone[registry.AppKey{Network: a.Network, Name: a.Name}] = true
+	c.dropped[registry.AppKey{Network: a.Network, Name: a.Name}] = true
 	c.table.unnamed -= c.view(a.Network).dropApp(a.Name)
 }
 
-// machine replaces before with after, either of which may be nil. If neither is,
-// the same names follow from both. moves reports that the address changes hands.
+// machine replaces before with after. Either may be nil; if neither is, both give
+// rise to the same names. moves reports that the address must be removed or added.
 func (c *commit) machine(before, after *registry.Machine, moves bool) {
 	m := cmp.Or(after, before)
 	v := c.view(m.Network)
@@ -121,7 +112,7 @@ func (c *commit) machine(before, after *registry.Machine, moves bool) {
 	} else if moves {
 		v.addMachine(m)
 	}
-	if !m.Deployed() || after == nil && c.gone[registry.AppKey{Network: m.Network, Name: m.App}] {
+	if !m.Deployed() || after == nil && c.dropped[registry.AppKey{Network: m.Network, Name: m.App}] {
 		return
 	}
 	a := v.app(m.App)
@@ -130,23 +121,24 @@ func (c *commit) machine(before, after *registry.Machine, moves bool) {
 	c.table.unnamed += a.unnamed
 }
 
-// restates reports whether the same names follow from a machine as did before:
-// it has stopped or started, most often, and its names stay with it or without.
-func (c *commit) restates(ch registry.MachineChange) bool {
+// sameNames reports whether a machine gives rise to the same names as before. Most
+// often it has stopped or started, so that only its address in their sets changes.
+func (c *commit) sameNames(ch registry.MachineChange) bool {
 	b, a := ch.Before, ch.After
-	return keeps(ch) && a.Deployed() && b.Region == a.Region && slices.Equal(b.Metadata, a.Metadata)
+	return sameAddress(ch) && a.Deployed() && b.Region == a.Region && slices.Equal(b.Metadata, a.Metadata)
 }
 
-// view returns the network's view for changing, made if need be.
+// view returns the network's view for this commit to change. It makes one for a
+// network that has none.
 func (c *commit) view(n registry.Network) viewEdit {
 	v := c.table.views.Get(networkBits(n), nil)
 	if v != nil && v.edit == c.edit {
 		return viewEdit{v, c}
 	}
 	if v == nil {
-		v = &view{network: n, appList: new(atomic.Pointer[[]byte]), peerList: new(atomic.Pointer[[]byte])}
+		v = &view{network: n, appList: new(lazyList), peerList: new(lazyList)}
 	}
-	v = v.begin(c.edit)
+	v = v.copyFor(c.edit)
 	c.table.views = c.table.views.Put(c.edit, networkBits(n), nil, v)
 	return viewEdit{v, c}
 }
@@ -157,15 +149,16 @@ type viewEdit struct {
 	c *commit
 }
 
-// begin returns a copy of v that e may change.
-func (v *view) begin(e persist.Edit) *view {
+// copyFor returns a copy of v that e may change.
+func (v *view) copyFor(e persist.Edit) *view {
 	own := *v
 	own.edit = e
-	own.instances, own.allInstances = new(atomic.Pointer[[]byte]), new(atomic.Pointer[[]byte])
+	own.instances, own.allInstances = new(lazyList), new(lazyList)
 	return &own
 }
 
-// app returns the app of that name for changing, made if need be.
+// app returns the app of that name for this commit to change. It makes one if there
+// is none.
 func (v viewEdit) app(name string) appEdit {
 	hash, key := v.c.key(name)
 	a := v.apps.Get(hash, key)
@@ -173,72 +166,72 @@ func (v viewEdit) app(name string) appEdit {
 		return appEdit{a, v.c}
 	}
 	if a != nil {
-		a = a.begin(v.edit)
+		a = a.copyFor(v.edit)
 	} else {
 		a = newApp(v.edit, name)
-		v.appList = new(atomic.Pointer[[]byte])
+		v.appList = new(lazyList)
 	}
 	v.apps = v.apps.Put(v.edit, hash, key, a)
 	return appEdit{a, v.c}
 }
 
-// dropApp removes an app with all its names and returns how many entries of its
-// machines formed no name.
+// dropApp removes an app with all its names, and returns its count of unnamed
+// entries.
 func (v viewEdit) dropApp(name string) (unnamed int) {
 	hash, key := v.c.key(name)
 	if a := v.apps.Get(hash, key); a != nil {
 		unnamed = a.unnamed
 	}
 	v.apps = v.apps.Drop(v.edit, hash, key)
-	v.appList = new(atomic.Pointer[[]byte])
+	v.appList = new(lazyList)
 	return unnamed
 }
 
 func (v viewEdit) removeMachine(m *registry.Machine) {
 	if !m.Gone() {
-		v.vacate(v.machines(m), machineOwner(m))
+		v.removeHolder(v.machines(m), machineHolder(m))
 	}
 }
 
 func (v viewEdit) addMachine(m *registry.Machine) {
 	if !m.Gone() {
-		v.settle(v.machines(m), machineOwner(m))
+		v.addHolder(v.machines(m), machineHolder(m))
 	}
 }
 
-// machines returns where a machine's address stands: in hosts, if the reverse
-// zone shows it.
-func (v viewEdit) machines(m *registry.Machine) *persist.Trie[*host] {
+// machines returns the trie for a machine's address.
+func (v viewEdit) machines(m *registry.Machine) *persist.Trie[*block] {
 	if m.Deployed() {
-		return &v.hosts
+		return &v.shown
 	}
 	return &v.hidden
 }
 
-// keeps reports whether a change of a machine leaves its address as it is.
-func keeps(ch registry.MachineChange) bool {
+// sameAddress reports whether a machine keeps its address, and its place among the
+// shown or the hidden ones.
+func sameAddress(ch registry.MachineChange) bool {
 	b, a := ch.Before, ch.After
 	return b != nil && a != nil && b.Address == a.Address && b.Gone() == a.Gone() && b.Deployed() == a.Deployed()
 }
 
-// peersOf returns where a peer's address stands.
-func (v viewEdit) peersOf(p *registry.Peer) *persist.Trie[*host] {
+// peersOf returns the trie for a peer's address.
+func (v viewEdit) peersOf(p *registry.Peer) *persist.Trie[*block] {
 	if HiddenPeer(p.Name) {
 		return &v.hidden
 	}
-	return &v.hosts
+	return &v.shown
 }
 
 func (v viewEdit) removePeer(p *registry.Peer) {
-	v.peerList = new(atomic.Pointer[[]byte])
-	v.vacate(v.peersOf(p), peerOwner(p))
+	v.peerList = new(lazyList)
+	v.removeHolder(v.peersOf(p), peerHolder(p))
 	hash, key := v.c.key(p.Name)
 	v.peers = v.peers.Drop(v.edit, hash, key)
 }
 
 func (v viewEdit) addPeer(p *registry.Peer) {
-	v.peerList = new(atomic.Pointer[[]byte])
-	v.settle(v.peersOf(p), peerOwner(p))
+	v.peerList = new(lazyList)
+	v.addHolder(v.peersOf(p), peerHolder(p))
 	if !HiddenPeer(p.Name) {
 		shown := &peer{p.Name, p.Address.As16()}
 		hash, key := v.c.key(p.Name)
@@ -247,7 +240,7 @@ func (v viewEdit) addPeer(p *registry.Peer) {
 }
 
 func (v viewEdit) removeFlycast(f *registry.Flycast) {
-	v.vacate(&v.hosts, flycastOwner(f))
+	v.removeHolder(&v.shown, flycastHolder(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
 	own.addrs = own.addrs.Remove(v.edit, addressOrder(addr))
@@ -255,14 +248,14 @@ func (v viewEdit) removeFlycast(f *registry.Flycast) {
 }
 
 func (v viewEdit) addFlycast(f *registry.Flycast) {
-	v.settle(&v.hosts, flycastOwner(f))
+	v.addHolder(&v.shown, flycastHolder(f))
 	addr := f.Address.As16()
 	own := v.flycastApp(f.App)
 	own.addrs = own.addrs.Insert(v.edit, addr, addressOrder(addr))
 	v.putFlycast(own)
 }
 
-// flycastApp returns a copy of the addresses of the apps of that name.
+// flycastApp returns a copy of the Flycast addresses of the apps of that name.
 func (v viewEdit) flycastApp(name string) *flycastApp {
 	if f := v.flycast.Get(v.c.key(name)); f != nil {
 		own := *f
@@ -280,24 +273,20 @@ func (v viewEdit) putFlycast(f *flycastApp) {
 	v.flycast = v.flycast.Put(v.edit, hash, key, f)
 }
 
-// settle gives o its address in t, which is hosts or hidden.
-func (v viewEdit) settle(t *persist.Trie[*host], o addressOwner) {
-	bits := hostBits(o.addr)
-	h := t.Get(bits, nil)
-	if h == nil {
-		h = new(host)
-	}
-	*t = t.Put(v.edit, bits, nil, h.with(v.edit, o))
+// addHolder adds h to t, which is v.shown or v.hidden.
+func (v viewEdit) addHolder(t *persist.Trie[*block], h holder) {
+	bits := blockBits(h.addr)
+	*t = t.Put(v.edit, bits, nil, t.Get(bits, nil).with(v.edit, h))
 }
 
-// vacate takes o's address back.
-func (v viewEdit) vacate(t *persist.Trie[*host], o addressOwner) {
-	bits := hostBits(o.addr)
-	h := t.Get(bits, nil)
-	if h == nil {
+// removeHolder removes h from t.
+func (v viewEdit) removeHolder(t *persist.Trie[*block], h holder) {
+	bits := blockBits(h.addr)
+	b := t.Get(bits, nil)
+	if b == nil {
 		return
 	}
-	if left := h.without(v.edit, o); left != nil {
+	if left := b.without(v.edit, h); left != nil {
 		*t = t.Put(v.edit, bits, nil, left)
 	} else {
 		*t = t.Drop(v.edit, bits, nil)
@@ -310,13 +299,12 @@ type appEdit struct {
 	c *commit
 }
 
-// change replaces before, one of the app's deployed machines, with after. Either
-// may be nil: then after is added, or before is removed. If neither is nil, the
-// same names follow from both. A commit removes before it adds, so that machines
-// may exchange addresses.
+// change replaces before, one of the app's deployed machines, with after. If before is
+// nil, after is added; if after is nil, before is removed; if neither is, both give
+// rise to the same names.
 //
-// This is the one place that keeps an app's sets of addresses: a new set is one
-// more call of sets.change.
+// No other function changes an app's sets of addresses. A new set needs one more call
+// of sets.change here.
 func (a appEdit) change(before, after *registry.Machine) {
 	m, delta := after, 0 // delta is the change in the number of deployed machines
 	switch {
@@ -332,12 +320,12 @@ func (a appEdit) change(before, after *registry.Machine) {
 		a.deployed = a.deployed.Remove(a.edit, idOrder(id))
 	}
 	started := after != nil && after.Started()
-	starts := started != (before != nil && before.Started()) // or stops
-	if delta == 0 && !starts {
+	switches := started != (before != nil && before.Started()) // starts or stops
+	if delta == 0 && !switches {
 		return
 	}
 	sets := a.sets(m, started)
-	if starts {
+	if switches {
 		sets.change(&a.started)
 	}
 
@@ -348,30 +336,31 @@ func (a appEdit) change(before, after *registry.Machine) {
 	r := &a.regions[i]
 	if r.deployed += int32(delta); r.deployed == 0 {
 		a.regions = slices.Delete(a.regions, i, i+1)
-	} else if starts {
+	} else if switches {
 		sets.change(&r.started)
 	}
 
-	a.unnamed += delta * a.c.owners.of(m)
-	for _, o := range a.c.owners.list {
-		if delta == 0 && o.inner {
+	a.unnamed += delta * a.c.names.of(m)
+	for _, n := range a.c.names.list {
+		if delta == 0 && n.inner {
 			continue
 		}
-		n := a.named(o.labels)
-		if n.refs += int32(delta); n.refs == 0 {
-			a.names = a.names.Drop(a.edit, hashOf(o.labels), o.labels)
-		} else if starts && !o.inner {
-			sets.change(&n.started)
+		own := a.named(n.labels)
+		if own.refs += int32(delta); own.refs == 0 {
+			a.names = a.names.Drop(a.edit, hashOf(n.labels), n.labels)
+		} else if switches && !n.inner {
+			sets.change(&own.started)
 		}
 	}
 }
 
-// sharedMax is the length of labels, in octets, up to which they are kept once
-// for all apps: groups, roles and versions are shorter, with the keys that flyctl
-// gives them, and what no two apps have, such as the id of a release, is longer.
+// sharedMax is the longest text of labels, in octets, that all apps share in memory.
+// Process groups, roles and versions with flyctl's keys are shorter. Texts that belong
+// to one app only, such as the id of a release, are longer.
 const sharedMax = 48
 
-// named returns the name of those labels for changing, made if need be.
+// named returns the name of those labels for this commit to change. It makes one if
+// there is none.
 func (a appEdit) named(labels []byte) *named {
 	hash := hashOf(labels)
 	n := a.names.Get(hash, labels)
@@ -389,53 +378,52 @@ func (a appEdit) named(labels []byte) *named {
 	return own
 }
 
-// begin returns a copy of a that e may change.
-func (a *app) begin(e persist.Edit) *app {
+// copyFor returns a copy of a that e may change.
+func (a *app) copyFor(e persist.Edit) *app {
 	own := *a
 	own.edit = e
 	own.regions = slices.Clone(a.regions)
-	own.texts = new(appTexts)
+	own.lists = new(appLists)
 	return &own
 }
 
-// Many of an app's sets are equal: if all machines have the same metadata, then
-// each entry stands for all that are started, as the app does. Sets that were
-// one in memory, as empty ones are, stay one when the same becomes of them.
-
-// A setChange puts one machine's address into sets of its app, or takes it out.
+// A setChange adds one machine's address to sets of its app, or removes it from them.
+//
+// Many sets of an app are equal: if all its machines have the same metadata, the set of
+// each entry equals the app's set. Short sets that were one slice in memory stay one
+// slice: the first change makes a new slice, and the others take it from results.
 type setChange struct {
-	edit persist.Edit
-	addr address
-	put  bool
-	done []setDone // of short sets, which are never changed in place
+	edit    persist.Edit
+	addr    address
+	add     bool
+	results []setResult // of short sets, which are never changed in place
 }
 
-// A setDone is what became of a set.
-type setDone struct{ before, after []address }
+type setResult struct{ before, after []address }
 
-// sets begins to change the sets that hold m, which is started.
-func (a appEdit) sets(m *registry.Machine, put bool) *setChange {
-	c := &a.c.sets
-	*c = setChange{edit: a.edit, addr: m.Address.As16(), put: put, done: c.done[:0]}
+// sets returns a setChange that adds the address of m, or removes it.
+func (a appEdit) sets(m *registry.Machine, add bool) *setChange {
+	c := &a.c.scratch.sets
+	*c = setChange{edit: a.edit, addr: m.Address.As16(), add: add, results: c.results[:0]}
 	return c
 }
 
 func (c *setChange) change(s *addressSet) {
 	before, short := s.Short()
 	if short {
-		for _, d := range c.done {
+		for _, d := range c.results {
 			if len(d.before) == len(before) && (len(before) == 0 || &d.before[0] == &before[0]) {
 				*s = persist.Slice(d.after)
 				return
 			}
 		}
 	}
-	if c.put {
+	if c.add {
 		*s = s.Insert(c.edit, c.addr, addressOrder(c.addr))
 	} else {
 		*s = s.Remove(c.edit, addressOrder(c.addr))
 	}
 	if after, still := s.Short(); short && still {
-		c.done = append(c.done, setDone{before, after})
+		c.results = append(c.results, setResult{before, after})
 	}
 }

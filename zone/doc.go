@@ -1,19 +1,19 @@
-// Package zone turns the facts in a registry into the names under internal. and
-// the zones beside it, compiled to what will answer for them.
+// Package zone turns the facts in a registry into the names under internal. and the
+// zones beside it, compiled for fast answers.
 //
-// A Table is the whole namespace at one registry index; a View is the part of it
-// that one client sees; an Answer is what one name says for one type. Tables are
-// immutable. A Publisher makes a new one for every commit and shares with the old
-// one whatever the commit did not touch: inside an app, too, a change to one
-// machine costs the names of that machine, not the app.
+// A Table is the names of all networks at one registry index. A View is what one client
+// sees of a Table. An Answer is the answer of a View to one question. Tables are
+// immutable. A Publisher makes a new Table for every commit, which shares with the old
+// one whatever the commit did not change. A change of one machine costs as much as that
+// machine has names, however large its app is.
 //
 // Package zone opens no sockets, starts no goroutines and reads no clock.
 //
 // # Names
 //
-// A name exists if some deployed machine, app, peer or Flycast address gives rise
-// to it, and it has data if a started one does. What exists only because something
-// below it does has no data.
+// A name exists if a deployed machine, an app, a peer or a Flycast address gives rise to
+// it. A name of machines has data if one of them is started. A name also exists, without
+// data, if other names are below it.
 //
 //	<app>.internal                             AAAA  started machines of the app
 //	global.<app>.internal                      AAAA  the same
@@ -37,14 +37,34 @@
 //	fly-local-6pn                              AAAA  the client's own address
 //	<address>.ip6.arpa                         PTR   name of machine, peer or Flycast app
 //
-// The table is also a test: TestDocNames reads it and asks every name.
+// The table is also a test: TestDocNames reads it and asks for every name. To add a name
+// form, see the steps at View.Lookup.
+//
+// # TTL and SERIAL
+//
+// Every record has the same TTL, Options.TTL, which a server takes from its setting ttl.
+// View.Lookup puts it into the Answer, and Answer.head and Answer.appendSOA write it, as
+// TTL and as MINIMUM of the SOA. Negative answers therefore have the same TTL.
+//
+// The SERIAL of the SOA is the registry index of the last commit that changed an answer of
+// the client's network. registry.Changes.Networks lists the networks of a commit.
 //
 // # Many answers from little memory
 //
-// Most names are not stored. An app holds the addresses of its started machines,
-// by app, region, process group and metadata entry, and its machines by id; a name
-// is taken apart label by label, from the right, and finds its set. Lists are
-// rendered when first asked for and kept until the next change. The order of a
-// nearest list is made for each query from the app's regions, of which there are
-// few, not from its machines.
+// Most names are not stored. An app has sets of the addresses of its started machines: of
+// the app, of each region, of each process group and of each metadata entry. It has its
+// machines by id. A lookup takes a name apart, label by label from the right, and finds
+// the set. Lists are rendered when first asked for, and are kept until the next change. A
+// nearest list is made for each query by walking the app's regions in the order of their
+// pings; only the machines in the list are visited.
+//
+// # Files
+//
+//	table    Options, Table, Publisher
+//	view     the client's network and region
+//	compile  a commit changes views and apps
+//	app, metadata  an app compiled; the names made of its machines' metadata
+//	lookup, reverse, nearest, text  from a name to the data of its answer
+//	answer   from the answer to the octets of a response
+//	prefetch  memory loaded for many queries at once
 package zone

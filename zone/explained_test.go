@@ -22,14 +22,13 @@ func firstDifference(got, want string) string {
 	return fmt.Sprintf("line %d\n got nothing\nwant %s", len(g)+1, w[len(g)])
 }
 
-// Explanations come to the answer that the server gives, in random registries,
-// and every machine of an app that was asked for is either in the answer or left
-// out for a reason.
+// In random registries, an explanation has the answer that the server gives, and every
+// machine of the app in question is either in the answer or left out for a reason.
 func TestExplanationsAgreeWithAnswers(t *testing.T) {
 	r := newRand(t)
 	accounted := 0
 	for range 15 {
-		w, pub := born(r)
+		w, pub := newWorldOfCommits(r)
 		for range 30 {
 			w.step()
 		}
@@ -82,7 +81,7 @@ func TestExplanationsAgreeWithAnswers(t *testing.T) {
 	}
 }
 
-// unpackedName returns a name as people write it.
+// unpackedName returns a name in presentation format.
 func unpackedName(t testing.TB, labels []string) string {
 	t.Helper()
 	name, _, err := dns.UnpackDomainName(slowWire(labels), 0)

@@ -1,51 +1,53 @@
 package zone
 
 import (
-	"bytes"
-	"cmp"
-	"sync/atomic"
-
-	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A zone is one of those we are authoritative for.
+// A zone is one of the zones that the server is authoritative for.
 type zone uint8
 
 const (
-	foreign  zone = iota
-	internal      // internal.
-	flycast       // flycast.
-	local         // fly-local-6pn.
-	reverse       // a.a.d.f.ip6.arpa.
+	otherZone zone = iota
+	internal       // internal.
+	flycast        // flycast.
+	local          // fly-local-6pn.
+	reverse        // a.a.d.f.ip6.arpa.
 )
 
 // apexLabels is the number of labels in each zone's apex.
 var apexLabels = [...]int{internal: 1, flycast: 1, local: 1, reverse: 6}
 
-// Lookup answers q into a. limit is the most octets that the response will have;
-// more data than fits is not looked for.
+// Lookup looks up the name and type of q, and writes the answer to a. The response will
+// have at most limit octets; Lookup may leave out data that does not fit.
 //
 // To add a name form:
 //
-//  1. doc.go: add it to the table. TestDocNames fails until it is answered.
-//  2. slow_test.go: answer it in the twin, straight from the facts.
-//  3. lookup.go: serve it in the function of the labels next to it.
-//  4. If it needs a set of its own: a field in app.go (TestSizes says what an
-//     app may take), and one call in appEdit.change in compile.go.
-//  5. explain/names.go: say what the name stands for.
-//  6. registry/names.go: if it has a new word in a region's place, reserve it.
-//  7. registry/answers.go: if it depends on a fact that no answer depended on,
-//     add that to shown. The SERIAL of the network then changes with it.
+//  1. zone/doc.go: add it to the table of names.
+//  2. zone/doc_test.go: give a value to each of its placeholders that is new. From now
+//     on TestDocNames fails until the name is answered and explained.
+//  3. zone/slow_test.go: add its names to the twin, in slow.names, and what of it can
+//     give no name in slow.unnamed.
+//  4. zone/lookup.go: answer it in the function of the labels next to it.
+//  5. zone/metadata.go: if it is made of a machine's metadata, make its labels in
+//     metaNames.of. If it needs another set of addresses, put a field in app.go, where
+//     TestSizes limits the size of an app, and call sets.change in compile.go.
+//  6. zone/explain/names.go: say what it stands for.
+//  7. registry/names.go: reserve its word, if it takes the place of a region.
+//  8. README.md: add it to the table of names.
+//
+// TestAnswersEqualTheTwins then asks random registries for its names. If it depends on
+// a fact that no answer depended on before, TestSerialChangesWithTheNames fails until
+// registry/answers.go counts that fact.
 func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
-	a.Finding, a.kind = NotOurs, none
+	a.Finding, a.kind = OutOfZone, none
 	if v.conflict {
 		a.Finding = Refused
 		return
 	}
 	zone := zoneOf(q)
-	if zone == foreign {
+	if zone == otherZone {
 		return
 	}
 	switch {
@@ -57,7 +59,8 @@ func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 		return
 	}
 	a.Finding = NXDomain
-	a.apex, a.serial, a.ttl = apexLabels[zone], v.view.serial, v.shared.ttl
+	a.apex, a.serial = apexLabels[zone], v.view.serial
+	a.ttl = v.shared.ttl // every record has the same; see doc.go
 	atApex := q.Labels() == a.apex
 	if atApex {
 		a.Finding = NoData
@@ -87,7 +90,7 @@ func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 func zoneOf(q *wire.Query) zone {
 	n := q.Labels()
 	if n == 0 {
-		return foreign
+		return otherZone
 	}
 	switch string(q.Label(0)) {
 	case "internal":
@@ -102,12 +105,12 @@ func zoneOf(q *wire.Query) zone {
 			return reverse
 		}
 	}
-	return foreign
+	return otherZone
 }
 
-// Ours reports whether name, in wire format and lower case, is at or below the
-// apex of one of our zones: only this server answers for those.
-func Ours(name []byte) bool {
+// InZone reports whether name is in a zone that this server is authoritative for, at its
+// apex or below. name must be in wire format and lower case.
+func InZone(name []byte) bool {
 	for len(name) > 1 {
 		switch string(name) {
 		case "\x08internal\x00", "\x07flycast\x00", "\x0dfly-local-6pn\x00", "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00":
@@ -118,37 +121,36 @@ func Ours(name []byte) bool {
 	return false
 }
 
-// wants reports whether q asks for records of that type.
-func wants(q *wire.Query, rtype uint16) bool { return q.Type == rtype || q.Type == wire.TypeANY }
+// asksFor reports whether q asks for records of that type.
+func asksFor(q *wire.Query, rtype uint16) bool { return q.Type == rtype || q.Type == wire.TypeANY }
 
-// exists says that the name exists, with what was said of its data before.
+// exists records that the name exists. It does not change what was found before.
 func (a *Answer) exists() {
 	if a.Finding == NXDomain {
 		a.Finding = NoData
 	}
 }
 
-// addresses says that the name's AAAA RRset is set.
+// addresses records that the name has the AAAA RRset of set.
 func (a *Answer) addresses(q *wire.Query, set addressSet) {
 	a.exists()
-	if wants(q, wire.TypeAAAA) && !set.Empty() {
+	if asksFor(q, wire.TypeAAAA) && !set.Empty() {
 		a.Finding, a.kind, a.set = Data, addresses, set
 	}
 }
 
-// address says that the name's AAAA RRset is one address.
+// address records that the name has one AAAA record.
 func (a *Answer) address(q *wire.Query, addr address) {
 	a.one[0] = addr
 	a.addresses(q, persist.Slice(a.one[:]))
 }
 
-// listText says that the name has a TXT record with the list in p, which render
-// makes if nobody asked for it before.
-func (a *Answer) listText(q *wire.Query, p *atomic.Pointer[[]byte], sep byte, render func() []byte) {
+// listText records that the name has a TXT record with that list.
+func (a *Answer) listText(q *wire.Query, list *lazyList, sep byte, render func() []byte) {
 	a.exists()
-	if wants(q, wire.TypeTXT) {
+	if asksFor(q, wire.TypeTXT) {
 		a.Finding, a.kind, a.sep = Data, textList, sep
-		a.text = text(p, render)
+		a.text = list.get(render)
 	}
 }
 
@@ -189,7 +191,8 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 	}
 }
 
-// server returns the address under which the client knows this server.
+// server returns the address of this server: the one that the client asked, if it is a
+// 6PN address, else wellKnown.
 func (v *View) server() address {
 	if v.dst.Is6() {
 		if dst := v.dst.As16(); dst[0] == 0xfd && dst[1] == 0xaa {
@@ -199,7 +202,7 @@ func (v *View) server() address {
 	return wellKnown
 }
 
-// wellKnown is fdaa::3, where every machine finds its DNS server.
+// wellKnown is fdaa::3, the address of the DNS server in every network.
 var wellKnown = address{0: 0xfd, 1: 0xaa, 15: 3}
 
 // lookupApp looks up a name at or below an app.
@@ -216,15 +219,15 @@ func (v *View) lookupApp(q *wire.Query, limit int, a *Answer, app *app) {
 		}
 	case "vms":
 		if labels == 1 {
-			a.listText(q, &app.texts.vms, ',', func() []byte { return app.renderVMs(false) })
+			a.listText(q, &app.lists.vms, ',', func() []byte { return app.renderVMs(false) })
 		} else if labels == 2 && string(q.Label(3)) == "all" {
-			a.listText(q, &app.texts.allVMs, ',', func() []byte { return app.renderVMs(true) })
+			a.listText(q, &app.lists.allVMs, ',', func() []byte { return app.renderVMs(true) })
 		}
 	case "regions":
 		if labels == 1 {
-			a.listText(q, &app.texts.regions, ',', func() []byte { return app.renderRegions(false) })
+			a.listText(q, &app.lists.regions, ',', func() []byte { return app.renderRegions(false) })
 		} else if labels == 2 && string(q.Label(3)) == "all" {
-			a.listText(q, &app.texts.allRegions, ',', func() []byte { return app.renderRegions(true) })
+			a.listText(q, &app.lists.allRegions, ',', func() []byte { return app.renderRegions(true) })
 		}
 	case "vm":
 		v.lookupVM(q, labels, a, app)
@@ -275,26 +278,26 @@ func (v *View) lookupNearest(q *wire.Query, labels, limit int, a *Answer, app *a
 		return
 	}
 	a.exists()
-	if !wants(q, wire.TypeAAAA) && !wants(q, wire.TypeTXT) {
+	if !asksFor(q, wire.TypeAAAA) && !asksFor(q, wire.TypeTXT) {
 		return
 	}
-	// One more than fits tells that there is more.
+	// With one more than fits, AppendTo sees that the list is cut.
 	most := limit/aaaaLen + 1
 	if q.Type == wire.TypeTXT {
 		most = limit/minNearbyLine + 1
 	}
 	a.list = a.near.find(app, v.shared.geo, v.Region(), min(count, most))
 	switch {
-	case wants(q, wire.TypeAAAA) && len(a.list) > 0:
+	case asksFor(q, wire.TypeAAAA) && len(a.list) > 0:
 		a.Finding, a.kind = Data, nearestList
-	case wants(q, wire.TypeTXT):
+	case asksFor(q, wire.TypeTXT):
 		a.lines = appendLines(a.lines[:0], a.list, maxText)
 		a.Finding, a.kind, a.sep, a.text = Data, textList, ';', a.lines
 	}
 }
 
-// minNearbyLine is less than any item of a nearest TXT takes:
-// ip=fdaa:0:1::,region=a
+// minNearbyLine is fewer octets than any item of a nearest list in a TXT record has, such
+// as ip=fdaa:0:1::,region=a
 const minNearbyLine = 16
 
 func (v *View) lookupFlycast(q *wire.Query, a *Answer) {
@@ -305,116 +308,12 @@ func (v *View) lookupFlycast(q *wire.Query, a *Answer) {
 	}
 }
 
-// lookupLocal gives the client its own address. On real machines the hosts file
-// does so.
+// lookupLocal answers with the client's own address. On Fly.io, the hosts file of a
+// machine holds this name.
 func (v *View) lookupLocal(q *wire.Query, a *Answer) {
 	if q.Labels() == apexLabels[local] && v.src.Is6() {
 		if src := v.src.As16(); src[0] == 0xfd && src[1] == 0xaa {
 			a.address(q, src)
 		}
 	}
-}
-
-// lookupReverse looks up an address, written as labels of one hexadecimal digit
-// each, or what such a name is below (RFC 3596, Section 2.5).
-func (v *View) lookupReverse(q *wire.Query, a *Answer) {
-	digits := q.Labels() - 2
-	if digits == apexLabels[reverse]-2 || digits > 32 {
-		return
-	}
-	addr := address{}
-	for i := range digits {
-		label := q.Label(2 + i)
-		d := hexDigit(label[0])
-		if len(label) != 1 || d < 0 {
-			return
-		}
-		addr[i/2] |= byte(d) << (4 - i%2*4)
-	}
-	if digits < 32 {
-		if v.anyAt(addr, digits) {
-			a.exists()
-		}
-		return
-	}
-	if addr == wellKnown || addr == v.network.Server().As16() {
-		a.pointTo(q, "", serverName)
-		return
-	}
-	if n := networkOf(addr); n != v.network {
-		return
-	}
-	if o, ok := v.view.hosts.Get(hostBits(addr), nil).find(addressOrder(addr)); ok {
-		v.pointToOwner(q, a, o)
-	}
-}
-
-// anyAt reports whether the view has a reverse name below the first digits of
-// prefix.
-func (v *View) anyAt(prefix address, digits int) bool {
-	// begins is 0 for addresses that begin so, and else orders them.
-	begins := func(a address) int {
-		whole := digits / 2
-		if c := bytes.Compare(a[:whole], prefix[:whole]); c != 0 || digits%2 == 0 {
-			return c
-		}
-		return cmp.Compare(a[whole]>>4, prefix[whole]>>4)
-	}
-	if begins(wellKnown) == 0 || begins(v.network.Server().As16()) == 0 {
-		return true
-	}
-	const networkDigits, hostDigits = 12, 16
-	switch {
-	case digits <= networkDigits || networkOf(prefix) != v.network:
-		return false
-	case digits <= networkDigits+hostDigits:
-		return v.view.hosts.HasPrefix(hostBits(prefix), 4*(digits-networkDigits))
-	}
-	_, ok := v.view.hosts.Get(hostBits(prefix), nil).find(begins)
-	return ok
-}
-
-// pointToOwner says that the name's PTR record points to the name of o.
-func (v *View) pointToOwner(q *wire.Query, a *Answer, o addressOwner) {
-	switch {
-	case o.peer != nil:
-		a.pointTo(q, o.peer.Name, "\x05_peer\x08internal\x00")
-	case o.flycast != nil:
-		a.pointTo(q, *o.flycast, "\x07flycast\x00")
-	default:
-		m := v.machineAt(o.addr)
-		a.pointTo(q, m.ID, "\x02vm", m.App, "\x08internal\x00")
-	}
-}
-
-// pointTo says that the name's PTR record points to the name of those parts: a
-// part is a label, or several in wire form, in turn. An empty label is left out.
-func (a *Answer) pointTo(q *wire.Query, parts ...string) {
-	a.exists()
-	if !wants(q, wire.TypePTR) {
-		return
-	}
-	name := a.name[:0]
-	for i, part := range parts {
-		if i%2 == 0 && part != "" {
-			name = append(name, byte(len(part)))
-		}
-		name = append(name, part...)
-	}
-	a.Finding, a.kind, a.nlen = Data, pointer, len(name)
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	}
-	return -1
-}
-
-// networkOf returns the network that the bits of a name.
-func networkOf(a address) registry.Network {
-	return registry.Network(uint32(a[2])<<24 | uint32(a[3])<<16 | uint32(a[4])<<8 | uint32(a[5]))
 }

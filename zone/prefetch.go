@@ -6,15 +6,14 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A Prefetch reads the memory that lookups are going to read, for many queries at
-// once. In a large Table a lookup waits for memory some six times, about 100 ns
-// each, one after the other: what it reads says where to read next. The waits of
-// different queries need not follow each other. So a Prefetch takes every step for
-// all queries before it takes the next, and nothing it does in a step depends on
-// what another query reads in the same.
+// A Prefetch loads the memory that lookups will read into the processor's caches, for
+// many queries at once. In a large Table a lookup waits for memory about six times, some
+// 100 ns each, because what it reads tells it where to read next. A Prefetch takes each
+// of these steps for all queries before it takes the next step, so that the queries wait
+// together.
 //
-// It is a hint. It decides nothing, and a name it does not understand, such as
-// one with capital letters, is answered as well and takes longer.
+// It is a hint and decides no answer. A query that it does not understand, such as one
+// with capital letters, only takes longer.
 //
 // A Prefetch is large and meant to be reused. The zero Prefetch has no queries.
 type Prefetch struct {
@@ -22,26 +21,26 @@ type Prefetch struct {
 	apps   [PrefetchMax]persist.Search[*app]
 	names  [PrefetchMax]persist.Search[*named]
 	parts  [PrefetchMax]part
-	labels [PrefetchMax][]byte // of a machine or a region, its own
+	labels [PrefetchMax][]byte // the first label of a machine, or the label of a region
 
-	// What was found: at most one of the two for each query.
+	// What was found. Each query has at most one of the two.
 	sets     [PrefetchMax][]address
 	machines [PrefetchMax]*registry.Machine
 
-	read uint64 // depends on all that was read, so that compilers leave nothing out
+	read uint64 // depends on all memory read, so that the compiler keeps the reads
 }
 
-// PrefetchMax is the most queries that a Prefetch takes: what a server reads at once.
+// PrefetchMax is the most queries of a Prefetch: as many as a server receives at once.
 const PrefetchMax = 32
 
-// prefetchApps is the number of apps from which on a Table is large. Smaller ones
-// stay in the processor's caches, and reading ahead would cost more than it saves.
+// prefetchApps is the least number of apps in a large Table. A smaller Table stays in the
+// processor's caches, so that a prefetch takes longer than it saves.
 const prefetchApps = 5000
 
-// Large reports whether lookups in t are worth reading ahead for.
+// Large reports whether t is so large that a prefetch saves time.
 func (t *Table) Large() bool { return t.snap.Stats().Apps >= prefetchApps }
 
-// A part is what a name says of its app.
+// A part is the part of an app that a name asks for.
 type part uint8
 
 const (
@@ -51,99 +50,100 @@ const (
 	regionPart
 )
 
-// Add takes a query that v will be asked, as octets, which must stay as they are
-// until Read. It ignores what is no query for a name of an app, and what is more
-// than PrefetchMax queries.
-func (a *Prefetch) Add(v *View, msg []byte) {
-	if v.view == nil || a.n == PrefetchMax {
+// Add adds a query that will be looked up in v. The octets of msg must not change until
+// Read. It ignores a message that is not a query for a name of an app, and a query after
+// PrefetchMax others.
+func (p *Prefetch) Add(v *View, msg []byte) {
+	if v.view == nil || p.n == PrefetchMax {
 		return
 	}
 	above, tail := wire.Tail(msg)
 	if string(tail[0]) != "internal" || tail[1] == nil {
 		return
 	}
-	i := a.n
-	a.n++
-	a.apps[i] = persist.Search[*app]{Bits: hashOf(tail[1])}
-	a.apps[i].In(v.view.apps)
+	i := p.n
+	p.n++
+	p.apps[i] = persist.Search[*app]{Bits: hashOf(tail[1])}
+	p.apps[i].In(v.view.apps)
 	switch string(tail[2]) {
 	case "", "global":
-		a.parts[i] = wholeApp
+		p.parts[i] = wholeApp
 	case "process", "_metadata":
-		a.parts[i], a.names[i].Bits = namedPart, hashOf(above)
+		p.parts[i], p.names[i].Bits = namedPart, hashOf(above)
 	case "vm":
-		a.parts[i], a.labels[i] = machinePart, above[1:1+above[0]]
+		p.parts[i], p.labels[i] = machinePart, above[1:1+above[0]]
 	default:
-		a.parts[i], a.labels[i] = regionPart, tail[2]
+		p.parts[i], p.labels[i] = regionPart, tail[2]
 	}
 }
 
-// Read reads ahead for all queries added since the last Read, and forgets them.
-func (a *Prefetch) Read() {
-	a.find()
-	for _, set := range a.sets[:a.n] {
-		const line = 4 // addresses in a line of the cache
+// Read prefetches for all queries added since the last Read, and removes them.
+func (p *Prefetch) Read() {
+	p.find()
+	for _, set := range p.sets[:p.n] {
+		const line = 4 // addresses in a cache line
 		for i := 0; i < min(len(set), prefetchAddresses); i += line {
-			a.read += uint64(set[i][0])
+			p.read += uint64(set[i][0])
 		}
 	}
-	for _, m := range a.machines[:a.n] {
+	for _, m := range p.machines[:p.n] {
 		if m != nil {
-			a.read += uint64(m.ID[0]) + uint64(len(m.Region))
-			if m.Skip { // two lines on
-				a.read++
+			p.read += uint64(m.ID[0]) + uint64(len(m.Region))
+			if m.Skip { // its second next cache line
+				p.read++
 			}
 		}
 	}
-	clear(a.apps[:a.n]) // else they would keep an old Table from being freed
-	clear(a.names[:a.n])
-	clear(a.labels[:a.n])
-	clear(a.sets[:a.n])
-	clear(a.machines[:a.n])
-	a.n = 0
+	// What stays here would keep an old Table from being freed.
+	clear(p.apps[:p.n])
+	clear(p.names[:p.n])
+	clear(p.labels[:p.n])
+	clear(p.sets[:p.n])
+	clear(p.machines[:p.n])
+	p.n = 0
 }
 
-// prefetchAddresses is the number of addresses that fit the responses of most
-// clients, who take 1232 octets.
+// prefetchAddresses is the number of addresses that fit in 1232 octets, which most
+// clients take as the size of a response.
 const prefetchAddresses = 44
 
-// find finds the addresses and machines that the answers are going to be about.
-func (a *Prefetch) find() {
-	apps, names := a.apps[:a.n], a.names[:a.n]
-	a.read += persist.Find(apps)
+// find finds the addresses and machines of the answers.
+func (p *Prefetch) find() {
+	apps, names := p.apps[:p.n], p.names[:p.n]
+	p.read += persist.Find(apps)
 	for i := range apps {
 		if app := apps[i].Found; app != nil {
-			switch a.parts[i] {
+			switch p.parts[i] {
 			case wholeApp:
-				a.sets[i], _ = app.started.Short()
+				p.sets[i], _ = app.started.Short()
 			case namedPart:
 				names[i].In(app.names)
 			case machinePart:
 				if s, _ := app.deployed.Short(); len(s) > 0 {
-					a.read += s[0].head + s[len(s)/2].head + s[len(s)-1].head
+					p.read += s[0].head + s[len(s)/2].head + s[len(s)-1].head
 				}
 			case regionPart:
 				if len(app.regions) > 0 {
-					a.read += uint64(app.regions[0].number)
+					p.read += uint64(app.regions[0].number)
 				}
 			}
 		}
 	}
-	a.read += persist.Find(names)
+	p.read += persist.Find(names)
 	for i := range apps {
 		if app := apps[i].Found; app != nil {
-			switch a.parts[i] {
+			switch p.parts[i] {
 			case namedPart:
 				if n := names[i].Found; n != nil {
-					a.sets[i], _ = n.started.Short()
-					a.read += uint64(n.labels[0])
+					p.sets[i], _ = n.started.Short()
+					p.read += uint64(n.labels[0])
 				}
 			case machinePart:
-				a.machines[i] = app.machine(a.labels[i])
+				p.machines[i] = app.machine(p.labels[i])
 			case regionPart:
 				for j := range app.regions {
-					if r := &app.regions[j]; r.code == string(a.labels[i]) {
-						a.sets[i], _ = r.started.Short()
+					if r := &app.regions[j]; r.code == string(p.labels[i]) {
+						p.sets[i], _ = r.started.Short()
 						break
 					}
 				}
@@ -152,8 +152,8 @@ func (a *Prefetch) find() {
 	}
 }
 
-// machine returns a machine whose id begins as id does, if a has one and is no
-// big app.
+// machine returns a machine whose id has the same first 8 octets as id; nil if a has none
+// or has more than persist.ChunkMax machines.
 func (a *app) machine(id []byte) *registry.Machine {
 	head := idHead(id)
 	deployed, _ := a.deployed.Short()

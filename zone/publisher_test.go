@@ -39,7 +39,7 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 	} {
 		tt.to()
 		after := apply(registry.Put(&m))
-		if wrote := after.hosts != before.hosts || after.hidden != before.hidden; wrote != tt.writes {
+		if wrote := after.shown != before.shown || after.hidden != before.hidden; wrote != tt.writes {
 			t.Errorf("a machine that %s writes the reverse zone: %v, want %v", tt.does, wrote, tt.writes)
 		}
 		addr := m.Address.As16()

@@ -32,7 +32,7 @@ func TestRankedWalksItsAddresses(t *testing.T) {
 			a := address{14: byte(n >> 8), 15: byte(n)}
 			set = set.Insert(e, a, addressOrder(a))
 		}
-		r := ranked{head: set.Chunk(0)[0]}
+		r := cursor{head: set.Chunk(0)[0]}
 		for n := range size {
 			if want := (address{14: byte(n >> 8), 15: byte(n)}); r.head != want {
 				t.Fatalf("of %d addresses, number %d is %v, want %v", size, n, r.head, want)

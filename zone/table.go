@@ -12,17 +12,18 @@ import (
 
 // Options is what answers depend on beside the facts.
 type Options struct {
-	// TTL is that of every record, in seconds.
+	// TTL is the TTL of every record, in seconds.
 	TTL uint32
-	// Region is the server's own, for clients of which none is known; "" if
-	// there is none.
+	// Region is the server's region, for clients whose own region is unknown; ""
+	// if there is none.
 	Region string
-	// Clients places clients that do not ask from or to a 6PN address. The
-	// longest prefix that holds a client's address counts.
+	// Clients places clients that ask neither from nor to a 6PN address. If
+	// several prefixes hold a client's address, the longest counts.
 	Clients []Client
 }
 
-// A Client is a prefix of client addresses and where they are placed.
+// A Client is a prefix of client addresses, and the network and region of these
+// clients.
 type Client struct {
 	Prefix  netip.Prefix
 	Network registry.Network
@@ -35,7 +36,7 @@ type Table struct {
 	index   uint64
 	snap    *registry.Snapshot
 	views   persist.Trie[*view]
-	clients []Client // sorted by length of prefix, the longest first
+	clients []Client // the longest prefix first
 	unnamed int
 }
 
@@ -43,15 +44,15 @@ type Table struct {
 type shared struct {
 	ready  bool
 	geo    *geography
-	ttl    uint32 // Options.TTL: that of every record, in seconds
+	ttl    uint32 // Options.TTL
 	region string // Options.Region
 }
 
 // Index returns the registry index of the facts in t.
 func (t *Table) Index() uint64 { return t.index }
 
-// Ready reports whether t holds the facts of a source. Until it does, "there is
-// no such name" would be a lie.
+// Ready reports whether t holds all facts of the source. Until it does, queries for
+// our names are answered with SERVFAIL, since a name without facts may exist.
 func (t *Table) Ready() bool { return t.ready }
 
 // Unnamed returns how many process groups and metadata entries of deployed
@@ -67,15 +68,15 @@ func sortClients(clients []Client) []Client {
 	return clients
 }
 
-// A Publisher makes a new Table for every commit, sharing with the old one
-// whatever the commit did not touch, and makes it the current one.
+// A Publisher makes a new Table for every commit and makes it the current one. The
+// new Table shares with the old one whatever the commit did not change.
 //
 // All methods may be called from any goroutine.
 type Publisher struct {
 	current atomic.Pointer[Table]
 
-	mu      sync.Mutex   // one change after the other: each builds on the table before
-	edits   persist.Edit // of commits so far, guarded by mu
+	mu      sync.Mutex   // held while a Table is made from the one before
+	edits   persist.Edit // number of commits so far, guarded by mu
 	codes   codes        // guarded by mu
 	scratch scratch      // guarded by mu
 }
@@ -95,21 +96,20 @@ func NewPublisher(o Options) *Publisher {
 // Table returns the current Table.
 func (p *Publisher) Table() *Table { return p.current.Load() }
 
-// Ready tells that the facts of a source have all been committed. From then on,
-// Tables are ready.
-func (p *Publisher) Ready() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next := *p.current.Load()
-	next.ready = true
-	p.current.Store(&next)
+// Ready makes this and all later Tables ready. Call it when all facts of the source
+// have been committed.
+func (p *Publisher) Ready() { p.replace(func(t *Table) { t.ready = true }) }
+
+// SetClients replaces Options.Clients.
+func (p *Publisher) SetClients(clients []Client) {
+	p.replace(func(t *Table) { t.clients = sortClients(clients) })
 }
 
-// SetClients replaces the configured clients.
-func (p *Publisher) SetClients(clients []Client) {
+// replace makes a changed copy of the Table the current one.
+func (p *Publisher) replace(change func(*Table)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := *p.current.Load()
-	next.clients = sortClients(clients)
+	change(&next)
 	p.current.Store(&next)
 }

@@ -1,29 +1,54 @@
 package zone
 
-// A textWriter appends the RDATA of one TXT record that holds a list. Clients
-// join character-strings without anything between, and some parse string by
-// string, so strings are cut only behind a separator, as late as possible (RFC
-// 1035, Section 3.3.14: a string holds 255 octets).
-//
-// After each add, dst holds the list as it is if nothing follows.
-type textWriter struct {
-	dst   []byte
-	room  int  // octets that the RDATA may take
-	sep   byte // between items
-	begin int  // where in dst the RDATA begins
-	str   int  // where in dst the current string's length stands
-	last  int  // length of the last item
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/internaldns/internaldns/zone/wire"
+)
+
+// A lazyList is the RDATA of a TXT record that holds a list. It is rendered when it is
+// first asked for. The zero lazyList has not been rendered.
+type lazyList struct{ rdata atomic.Pointer[[]byte] }
+
+// get returns the list, which render makes if it has not been rendered. Several workers
+// may render the same list at once; all of them get the same octets.
+func (l *lazyList) get(render func() []byte) []byte {
+	if p := l.rdata.Load(); p != nil {
+		return *p
+	}
+	rdata := slices.Clip(render())
+	l.rdata.Store(&rdata)
+	return rdata
 }
 
-// maxString is the longest character-string, its length octet not counted.
+// maxText is the most octets of a list's RDATA. It is more than a message holds, by more
+// than the longest item. So a list that was cut when it was rendered is cut again in
+// every message, and is counted there.
+const maxText = wire.MaxMessageLen + 512
+
+// A textWriter appends the RDATA of a TXT record that holds a list. RDATA is cut into
+// character-strings of at most 255 octets (RFC 1035, Section 3.3.14). Most clients join
+// the strings, some parse each by itself, so a string ends only behind a separator, as
+// late as possible.
+//
+// After each add, dst holds the complete RDATA of the items so far.
+type textWriter struct {
+	dst   []byte
+	room  int  // most octets of the RDATA
+	sep   byte // between items
+	begin int  // index in dst at which the RDATA begins
+	str   int  // index in dst of the current string's length
+	last  int  // length of the last item; -1 before the first
+}
+
+// maxString is the most octets of a character-string, without its length octet.
 const maxString = 255
 
-// newTextWriter begins an empty list, which is one empty string. room must be 1
-// or more.
+// newTextWriter appends an empty list, which is one empty string. room must be at least
+// 1.
 func newTextWriter(dst []byte, room int, sep byte) textWriter {
-	w := textWriter{dst: append(dst, 0), room: room, sep: sep, begin: len(dst), str: len(dst)}
-	w.last = -1
-	return w
+	return textWriter{dst: append(dst, 0), room: room, sep: sep, begin: len(dst), str: len(dst), last: -1}
 }
 
 // add appends an item of 1 to 254 octets. It reports false, and changes nothing,
@@ -41,7 +66,7 @@ func (w *textWriter) add(item []byte) bool {
 	}
 	length := int(w.dst[w.str]) // of the current string
 	moves := length == maxString
-	if moves { // no place for the separator: the last item must begin a string of its own
+	if moves { // no room for the separator: the last item moves to a string of its own
 		length = w.last
 		size++
 	}
@@ -72,8 +97,8 @@ func (w *textWriter) add(item []byte) bool {
 	return true
 }
 
-// appendText appends the first whole items of rdata, a list written by a
-// textWriter with the same separator, that fit room octets.
+// appendText appends as many items of rdata as fit in room octets. rdata must be a list
+// written by a textWriter with the same separator.
 func appendText(dst, rdata []byte, room int, sep byte) []byte {
 	w := newTextWriter(dst, room, sep)
 	for len(rdata) > 0 {

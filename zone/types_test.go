@@ -14,15 +14,15 @@ import (
 func TestViewHasNoPathToOtherNetworks(t *testing.T) {
 	const module = "github.com/internaldns/internaldns/"
 	containers := map[reflect.Type]reflect.Type{ // and the type of their elements
-		reflect.TypeFor[persist.Trie[*app]]():           reflect.TypeFor[*app](),
-		reflect.TypeFor[persist.Trie[*named]]():         reflect.TypeFor[*named](),
-		reflect.TypeFor[persist.Trie[*peer]]():          reflect.TypeFor[*peer](),
-		reflect.TypeFor[persist.Trie[*flycastApp]]():    reflect.TypeFor[*flycastApp](),
-		reflect.TypeFor[persist.Trie[*host]]():          reflect.TypeFor[*host](),
-		reflect.TypeFor[persist.Sorted[address]]():      reflect.TypeFor[address](),
-		reflect.TypeFor[persist.Sorted[vm]]():           reflect.TypeFor[vm](),
-		reflect.TypeFor[persist.Sorted[addressOwner]](): reflect.TypeFor[addressOwner](),
-		reflect.TypeFor[persist.Edit]():                 reflect.TypeFor[uint64](),
+		reflect.TypeFor[persist.Trie[*app]]():        reflect.TypeFor[*app](),
+		reflect.TypeFor[persist.Trie[*named]]():      reflect.TypeFor[*named](),
+		reflect.TypeFor[persist.Trie[*peer]]():       reflect.TypeFor[*peer](),
+		reflect.TypeFor[persist.Trie[*flycastApp]](): reflect.TypeFor[*flycastApp](),
+		reflect.TypeFor[persist.Trie[*block]]():      reflect.TypeFor[*block](),
+		reflect.TypeFor[persist.Sorted[address]]():   reflect.TypeFor[address](),
+		reflect.TypeFor[persist.Sorted[vm]]():        reflect.TypeFor[vm](),
+		reflect.TypeFor[persist.Sorted[holder]]():    reflect.TypeFor[holder](),
+		reflect.TypeFor[persist.Edit]():              reflect.TypeFor[uint64](),
 	}
 	forbidden := []string{"zone.Table", "zone.Publisher", "zone.commit", "[]zone.Client", "registry.Snapshot", "registry.Store", "registry.Tx",
 		"registry.Changes", "registry.Flycast", "persist.Trie[*" + module + "zone.view]", "persist.Trie[*zone.view]"}

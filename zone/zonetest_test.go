@@ -15,8 +15,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serverAddr is the address that questions are asked at unless a test says
-// otherwise.
+// serverAddr is the address that questions go to, unless a test uses another.
 var serverAddr = netip.MustParseAddr("fdaa::3")
 
 // load returns a ready publisher with the facts of a registry file.
@@ -55,8 +54,8 @@ func packed(t testing.TB, qtype uint16, name string) []byte {
 	return msg
 }
 
-// ask asks one question and returns the response, or nil if the name is in none
-// of our zones.
+// ask asks one question and returns the response, or nil if the name is in none of our
+// zones.
 func ask(t testing.TB, p *zone.Publisher, src, dst netip.Addr, qtype uint16, name string) *dns.Msg {
 	t.Helper()
 	var q wire.Query
@@ -66,7 +65,7 @@ func ask(t testing.TB, p *zone.Publisher, src, dst netip.Addr, qtype uint16, nam
 	view := p.Table().For(src, dst)
 	var a zone.Answer
 	view.Lookup(&q, wire.MaxMessageLen, &a)
-	if a.Finding == zone.NotOurs {
+	if a.Finding == zone.OutOfZone {
 		return nil
 	}
 	msg, _ := a.AppendTo(nil, &q, zone.Frame{Limit: wire.MaxMessageLen})
@@ -77,10 +76,10 @@ func ask(t testing.TB, p *zone.Publisher, src, dst netip.Addr, qtype uint16, nam
 	return m
 }
 
-// text writes a response as expect.tsv does: the code, a tab, the answers.
+// text returns a response in the form of expect.tsv: the code, a tab, the answers.
 func text(m *dns.Msg) string {
 	if m == nil {
-		return "not ours"
+		return "out of zone"
 	}
 	var items []string
 	for _, rr := range m.Answer {
@@ -103,8 +102,8 @@ func text(m *dns.Msg) string {
 	return dns.RcodeToString[m.Rcode] + "\t" + strings.Join(items, " ")
 }
 
-// Every question of expect.tsv, made from the rules by a program that shares
-// nothing with this one, is answered so.
+// Every question of expect.tsv has the answer of expect.tsv. That file was made from the
+// rules by a program that shares no code with this one.
 func TestExpected(t *testing.T) {
 	_, p := load(t, "testdata/org.json", zone.Options{})
 	f, err := os.Open("testdata/expect.tsv")

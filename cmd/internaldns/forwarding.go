@@ -22,7 +22,7 @@ func (c *config) forwards() bool {
 // forwarding returns the settings of forwarded names: everything but Own.
 func (c *config) forwarding(log *zap.Logger) forward.Config {
 	f := forward.Config{
-		Local:        zone.Ours,
+		Local:        zone.InZone,
 		MaxInFlight:  c.MaxInFlight,
 		MaxPerSource: c.MaxPerSource,
 		CacheOctets:  c.CacheSize,
@@ -111,7 +111,7 @@ func checkForwards(items []string) error {
 // checkForwarding returns what package forward finds wrong with f, without the
 // prefix that repeats the setting.
 func checkForwarding(f forward.Config, prefix string) error {
-	f.Local, f.Log = zone.Ours, zap.NewNop()
+	f.Local, f.Log = zone.InZone, zap.NewNop()
 	if _, err := forward.New(f); err != nil {
 		return errors.Join(eachLine(err, func(line string) string { return strings.TrimPrefix(line, prefix) })...)
 	}

@@ -78,7 +78,7 @@ func Explain(snap *registry.Snapshot, o zone.Options, src, dst netip.Addr, qtype
 
 	msg, err := new(dns.Msg).SetQuestion(x.Name, qtype).Pack()
 	if err != nil {
-		x.Finding, x.RCode = zone.NotOurs, wire.FormErrR
+		x.Finding, x.RCode = zone.OutOfZone, wire.FormErrR
 		x.NameReason = "it is no domain name"
 		return x.Explanation
 	}
@@ -228,7 +228,7 @@ func (e Explanation) String() string {
 // outcome describes the response without its records.
 func (e *Explanation) outcome() string {
 	switch {
-	case e.Finding == zone.NotOurs && e.RCode != wire.FormErrR:
+	case e.Finding == zone.OutOfZone && e.RCode != wire.FormErrR:
 		return "none of ours; a question for an upstream"
 	case e.Finding == zone.NoData:
 		return "NOERROR without records (NODATA)"

@@ -27,8 +27,8 @@ func TestOursIsWhatLookupAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Ours(buf[:n]); got != want {
-			t.Errorf("Ours(%s) is %v, want %v", name, got, want)
+		if got := InZone(buf[:n]); got != want {
+			t.Errorf("InZone(%s) is %v, want %v", name, got, want)
 		}
 		msg, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
 		if err != nil {
@@ -38,7 +38,7 @@ func TestOursIsWhatLookupAnswers(t *testing.T) {
 		if q.Parse(msg) != wire.Answer {
 			t.Fatalf("%s: not a query", name)
 		}
-		if got := zoneOf(&q) != foreign; got != want {
+		if got := zoneOf(&q) != otherZone; got != want {
 			t.Errorf("Lookup takes %s for ours: %v, want %v", name, got, want)
 		}
 	}

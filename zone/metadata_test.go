@@ -45,7 +45,7 @@ func TestOwnersOfAMachine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &registry.Machine{App: "web", Metadata: tt.metadata}
-			var all owners
+			var all metaNames
 			unnamed := all.of(m)
 			var got []string
 			for _, o := range all.list {
@@ -79,7 +79,7 @@ func TestLongestOwner(t *testing.T) {
 				value += strings.Repeat("v", min(left, 63)) + "."
 			}
 			value = strings.TrimSuffix(value, ".")
-			var all owners
+			var all metaNames
 			if all.of(&registry.Machine{App: app, Metadata: []registry.Pair{{Key: "k", Value: value}}}) == 0 {
 				last = len(all.list[0].labels) + 1 + len(app) + len("\x08internal\x00")
 			}
@@ -113,13 +113,13 @@ func TestGeographyIsTheRegistrys(t *testing.T) {
 		for _, from := range known {
 			row := g.from(g.number(from))
 			for _, to := range known {
-				got := uint64(farAway)
+				got := uint64(unknownPing)
 				if number := c[to]; from == to && from != "" {
 					got = 0 // decided by the code, so that unknown regions are near themselves
 				} else if number != 0 && int(number) < len(row) {
 					got = row[number]
 				}
-				want := uint64(farAway)
+				want := uint64(unknownPing)
 				if ms, ok := facts.Ping(from, to); ok {
 					want = uint64(ms)
 				}
