@@ -32,7 +32,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"internal/workers":         {},
 	"registry":                 {[]string{"registry/index"}, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":            {[]string{"internal/filewatch", "registry", "registry/format"}, []string{"go.uber.org/zap"}},
-	"registry/format":          {[]string{"registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json"}},
+	"registry/format":          {[]string{"internal/workers", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json"}},
 	"registry/index":           {},
 	"registry/api":             {[]string{"internal/filewatch", "metrics", "registry", "registry/format"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/disk":            {[]string{"internal/workers", "registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},

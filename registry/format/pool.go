@@ -2,30 +2,26 @@ package format
 
 import (
 	"runtime"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/internaldns/internaldns/internal/workers"
 )
 
-// A pool decodes machine objects on all cores while the walk through the file
+// A pool decodes machine objects on all processors while the walk through the file
 // goes on, and keeps their order.
-//
-//	add  copies an object into the batch at hand; a full batch goes to work
-//	work one of the workers decodes the batch into its out, frees its octets
-//	wait closes work and joins the outs in the order in which they were begun
 type pool struct {
-	batches []*batch // all, in order; the last is at hand
-	free    chan []byte
-	work    chan *batch
-	workers sync.WaitGroup
+	workers *workers.Pool[*batch]
+	batch   *batch      // at hand; nil if the next object begins one
+	free    chan []byte // buffers for the octets of batches; bounds what is read ahead
 	count   int
 }
 
-// A batch is some machine objects in a row.
+// A batch is some machine objects in a row. A worker sets out.
 type batch struct {
-	octets []byte    // the objects, one after another
-	ends   []int     // where each ends in octets
-	out    []decoded // one for each, once the pool has been waited for
+	octets []byte // the objects, one after another
+	ends   []int  // where each ends in octets
+	out    []decoded
 }
 
 // batchSize is how many octets of objects go to a worker at once: enough that
@@ -35,24 +31,18 @@ const batchSize = 64 << 10
 
 // newPool starts the workers. They end in wait, which must be called.
 func newPool() *pool {
-	n := runtime.GOMAXPROCS(0)
-	p := &pool{
-		free: make(chan []byte, 2*n), // bounds what is read ahead of the workers
-		work: make(chan *batch, 2*n),
-	}
+	p := &pool{free: make(chan []byte, 2*runtime.GOMAXPROCS(0))}
 	for range cap(p.free) {
 		p.free <- nil
 	}
-	for range n {
-		p.workers.Go(func() {
-			d := newMachineDecoder()
-			for b := range p.work {
-				b.decode(d)
-				p.free <- b.octets[:0]
-				b.octets, b.ends = nil, nil
-			}
-		})
-	}
+	p.workers = workers.Start(func() func(*batch) {
+		d := newMachineDecoder()
+		return func(b *batch) {
+			b.decode(d)
+			p.free <- b.octets[:0]
+			b.octets, b.ends = nil, nil
+		}
+	})
 	return p
 }
 
@@ -65,34 +55,30 @@ func (b *batch) decode(d *machineDecoder) {
 	}
 }
 
-// add hands a machine object over, which must be well-formed JSON, and returns
-// its number, counted from 0. It keeps nothing of it.
+// add copies a machine object, which must be well-formed JSON, to a batch. It
+// returns its number, counted from 0.
 func (p *pool) add(object jsontext.Value) int {
-	if len(p.batches) == 0 || len(p.batches[len(p.batches)-1].octets) >= batchSize {
-		p.send()
-		p.batches = append(p.batches, &batch{octets: <-p.free})
+	if p.batch == nil {
+		p.batch = &batch{octets: <-p.free}
 	}
-	b := p.batches[len(p.batches)-1]
+	b := p.batch
 	b.octets = append(b.octets, object...)
 	b.ends = append(b.ends, len(b.octets))
+	if len(b.octets) >= batchSize {
+		p.workers.Add(b)
+		p.batch = nil
+	}
 	p.count++
 	return p.count - 1
 }
 
-// send gives the batch at hand to the workers.
-func (p *pool) send() {
-	if len(p.batches) > 0 {
-		p.work <- p.batches[len(p.batches)-1]
-	}
-}
-
 // wait ends the workers and returns what they made of each machine, by number.
 func (p *pool) wait() []decoded {
-	p.send()
-	close(p.work)
-	p.workers.Wait()
+	if p.batch != nil {
+		p.workers.Add(p.batch)
+	}
 	all := make([]decoded, 0, p.count)
-	for _, b := range p.batches {
+	for _, b := range p.workers.Wait() {
 		all = append(all, b.out...)
 	}
 	return all
