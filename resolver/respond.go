@@ -9,28 +9,28 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A responder turns one query after another into responses. It belongs to one
-// goroutine.
+// A responder turns one query after another into a response. One goroutine at a time
+// may use it.
 type responder struct {
 	zone    *zone.Publisher
 	forward Forwarder // nil: forwarding is off
 	pending *pending
 	shard   *metrics.Shard
-	frame   zone.Frame // of UDP: Limit is the most octets that any client gets
-	stream  bool       // over TCP
+	frame   zone.Frame // over UDP, Limit is Config.MaxUDPSize
+	stream  bool       // queries come over TCP
 	now     time.Time  // when the batch of queries was read
 
 	q      wire.Query
 	a      zone.Answer
 	view   zone.View   // of the last client
-	client wire.Client // of the last query that was not ours
-	missed bool        // q must be handed over
+	client wire.Client // of the last query that was forwarded
+	missed bool        // q must be submitted to the forwarder
 }
 
-// respond appends the response to msg, which came from src to dst, to out, and
-// returns it; empty if none is owed, or if it must be waited for: then it sets
-// r.missed, and the caller must call handOver. out must be empty and have room for
-// r.frame.Limit octets, or respond allocates. msg is not kept.
+// respond appends the response to msg to out and returns it. msg came from src to
+// dst. The result is empty if msg gets no response, or none yet: then respond sets
+// r.missed, and the caller must call submit. out must be empty. respond does not keep
+// msg, and allocates only if out lacks room for r.frame.Limit octets.
 func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 	r.missed = false
 	verdict := r.q.Parse(msg)
@@ -52,7 +52,7 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 	if !r.stream {
 		frame.Limit = min(frame.Limit, int(r.q.UDPSize))
 	}
-	// Many queries in a row come from one client: a host has few.
+	// Consecutive queries often come from one client: a host has few.
 	if table := r.zone.Table(); !r.view.Is(table, src, dst) {
 		r.view = table.For(src, dst)
 	}
@@ -72,14 +72,14 @@ func (r *responder) note(src netip.Addr, rcode wire.RCode, msg, out []byte) {
 	r.shard.Note(r.q.Type, is6(src), uint16(rcode), len(msg), len(out))
 }
 
-// is6 reports whether a client at src asks over IPv6.
+// is6 reports whether queries from src come over IPv6.
 func is6(src netip.Addr) bool { return src.Is6() && !src.Is4In6() }
 
 // forget forgets the last client, after each batch: its view would keep an old
 // Table in memory while no queries arrive.
 func (r *responder) forget() { r.view = zone.View{} }
 
-// dropReason says why the form of msg asks for no response.
+// dropReason returns why a message of msg's form gets no response.
 func dropReason(msg []byte) metrics.Reason {
 	if len(msg) < wire.HeaderLen {
 		return metrics.DropShort

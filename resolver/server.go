@@ -18,60 +18,59 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what a Server needs. Zone, Metrics and Log must be set, and Listen
-// must not be empty; zero values of the rest stand for the defaults.
+// Config configures a Server. Zone, Metrics and Log must be set, and Listen must not
+// be empty. Other fields may be zero, and have the default then.
 type Config struct {
-	// Listen holds addresses as HOST:PORT, where HOST is an IP address. An
-	// address need not be on an interface yet. Port 0 takes a free one, the
-	// same for UDP and TCP.
+	// Listen holds addresses as HOST:PORT, where HOST is an IP address. On Linux
+	// the address need not be on an interface yet. Port 0 is replaced by a free
+	// port, the same for UDP and TCP.
 	Listen []string
 
 	Zone    *zone.Publisher
 	Metrics *metrics.DNS
 	Log     *zap.Logger
 
-	// Forward resolves the names that are not ours. It must go on until Run has
+	// Forward resolves names outside the zones. It must work until Run has
 	// returned. If it is nil, forwarding is off, and those names are REFUSED.
 	Forward Forwarder
 
-	// MaxUDPSize is the most octets of a UDP response, also to clients that
-	// would take more. Default DefaultMaxUDPSize.
+	// MaxUDPSize is the largest UDP response, in octets, even if a client
+	// announces more. Default DefaultMaxUDPSize.
 	MaxUDPSize int
-	// UDPWorkers is the number of sockets, and goroutines, for each listen
-	// address. Default: the processors that the program may use.
+	// UDPWorkers is the number of sockets and of goroutines for each listen
+	// address. Default GOMAXPROCS.
 	UDPWorkers int
 
-	// TCPWorkers is the number of goroutines that serve TCP connections, of all
-	// listen addresses together, on Linux; elsewhere each connection has one.
-	// Default: the processors that the program may use.
+	// TCPWorkers is the number of goroutines that serve the TCP connections of
+	// all listen addresses together. Other systems than Linux ignore it: there
+	// each connection has a goroutine. Default GOMAXPROCS.
 	TCPWorkers int
 	// TCPConns is the number of TCP connections that may be open at all listen
-	// addresses together. For one more, that which has been idle for longest is
-	// closed. Default 1000.
+	// addresses together. One more replaces the one that has been idle for
+	// longest. Default 1000.
 	TCPConns int
-	// TCPIdle is how long a connection may take to bring a whole query, or to
-	// take a response. Default 10s.
+	// TCPIdle is how long a client may take to send a whole query, or to take a
+	// response. Default 10s.
 	TCPIdle time.Duration
-	// TCPTotal is how long a connection may last. Default 5m.
+	// TCPTotal is how long a TCP connection may be open. Default 5m.
 	TCPTotal time.Duration
 
-	// Prefer has the system prefer the threads that answer to all others of the
-	// program, where it knows a way: it makes the others nicer, for good.
+	// Prefer makes the system run answering threads before all other threads of
+	// the program. On Linux, Run makes the others nicer, until the program ends.
+	// Other systems ignore it.
 	Prefer bool
 
 	// goroutines makes Linux serve TCP as systems without epoll do, for tests.
 	goroutines bool
 }
 
-// DefaultMaxUDPSize is the largest UDP response unless configured, in octets. On
-// a private network larger datagrams than the usual 1232 pass, in fragments if
-// need be, and spare the client a TCP connection; only clients that announce so
-// much get it.
+// DefaultMaxUDPSize is the default of Config.MaxUDPSize, in octets. A private network
+// carries larger datagrams than the usual 1232, in fragments if necessary, and the
+// client needs no TCP connection. Only clients that announce so much get it.
 const DefaultMaxUDPSize = 8192
 
-// maxDatagram is the most octets that a UDP datagram over IPv4 holds: 65,535
-// less both headers (RFC 768; RFC 791, Section 3.1). The system sends no larger
-// one.
+// maxDatagram is the largest payload of a UDP datagram over IPv4, in octets: 65,535
+// less both headers (RFC 768; RFC 791, Section 3.1).
 const maxDatagram = 65535 - 20 - 8
 
 func (c *Config) setDefaults() {
@@ -104,7 +103,8 @@ type Server struct {
 	threads *socket.AnsweringThreads // nil: no thread is preferred
 }
 
-// Listen binds all of c's addresses, or none and returns everything that failed.
+// Listen binds all addresses in c.Listen. If any fails, it binds none and returns all
+// errors.
 func Listen(c Config) (*Server, error) {
 	c.setDefaults()
 	s := &Server{config: c, pending: newPending()}
@@ -129,10 +129,10 @@ func Listen(c Config) (*Server, error) {
 // Config.Listen.
 func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
 
-// Waiting returns how many of the server's goroutines wait in system calls that
-// the runtime knows nothing of: one for each UDP socket and one for each TCP
-// worker. Each holds one of the GOMAXPROCS there meanwhile, for up to 10 ms, so a
-// program should have that many more of them than it has processors.
+// Waiting returns how many of the server's goroutines wait in system calls of their
+// own, outside of Go's poller: one for each UDP socket and one for each TCP worker.
+// While it waits, each occupies one of the GOMAXPROCS for up to 10 ms. So a program
+// should raise GOMAXPROCS by that many.
 func (s *Server) Waiting() int {
 	n := s.tcp.waiting()
 	if socket.BatchWaits {
@@ -141,14 +141,15 @@ func (s *Server) Waiting() int {
 	return n
 }
 
-// bind binds TCP first: its port cannot be shared, so that a second server at
-// the same address finds out, although the UDP sockets would share it.
+// bind binds TCP first, then UDP. UDP sockets share their port (SO_REUSEPORT), so a
+// second server at the same address would bind them without an error. A TCP port
+// cannot be shared.
 func (s *Server) bind(addr string) error {
 	want, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return fmt.Errorf("%q is no IP address and port", addr)
 	}
-	const attempts = 20 // with port 0, UDP may lack the port that TCP was given
+	const attempts = 20 // with port 0: another program may have TCP's port for UDP
 	for attempt := 1; ; attempt++ {
 		ln, err := socket.ListenTCP(want)
 		if err != nil {
@@ -195,7 +196,7 @@ func (s *Server) admit() bool {
 	return false
 }
 
-// Close releases the sockets of a Server that will not run.
+// Close closes the sockets of a Server whose Run was not called.
 func (s *Server) Close() {
 	closeAll(s.workers)
 	s.tcp.close()
@@ -207,18 +208,18 @@ func closeAll(workers []*udpWorker) {
 	}
 }
 
-// Run serves until ctx is done. Then it submits nothing more to the forwarder, and
-// waits up to 2 s for what that still owes, answering as before meanwhile. Then it
-// answers what has already come, closes all sockets and waits for every goroutine.
-// It returns nil after an orderly stop, and otherwise the first error that made it
-// stop. A Server runs once.
+// Run serves until ctx is done. Then it submits no more queries to the forwarder, and
+// waits up to 2 s for the responses to earlier ones; it answers all other queries
+// meanwhile. Then it answers the queries that have already arrived, closes all
+// sockets and waits for all goroutines. Run returns nil if ctx ended it, and
+// otherwise the first error of a worker. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
 		wg      sync.WaitGroup
 		once    sync.Once
-		failure error // the first, set once, and read after wg.Wait
+		failure error // the first one; read after wg.Wait
 	)
 	fail := func(err error) {
 		once.Do(func() { failure = err })

@@ -11,13 +11,10 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-const (
-	// yieldAfter is how long a busy worker goes on before it calls the
-	// scheduler. After 10 ms without, the runtime interrupts it, and watches
-	// all threads closely for a while, which costs several per cent of a
-	// processor each time.
-	yieldAfter = 5 * time.Millisecond
-)
+// yieldAfter is how long a busy worker runs before it calls the scheduler. After 10
+// ms without such a call, the runtime preempts it, and then checks all threads more
+// often for some milliseconds. That costs several per cent of a processor each time.
+const yieldAfter = 5 * time.Millisecond
 
 // A udpWorker serves one UDP socket.
 type udpWorker struct {
@@ -55,8 +52,8 @@ func (w *udpWorker) close() {
 	}
 }
 
-// serve answers datagrams until stop, and then what the socket has already
-// received. It returns nil then, and otherwise the error that the socket met.
+// serve answers datagrams until batch.Stop is called, and then those that the socket
+// has already received. It returns nil then, and otherwise the socket's error.
 func (w *udpWorker) serve() error {
 	yielded := time.Now()
 	for {
@@ -87,8 +84,8 @@ func (w *udpWorker) serve() error {
 	}
 }
 
-// prefetchBatch reads what the answers to the batch will be made of, for all of its
-// queries at once, if the registry is so large that it is worth it.
+// prefetchBatch fetches from memory what the answers to the batch need, for all its
+// queries at once. It does so only in a registry so large that this saves time.
 func (w *udpWorker) prefetchBatch(first, n int) {
 	table := w.zone.Table()
 	if n-first < 2 || !table.Large() {
