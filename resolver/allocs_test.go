@@ -14,8 +14,8 @@ import (
 	"github.com/internaldns/internaldns/resolver/socket"
 )
 
-// kinds are queries of every kind there is, and the RCODE each must get: what
-// the allocation limit holds for, and what the benchmarks measure.
+// kinds are queries of all kinds and the RCODE that each must get. The allocation
+// tests and the benchmarks use them.
 var kinds = []struct {
 	name    string
 	qtype   uint16
@@ -49,8 +49,8 @@ var kinds = []struct {
 	{"REFUSED_client", dns.TypeAAAA, "web.internal", "192.0.2.1", nil, wire.RefusedR, 0},
 }
 
-// Between a datagram and its response, nothing touches the heap: whatever was
-// asked, over either transport, with and without EDNS.
+// To turn a query into its response allocates nothing, for all kinds of queries, over
+// both transports, with and without EDNS.
 func TestRespondAllocs(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	check := func(name string, r *responder, src string, msg, out []byte, rcode wire.RCode) {
@@ -87,8 +87,8 @@ func TestRespondAllocs(t *testing.T) {
 		check("half a question over "+tr.name, r, "127.0.0.1", web[:20], out, wire.FormErrR)
 		check("too many addresses over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeAAAA, "most.internal"), out, wire.NoError)
 		check("too long a text over "+tr.name, r, "127.0.0.1", question(t, 1, dns.TypeTXT, "vms.most.internal"), out, wire.NoError)
-		forwarded := listen(t, Config{Forward: atHand()}).responderOf(tr.stream)
-		check("forwarded and at hand over "+tr.name, forwarded, "127.0.0.1", question(t, 1, dns.TypeTXT, "www.example.com", edns(1232)), out, wire.NoError)
+		forwarded := listen(t, Config{Forward: allCached()}).responderOf(tr.stream)
+		check("forwarded and cached over "+tr.name, forwarded, "127.0.0.1", question(t, 1, dns.TypeTXT, "www.example.com", edns(1232)), out, wire.NoError)
 		for n, dropped := range [][]byte{web[:5], append([]byte{0, 0, 0x80}, web[3:]...)} {
 			src := netip.MustParseAddr("127.0.0.1")
 			if got := testing.AllocsPerRun(100, func() { r.respond(src, src, dropped, out) }); got != 0 {
@@ -98,8 +98,8 @@ func TestRespondAllocs(t *testing.T) {
 	}
 }
 
-// What a miss costs the heap: over UDP where the response must go, over TCP a copy
-// of the query, and each time the function that remembers it.
+// A query that is submitted to the forwarder costs two allocations: the client's
+// address (UDP) or a copy of the query (TCP), and the callback.
 func TestAForwardedMissAllocs(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	d := &refusingForwarder{}
@@ -128,25 +128,25 @@ func TestAForwardedMissAllocs(t *testing.T) {
 	}
 }
 
-// An refusingForwarder Forwarder has nothing and takes nothing.
-type refusingForwarder struct{ kept func([]byte) }
+// A refusingForwarder has no responses and takes no queries.
+type refusingForwarder struct{ reply func([]byte) }
 
 func (u *refusingForwarder) Cached(_ *wire.Query, _ wire.Client, _ time.Time, out []byte) []byte {
 	return out
 }
 
 func (u *refusingForwarder) Submit(_ *wire.Query, _ wire.Client, reply func([]byte)) bool {
-	u.kept = reply
+	u.reply = reply
 	return false
 }
 
-// The whole road, sockets included: a server that is up allocates nothing for a
-// batch of datagrams, whatever is in it. Client and server are one process here,
-// and all of its allocations count.
+// A running server allocates nothing for a batch of datagrams or a segment of queries,
+// sockets included. Client and server are one process here, and all its allocations
+// count.
 func TestServingAllocs(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		t.Run(listen, func(t *testing.T) {
-			r := start(t, Config{Listen: []string{listen}, Forward: atHand()})
+			r := start(t, Config{Listen: []string{listen}, Forward: allCached()})
 			c := dialUDP(t, r.Addrs()[0])
 			c.conn.SetReadBuffer(1 << 20)
 			var msgs [][]byte
@@ -175,7 +175,7 @@ func TestServingAllocs(t *testing.T) {
 		})
 	}
 	t.Run("TCP", func(t *testing.T) {
-		r := start(t, Config{Forward: atHand()})
+		r := start(t, Config{Forward: allCached()})
 		s := dialTCP(t, r.Addrs()[0])
 		var all []byte
 		size := 0
@@ -199,15 +199,15 @@ func TestServingAllocs(t *testing.T) {
 	})
 }
 
-// atHand returns a Forwarder that has every answer.
-func atHand() Forwarder {
+// allCached returns a Forwarder that has all responses in its cache.
+func allCached() Forwarder {
 	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForwarded(out, q, c, 0) }
 	return d
 }
 
 // BenchmarkRespond measures one query from datagram to response, by kind, without
-// sockets. To receive and send a datagram costs some 3,000 ns.
+// sockets. To receive and send a datagram takes about 3,000 ns.
 //
 //	AAAA                  98 ns/op   0 allocs/op
 //	AAAA_EDNS            105 ns/op   0 allocs/op
@@ -232,7 +232,7 @@ func atHand() Forwarder {
 //	NOTIMP                37 ns/op   0 allocs/op
 //	NOTAUTH               47 ns/op   0 allocs/op
 //	REFUSED_transfer      47 ns/op   0 allocs/op
-//	REFUSED_forwarded       55 ns/op   0 allocs/op
+//	REFUSED_forwarded     55 ns/op   0 allocs/op
 //	REFUSED_client        50 ns/op   0 allocs/op
 //
 // Best of five on a Xeon VM with two busy cores, go1.26.8, at 3d83867, 2026-11.

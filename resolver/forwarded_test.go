@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,11 +21,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// These tests are the whole road: a client's socket, a Server, a
-// forward.Forwarder, and upstreams at loopback addresses that do what they
-// should not.
+// These tests use everything from the client's socket to the upstream: a Server, a
+// forward.Forwarder, and upstreams at loopback addresses that misbehave.
 
-// An upstream is a server that the forwarder asks. It does what handle says.
+// An upstream is a server that the forwarder asks. It calls handle for each query.
 type upstream struct {
 	t      testing.TB
 	addr   netip.AddrPort
@@ -56,7 +56,7 @@ func newUpstream(t testing.TB, handle func(*request)) *upstream {
 		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
 		if err != nil {
 			ln.Close()
-			continue // someone else has the port for UDP
+			continue // another program has the port for UDP
 		}
 		u := &upstream{t: t, addr: addr, handle: handle, asked: make(map[string]int)}
 		var wg sync.WaitGroup
@@ -95,7 +95,7 @@ func (u *upstream) serveTCP(ln net.Listener) {
 			u.serve(&request{raw: msg, tcp: true, reply: func(msg []byte) { conn.Write(framed(msg)) }})
 		}
 		go func() {
-			io.Copy(io.Discard, conn) // until the forwarder hangs up
+			io.Copy(io.Discard, conn) // until the forwarder closes it
 			conn.Close()
 		}()
 	}
@@ -153,8 +153,8 @@ func packed(m *dns.Msg) []byte {
 	return b
 }
 
-// startForwarding serves with a Forwarder that asks these upstreams. change may
-// change what both are made from.
+// startForwarding starts a Server with a Forwarder that asks these upstreams. change
+// may change both configurations.
 func startForwarding(t testing.TB, change func(*Config, *forward.Config), upstreams ...*upstream) (*testServer, *forward.Forwarder) {
 	t.Helper()
 	fc := forward.Config{Local: zone.InZone, Log: zap.NewNop()}
@@ -195,8 +195,8 @@ func show(m *dns.Msg) string {
 	return s
 }
 
-// resolve asks for the A records of name until the forwarder runs, and checks
-// what holds of every forwarded response.
+// resolve asks for the A records of name until the forwarder runs, and checks what
+// must be true of every forwarded response.
 func resolve(t testing.TB, a asker, name string, options ...func(*dns.Msg)) *dns.Msg {
 	t.Helper()
 	for end := time.Now().Add(patience); ; {
@@ -213,8 +213,8 @@ func resolve(t testing.TB, a asker, name string, options ...func(*dns.Msg)) *dns
 	}
 }
 
-// Before the true response, something false comes: no client hears of it.
-func TestClientsGetTheTrueAnswerAlthoughFalseOnesComeFirst(t *testing.T) {
+// False responses arrive before the true one. No client gets them.
+func TestFalseResponsesBeforeTheTrueOneAreIgnored(t *testing.T) {
 	const after = 50 * time.Millisecond
 	lie := func(r *request) *dns.Msg { return r.answer(r.msg.Question[0].Name + " 60 A 203.0.113.66") }
 	for _, tt := range []struct {
@@ -244,8 +244,8 @@ func TestClientsGetTheTrueAnswerAlthoughFalseOnesComeFirst(t *testing.T) {
 			r.send(m)
 		}},
 		{"five octets", func(r *request) { r.reply(r.raw[:5]) }},
-		{"our own query", func(r *request) { r.reply(r.raw) }},
-		{"counts that lie", func(r *request) {
+		{"the query itself", func(r *request) { r.reply(r.raw) }},
+		{"wrong counts", func(r *request) {
 			b := packed(lie(r))
 			binary.BigEndian.PutUint16(b[6:], 9)
 			r.reply(b)
@@ -291,9 +291,9 @@ func TestClientsGetTheTrueAnswerAlthoughFalseOnesComeFirst(t *testing.T) {
 	}
 }
 
-// An upstream that is asked for one name does not get to speak of others, and
-// least of all of ours.
-func TestClientsGetNothingThatTheyHaveNotAskedFor(t *testing.T) {
+// An upstream that is asked for one name cannot add records of other names, least of
+// all of local ones.
+func TestRecordsThatWereNotAskedForAreRemoved(t *testing.T) {
 	u := newUpstream(t, func(r *request) {
 		m := r.answer()
 		switch r.name {
@@ -318,7 +318,7 @@ func TestClientsGetNothingThatTheyHaveNotAskedFor(t *testing.T) {
 			t.Errorf("over %s, extra.example gets %v, want its address alone", tr.name, m)
 		}
 		if m := resolve(t, a, "chain.example"); strings.Contains(m.String(), "203.0.113.66") {
-			t.Errorf("over %s, an upstream speaks for web.internal: %v", tr.name, m)
+			t.Errorf("over %s, an upstream answers for web.internal: %v", tr.name, m)
 		}
 		if m := resolve(t, a, "unrelated.example"); len(m.Answer)+len(m.Ns) != 0 {
 			t.Errorf("over %s, unrelated.example gets %v", tr.name, m)
@@ -336,15 +336,15 @@ func TestClientsGetNothingThatTheyHaveNotAskedFor(t *testing.T) {
 		}
 	}
 	if n := u.times("web.internal.") + u.times("internal."); n != 0 {
-		t.Errorf("the upstream was asked for our names %d times", n)
+		t.Errorf("the upstream was asked for local names %d times", n)
 	}
 	if n := u.times("extra.example."); n != 1 {
 		t.Errorf("the upstream was asked for extra.example %d times, want once", n)
 	}
 }
 
-// What does not fit the upstream's datagram is fetched over TCP, and each client
-// gets what fits its own.
+// If a response does not fit the upstream's datagram, the forwarder asks again over
+// TCP. Each client gets as many records as fit its own datagram.
 func TestClientsGetLargeForwardedAnswers(t *testing.T) {
 	const n = 200
 	u := newUpstream(t, func(r *request) {
@@ -399,7 +399,7 @@ func TestAnUpstreamThatFailsIsNotAskedAgainAtOnce(t *testing.T) {
 	}
 }
 
-// Equal questions, in letters and IDs of their own, are one to the upstream.
+// Questions that differ only in ID and letter case are sent to the upstream once.
 func TestEqualForwardedQuestionsAreAskedOnce(t *testing.T) {
 	const clients = 50
 	waiting := make(chan *request, clients)
@@ -430,7 +430,7 @@ func TestEqualForwardedQuestionsAreAskedOnce(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d queries are in flight, want %d", f.Status().InFlight, clients)
 		}
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	(<-waiting).truth()
 	for i, a := range askers {
@@ -444,9 +444,9 @@ func TestEqualForwardedQuestionsAreAskedOnce(t *testing.T) {
 	}
 }
 
-// The first upstream takes queries and says nothing: clients hear from the
-// second. How soon is reported.
-func TestAnotherUpstreamAnswersForOneThatIsSilent(t *testing.T) {
+// The first upstream receives queries and sends no response. The second answers. The
+// test logs how long that takes.
+func TestTheSecondUpstreamIsAskedIfTheFirstIsSilent(t *testing.T) {
 	silent := newUpstream(t, func(*request) {})
 	hole, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
@@ -470,8 +470,8 @@ func TestAnotherUpstreamAnswersForOneThatIsSilent(t *testing.T) {
 	t.Logf("of 100 queries, the median took %v, the worst %v", took[50].Round(100*time.Microsecond), took[99].Round(100*time.Microsecond))
 }
 
-// All upstreams are silent: clients are told so, and at once when they ask again.
-func TestClientsAreToldThatNoUpstreamAnswers(t *testing.T) {
+// If all upstreams are silent, clients get SERVFAIL, and the second one gets it at once.
+func TestSilentUpstreamsLeadToSERVFAIL(t *testing.T) {
 	hole, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
 		t.Fatal(err)
@@ -494,8 +494,8 @@ func TestClientsAreToldThatNoUpstreamAnswers(t *testing.T) {
 	}
 }
 
-// The upstream hangs, and a client asks for more than it may have in flight: what
-// is ours is answered, what is known is answered, and what is too much refused.
+// The upstream is silent, and a client asks more than it may have in flight. Local
+// and cached names are answered, and queries above the limit are refused.
 func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 	const most, asked = 50, 80
 	u := newUpstream(t, func(r *request) {
@@ -532,8 +532,8 @@ func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 	}
 }
 
-// Who may not have the rest of the world still has what is ours.
-func TestTheAccessListIsAboutForwardedNamesOnly(t *testing.T) {
+// A client that may not use the forwarder still gets local names.
+func TestTheAccessListCoversForwardedNamesOnly(t *testing.T) {
 	u := newUpstream(t, func(r *request) { r.truth() })
 	r, _ := startForwarding(t, func(c *Config, fc *forward.Config) {
 		c.Listen = []string{"127.0.0.1:0", "[::1]:0"}
@@ -545,7 +545,7 @@ func TestTheAccessListIsAboutForwardedNamesOnly(t *testing.T) {
 		a.query(question(t, 1, dns.TypeA, "www.example.com", edns(1232)))
 		m := unpack(t, a.receive())
 		if o := m.IsEdns0().Option; m.Rcode != dns.RcodeRefused || len(o) != 1 || o[0].(*dns.EDNS0_EDE).InfoCode != dns.ExtendedErrorCodeProhibited {
-			t.Errorf("over %s, who is not allowed gets %v", tr.name, m)
+			t.Errorf("over %s, a client that is not allowed gets %v", tr.name, m)
 		}
 		a.query(question(t, 1, dns.TypeAAAA, "web.internal"))
 		if m := unpack(t, a.receive()); len(m.Answer) != 3 {
@@ -559,7 +559,7 @@ func TestTheAccessListIsAboutForwardedNamesOnly(t *testing.T) {
 	}
 }
 
-// A query that is with an upstream when the order to stop comes is answered.
+// A query that waits for an upstream is answered although the server stops.
 func TestStopWaitsForTheUpstream(t *testing.T) {
 	waiting := make(chan *request, 2)
 	u := newUpstream(t, func(r *request) {
@@ -587,8 +587,8 @@ func TestStopWaitsForTheUpstream(t *testing.T) {
 	tcp.closed()
 }
 
-// cachedResponder returns a responder of a server whose forwarder knows
-// www.example.com, the query for it, and room for the response.
+// cachedResponder returns a responder of a server whose forwarder has www.example.com
+// in its cache, the query for it, and a buffer for the response.
 func cachedResponder(t testing.TB, stream bool) (r *responder, msg, out []byte) {
 	t.Helper()
 	u := newUpstream(t, func(r *request) { r.truth() })

@@ -12,9 +12,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Many clients ask over both transports, names of both kinds, and forwarded
-// responses of all sizes come from many goroutines, at once or later, in any
-// order: each client gets what it asked for, to the octet, and nothing else.
+// Many clients ask for local and forwarded names over both transports. The forwarder's
+// responses have all sizes and come from many goroutines, at once or later, in any
+// order. Each client gets exactly the responses to its queries.
 func TestForwardedResponsesUnderLoad(t *testing.T) {
 	const clients, rounds, flight = 8, 20, 40
 	seed := rand.Uint64()
@@ -73,7 +73,7 @@ func TestForwardedResponsesUnderLoad(t *testing.T) {
 					delete(pending, m.Id)
 					switch {
 					case !ok:
-						t.Errorf("client %d, round %d: got what it has not asked for: %v", i, round, m.Question)
+						t.Errorf("client %d, round %d: got a response to a query that it did not send: %v", i, round, m.Question)
 						return
 					case m.Question[0] != unpack(t, query).Question[0]:
 						t.Errorf("client %d asked %v, got a response to %v", i, unpack(t, query).Question, m.Question)
@@ -101,8 +101,8 @@ func TestForwardedResponsesUnderLoad(t *testing.T) {
 	}
 }
 
-// However many forwarded queries hang, our own names are answered.
-func TestForwardedQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
+// While 10,000 forwarded queries wait for responses, local names are answered.
+func TestPendingForwardedQueriesDoNotDelayLocalOnes(t *testing.T) {
 	const hanging = 10_000
 	d := newFakeForwarder()
 	r := start(t, Config{Forward: d})
@@ -130,5 +130,5 @@ func TestForwardedQueriesThatHangDoNotHoldUpOurs(t *testing.T) {
 	if len(tasks) != hanging {
 		t.Errorf("%d queries have reached the forwarder, want %d", len(tasks), hanging)
 	}
-	r.pending.done(hanging) // so that the end need not wait for them
+	r.pending.done(hanging) // so that the server does not wait for them when it stops
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// The order to stop lets clients have what the forwarder owes them. Until they
-// do, everything goes on, but that the forwarder takes nothing more.
+// When the server stops, it first waits for the forwarder's responses. Meanwhile it
+// answers local names as before, and refuses to forward other queries.
 func TestStopWaitsForForwardedResponses(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestStopWaitsForForwardedResponses(t *testing.T) {
 			kb := d.next(t)
 			r.cancel()
 
-			// Until the order has arrived, queries are taken.
+			// Until the server has noticed, queries are submitted.
 			refused := 0
 			for end := time.Now().Add(patience); refused == 0 && time.Now().Before(end); {
 				a.query(question(t, 3, dns.TypeTXT, "three.example"))
@@ -48,13 +48,13 @@ func TestStopWaitsForForwardedResponses(t *testing.T) {
 				}
 			}
 			if refused == 0 {
-				t.Fatal("forwarded queries are taken after the order to stop")
+				t.Fatal("queries are submitted after the order to stop")
 			}
 			ka.answer(100)
 			wantForwarded(t, a, first, tr.stream, 100)
 			select {
 			case <-r.ended:
-				t.Fatal("Run returns while a client is owed its response")
+				t.Fatal("Run returns while a query has no response")
 			default:
 			}
 			kb.answer(200)
@@ -72,10 +72,10 @@ func TestStopWaitsForForwardedResponses(t *testing.T) {
 	}
 }
 
-// A forwarder that never answers does not keep the server from stopping, and when
-// it does after all, nobody hears of it: not even who has the socket's number
+// A forwarder that does not answer delays the end of the server by forwardGrace. Its
+// responses after that reach nobody, not even a socket that has the same descriptor
 // then.
-func TestStopDoesNotWaitForForwardedResponsesForEver(t *testing.T) {
+func TestStopWaitsAtMostForwardGrace(t *testing.T) {
 	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, Listen: []string{"127.0.0.1:0", "[::]:0"}})
 	var tasks []*task
@@ -96,10 +96,10 @@ func TestStopDoesNotWaitForForwardedResponsesForEver(t *testing.T) {
 	began := time.Now()
 	r.stop()
 	if took := time.Since(began); took < forwardGrace {
-		t.Errorf("the server stopped after %v, although clients wait, want %v", took, forwardGrace)
+		t.Errorf("the server stopped after %v, although queries have no response, want %v", took, forwardGrace)
 	}
-	// All numbers that were the server's are now those of sockets that would
-	// send to client.
+	// All descriptors of the server are now those of sockets that would send to
+	// client.
 	for range 50 {
 		conn, err := net.DialUDP("udp", nil, client.LocalAddr().(*net.UDPAddr))
 		if err != nil {
@@ -119,6 +119,6 @@ func TestStopDoesNotWaitForForwardedResponsesForEver(t *testing.T) {
 	client.SetDeadline(time.Now().Add(patience))
 	buf := make([]byte, 512)
 	if n, err := client.Read(buf); err != nil || !bytes.Equal(buf[:n], []byte("mark")) {
-		t.Errorf("from a socket of another, there came %x, %v", buf[:n], err)
+		t.Errorf("another socket has sent %x, %v", buf[:n], err)
 	}
 }

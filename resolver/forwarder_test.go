@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A fakeForwarder is a Forwarder at which queries wait until the test answers them.
+// A fakeForwarder is a Forwarder whose queries wait until the test answers them.
 type fakeForwarder struct {
-	cached func(q *wire.Query, c wire.Client, out []byte) []byte // nil: nothing is at hand
+	cached func(q *wire.Query, c wire.Client, out []byte) []byte // nil: nothing is cached
 	submit func(k *task) bool                                    // nil: all are taken
 	tasks  chan *task                                            // what was taken, unless submit is set
 	asked  atomic.Int64                                          // calls of Cached
@@ -37,7 +37,7 @@ func newFakeForwarder() *fakeForwarder { return &fakeForwarder{tasks: make(chan 
 func (d *fakeForwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
 	d.asked.Add(1)
 	if now.IsZero() || time.Since(now) > patience {
-		panic(fmt.Sprintf("Cached is told that it is %v", now))
+		panic(fmt.Sprintf("Cached is called with the time %v", now))
 	}
 	if d.cached == nil {
 		return out
@@ -76,8 +76,8 @@ func (d *fakeForwarder) none(t testing.TB) {
 	}
 }
 
-// answer replies with some size octets. The message is overwritten after, as
-// nobody may keep it.
+// answer replies with about size octets. Then it overwrites the message, which must
+// not be kept.
 func (k *task) answer(size int) {
 	var q wire.Query
 	q.Parse(k.query)
@@ -88,8 +88,8 @@ func (k *task) answer(size int) {
 	}
 }
 
-// appendForwarded appends the answer that fakeForwarders have to q: a TXT record that is no
-// other query's, of some size octets. Over UDP what does not fit is left out.
+// appendForwarded appends the response of fakeForwarders to q: a TXT record of about
+// size octets that no other query gets. If it does not fit, TC is set instead.
 func appendForwarded(out []byte, q *wire.Query, c wire.Client, size int) []byte {
 	out = wire.AppendHead(out, q, wire.NoError, wire.FlagRA)
 	head := len(out)
@@ -110,11 +110,12 @@ func appendForwarded(out []byte, q *wire.Query, c wire.Client, size int) []byte 
 	return wire.AppendOPT(out, q, wire.NoError, c.Options)
 }
 
-// rrHead is the length of a record before its RDATA, its owner compressed.
+// rrHead is the length of a record without its RDATA and with a compressed owner, in
+// octets.
 const rrHead = 12
 
-// forwarded returns what a client gets to query from a fakeForwarder that answers with size
-// octets.
+// forwarded returns the response to query from a fakeForwarder that answers with about
+// size octets.
 func forwarded(query []byte, stream bool, size int) []byte {
 	var q wire.Query
 	q.Parse(query)
@@ -144,7 +145,7 @@ var transports = []struct {
 	{"TCP", true, func(t testing.TB, server netip.AddrPort) asker { return dialTCP(t, server) }},
 }
 
-// wantForwarded fails unless what comes next is the answer to msg.
+// wantForwarded fails unless the next response is the one to msg.
 func wantForwarded(t testing.TB, a asker, msg []byte, stream bool, size int) {
 	t.Helper()
 	if got, want := a.receive(), forwarded(msg, stream, size); !bytes.Equal(got, want) {
@@ -152,8 +153,8 @@ func wantForwarded(t testing.TB, a asker, msg []byte, stream bool, size int) {
 	}
 }
 
-// What the forwarder has at hand is the response, octet for octet.
-func TestForwardedNamesAtHandAreAnsweredAtOnce(t *testing.T) {
+// A response from the forwarder's cache reaches the client unchanged.
+func TestCachedForwardedNamesAreAnsweredAtOnce(t *testing.T) {
 	var client atomic.Pointer[wire.Client]
 	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte {
@@ -180,7 +181,7 @@ func TestForwardedNamesAtHandAreAnsweredAtOnce(t *testing.T) {
 				want.Limit, want.Stream, want.Options.Keepalive = wire.MaxMessageLen, true, 100
 			}
 			if got := client.Load(); *got != want {
-				t.Errorf("over %s, the forwarder is told of %+v, want %+v", tr.name, *got, want)
+				t.Errorf("over %s, the forwarder gets the client %+v, want %+v", tr.name, *got, want)
 			}
 		}
 	}
@@ -188,9 +189,8 @@ func TestForwardedNamesAtHandAreAnsweredAtOnce(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"dns_requests_total 1 udp TXT": 3, "dns_requests_total 1 tcp TXT": 3, "dns_responses_total NOERROR": 6})
 }
 
-// Whatever may be asked of our zones, and whoever asks, no other server hears of
-// it.
-func TestOurNamesNeverReachTheForwarder(t *testing.T) {
+// No query for a name in the zones is forwarded, from any client, of any type.
+func TestLocalNamesNeverReachTheForwarder(t *testing.T) {
 	d := newFakeForwarder()
 	r := listen(t, Config{Forward: d})
 	unready := listen(t, Config{Forward: d, Zone: zone.NewPublisher(loopbackInAcme())})
@@ -221,8 +221,8 @@ func TestOurNamesNeverReachTheForwarder(t *testing.T) {
 	}
 }
 
-// responderOf returns the responder of r's first UDP worker or, if stream, one
-// like those of its TCP connections.
+// responderOf returns the responder of r's first UDP worker or, if stream, one like
+// those of its TCP workers.
 func (r *testServer) responderOf(stream bool) *responder {
 	if !stream {
 		w := &r.workers[0].responder
@@ -234,9 +234,9 @@ func (r *testServer) responderOf(stream bool) *responder {
 	return &w
 }
 
-// The access list is the forwarder's: who has no network here may have the rest
-// of the world.
-func TestForwardedNamesAreTheForwardersWhoeverAsks(t *testing.T) {
+// The forwarder has its own access list. The resolver forwards queries of clients
+// without a network too.
+func TestForwardedNamesAreAnsweredForAllClients(t *testing.T) {
 	d := newFakeForwarder()
 	d.cached = func(q *wire.Query, c wire.Client, out []byte) []byte { return appendForwarded(out, q, c, 0) }
 	r := listen(t, Config{Forward: d})
@@ -257,9 +257,9 @@ func TestForwardedNamesAreTheForwardersWhoeverAsks(t *testing.T) {
 	}
 }
 
-// Whoever asks in one network from an address of another has neither's names, and
-// nobody else's.
-func TestWhoIsInTwoNetworksGetsNoForwardedNames(t *testing.T) {
+// A client whose source is in one network, and whose destination in another, gets no
+// names at all.
+func TestAClientInTwoNetworksIsRefusedForwardedNames(t *testing.T) {
 	d := newFakeForwarder()
 	r := listen(t, Config{Forward: d})
 	msg := question(t, 1, dns.TypeTXT, "www.example.com")
@@ -270,7 +270,7 @@ func TestWhoIsInTwoNetworksGetsNoForwardedNames(t *testing.T) {
 	}
 }
 
-// Header and extended error say what is offered.
+// RA is set in every response if the server forwards, and otherwise in none.
 func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 	d := newFakeForwarder()
 	d.submit = func(*task) bool { return false }
@@ -301,7 +301,7 @@ func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 	}
 }
 
-func TestAForwardedNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
+func TestForwardedNamesAreRefusedWithoutAForwarder(t *testing.T) {
 	refuses := newFakeForwarder()
 	refuses.submit = func(*task) bool { return false }
 	for _, tt := range []struct {
@@ -310,7 +310,7 @@ func TestAForwardedNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
 		ede     string
 	}{
 		{"forwarding is off", nil, "[20]"},
-		{"the forwarder does not take it", refuses, "[]"},
+		{"the forwarder does not take the query", refuses, "[]"},
 	} {
 		r := start(t, Config{Forward: tt.forward})
 		for _, tr := range transports {
@@ -333,9 +333,9 @@ func TestAForwardedNameIsRefusedWhenNobodyResolvesIt(t *testing.T) {
 	}
 }
 
-// A response that comes late leaves from the address that was asked, as any other
-// does, and goes to whoever asked.
-func TestALateForwardedResponseFindsItsWay(t *testing.T) {
+// A late response leaves from the address that was asked, like any other, and reaches
+// the client that asked.
+func TestALateResponseLeavesFromTheAddressAsked(t *testing.T) {
 	for _, tt := range []struct {
 		listen string
 		ask    []string
@@ -361,7 +361,7 @@ func TestALateForwardedResponseFindsItsWay(t *testing.T) {
 					if server.Addr().Is6() {
 						network, from = "udp6", "[::1]:0"
 					}
-					pc, err := net.ListenPacket(network, from) // not connected: it takes what comes
+					pc, err := net.ListenPacket(network, from) // not connected: it receives from any address
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -404,9 +404,8 @@ func TestALateForwardedResponseFindsItsWay(t *testing.T) {
 	}
 }
 
-// What comes late is counted as what comes at once, with the time that its client
-// has waited.
-func TestLateForwardedResponsesAreCounted(t *testing.T) {
+// Late responses are counted like others, with the time that the client has waited.
+func TestLateResponsesAreCounted(t *testing.T) {
 	for _, tr := range transports {
 		d := newFakeForwarder()
 		r := start(t, Config{Forward: d})
@@ -426,7 +425,7 @@ func TestLateForwardedResponsesAreCounted(t *testing.T) {
 			"dns_dropped_total " + proto + " send":   0,
 		})
 		if took := durations(t, r.dns, proto); took < wait.Seconds() {
-			t.Errorf("over %s, a client that waited %v is counted with %v s", tr.name, wait, took)
+			t.Errorf("over %s, a response after %v is counted with %v s", tr.name, wait, took)
 		}
 	}
 }

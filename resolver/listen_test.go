@@ -20,8 +20,8 @@ func tryListen(listen ...string) (*Server, error) {
 	return Listen(Config{Listen: listen, Zone: acmePublisher(), Metrics: new(metrics.DNS), Log: zap.NewNop()})
 }
 
-// UDP sockets share their port by SO_REUSEPORT: a second server could take half
-// of the first one's queries without anyone noticing.
+// UDP sockets share their port (SO_REUSEPORT). Without this check, a second server
+// would get half of the first one's queries, and no error.
 func TestASecondServerAtAnAddressIsRefused(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		first := start(t, Config{Listen: []string{listen}})
@@ -60,7 +60,7 @@ func TestAPortThatAnotherProgramHasIsReported(t *testing.T) {
 	}
 }
 
-// All faults are told at once, and nothing stays open.
+// Listen returns all errors at once, and leaves nothing open.
 func TestListenBindsAllOrNothing(t *testing.T) {
 	taken := start(t, Config{}).Addrs()
 	before := descriptors(t)
@@ -71,7 +71,7 @@ func TestListenBindsAllOrNothing(t *testing.T) {
 		}
 		for _, want := range []string{taken[0].String(), taken[1].String(), `"localhost:53"`, `"127.0.0.1"`, `"127.0.0.1:65536"`} {
 			if !strings.Contains(err.Error(), want) {
-				t.Errorf("Listen does not speak of %s: %v", want, err)
+				t.Errorf("the error does not name %s: %v", want, err)
 			}
 		}
 	}
@@ -80,14 +80,14 @@ func TestListenBindsAllOrNothing(t *testing.T) {
 	}
 }
 
-func TestAServerGivesBackWhatItOpened(t *testing.T) {
-	dialTCP(t, start(t, Config{}).Addrs()[0]).ask(question(t, 1, dns.TypeAAAA, "web.internal")) // what Go itself opens once
+func TestAServerClosesAllDescriptors(t *testing.T) {
+	dialTCP(t, start(t, Config{}).Addrs()[0]).ask(question(t, 1, dns.TypeAAAA, "web.internal")) // so that Go opens its own descriptors
 	before := descriptors(t)
 	s, err := tryListen("127.0.0.1:0", "[::]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Close() // it never ran
+	s.Close() // Run was not called
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors are open after Close, %d before Listen", after, before)
 	}
@@ -115,9 +115,9 @@ func descriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// The addresses of a machine may arrive after its services have started.
+// A machine may get its addresses after its services have started.
 func TestAnAddressNeedNotBeOnAnInterface(t *testing.T) {
-	// Documentation addresses: nobody has them.
+	// Documentation addresses, which are on no interface.
 	r := start(t, Config{Listen: []string{"192.0.2.53:0", "[2001:db8::53]:0"}})
 	for i, want := range []string{"192.0.2.53", "2001:db8::53"} {
 		if got := r.Addrs()[i]; got.Addr() != netip.MustParseAddr(want) || got.Port() == 0 {
@@ -126,7 +126,7 @@ func TestAnAddressNeedNotBeOnAnInterface(t *testing.T) {
 	}
 }
 
-func TestRunReturnsNilHoweverItIsStopped(t *testing.T) {
+func TestRunReturnsNilWhenItsContextIsDone(t *testing.T) {
 	for _, tt := range []struct {
 		does string
 		stop func(context.Context) (context.Context, context.CancelFunc)
@@ -158,8 +158,8 @@ func TestRunReturnsNilHoweverItIsStopped(t *testing.T) {
 	}
 }
 
-// A socket that fails ends the server with the reason.
-func TestRunReturnsWhatKeptItFromServing(t *testing.T) {
+// If a socket fails, Run ends and returns its error.
+func TestRunReturnsTheErrorOfASocket(t *testing.T) {
 	for _, network := range []string{"UDP", "TCP"} {
 		r := listen(t, Config{})
 		if network == "UDP" {

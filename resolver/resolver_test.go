@@ -25,11 +25,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// patience is how long a test waits for what must come. It is reached only if
-// the server is at fault.
-const patience = 10 * time.Second
+// patience is how long a test waits for an event. Only a fault of the server makes a
+// test wait so long, on a busy machine too.
+const patience = time.Minute
 
-// TestTCPWithoutEpoll sets it.
+// TestAllWithoutEpoll sets goroutines.
 var goroutines = flag.Bool("resolver.goroutines", false, "serve TCP as on systems without epoll")
 
 var (
@@ -45,12 +45,12 @@ func mustNetwork(s string) registry.Network {
 	return n
 }
 
-// Apps of network acme with so many started machines: some has too many for a
-// datagram of 512 octets, many for one of 8,192, and most for any message.
+// bigApps are apps of network acme, and their numbers of started machines: some has
+// too many for a datagram of 512 octets, many for 8,192, and most for any message.
 var bigApps = map[string]int{"some": 40, "many": 1000, "most": 4000}
 
 // acmePublisher returns a ready publisher of org.json and bigApps. Loopback is
-// placed in acme, region ams. Nobody may change its facts.
+// placed in acme, region ams. Tests must not change its facts.
 var acmePublisher = sync.OnceValue(func() *zone.Publisher {
 	facts := orgFacts()
 	for app, n := range bigApps {
@@ -102,7 +102,7 @@ func loopbackInAcme() zone.Options {
 	}}
 }
 
-// A testServer is a Server that serves until the test ends, or stop.
+// A testServer is a Server that serves until the test ends, or until stop.
 type testServer struct {
 	*Server
 	t      testing.TB
@@ -119,8 +119,7 @@ func start(t testing.TB, c Config) *testServer {
 	return r
 }
 
-// listen binds as start does, and does not serve yet: queries wait in the
-// sockets until run.
+// listen binds like start, but does not serve: queries wait in the sockets until run.
 func listen(t testing.TB, c Config) *testServer {
 	t.Helper()
 	if c.Listen == nil {
@@ -146,8 +145,8 @@ func (r *testServer) run() {
 	r.t.Cleanup(func() { r.stop() })
 }
 
-// stop stops the server, if it runs, and waits for its end. The counts are
-// complete after that.
+// stop stops the server, if it runs, and waits until it has ended. Then all is
+// counted.
 func (r *testServer) stop() {
 	r.t.Helper()
 	if r.cancel == nil {
@@ -165,8 +164,8 @@ func (r *testServer) stop() {
 	}
 }
 
-// counts stops the server and returns all that it counted, by series, without
-// zeros and without the common prefix.
+// counts stops the server and returns its metrics by series, without zeros and
+// without the common prefix.
 func (r *testServer) counts() map[string]float64 {
 	r.t.Helper()
 	r.stop()
@@ -206,7 +205,7 @@ func wantCounts(t testing.TB, got, want map[string]float64) {
 	}
 }
 
-// question returns a query in wire form. Options change it before that.
+// question returns a query as octets. Options change it before.
 func question(t testing.TB, id uint16, qtype uint16, name string, options ...func(*dns.Msg)) []byte {
 	t.Helper()
 	m := new(dns.Msg)
@@ -242,7 +241,7 @@ func unpack(t testing.TB, msg []byte) *dns.Msg {
 	return m
 }
 
-// outcome writes the RCODE of a response and what its answer section holds.
+// outcome returns the RCODE and the answer section of a response as text.
 func outcome(m *dns.Msg) string {
 	s := dns.RcodeToString[m.Rcode]
 	for _, rr := range m.Answer {
@@ -266,8 +265,8 @@ type client struct {
 	conn *net.UDPConn
 }
 
-// dialUDP returns a client connected to the server: it receives only what comes
-// from the address that it asked.
+// dialUDP returns a client connected to the server: it receives only from the address
+// that it asks.
 func dialUDP(t testing.TB, server netip.AddrPort) *client {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
@@ -304,14 +303,14 @@ func (c *client) ask(msg []byte) *dns.Msg {
 	return unpack(c.t, c.receive())
 }
 
-// silent fails if any of msgs got a response. A query that is answered follows
-// them: what it gets must be the first to come.
+// silent fails if any of msgs gets a response. It sends a query after them, whose
+// response must arrive first.
 func (c *client) silent(msgs ...[]byte) {
 	c.t.Helper()
 	c.send(msgs...)
 	c.send(question(c.t, 0xFFFE, dns.TypeAAAA, "web.internal"))
 	if m := unpack(c.t, c.receive()); m.Id != 0xFFFE {
-		c.t.Errorf("a message to be dropped was answered: %v", m)
+		c.t.Errorf("a message that must be dropped was answered: %v", m)
 	}
 }
 
@@ -375,8 +374,7 @@ func (s *stream) ask(msg []byte) *dns.Msg {
 	return unpack(s.t, s.receive())
 }
 
-// closed fails unless the server closes the connection with nothing more to
-// say.
+// closed fails unless the server closes the connection without sending more.
 func (s *stream) closed() {
 	s.t.Helper()
 	rest, err := io.ReadAll(s.conn)
@@ -388,8 +386,8 @@ func (s *stream) closed() {
 	}
 }
 
-// newTestResponder returns the responder of a worker (stream false) or of a
-// connection, and the room for its responses.
+// newTestResponder returns a responder for UDP or, if stream, for TCP, and a buffer for
+// its responses.
 func newTestResponder(t testing.TB, p *zone.Publisher, stream bool) (*responder, []byte) {
 	t.Helper()
 	s := &Server{config: Config{Zone: p, Metrics: new(metrics.DNS)}}

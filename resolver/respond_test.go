@@ -13,11 +13,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Every question of expect.tsv, from octets to octets.
-func TestEveryExpectedQuestionIsAnsweredSo(t *testing.T) {
+// Every question of expect.tsv gets the response that is written there.
+func TestEveryQuestionOfExpectTSV(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
-			// Without the added apps, and without a place for loopback.
+			// Without bigApps, and with loopback in no network.
 			r, out := newTestResponder(t, publish(orgFacts(), zone.Options{TTL: 5}), tr.stream)
 			f, err := os.Open("../zone/testdata/expect.tsv")
 			if err != nil {
@@ -49,7 +49,7 @@ func TestEveryExpectedQuestionIsAnsweredSo(t *testing.T) {
 	}
 }
 
-// short writes a response as expect.tsv does.
+// short returns a response in the form of expect.tsv.
 func short(m *dns.Msg) string {
 	s := dns.RcodeToString[m.Rcode]
 	for _, rr := range m.Answer {
@@ -77,7 +77,7 @@ func TestHeaderAndRCode(t *testing.T) {
 		options []func(*dns.Msg)
 		want    string // flags and RCODE
 	}{
-		{"ours is authoritative", "127.0.0.1", dns.TypeAAAA, "web.internal", nil, "qr aa rd NOERROR"},
+		{"a local name is authoritative", "127.0.0.1", dns.TypeAAAA, "web.internal", nil, "qr aa rd NOERROR"},
 		{"RD is copied", "127.0.0.1", dns.TypeAAAA, "web.internal", with(func(m *dns.Msg) { m.RecursionDesired = false }), "qr aa NOERROR"},
 		{"CD is copied", "127.0.0.1", dns.TypeAAAA, "web.internal", with(func(m *dns.Msg) { m.CheckingDisabled = true }), "qr aa rd cd NOERROR"},
 		{"AD, Z, TC, RA and AA of a query mean nothing", "127.0.0.1", dns.TypeAAAA, "web.internal", with(func(m *dns.Msg) {
@@ -93,7 +93,7 @@ func TestHeaderAndRCode(t *testing.T) {
 		{"a query for OPT is malformed", "127.0.0.1", dns.TypeOPT, "web.internal", nil, "qr rd FORMERR"},
 		{"an opcode other than QUERY is not implemented", "127.0.0.1", dns.TypeSOA, "internal", with(func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), "qr rd NOTIMP"},
 		{"CD is clear in responses to other opcodes", "127.0.0.1", dns.TypeSOA, "internal", with(func(m *dns.Msg) { m.Opcode, m.CheckingDisabled = dns.OpcodeUpdate, true }), "qr rd NOTIMP"},
-		{"an EDNS version that nobody speaks is BADVERS", "127.0.0.1", dns.TypeAAAA, "web.internal", with(version(1)), "qr rd BADVERS"},
+		{"an unknown EDNS version is BADVERS", "127.0.0.1", dns.TypeAAAA, "web.internal", with(version(1)), "qr rd BADVERS"},
 		{"a signed query is NOTAUTH", "127.0.0.1", dns.TypeAAAA, "web.internal", with(func(m *dns.Msg) { m.SetTsig("key.", dns.HmacSHA256, 300, 0) }), "qr rd NOTAUTH"},
 	} {
 		t.Run(tt.does, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestHeaderAndRCode(t *testing.T) {
 
 func with(options ...func(*dns.Msg)) []func(*dns.Msg) { return options }
 
-// flags writes the flags that a response has set, and its RCODE.
+// flags returns the flags that are set in a response, and its RCODE.
 func flags(m *dns.Msg) string {
 	s := ""
 	for _, f := range []struct {
@@ -141,8 +141,8 @@ func flags(m *dns.Msg) string {
 	return s + dns.RcodeToString[m.Rcode]
 }
 
-// Until the facts are there, no name of ours is said not to exist.
-func TestBeforeTheFactsThereIsOnlyServfail(t *testing.T) {
+// Before the first facts, no response denies that a local name exists.
+func TestBeforeTheFirstFactsResponsesAreSERVFAIL(t *testing.T) {
 	for _, tr := range transports {
 		r, out := newTestResponder(t, zone.NewPublisher(loopbackInAcme()), tr.stream)
 		src := netip.MustParseAddr("127.0.0.1")
@@ -168,8 +168,8 @@ func TestBeforeTheFactsThereIsOnlyServfail(t *testing.T) {
 	}
 }
 
-// A response over UDP has as many octets as the client takes, and as the server
-// may send; what does not fit sets TC.
+// A response over UDP is limited by the client's size and by the configured size. TC is
+// set if not all records fit.
 func TestSizeOfUDPResponses(t *testing.T) {
 	const head, opt, aaaa = 12 + len("\x04many\x08internal\x00") + 4, 11, 28
 	fit := func(size int) int { return (size - head) / aaaa }
@@ -180,15 +180,15 @@ func TestSizeOfUDPResponses(t *testing.T) {
 		want int // records
 	}{
 		{"without EDNS it is 512", 8192, 0, fit(512)},
-		{"512 is the floor for what is announced", 8192, 100, fit(512 - opt)},
-		{"what is announced is honoured", 8192, 1232, fit(1232 - opt)},
+		{"an announced size below 512 counts as 512", 8192, 100, fit(512 - opt)},
+		{"the announced size counts", 8192, 1232, fit(1232 - opt)},
 		{"to the octet", 8192, head + opt + 20*aaaa, 20},
 		{"and not one octet more", 8192, head + opt + 20*aaaa - 1, 19},
 		{"up to the configured size", 8192, 65535, fit(8192 - opt)},
 		{"a smaller configured size counts", 1400, 65535, fit(1400 - opt)},
-		{"512 is the floor for what is configured", 1, 65535, fit(512 - opt)},
-		{"no more is configured than a datagram can hold", 65535, 65535, fit(65507 - opt)},
-		{"what all fits is not truncated", 65507, 65535, 1000},
+		{"a configured size below 512 counts as 512", 1, 65535, fit(512 - opt)},
+		{"a datagram holds 65,507", 65535, 65535, fit(65507 - opt)},
+		{"if all records fit, TC is clear", 65507, 65535, 1000},
 	} {
 		t.Run(tt.does, func(t *testing.T) {
 			r := start(t, Config{MaxUDPSize: tt.max})
@@ -219,9 +219,9 @@ func TestSizeOfUDPResponses(t *testing.T) {
 	}
 }
 
-// A text that does not fit is left out whole, and the client comes back for it
-// over TCP. Addresses that do not fit are all there then, too.
-func TestWhatIsTruncatedIsWholeOverTCP(t *testing.T) {
+// A TXT record that does not fit is left out. The client gets it over TCP, and likewise
+// all addresses.
+func TestTruncatedAnswersAreWholeOverTCP(t *testing.T) {
 	r := start(t, Config{})
 	udp, tcp := dialUDP(t, r.Addrs()[0]), dialTCP(t, r.Addrs()[0])
 
@@ -248,9 +248,9 @@ func TestWhatIsTruncatedIsWholeOverTCP(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"dns_responses_truncated_total udp": 2, "dns_responses_truncated_total tcp": 0})
 }
 
-// A message holds 65,535 octets, and there is no way to ask for more: what fits
-// is the answer, and it is not truncated.
-func TestWhatIsTooLargeForAnyMessageIsCut(t *testing.T) {
+// A message holds 65,535 octets, and a client cannot get more. It gets the records that
+// fit, and TC is clear.
+func TestAnAnswerTooLargeForAMessageIsCut(t *testing.T) {
 	r := start(t, Config{})
 	s := dialTCP(t, r.Addrs()[0])
 

@@ -85,9 +85,9 @@ func newEpoll(t *testing.T, c Config) (*testServer, *epollWorker) {
 	return r, r.tcp.(*tcpEpoll).workers[0]
 }
 
-// While a connection lasts, it takes memory for what is unfinished only; and
-// what a large query or response took is not kept.
-func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
+// An open connection has buffers only for unfinished queries and responses. The buffer
+// of a large one is not kept.
+func TestBuffersAreKeptOnlyWhileInUse(t *testing.T) {
 	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
 	long := framed(question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, 65_000)})))
@@ -95,7 +95,7 @@ func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
 	for i, tt := range []struct {
 		sent     []byte
 		held     int
-		kept     int // buffers in stock
+		kept     int // spare buffers
 		answered int
 	}{
 		{short, 0, 0, 1},
@@ -114,7 +114,7 @@ func TestBuffersOfAPollerAreKeptWhileInUse(t *testing.T) {
 			w.turnOnce(t)
 		}
 		if got := w.octets(); got != tt.held || len(w.spare) != tt.kept {
-			t.Errorf("after write %d, a connection holds %d octets and %d buffers are in stock, want %d and %d", i, got, len(w.spare), tt.held, tt.kept)
+			t.Errorf("after write %d, a connection holds %d octets and %d buffers are spare, want %d and %d", i, got, len(w.spare), tt.held, tt.kept)
 		}
 	}
 }
@@ -141,8 +141,8 @@ func (s *stream) take() (msgs [][]byte) {
 	}
 }
 
-// A connection of one query, which its client closes, is never made known to the
-// epoll instance, and gives back everything that it took.
+// A connection that its client closes after one query is never added to the epoll
+// instance, and leaves nothing behind.
 func TestAConnectionOfOneQueryIsNotWatched(t *testing.T) {
 	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
@@ -159,8 +159,8 @@ func TestAConnectionOfOneQueryIsNotWatched(t *testing.T) {
 	}
 }
 
-// Connections accept what listeners were told: without that, a response to the
-// second of two queries may wait for an acknowledgement of the first.
+// Connections inherit TCP_NODELAY. Without it, a response to the second of two queries
+// would wait until the client has acknowledged the first one.
 func TestConnectionsDoNotDelaySegments(t *testing.T) {
 	r, w := newEpoll(t, Config{})
 	client, _ := r.connect(t)
@@ -172,9 +172,9 @@ func TestConnectionsDoNotDelaySegments(t *testing.T) {
 	}
 }
 
-// The view depends on both addresses of a connection. A listener at one address
-// knows one of them.
-func TestBothAddressesOfAConnectionAreKnown(t *testing.T) {
+// The view depends on both addresses of a connection. At a wildcard address, only the
+// connection has its destination.
+func TestSourceAndDestinationOfAConnection(t *testing.T) {
 	for listen, want := range map[string]string{
 		"127.0.0.1:0": "127.0.0.1", "[::1]:0": "::1", "0.0.0.0:0": "127.0.0.1", "[::]:0": "::1",
 	} {
@@ -190,8 +190,8 @@ func TestBothAddressesOfAConnectionAreKnown(t *testing.T) {
 	}
 }
 
-// Without descriptors, a server goes on with the connections it has, tells of it
-// now and then, and accepts again when there are some.
+// Without free descriptors, a server answers on open connections, logs a warning for
+// each pause, and accepts again when there are some.
 func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
 	r, w := newEpoll(t, Config{})
 	core, log := observer.New(zapcore.WarnLevel)
@@ -209,7 +209,7 @@ func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
 	}
 	raise()
 	if n := log.Len(); n < 1 || n > 4 || log.All()[0].ContextMap()["error"] != "accept4: too many open files" {
-		t.Errorf("of %v without descriptors, it is said %d times: %v", w.now.Sub(began), n, log.All())
+		t.Errorf("in %v without descriptors, %d warnings are logged: %v", w.now.Sub(began), n, log.All())
 	}
 	if m := unpack(t, first.receive()); m.Id != 1 {
 		t.Errorf("an open connection is answered with %v", m)
@@ -222,7 +222,7 @@ func TestAcceptingPausesWithoutDescriptors(t *testing.T) {
 	}
 }
 
-// noDescriptors has the system refuse descriptors to this process until raise.
+// noDescriptors makes the system refuse descriptors to this process until raise.
 func noDescriptors(t *testing.T) (raise func()) {
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
@@ -237,8 +237,8 @@ func noDescriptors(t *testing.T) (raise func()) {
 	return raise
 }
 
-// What waits to be accepted when the order to stop comes has come too.
-func TestStopAnswersConnectionsThatWait(t *testing.T) {
+// Connections that wait to be accepted at the order to stop are answered.
+func TestStopAnswersConnectionsNotYetAccepted(t *testing.T) {
 	r, _ := newEpoll(t, Config{})
 	var clients []*stream
 	for i := range uint16(3 * acceptBatch) {
@@ -257,7 +257,7 @@ func TestStopAnswersConnectionsThatWait(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": 3 * acceptBatch, "dns_responses_total NOERROR": 3 * acceptBatch})
 }
 
-// Many workers share the listeners, and each connection is one worker's.
+// All workers accept from the same listeners, and each connection belongs to one.
 func TestWorkersShareConnections(t *testing.T) {
 	r := start(t, Config{TCPWorkers: 4})
 	ended := make(chan error)
@@ -284,8 +284,7 @@ func TestWorkersShareConnections(t *testing.T) {
 	wantCounts(t, r.counts(), map[string]float64{"tcp_connections_total": clients * each, "dns_responses_total NOERROR": clients * each, "tcp_connections_open": 0})
 }
 
-// Connections come and go without a trace in the heap: their state is used
-// again.
+// A connection allocates nothing: it uses the state of one that is closed.
 func TestAConnectionAllocs(t *testing.T) {
 	r, w := newEpoll(t, Config{Listen: []string{"127.0.0.1:0"}})
 	if err := w.listen(); err != nil {
@@ -302,7 +301,7 @@ func TestAConnectionAllocs(t *testing.T) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		try(err)
 		try(unix.Connect(fd, server))
-		// Half of the query, so that something is kept until the rest comes.
+		// First half of the query, so that it must be kept.
 		for _, half := range [][]byte{msg[:20], msg[20:]} {
 			_, err = unix.Write(fd, half)
 			try(err)
@@ -324,15 +323,15 @@ func TestAConnectionAllocs(t *testing.T) {
 	}
 }
 
-// A client that resets its connection wants nothing more, whether the server
-// would still have read from it or not.
+// A connection that its client resets is closed, whether or not the server still reads
+// from it.
 func TestAResetConnectionDoesNotWaitForForwardedResponses(t *testing.T) {
 	for _, tt := range []struct {
 		does    string
 		queries int
 		half    bool // closed before the reset
 	}{
-		{"few queries", 1, false},
+		{"one query", 1, false},
 		{"so many that no more are read", maxForwarded + 1, false},
 		{"a half that was closed before", 1, true},
 	} {
@@ -359,13 +358,13 @@ func TestAResetConnectionDoesNotWaitForForwardedResponses(t *testing.T) {
 				t.Fatalf("with %s, the connection stays open", tt.does)
 			}
 		}
-		r.pending.done(taken) // so that the end need not wait for them
+		r.pending.done(taken) // so that the server does not wait for them when it stops
 	}
 }
 
-// A new connection may end, because its response cannot be written, before it is
-// looked at a second time.
-func TestAConnectionThatEndsWhileItIsFreshIsForgotten(t *testing.T) {
+// A connection may be closed, because its response cannot be written, before readFresh
+// reads from it.
+func TestAFreshConnectionThatIsClosedIsNotReadAgain(t *testing.T) {
 	d := newFakeForwarder()
 	r, w := newEpoll(t, Config{Listen: []string{"127.0.0.1:0"}, Forward: d})
 	if err := w.listen(); err != nil {
@@ -382,7 +381,7 @@ func TestAConnectionThatEndsWhileItIsFreshIsForgotten(t *testing.T) {
 	s.conn.Close()
 	w.turnOnce(t)
 	if n := r.conns.Load(); n != 0 || c.epoll.fd != 0 || c.ended {
-		t.Errorf("%d connections are open, and the one that ended is %+v", n, *c)
+		t.Errorf("%d connections are open, and the closed one is %+v", n, *c)
 	}
 	if closed := counted(t, r.dns)["tcp_connections_open"]; closed != 0 {
 		t.Errorf("%v connections are counted as open", closed)

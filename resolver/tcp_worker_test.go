@@ -138,7 +138,7 @@ func TestLargeBuffersAreNotKept(t *testing.T) {
 	}
 }
 
-// What a client sends while its responses wait is kept, and answered after them.
+// Queries that arrive while responses wait for the client are answered after them.
 func TestQueriesAreAnsweredOnceResponsesAreTaken(t *testing.T) {
 	w, f, c := newFakeWorker(t, Config{})
 	f.room = 10
@@ -170,7 +170,8 @@ func TestAWriteThatFailsClosesTheConnection(t *testing.T) {
 	}
 }
 
-// Deadlines, without a clock.
+// Each connection is closed exactly at its deadline, for the right reason. The clock is
+// not real.
 func TestDeadlinesOfConnections(t *testing.T) {
 	const idle, total = 10 * time.Second, 25 * time.Second
 	query := framed(question(t, 1, dns.TypeAAAA, "web.internal"))
@@ -197,7 +198,7 @@ func TestDeadlinesOfConnections(t *testing.T) {
 			f.room = tt.room
 			began := w.now
 			for f.closed == 0 {
-				// The next event is the first of deadline, stop and what is sent.
+				// The next event is the deadline, the order to stop, or a query.
 				next := w.deadline()
 				for at := range tt.sends {
 					if at := began.Add(at); at.After(w.now) && at.Before(next) {
@@ -229,7 +230,7 @@ func TestDeadlinesOfConnections(t *testing.T) {
 	}
 }
 
-// A queue takes responses as far as it has room, and the fact that others came.
+// A queue keeps responses while it has room. For others it queues empty ones.
 func TestALateQueueIsBounded(t *testing.T) {
 	wakes, c := 0, new(tcpConn)
 	q := &lateQueue{room: 1000, wake: func() { wakes++ }}

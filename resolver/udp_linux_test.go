@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In one batch are queries of both families to many addresses: each response
-// leaves from its own, in the batches after it too.
-func TestOneBatchHoldsManyAddressesAsked(t *testing.T) {
+// One batch has queries of both families to many addresses. Each response leaves from
+// the address asked, in later batches too.
+func TestResponsesOfOneBatchLeaveFromTheAddressesAsked(t *testing.T) {
 	r := listen(t, Config{Listen: []string{"[::]:0"}, UDPWorkers: 1})
 	port := r.Addrs()[0].Port()
-	var clients []*client // connected: they take only what comes from the address asked
+	var clients []*client // connected: they receive only from the address asked
 	for i := range 20 {
 		clients = append(clients,
 			dialUDP(t, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i)}), port)),
@@ -27,7 +27,7 @@ func TestOneBatchHoldsManyAddressesAsked(t *testing.T) {
 			c.send(question(t, uint16(i), dns.TypeAAAA, "web.internal"))
 		}
 		if round == 0 {
-			r.run() // what is sent so far is one batch
+			r.run() // all queries so far are one batch
 		}
 		for i, c := range clients {
 			if m := unpack(t, c.receive()); int(m.Id) != i || len(m.Answer) != 3 {
@@ -50,7 +50,7 @@ func TestADatagramFromPort0IsDropped(t *testing.T) {
 			binary.BigEndian.PutUint16(datagram[2:], server.Port())
 			binary.BigEndian.PutUint16(datagram[4:], uint16(8+len(msg)))
 			datagram = append(datagram, msg...)
-			if server.Addr().Is6() { // without a checksum there would be nothing to receive
+			if server.Addr().Is6() { // the kernel drops datagrams without a checksum
 				binary.BigEndian.PutUint16(datagram[6:], checksum6(server.Addr(), datagram))
 			}
 			if _, err := conn.WriteTo(datagram, &net.IPAddr{IP: server.Addr().AsSlice()}); err != nil {
@@ -67,8 +67,8 @@ func TestADatagramFromPort0IsDropped(t *testing.T) {
 	})
 }
 
-// rawUDP returns a socket that sends UDP datagrams with headers of the caller's
-// making. That needs a privilege.
+// rawUDP returns a socket that sends UDP datagrams whose headers the caller writes.
+// That needs a privilege.
 func rawUDP(t testing.TB, addr netip.Addr) net.PacketConn {
 	t.Helper()
 	network := "ip4:udp"

@@ -16,7 +16,7 @@ import (
 	"github.com/internaldns/internaldns/resolver/socket"
 )
 
-func TestAQueryIsAnsweredWhereverItIsAsked(t *testing.T) {
+func TestEveryListenAddressAnswers(t *testing.T) {
 	const want = "NOERROR fdaa:0:18:a7b:7d:f066:b83b:2 fdaa:0:18:a7b:1d3:cb60:76c3:2 fdaa:0:18:a7b:1d3:ea9b:7cc0:2"
 	r := start(t, Config{Listen: []string{"127.0.0.1:0", "127.0.0.5:0", "[::1]:0"}})
 	for i, addr := range r.Addrs() {
@@ -35,9 +35,9 @@ func TestAQueryIsAnsweredWhereverItIsAsked(t *testing.T) {
 	}
 }
 
-// A wildcard listener is one socket for all addresses of the machine, and the
-// system would send from whichever it likes: clients take a response only from
-// the address that they asked.
+// A wildcard listener is one socket for all addresses of the machine, and the system
+// may choose any of them to send from. Clients accept a response only from the
+// address that they asked.
 func TestAResponseLeavesFromTheAddressAsked(t *testing.T) {
 	for _, tt := range []struct {
 		listen string
@@ -56,7 +56,7 @@ func TestAResponseLeavesFromTheAddressAsked(t *testing.T) {
 				if server.Addr().Is6() {
 					network, from = "udp6", "[::1]:0"
 				}
-				pc, err := net.ListenPacket(network, from) // not connected: it takes what comes
+				pc, err := net.ListenPacket(network, from) // not connected: it receives from any address
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,8 +90,8 @@ func TestAResponseLeavesFromTheAddressAsked(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 is all addresses of IPv4. That Go makes it all addresses of IPv6 too
-// must not open a server to more than it was told.
+// 0.0.0.0 stands for all IPv4 addresses. Go's net package would listen at all IPv6
+// addresses too.
 func TestAnIPv4WildcardDoesNotAnswerOverIPv6(t *testing.T) {
 	r := start(t, Config{Listen: []string{"0.0.0.0:0"}})
 	addr := netip.AddrPortFrom(netip.IPv6Loopback(), r.Addrs()[0].Port())
@@ -104,11 +104,11 @@ func TestAnIPv4WildcardDoesNotAnswerOverIPv6(t *testing.T) {
 	if _, err := c.conn.Read(make([]byte, 512)); err == nil {
 		t.Errorf("a server at 0.0.0.0 answers at %v", addr)
 	} else if err, ok := err.(net.Error); ok && err.Timeout() {
-		t.Errorf("a server at 0.0.0.0 takes datagrams at %v", addr) // else the system says that nobody is there
+		t.Errorf("a server at 0.0.0.0 takes datagrams at %v", addr) // otherwise the system reports that the port is closed
 	}
 }
 
-func TestNoResponseToWhatIsNoQuery(t *testing.T) {
+func TestMessagesThatAreNoQueriesGetNoResponse(t *testing.T) {
 	r := start(t, Config{})
 	web := question(t, 1, dns.TypeAAAA, "web.internal")
 	response := slices.Clone(web)
@@ -129,8 +129,8 @@ func TestNoResponseToWhatIsNoQuery(t *testing.T) {
 	})
 }
 
-// The longest datagram that is read whole is answered for what it is.
-func TestADatagramThatJustFitsIsNotDropped(t *testing.T) {
+// The longest datagram that is read whole gets FORMERR, if octets follow its query.
+func TestTheLongestDatagramIsAnswered(t *testing.T) {
 	r := start(t, Config{})
 	web := question(t, 1, dns.TypeAAAA, "web.internal")
 	c := dialUDP(t, r.Addrs()[0])
@@ -139,14 +139,14 @@ func TestADatagramThatJustFitsIsNotDropped(t *testing.T) {
 	}
 }
 
-// Several hundred queries are in flight, from several sockets, over both
-// families: batches are full, and each response must find its way.
+// Hundreds of queries are in flight, from several sockets, over both families. So
+// batches are full, and each response must reach its client.
 func TestEveryQueryInABatchGetsItsOwnResponse(t *testing.T) {
 	testBatches(t, acmePublisher())
 }
 
-// The same of a registry so large that batches are read ahead for.
-func TestEveryQueryInABatchThatIsReadAheadForGetsItsOwnResponse(t *testing.T) {
+// The same with a registry so large that batches are prefetched.
+func TestEveryQueryInAPrefetchedBatchGetsItsOwnResponse(t *testing.T) {
 	facts := orgFacts()
 	for i := range 6000 {
 		facts.Apps = append(facts.Apps, registry.App{Network: acme, Name: fmt.Sprintf("other-%d", i)})
@@ -231,9 +231,9 @@ func testBatches(t *testing.T, p *zone.Publisher) {
 	}
 }
 
-// A worker's buffers are everyone's: what one client asked must not complete
-// what the next one sends.
-func TestADatagramIsReadToItsEndOnly(t *testing.T) {
+// A worker's buffers are used for all clients. Octets of one client's query must not
+// complete the next one's.
+func TestADatagramIsNotReadBeyondItsEnd(t *testing.T) {
 	r := start(t, Config{UDPWorkers: 1})
 	secret := question(t, 1, dns.TypeAAAA, "web.internal", edns(1232))
 	for _, addr := range r.Addrs() {
@@ -242,7 +242,7 @@ func TestADatagramIsReadToItsEndOnly(t *testing.T) {
 			if m := a.ask(secret); m.Rcode != dns.RcodeSuccess {
 				t.Fatal(m)
 			}
-			head := slices.Clone(secret[:n]) // as if the rest would follow
+			head := slices.Clone(secret[:n]) // the buffer still holds the rest of the other query
 			head[0] = 0xAB
 			b.send(head)
 			resp := b.receive()
@@ -250,7 +250,7 @@ func TestADatagramIsReadToItsEndOnly(t *testing.T) {
 				t.Errorf("the first %d octets of a query are answered with %v", n, m)
 			}
 			if n < 12+len("\x03web\x08internal\x00")+4 && len(resp) != 12 {
-				t.Errorf("to %d octets, %d are responded: %x", n, len(resp), resp)
+				t.Errorf("the response to %d octets has %d: %x", n, len(resp), resp)
 			}
 			a.conn.Close()
 			b.conn.Close()
