@@ -34,7 +34,8 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"registry/file":            {[]string{"internal/filewatch", "registry", "registry/format"}, []string{"go.uber.org/zap"}},
 	"registry/format":          {[]string{"internal/workers", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json"}},
 	"registry/index":           {},
-	"registry/api":             {[]string{"internal/filewatch", "metrics", "registry", "registry/format"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
+	"registry/api":             {[]string{"internal/filewatch", "metrics", "registry", "registry/api/watch", "registry/format"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
+	"registry/api/watch":       {[]string{"registry"}, []string{"github.com/go-json-experiment/json"}},
 	"registry/disk":            {[]string{"internal/workers", "registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
 	"registry/etcd":            {[]string{"registry", "registry/format"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/etcd/etcdtest":   {},
@@ -46,7 +47,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"resolver/forward/cache":   {[]string{"resolver/forward/message", "zone/wire"}, []string{"github.com/maypok86/otter"}},
 	"resolver/forward/message": {[]string{"zone/wire"}, nil},
 	"resolver/socket":          {nil, []string{"golang.org/x/sys"}},
-	"cmd/internaldns":          {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/explain", "zone/wire", "registry", "registry/file", "registry/format", "registry/disk", "registry/etcd", "registry/api", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+	"cmd/internaldns":          {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/explain", "zone/wire", "registry", "registry/file", "registry/format", "registry/disk", "registry/etcd", "registry/api", "registry/api/watch", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
 }
 
 // A listed package is what go list says of one.

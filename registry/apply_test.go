@@ -422,7 +422,7 @@ func TestAMachineIsListedOnceHoweverItsMetadataIsSpelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	snap := s.Snapshot()
-	if got := slices.Collect(snap.MachinesWith(snap.App(1, "web"), "a", "b")); len(got) != 1 {
+	if got := slices.Collect(snap.MachinesWhere(snap.App(1, "web"), Filter{Metadata: []Pair{{"a", "b"}}})); len(got) != 1 {
 		t.Errorf("the machine is listed %d times, want once", len(got))
 	}
 }

@@ -166,9 +166,11 @@ func BenchmarkSnapshot(b *testing.B) {
 		{"Machine", func() int { return len(snap.Machine(m.ID).ID) / 14 }},
 		{"MachineAt", func() int { return len(snap.MachineAt(m.Address).ID) / 14 }},
 		{"MachinesOfAnApp", func() int { return drain(snap.Machines(a)) }},
-		{"MachinesInRegion", func() int { return drain(snap.MachinesInRegion(a, m.Region)) }},
-		{"MachinesInGroup", func() int { return drain(snap.MachinesInGroup(a, m.Group())) }},
-		{"MachinesWith", func() int { return drain(snap.MachinesWith(a, "fly_platform_version", "v2")) }},
+		{"MachinesInRegion", func() int { return drain(snap.MachinesWhere(a, Filter{Regions: []string{m.Region}})) }},
+		{"MachinesInGroup", func() int { return drain(snap.MachinesWhere(a, Filter{Groups: []string{m.Group()}})) }},
+		{"MachinesWith", func() int {
+			return drain(snap.MachinesWhere(a, Filter{Metadata: []Pair{{"fly_platform_version", "v2"}}}))
+		}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -154,9 +154,9 @@ func TestNoPhantom(t *testing.T) {
 			for what, got := range map[string]int{
 				"Machines":         len(slices.Collect(snap.Machines(a))),
 				"MachinesIn":       len(slices.Collect(snap.MachinesIn(1))),
-				"MachinesInRegion": len(slices.Collect(snap.MachinesInRegion(a, "ams"))),
-				"MachinesInGroup":  len(slices.Collect(snap.MachinesInGroup(a, "app"))),
-				"MachinesWith":     len(slices.Collect(snap.MachinesWith(a, "fly_process_group", "app"))),
+				"MachinesInRegion": len(slices.Collect(snap.MachinesWhere(a, Filter{Regions: []string{"ams"}}))),
+				"MachinesInGroup":  len(slices.Collect(snap.MachinesWhere(a, Filter{Groups: []string{"app"}}))),
+				"MachinesWith":     len(slices.Collect(snap.MachinesWhere(a, Filter{Metadata: []Pair{{"fly_process_group", "app"}}}))),
 			} {
 				if got != stats.Total() {
 					t.Errorf("%s yields %d machines of %d in one snapshot", what, got, stats.Total())

@@ -261,25 +261,14 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 	peers := sortedBy(sortedBy(tw.peers, func(p Peer) string { return p.Name }), func(p Peer) Network { return p.Network() })
 	equal(t, "Peers", list(s.Peers(), showPeer), lines(peers, func(p Peer) string { return showPeer(&p) }))
 
-	words := []string{"", "app", "APP", "b", "b\x00c", "c"}
 	for a := range s.Apps() {
 		mine := func(m *Machine) bool { return m.Network == a.Network && m.App == a.Name }
 		live := func(m *Machine) bool { return mine(m) && !m.Gone() }
 		equalMachines(t, "Machines", s.Machines(a), tw.machines, mine)
-		for _, region := range []string{"", "ams", "fra", "xyz", "AMS", "am", "ams\x00"} {
-			equalMachines(t, fmt.Sprintf("MachinesInRegion %q", region), s.MachinesInRegion(a, region), tw.machines, func(m *Machine) bool { return live(m) && m.Region == region })
-		}
-		for _, g := range words {
-			equalMachines(t, fmt.Sprintf("MachinesInGroup %q", g), s.MachinesInGroup(a, g), tw.machines, func(m *Machine) bool {
-				return live(m) && g != "" && strings.EqualFold(m.Group(), g)
+		for _, f := range filters {
+			equalMachines(t, fmt.Sprintf("MachinesWhere %+v", f), s.MachinesWhere(a, f), tw.machines, func(m *Machine) bool {
+				return live(m) && f.selectsSlow(m)
 			})
-			for _, key := range []string{"", "a", "A", "a\x00b", "fly_process_group", "process_group", "role"} {
-				equalMachines(t, fmt.Sprintf("MachinesWith %q %q", key, g), s.MachinesWith(a, key, g), tw.machines, func(m *Machine) bool {
-					return live(m) && slices.ContainsFunc(m.Metadata, func(p Pair) bool {
-						return strings.EqualFold(p.Key, key) && strings.EqualFold(p.Value, g)
-					})
-				})
-			}
 		}
 		equalFlycast(t, "FlycastOf", s.FlycastOf(a), keep(tw.flycast, func(f Flycast) bool { return f.Owner == a.Network && f.App == a.Name }))
 	}
@@ -312,6 +301,50 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 			equal(t, "Ping "+from+" "+to, fmt.Sprint(ms, known), fmt.Sprint(wantMS, wantKnown))
 		}
 	}
+}
+
+// filters are those by each field with words that machines of the twin have, and
+// some that combine two or three fields.
+var filters = func() (list []Filter) {
+	var byRegion, byGroup, byPair []Filter
+	for _, region := range []string{"", "ams", "fra", "xyz", "AMS", "am", "ams\x00"} {
+		byRegion = append(byRegion, Filter{Regions: []string{region}})
+	}
+	byRegion = append(byRegion, Filter{Regions: []string{"fra", "ams", "fra"}})
+	for _, g := range []string{"", "app", "APP", "b", "b\x00c", "c"} {
+		byGroup = append(byGroup, Filter{Groups: []string{g}})
+		for _, key := range []string{"", "a", "A", "a\x00b", "fly_process_group", "process_group", "role"} {
+			byPair = append(byPair, Filter{Metadata: []Pair{{key, g}}})
+		}
+	}
+	byGroup = append(byGroup, Filter{Groups: []string{"b", "app", "B"}})
+	list = slices.Concat([]Filter{{}}, byRegion, byGroup, byPair)
+	for i, p := range byPair { // some of all combinations, each word in one
+		r, g := byRegion[i%len(byRegion)], byGroup[i%len(byGroup)]
+		list = append(list,
+			Filter{Regions: r.Regions, Groups: g.Groups},
+			Filter{Regions: r.Regions, Metadata: p.Metadata},
+			Filter{Groups: g.Groups, Metadata: slices.Concat(p.Metadata, byPair[i*5%len(byPair)].Metadata)},
+			Filter{Regions: r.Regions, Groups: g.Groups, Metadata: p.Metadata})
+	}
+	return list
+}()
+
+// selectsSlow is the slow twin of MachinesWhere, for a machine that is not gone.
+func (f *Filter) selectsSlow(m *Machine) bool {
+	region, group := len(f.Regions) == 0, len(f.Groups) == 0
+	for _, r := range f.Regions {
+		region = region || r == m.Region
+	}
+	for _, g := range f.Groups {
+		group = group || g != "" && strings.EqualFold(g, m.Group())
+	}
+	for _, p := range f.Metadata {
+		if !slices.Contains(m.Metadata, p) {
+			return false
+		}
+	}
+	return region && group
 }
 
 // ping is Geography.Ping over a registry that was made anew.
@@ -383,7 +416,9 @@ func dump(s *Snapshot) string {
 	for a := range s.Apps() {
 		fmt.Fprintln(&b, *a, sorted(strings.Split(list(s.Machines(a), show), "\n")))
 		for _, w := range []string{"app", "b", "ams", "fra"} {
-			fmt.Fprintln(&b, list(s.MachinesInGroup(a, w), show), list(s.MachinesInRegion(a, w), show), list(s.MachinesWith(a, "role", w), show))
+			for _, f := range []Filter{{Groups: []string{w}}, {Regions: []string{w}}, {Metadata: []Pair{{"role", w}}}} {
+				fmt.Fprintln(&b, list(s.MachinesWhere(a, f), show))
+			}
 		}
 	}
 	fmt.Fprintln(&b, list(s.Peers(), showPeer))

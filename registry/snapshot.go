@@ -141,45 +141,6 @@ func (s *Snapshot) MachinesIn(n Network) iter.Seq[*Machine] {
 	return s.machines.between(byNetwork, key, key|0xFFFFFFFF)
 }
 
-// MachinesInRegion yields the machines of a in one region that are not gone, by
-// id.
-func (s *Snapshot) MachinesInRegion(a *App, region string) iter.Seq[*Machine] {
-	return byIDs(func(add func(*Machine) bool) {
-		s.machines.inRegion(rowKey{app: a.number}, region)(add)
-		for r := range s.machines.rowsOf(a.number) {
-			s.machines.inRegion(r.rowKey, region)(add)
-		}
-	})
-}
-
-// MachinesInGroup yields the machines of a in one process group, compared in
-// lower case, that are not gone, by id.
-func (s *Snapshot) MachinesInGroup(a *App, group string) iter.Seq[*Machine] {
-	group = Fold(group)
-	return byIDs(func(add func(*Machine) bool) {
-		if group == "" {
-			return
-		}
-		for _, key := range groupKeys {
-			for r := range s.machines.rowsWith(a.number, key, group) {
-				if k, g := groupOf(r.pairs); k == key && Fold(g) == group {
-					s.machines.withRow(r.rowKey)(add)
-				}
-			}
-		}
-	})
-}
-
-// MachinesWith yields the machines of a that have the given metadata, compared
-// in lower case, and are not gone, by id.
-func (s *Snapshot) MachinesWith(a *App, key, value string) iter.Seq[*Machine] {
-	return byIDs(func(add func(*Machine) bool) {
-		for r := range s.machines.rowsWith(a.number, key, value) {
-			s.machines.withRow(r.rowKey)(add)
-		}
-	})
-}
-
 // byIDs yields by id the machines that collect adds.
 func byIDs(collect func(add func(*Machine) bool)) iter.Seq[*Machine] {
 	return func(yield func(*Machine) bool) {

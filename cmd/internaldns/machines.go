@@ -56,12 +56,12 @@ its metadata fly_process_group names.`,
 }
 
 func (c *apiClient) machinesList() *cobra.Command {
-	var region, state string
+	var region, group, state string
 	var metadata []string
 	var all bool
 	cmd := c.verb("list", "APP", "List the machines of an app", "pg", 1, 1, func(cmd *cobra.Command, args []string) error {
 		query := url.Values{}
-		for name, value := range map[string]string{"region": region, "state": state} {
+		for name, value := range map[string]string{"region": region, "process_group": group, "state": state} {
 			if value != "" {
 				query.Set(name, value)
 			}
@@ -83,6 +83,7 @@ func (c *apiClient) machinesList() *cobra.Command {
 		return printAnswer(c, body, func(w io.Writer, machines []listedMachine) { showMachines(w, machines...) })
 	})
 	cmd.Flags().StringVar(&region, "region", "", "only those in `REGION`")
+	cmd.Flags().StringVar(&group, "group", "", "only those in the process group `GROUP`")
 	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`, such as started")
 	cmd.Flags().StringArrayVar(&metadata, "metadata", nil, "only those with `KEY=VALUE`; may be repeated")
 	cmd.Flags().BoolVar(&all, "all", false, "also those that were removed lately")

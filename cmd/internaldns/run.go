@@ -19,6 +19,7 @@ import (
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/api"
+	"github.com/internaldns/internaldns/registry/api/watch"
 	"github.com/internaldns/internaldns/resolver"
 	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
@@ -37,7 +38,7 @@ type server struct {
 	publisher *zone.Publisher
 	source    source
 	keeper    registry.Keeper    // makes the changes that the API asks for
-	feed      api.Feed           // sends changes to clients that watch the API
+	feed      watch.Feed         // sends changes to clients that watch the API
 	api       *api.API           // nil if it is not served
 	addrs     []netip.AddrPort   // where queries are answered, once sockets are bound
 	apiAddr   string             // where the API is served, once it is bound; "" for nowhere

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 // Config is what an API works with.
@@ -18,8 +19,8 @@ type Config struct {
 	Store  *registry.Store
 	Keeper registry.Keeper
 
-	// Feed must be told of every commit of Store, by its hook.
-	Feed *Feed
+	// Feed has every commit of Store: its Note is notified by Store.
+	Feed *watch.Feed
 
 	// Ready, unless nil, returns an error while the facts are not there. Whoever
 	// may ask is told so, with status 503.
@@ -188,7 +189,7 @@ func (p *path) serve(c *call) error {
 			return failf(http.StatusServiceUnavailable, "%v", err)
 		}
 	}
-	c.at(c.snap.Index)
+	c.setIndex(c.snap.Index)
 	if err := c.checkQuery(); err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ const IndexHeader = "Internaldns-Index"
 // after about that time; who repeats a write then is told what became of it.
 const writeTime = 10 * time.Second
 
-// at says in the response of which index it is.
-func (c *call) at(index uint64) { c.w.Header().Set(IndexHeader, strconv.FormatUint(index, 10)) }
+// setIndex sets the index header.
+func (c *call) setIndex(index uint64) { c.w.Header().Set(IndexHeader, strconv.FormatUint(index, 10)) }
 
 // answer sends v as JSON.
 func (c *call) answer(status int, v any) error {
@@ -165,10 +165,10 @@ func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error
 		return w, err
 	})
 	if err != nil {
-		c.at(c.api.Store.Snapshot().Index)
+		c.setIndex(c.api.Store.Snapshot().Index)
 		return 0, err
 	}
-	c.at(index)
+	c.setIndex(index)
 	return index, nil
 }
 

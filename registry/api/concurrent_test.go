@@ -109,7 +109,7 @@ func swap(t *testing.T, nodes ...*world) {
 func (w *world) until(t *testing.T, so func() bool) {
 	t.Helper()
 	for {
-		next := w.feed.next()
+		next := w.feed.Next()
 		if so() {
 			return
 		}

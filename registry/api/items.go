@@ -2,6 +2,7 @@ package api
 
 import (
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 // An importItem is one change of an import.
@@ -31,22 +32,6 @@ func itemOf(e registry.Event) importItem {
 	if k.Kind != registry.KindRegion && k.Kind != registry.KindRTT {
 		item.Network = k.In().String()
 	}
-	item.App, item.Name = namesOf(e.Fact)
+	item.App, item.Name = watch.Names(e.Fact)
 	return item
-}
-
-// namesOf returns the names of a fact: its app, if it is in one, and its id, name,
-// address or code.
-func namesOf(f registry.Fact) (app, name string) {
-	switch f := f.(type) {
-	case *registry.NetworkName:
-		return "", f.Name
-	case *registry.Machine:
-		return f.App, f.ID
-	case *registry.Flycast:
-		return f.App, f.Address.String()
-	case *registry.RTT:
-		return "", f.From + "-" + f.To
-	}
-	return "", f.Key().Name
 }

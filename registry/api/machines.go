@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -79,22 +78,25 @@ func (c *call) lease(k registry.MachineKey) {
 	}
 }
 
-// A filter says which machines of an app a list has.
+// A filter selects the machines that a list shows.
 type filter struct {
-	deleted         bool
-	regions, states []string
-	metadata        []registry.Pair
+	registry.Filter
+	states []string // only those in one of these states, if any
+	gone   bool     // those that are gone as well
 }
 
+// filter returns the filter that the query gives. A client that names states gets
+// all machines in them, gone or not.
 func (c *call) filter() (f filter, err error) {
-	if f.deleted, err = c.flag("include_deleted"); err != nil {
+	if f.gone, err = c.flag("include_deleted"); err != nil {
 		return f, err
 	}
-	f.regions, f.states = c.listParam("region"), c.listParam("state")
-	for _, name := range slices.Sorted(maps.Keys(c.query)) {
+	f.Regions, f.Groups, f.states = c.listParam("region"), c.listParam("process_group"), c.listParam("state")
+	f.gone = f.gone || len(f.states) > 0
+	for name, values := range c.query {
 		if key, ok := strings.CutPrefix(name, "metadata."); ok {
-			for _, v := range c.query[name] {
-				f.metadata = append(f.metadata, registry.Pair{Key: key, Value: v})
+			for _, v := range values {
+				f.Metadata = append(f.Metadata, registry.Pair{Key: key, Value: v})
 			}
 		}
 	}
@@ -102,7 +104,7 @@ func (c *call) filter() (f filter, err error) {
 }
 
 // listParam returns the values of a parameter that may be given several times,
-// or with several values between commas.
+// or with several values between commas, in lower case.
 func (c *call) listParam(name string) (values []string) {
 	for _, v := range c.query[name] {
 		for s := range strings.SplitSeq(v, ",") {
@@ -114,21 +116,25 @@ func (c *call) listParam(name string) (values []string) {
 	return values
 }
 
-// has reports whether m is in the list. Who asks for a state by name gets it,
-// deleted or not.
-func (f *filter) has(m *registry.Machine) bool {
-	switch {
-	case m.Gone() && !f.deleted && len(f.states) == 0,
-		len(f.regions) > 0 && !slices.Contains(f.regions, m.Region),
-		len(f.states) > 0 && !slices.Contains(f.states, m.State):
-		return false
-	}
-	for _, p := range f.metadata {
-		if !slices.Contains(m.Metadata, p) {
-			return false
+// machines returns the machines of a that f selects, by id.
+func (f *filter) machines(s *registry.Snapshot, a *registry.App) (list []*registry.Machine) {
+	add := func(m *registry.Machine) {
+		if len(f.states) == 0 || slices.Contains(f.states, m.State) {
+			list = append(list, m)
 		}
 	}
-	return true
+	for m := range s.MachinesWhere(a, f.Filter) {
+		add(m)
+	}
+	if f.gone {
+		for m := range s.GoneMachines(a) {
+			if f.Selects(m) {
+				add(m)
+			}
+		}
+		slices.SortStableFunc(list, func(a, b *registry.Machine) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return list
 }
 
 // listMachines is GET /v1/apps/{app}/machines.
@@ -143,10 +149,7 @@ func (c *call) listMachines() error {
 	}
 	c.w.Header().Set("Content-Type", "application/json")
 	separator := "["
-	for m := range c.snap.Machines(c.snap.App(k.Network, k.Name)) {
-		if !f.has(m) {
-			continue
-		}
+	for _, m := range f.machines(c.snap, c.snap.App(k.Network, k.Name)) {
 		object, err := format.MachineObject(m)
 		if err != nil {
 			return err

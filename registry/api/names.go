@@ -11,7 +11,7 @@ import (
 // looking in each takes 35 ms.
 type nameCache struct {
 	mu       sync.Mutex
-	apps     uint64 // Feed.apps when the names were found; with another, none of them counts
+	apps     uint64 // Feed.Apps() when the names were found; with another, none of them counts
 	networks map[string][]registry.Network
 }
 
@@ -23,7 +23,7 @@ const maxNames = 4096
 func (n *nameCache) lookup(c *call, name string, find func() []registry.Network) []registry.Network {
 	// What is found in a registry that was read after apps is good as long as
 	// apps stays: commits are shown before they are counted.
-	apps := c.api.Feed.apps.Load()
+	apps := c.api.Feed.Apps()
 	n.mu.Lock()
 	if n.networks == nil || n.apps != apps || len(n.networks) >= maxNames {
 		n.apps, n.networks = apps, make(map[string][]registry.Network)
@@ -35,7 +35,7 @@ func (n *nameCache) lookup(c *call, name string, find func() []registry.Network)
 	}
 
 	c.snap = c.api.Store.Snapshot()
-	c.at(c.snap.Index)
+	c.setIndex(c.snap.Index)
 	found := find()
 	if len(found) > 0 {
 		n.mu.Lock()

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 // Until the facts are there, nobody is told that there are none, and the keeper
 // is asked nothing. Who may not ask does not learn even that.
 func TestUntilTheFactsAreThereNothingIsAnswered(t *testing.T) {
 	ready := errors.New("the facts are not loaded yet")
-	feed, store := new(Feed), registry.NewStore(nil)
+	feed, store := new(watch.Feed), registry.NewStore(nil)
 	store.Notify(feed.Note)
 	a, err := New(Config{
 		Store: store, Keeper: registry.ReadOnly{}, Feed: feed, Local: true,

@@ -35,7 +35,7 @@ var routes = []route{
 	{method: "GET", pattern: appPath, serve: (*call).getApp, fly: true},
 	{method: "DELETE", pattern: appPath, serve: (*call).deleteApp, fly: true},
 
-	{method: "GET", pattern: appPath + "/machines", serve: (*call).listMachines, fly: true},
+	{method: "GET", pattern: appPath + "/machines", serve: (*call).listMachines, params: []string{"process_group"}, fly: true},
 	{method: "POST", pattern: appPath + "/machines", serve: (*call).createMachine, params: []string{"ttl"}, fly: true},
 	{method: "GET", pattern: machinePath, serve: (*call).getMachine, fly: true},
 	{method: "POST", pattern: machinePath, serve: (*call).updateMachine, fly: true},
@@ -75,7 +75,7 @@ var routes = []route{
 
 // ourParams are parameters that Fly's API does not have, or only elsewhere, and
 // that would be missed.
-var ourParams = []string{"ttl", "dry_run", "index"}
+var ourParams = []string{"ttl", "dry_run", "index", "process_group"}
 
 // String names the route for metrics and messages, as ServeMux would.
 func (r *route) String() string {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 	"github.com/internaldns/internaldns/zone"
 )
 
@@ -22,7 +23,7 @@ type world struct {
 	t      testing.TB
 	store  *registry.Store
 	keeper *memoryKeeper // that of newWorld
-	feed   *Feed
+	feed   *watch.Feed
 	names  *zone.Publisher
 }
 
@@ -39,7 +40,7 @@ func newWorld(t testing.TB) *world {
 // newWorldOf makes one that keep keeps.
 func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	t.Helper()
-	w := &world{t: t, feed: new(Feed)}
+	w := &world{t: t, feed: new(watch.Feed)}
 	w.names = zone.NewPublisher(zone.Options{TTL: 5})
 	w.names.Ready()
 	w.store = registry.NewStore(w.names.Commit)

@@ -2,9 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
@@ -119,83 +116,4 @@ func (c *call) deleteMachine() error {
 		return err
 	}
 	return c.answer(http.StatusOK, okBody)
-}
-
-var errStopping = failf(http.StatusServiceUnavailable, "the server is stopping")
-
-// maxWait is the longest wait and the default one, as Fly has it: what is
-// between client and server forgets quiet connections after about a minute.
-const maxWait = time.Minute
-
-// waitMachine is GET …/wait: it answers when the machine is in one of the given
-// states, or after a while with 408.
-func (c *call) waitMachine() error {
-	k, err := c.machineKey()
-	if err != nil {
-		return err
-	}
-	states := c.listParam("state")
-	if len(states) == 0 {
-		states = []string{registry.StateStarted}
-	}
-	timeout := maxWait
-	if v := c.query.Get("timeout"); v != "" {
-		seconds, err := strconv.Atoi(strings.TrimSuffix(v, "s"))
-		timeout = time.Duration(seconds) * time.Second
-		if err != nil || seconds < 1 || seconds > int(maxWait/time.Second) {
-			return failf(http.StatusBadRequest, "timeout must be from 1 to %d seconds, got %s", maxWait/time.Second, quote(v))
-		}
-	}
-	if lastOf(c.snap, k) == nil {
-		return noMachine(k.ID)
-	}
-	free, err := c.waits(timeout)
-	if err != nil {
-		return err
-	}
-	defer free()
-	return c.waitFor(k, states, time.After(timeout))
-}
-
-// waitFor answers when the machine of k, which was there, is in one of states. It
-// looks at every commit.
-func (c *call) waitFor(k registry.MachineKey, states []string, timeout <-chan time.Time) error {
-	for {
-		committed := c.api.Feed.next()
-		s := c.api.Store.Snapshot()
-		is := stateDestroyed // what is there no more, was
-		if m := lastOf(s, k); m != nil {
-			is = m.State
-		}
-		if slices.Contains(states, is) {
-			c.at(s.Index)
-			return c.answer(http.StatusOK, okBody)
-		}
-		select {
-		case <-committed:
-		case <-c.r.Context().Done():
-			return c.r.Context().Err()
-		case <-c.api.ended:
-			return errStopping
-		case <-timeout:
-			c.at(s.Index)
-			return failf(http.StatusRequestTimeout, "machine failed to reach desired state, %s, currently %s", strings.Join(states, " or "), is)
-		}
-	}
-}
-
-// waits takes a place among those who wait for commits, and lets the response
-// come as late as the wait may last. free gives the place back.
-func (c *call) waits(most time.Duration) (free func(), err error) {
-	select {
-	case c.api.watching <- struct{}{}:
-	default:
-		return nil, failf(http.StatusServiceUnavailable, "%d requests wait already, which is the most", maxWaiting)
-	}
-	c.writeBefore(most + writeStep)
-	done := c.api.stats.Wait()
-	return func() {
-		done()
-		<-c.api.watching
-	}, nil
 }

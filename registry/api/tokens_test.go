@@ -13,6 +13,7 @@ import (
 
 	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 func hashOf(secret string) string {
@@ -192,7 +193,7 @@ func TestTokensFollowTheirFile(t *testing.T) {
 
 func TestAnAPIThatNobodyCouldUseIsRefused(t *testing.T) {
 	store := registry.NewStore(nil)
-	if _, err := New(Config{Store: store, Keeper: registry.ReadOnly{}, Feed: new(Feed)}); err == nil {
+	if _, err := New(Config{Store: store, Keeper: registry.ReadOnly{}, Feed: new(watch.Feed)}); err == nil {
 		t.Error("without tokens and local access: no error")
 	}
 	if _, err := New(Config{Local: true}); err == nil {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 // start sends a request from another goroutine. The function that it returns
@@ -148,9 +150,9 @@ func TestAQuietStreamShowsThatItLives(t *testing.T) {
 			w.ServeHTTP(rec, r)
 			close(done)
 		}()
-		time.Sleep(heartbeat + time.Second)
+		time.Sleep(watch.Heartbeat + time.Second)
 		w.do("POST", "/v1/apps", `{"name":"vault","network":"fdaa:0:33::/48"}`) // which it may not see
-		time.Sleep(2 * heartbeat)
+		time.Sleep(2 * watch.Heartbeat)
 		synctest.Wait()
 		leave()
 		<-done
@@ -187,14 +189,14 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 			w.ServeHTTP(httptest.NewRecorder(), r)
 			close(done)
 		}()
-		time.Sleep(3 * heartbeat)
+		time.Sleep(3 * watch.Heartbeat)
 		select {
 		case <-done:
 			t.Fatal("the stream ended by itself")
 		default:
 		}
 		w.Tokens.list.Store(new([]token))
-		time.Sleep(heartbeat)
+		time.Sleep(watch.Heartbeat)
 		<-done
 	})
 }

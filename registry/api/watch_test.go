@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
 // A listener reads events of a real connection.
@@ -97,13 +98,13 @@ func TestAWatcherResumesAfterItsLastEvent(t *testing.T) {
 func TestAWatcherIsToldToListAgainWhereChangesAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
-	for i := range maxCommits + 10 {
+	for i := range watch.MaxCommits + 10 {
 		w.send("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
 	}
 	l := w.listen(t, "?index=3")
-	l.wants(fmt.Sprintf(`id: %d|event: reset|data: {"index":%[1]d}`, maxCommits+11))
+	l.wants(fmt.Sprintf(`id: %d|event: reset|data: {"index":%[1]d}`, watch.MaxCommits+11))
 	w.do("POST", "/v1/apps", `{"name":"db","network":"fdaa:0:18::/48"}`)
-	l.wants(fmt.Sprintf(`id: %d|event: commit|«.*»`, maxCommits+12))
+	l.wants(fmt.Sprintf(`id: %d|event: commit|«.*»`, watch.MaxCommits+12))
 }
 
 func TestAWatcherWithAnIndexOfTheFutureIsToldToListAgain(t *testing.T) {
@@ -142,7 +143,7 @@ func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
 func TestAWatcherIsToldToListAgainAfterAVeryLargeCommit(t *testing.T) {
 	w := newWorld(t)
 	l := w.listen(t, "?index=0")
-	for _, n := range []int{maxChanged, maxChanged + 1} {
+	for _, n := range []int{watch.MaxChanged, watch.MaxChanged + 1} {
 		var events []registry.Event
 		for i := range n {
 			events = append(events, registry.Put(&registry.App{Network: registry.Network(n), Name: fmt.Sprint(i)}))

@@ -1,4 +1,4 @@
-package api
+package watch
 
 import (
 	"fmt"
@@ -25,11 +25,11 @@ func noted(sizes ...int) *Feed {
 }
 
 func TestAFeedForgetsTheOldestFirst(t *testing.T) {
-	many := make([]int, 3*maxCommits+7)
+	many := make([]int, 3*MaxCommits+7)
 	for i := range many {
 		many[i] = 1
 	}
-	full := slices.Repeat([]int{maxChanged}, maxObjects/maxChanged)
+	full := slices.Repeat([]int{MaxChanged}, maxObjects/MaxChanged)
 	for _, tt := range []struct {
 		name  string
 		feed  *Feed
@@ -47,15 +47,15 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 		{"what was loaded at once, from there", noted(-5, 3, 1), 6, "[7]"},
 		{"several commits that came as one, from the one before", noted(1, -3, 1), 1, "[5]"},
 		{"several commits that came as one, from among them", noted(1, -3, 1), 3, "unknown"},
-		{"the oldest that is kept", noted(many...), uint64(len(many) - maxCommits), fmt.Sprintf("[%d %d]", len(many)-maxCommits+1, len(many)-maxCommits+2)},
-		{"what is forgotten", noted(many...), uint64(len(many) - maxCommits - 1), "unknown"},
+		{"the oldest that is kept", noted(many...), uint64(len(many) - MaxCommits), fmt.Sprintf("[%d %d]", len(many)-MaxCommits+1, len(many)-MaxCommits+2)},
+		{"what is forgotten", noted(many...), uint64(len(many) - MaxCommits - 1), "unknown"},
 		{"as much as fits", noted(full...), 0, "[1 2]"},
 		{"by objects", noted(append(full, 1)...), 0, "unknown"},
 		{"by objects, the rest", noted(append(full, 1)...), 1, "[2 3]"},
-		{"a commit that is as large as may be", noted(1, maxChanged, 1), 1, "[2 3]"},
-		{"a commit that is too large", noted(1, maxChanged+1, 1), 1, "unknown"},
-		{"after a commit that is too large", noted(1, maxChanged+1, 1), 2, "[3]"},
-		{"at a commit that is too large", noted(1, maxChanged+1), 2, "[]"},
+		{"a commit that is as large as may be", noted(1, MaxChanged, 1), 1, "[2 3]"},
+		{"a commit that is too large", noted(1, MaxChanged+1, 1), 1, "unknown"},
+		{"after a commit that is too large", noted(1, MaxChanged+1, 1), 2, "[3]"},
+		{"at a commit that is too large", noted(1, MaxChanged+1), 2, "[]"},
 	} {
 		commits, more, ok := tt.feed.after(tt.after, 2)
 		got := "unknown"

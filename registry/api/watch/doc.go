@@ -1,0 +1,10 @@
+// Package watch passes on the commits of a store to clients that wait for them.
+//
+// A Feed remembers the last commits. A Stream sends them to one client as
+// server-sent events, as far as the client may see them. Package api answers
+// GET /v1/watch with a Stream, and GET …/wait by a look at the registry after
+// each commit.
+//
+// Package watch starts no goroutines. Its memory is bounded: a client that is too
+// late for what a Feed remembers is told to list everything again.
+package watch
