@@ -24,13 +24,16 @@ type checker struct {
 	names     index.Small[string, *NetworkName]
 }
 
-// A lookup finds what the checked facts are compared with: the apps as they will
-// be, and the objects that will stay and are not checked.
+// A lookup finds what the checked facts are compared with: the apps as they will be,
+// and the objects that will stay and are not checked.
 type lookup interface {
 	hasApp(AppKey) bool
-	holderOfID(id string) *Machine         // not gone; nil if there is none
-	holderOfAddress(addr netip.Addr) Fact  // nil if there is none
-	holderOfName(name string) *NetworkName // nil if there is none
+
+	// The other object that has the same id, the address or the same name; nil if
+	// there is none.
+	holderOfID(*Machine) *Machine
+	holderOfAddress(f Fact, addr netip.Addr) Fact
+	holderOfName(*NetworkName) *NetworkName
 }
 
 // add checks f, and returns what is wrong with it by itself.
@@ -52,7 +55,7 @@ func (c *checker) needApp(f Fact, app AppKey) {
 func (c *checker) takeAddress(f Fact, field string, addr netip.Addr) {
 	holder, ok := c.addresses.Get(addr)
 	if !ok {
-		holder = c.registry.holderOfAddress(addr)
+		holder = c.registry.holderOfAddress(f, addr)
 	}
 	if holder != nil {
 		c.faults.addf(f, field, "%v is already the address of %v", addr, holder)
@@ -65,7 +68,7 @@ func (c *checker) takeAddress(f Fact, field string, addr netip.Addr) {
 func (c *checker) takeID(m *Machine) {
 	holder, ok := c.ids.Get(m.ID)
 	if !ok {
-		holder = c.registry.holderOfID(m.ID)
+		holder = c.registry.holderOfID(m)
 	}
 	if holder != nil {
 		c.faults.addf(m, "id", "is already the id of %v in %v", holder, holder.Network)
@@ -78,7 +81,7 @@ func (c *checker) takeID(m *Machine) {
 func (c *checker) takeName(n *NetworkName) {
 	holder, ok := c.names.Get(n.Name)
 	if !ok {
-		holder = c.registry.holderOfName(n.Name)
+		holder = c.registry.holderOfName(n)
 	}
 	if holder != nil {
 		c.faults.addf(n, "name", "is already the name of %v", holder.Network)
@@ -116,10 +119,10 @@ type validator struct {
 	keys map[Key]bool // of the facts checked so far
 }
 
-func (v *validator) hasApp(app AppKey) bool           { return v.apps[app] }
-func (v *validator) holderOfID(string) *Machine       { return nil }
-func (v *validator) holderOfAddress(netip.Addr) Fact  { return nil }
-func (v *validator) holderOfName(string) *NetworkName { return nil }
+func (v *validator) hasApp(app AppKey) bool                 { return v.apps[app] }
+func (v *validator) holderOfID(*Machine) *Machine           { return nil }
+func (v *validator) holderOfAddress(Fact, netip.Addr) Fact  { return nil }
+func (v *validator) holderOfName(*NetworkName) *NetworkName { return nil }
 
 // once faults f if its key k was seen before.
 func (v *validator) once(f Fact, k Key) {

@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"github.com/internaldns/internaldns/registry/index"
 )
@@ -14,40 +16,48 @@ import (
 // what the registry holds there; only then is each object checked. So no object
 // is in the way of another that the same batch moves.
 type plan struct {
+	checker
 	old      *Snapshot
 	lastApp  uint32
-	others   [numKinds]edits // all kinds but machines
+	others   edits // of all kinds but machines
 	machines machineEdits
 	homeless []*Machine // put into apps that do not exist
+	found    *App       // by app: files list the machines of an app together
 }
 
-// edits holds, for every key of a kind that a batch mentions, the object before
-// and after it. The zero edits is ready to use.
+// edits holds, for every key that a batch mentions, the object before and after it.
+// The zero edits is ready to use.
 type edits struct {
 	at   index.Small[Key, int]
-	list []Change // in the order in which the keys were first mentioned
+	list []edit // in the order in which the keys were first mentioned
 }
 
-func newPlan(old *Snapshot) *plan {
-	return &plan{old: old, lastApp: old.lastApp}
+type edit struct {
+	Change
+	kind Kind
+}
+
+// begin makes p an empty plan for the commit after old.
+func (p *plan) begin(old *Snapshot) {
+	*p = plan{old: old, lastApp: old.lastApp}
+	p.registry = p
 }
 
 // edit returns the change of the object k, which is good until the next call.
 func (p *plan) edit(k Key) *Change {
-	e := &p.others[k.Kind]
+	e := &p.others
 	i, ok := e.at.Get(k)
 	if !ok {
 		i = len(e.list)
 		e.at.Add(k, i)
-		e.list = append(e.list, Change{Before: p.old.find(k)})
+		e.list = append(e.list, edit{Change{Before: p.old.find(k)}, k.Kind})
 	}
-	return &e.list[i]
+	return &e.list[i].Change
 }
 
 // mentions reports whether the batch replaces or deletes f.
 func (p *plan) mentions(f Fact) bool {
-	k := f.Key()
-	_, ok := p.others[k.Kind].at.Get(k)
+	_, ok := p.others.at.Get(f.Key())
 	return ok
 }
 
@@ -129,53 +139,72 @@ func (p *plan) putApp(a *App) {
 	}
 }
 
-// app returns the app as it is after the batch, or nil.
+// app returns the app as it is after the batch, or nil. It is for use when all apps of
+// the batch have been read.
 func (p *plan) app(k AppKey) *App {
-	e := &p.others[KindApp]
-	if i, ok := e.at.Get(k.Key()); ok {
-		a, _ := e.list[i].After.(*App)
-		return a
+	if p.found != nil && p.found.key() == k {
+		return p.found
 	}
-	return p.old.App(k.Network, k.Name)
+	p.found = p.old.App(k.Network, k.Name)
+	if i, ok := p.others.at.Get(k.Key()); ok {
+		p.found, _ = p.others.list[i].After.(*App)
+	}
+	return p.found
 }
 
 // check returns what is wrong with the objects that are put.
 func (p *plan) check() error {
-	c := checker{registry: p}
-	c.ids.Size, c.addresses.Size = p.machines.size, p.machines.size
-	for k := range numKinds {
-		if k == KindMachine {
-			for i := range p.machines.list {
-				if m := p.machines.list[i].live.After; m != nil {
-					c.add(m)
-				}
-			}
-			for _, m := range p.homeless {
-				c.add(m)
-			}
-			continue
-		}
-		for _, ch := range p.others[k].list {
-			if ch.After != nil {
-				c.add(ch.After)
-			}
+	p.ids.Size, p.addresses.Size = p.machines.size, p.machines.size
+	byKind := p.byKind()
+	machines, _ := slices.BinarySearchFunc(byKind, KindMachine, func(e edit, k Kind) int { return cmp.Compare(e.kind, k) })
+	p.add(byKind[:machines])
+	for i := range p.machines.list {
+		if m := p.machines.list[i].live.After; m != nil {
+			p.checker.add(m)
 		}
 	}
-	return c.faults.Err()
+	for _, m := range p.homeless {
+		p.checker.add(m)
+	}
+	p.add(byKind[machines:])
+	return p.faults.Err()
+}
+
+func (p *plan) add(edits []edit) {
+	for _, e := range edits {
+		if e.After != nil {
+			p.checker.add(e.After)
+		}
+	}
+}
+
+// byKind returns the edits of objects other than machines, sorted by kind.
+func (p *plan) byKind() []edit {
+	list := slices.Clone(p.others.list)
+	slices.SortStableFunc(list, func(a, b edit) int { return cmp.Compare(a.kind, b.kind) })
+	return list
 }
 
 // The lookup of a plan's checker: what the batch leaves as it is.
 
 func (p *plan) hasApp(k AppKey) bool { return p.app(k) != nil }
 
-func (p *plan) holderOfID(id string) *Machine {
-	if m := p.old.Machine(id); m != nil && !p.machines.has(m) {
-		return m
+func (p *plan) holderOfID(m *Machine) *Machine {
+	if p.machines.before(m) != nil {
+		return nil // m replaces it
+	}
+	if o := p.old.Machine(m.ID); o != nil && !p.machines.has(o) {
+		return o
 	}
 	return nil
 }
 
-func (p *plan) holderOfAddress(addr netip.Addr) Fact {
+func (p *plan) holderOfAddress(f Fact, addr netip.Addr) Fact {
+	if m, ok := f.(*Machine); ok {
+		if before := p.machines.before(m); before != nil && before.Address == addr {
+			return nil // m replaces it
+		}
+	}
 	if m := p.old.MachineAt(addr); m != nil {
 		if !p.machines.has(m) {
 			return m
@@ -190,8 +219,8 @@ func (p *plan) holderOfAddress(addr netip.Addr) Fact {
 	return nil
 }
 
-func (p *plan) holderOfName(name string) *NetworkName {
-	if row := first[network](p.old.txn, KindNetwork, rowName, []byte(name)); row != nil && !p.mentions(row) {
+func (p *plan) holderOfName(n *NetworkName) *NetworkName {
+	if row := first[network](p.old.txn, KindNetwork, rowName, []byte(n.Name)); row != nil && !p.mentions(row) {
 		return &row.NetworkName
 	}
 	return nil
@@ -201,12 +230,10 @@ func (p *plan) holderOfName(name string) *NetworkName {
 // index.
 func (p *plan) changes(index uint64) *Changes {
 	c := &Changes{Index: index, Machines: p.machines.changed()}
-	for k := range numKinds {
-		for _, ch := range p.others[k].list {
-			if ch.Before != ch.After {
-				c.Others = append(c.Others, ch)
-				c.Geography = c.Geography || k == KindRegion || k == KindRTT
-			}
+	for _, e := range p.byKind() {
+		if e.Before != e.After {
+			c.Others = append(c.Others, e.Change)
+			c.Geography = c.Geography || e.kind == KindRegion || e.kind == KindRTT
 		}
 	}
 	for _, ch := range c.Machines {

@@ -13,7 +13,6 @@ import (
 type machineEdits struct {
 	at   index.Small[machineID, int]
 	list []machineEdit // in the order in which the ids were first mentioned
-	last *App          // of the machine put last: files list an app's machines together
 	size int           // how many puts to make room for
 }
 
@@ -65,6 +64,14 @@ func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
 func (e *machineEdits) has(m *Machine) bool {
 	_, ok := e.at.Get(machineID{m.app, m.ID})
 	return ok
+}
+
+// before returns the machine that m, which is put, replaces, or nil. Neither is gone.
+func (e *machineEdits) before(m *Machine) *Machine {
+	if i, ok := e.at.Get(machineID{m.app, m.ID}); ok {
+		return e.list[i].live.Before
+	}
+	return nil
 }
 
 func (me *machineEdit) goneAt(sum uint64) *MachineChange {
@@ -139,11 +146,7 @@ func joined(changes []MachineChange) []MachineChange {
 
 // putMachine notes a copy of given, unless its app does not exist.
 func (p *plan) putMachine(given *Machine) {
-	e := &p.machines
-	if e.last == nil || e.last.Network != given.Network || e.last.Name != given.App {
-		e.last = p.app(given.appKey())
-	}
-	a := e.last
+	a := p.app(given.appKey())
 	if a == nil {
 		p.homeless = append(p.homeless, given)
 		return
@@ -152,7 +155,7 @@ func (p *plan) putMachine(given *Machine) {
 	*m = *given
 	m.App, m.State, m.Region = a.Name, knownState(m.State), unique.Make(m.Region).Value() // all machines share these
 	m.app, m.sum, m.number = a.number, 0, 0
-	me := e.edit(p.old, a, m.ID)
+	me := p.machines.edit(p.old, a, m.ID)
 	if m.Gone() {
 		m.Metadata = slices.Clone(m.Metadata)
 		m.sum = m.contentSum()

@@ -15,7 +15,8 @@ type Store struct {
 	publish func(*Snapshot, *Changes) // before current has the commit
 	notify  func(*Snapshot, *Changes) // after current has the commit
 
-	mu sync.Mutex // one writer
+	mu   sync.Mutex // one writer
+	plan plan       // guarded by mu; here so that a commit need not allocate it
 }
 
 // NewStore returns an empty store. publish, unless nil, is called for every commit,
@@ -119,7 +120,9 @@ func (tx *Tx) ApplyAt(index uint64, events []Event) (*Changes, error) {
 
 // apply makes a commit unless nothing changes.
 func (tx *Tx) apply(index uint64, events []Event) (*Changes, error) {
-	p := newPlan(tx.last)
+	p := &tx.store.plan
+	p.begin(tx.last)
+	defer func() { *p = plan{} }() // keeps nothing from being freed
 	p.read(events)
 	if err := p.check(); err != nil {
 		return nil, err
