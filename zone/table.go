@@ -30,22 +30,23 @@ type Client struct {
 	Region  string // "" if unknown
 }
 
-// A Table is the names of all networks at one registry index. It is immutable.
+// A Table is the names of all networks at one registry index. It is immutable. Every
+// commit copies it, so what seldom changes is behind pointers.
 type Table struct {
 	shared
 	index   uint64
 	snap    *registry.Snapshot
 	views   persist.Trie[*view]
-	clients []Client // the longest prefix first
+	clients *[]Client // the longest prefix first
 	unnamed int
 }
 
 // shared is the part of a Table that the views of all networks use.
 type shared struct {
 	ready  bool
-	geo    *geography
 	ttl    uint32 // Options.TTL
-	region string // Options.Region
+	geo    *geography
+	region *string // Options.Region
 }
 
 // Index returns the registry index of the facts in t.
@@ -59,13 +60,13 @@ func (t *Table) Ready() bool { return t.ready }
 // machines give no name, because they cannot form labels.
 func (t *Table) Unnamed() int { return t.unnamed }
 
-func sortClients(clients []Client) []Client {
+func sortClients(clients []Client) *[]Client {
 	clients = slices.Clone(clients)
 	for i := range clients {
 		clients[i].Prefix = clients[i].Prefix.Masked()
 	}
 	slices.SortStableFunc(clients, func(a, b Client) int { return b.Prefix.Bits() - a.Prefix.Bits() })
-	return clients
+	return &clients
 }
 
 // A Publisher makes a new Table for every commit and makes it the current one. The
@@ -86,7 +87,7 @@ func NewPublisher(o Options) *Publisher {
 	p := &Publisher{codes: make(codes)}
 	empty := registry.NewStore(nil).Snapshot()
 	p.current.Store(&Table{
-		shared:  shared{geo: newGeography(empty.Geography(), p.codes), ttl: o.TTL, region: o.Region},
+		shared:  shared{geo: newGeography(empty.Geography(), p.codes), ttl: o.TTL, region: &o.Region},
 		snap:    empty,
 		clients: sortClients(o.Clients),
 	})

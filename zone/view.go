@@ -31,8 +31,9 @@ func (t *Table) For(src, dst netip.Addr) View {
 	} else if named && v.dst == to.Server() {
 		v.network = to
 	}
-	for i := range t.clients {
-		if c := &t.clients[i]; c.Prefix.Contains(v.src) {
+	clients := *t.clients
+	for i := range clients {
+		if c := &clients[i]; c.Prefix.Contains(v.src) {
 			v.client = c
 			if v.network == 0 {
 				v.network = c.Network
@@ -77,7 +78,7 @@ func (v *View) Region() string {
 	if v.client != nil && v.client.Region != "" {
 		return v.client.Region
 	}
-	return v.shared.region
+	return *v.shared.region
 }
 
 // machineAt returns the machine at an address, which must be a machine's in v.view.
