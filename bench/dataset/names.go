@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Kind says what a query asks for.
+// Kind is what a query asks for.
 type Kind uint8
 
 // The kinds of names, as Mix weighs them.
@@ -20,10 +20,10 @@ const (
 	MachinesTXT              // vms.<app>.internal TXT
 	RegionsTXT               // regions.<app>.internal TXT
 	AppA                     // <app>.internal A: NODATA
-	Nonexistent              // a name that nothing gives rise to: NXDOMAIN
+	Nonexistent              // a name that does not exist: NXDOMAIN
 	numKinds
 
-	allTXT Kind = 0xff // all.vms and all.regions: in the master file, not asked
+	allTXT Kind = 0xff // all.vms and all.regions: in the master file, and not in queries
 )
 
 var kindNames = [numKinds]string{"app", "global", "region", "group", "machine", "metadata", "vms", "regions", "app-a", "nxdomain"}
@@ -35,7 +35,7 @@ func (k Kind) String() string {
 	return "other"
 }
 
-// name is one owner and what it says: either addresses or a text.
+// name is one owner and its records: either addresses or a text.
 type name struct {
 	kind  Kind
 	owner string // without the dot at the end
@@ -43,8 +43,8 @@ type name struct {
 	text  []string // the character-strings of the one TXT record, nil if there is none
 }
 
-// names appends the names that the app gives rise to. A name with neither
-// addresses nor text exists because of machines that are not started: NODATA.
+// names appends the names of the app. A name with neither addresses nor text exists
+// because of machines that are deployed and not started: NODATA.
 func (a *App) names(dst []name) []name {
 	base := a.Name + ".internal"
 	start := len(dst)
@@ -88,50 +88,35 @@ func (a *App) names(dst []name) []name {
 	for i := start; i < len(dst); i++ {
 		slices.SortFunc(dst[i].addrs, netip.Addr.Compare)
 	}
-	vms, allVMs := a.machineLists()
-	places, allPlaces := a.regionLists()
+	vms, allVMs := a.lists(func(m *Machine) string { return m.ID + " " + m.Region })
+	regions, allRegions := a.lists(func(m *Machine) string { return m.Region })
 	return append(dst,
-		name{kind: MachinesTXT, owner: "vms." + base, text: charStrings(vms)},
-		name{kind: allTXT, owner: "all.vms." + base, text: charStrings(allVMs)},
-		name{kind: RegionsTXT, owner: "regions." + base, text: charStrings(places)},
-		name{kind: allTXT, owner: "all.regions." + base, text: charStrings(allPlaces)},
+		name{kind: MachinesTXT, owner: "vms." + base, text: vms},
+		name{kind: allTXT, owner: "all.vms." + base, text: allVMs},
+		name{kind: RegionsTXT, owner: "regions." + base, text: regions},
+		name{kind: allTXT, owner: "all.regions." + base, text: allRegions},
 	)
 }
 
-// machineLists returns the items of vms and all.vms, by machine id.
-func (a *App) machineLists() (started, deployed []string) {
+// lists returns the texts with an item for each started and for each deployed
+// machine, sorted and without repetitions.
+func (a *App) lists(item func(*Machine) string) (started, deployed []string) {
 	for k := range a.Machines {
 		m := &a.Machines[k]
 		if m.Deployed() {
-			deployed = append(deployed, m.ID+" "+m.Region)
+			deployed = append(deployed, item(m))
 		}
 		if m.Started() {
-			started = append(started, m.ID+" "+m.Region)
-		}
-	}
-	slices.Sort(started) // identifiers are all of one length
-	slices.Sort(deployed)
-	return started, deployed
-}
-
-// regionLists returns the items of regions and all.regions.
-func (a *App) regionLists() (started, deployed []string) {
-	for k := range a.Machines {
-		m := &a.Machines[k]
-		if m.Deployed() {
-			deployed = append(deployed, m.Region)
-		}
-		if m.Started() {
-			started = append(started, m.Region)
+			started = append(started, item(m))
 		}
 	}
 	slices.Sort(started)
 	slices.Sort(deployed)
-	return slices.Compact(started), slices.Compact(deployed)
+	return charStrings(slices.Compact(started)), charStrings(slices.Compact(deployed))
 }
 
-// charStrings joins the items with commas into character-strings, each cut as
-// late as 255 octets allow and just after a comma. Nothing is one empty string.
+// charStrings joins the items with commas into character-strings of at most 255
+// octets, each cut after the last comma that fits. No items are one empty string.
 func charStrings(items []string) []string {
 	var all []string
 	var b strings.Builder
