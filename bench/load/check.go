@@ -7,34 +7,33 @@ import (
 	"github.com/internaldns/internaldns/bench/dataset"
 )
 
-// arrived takes a message that came to the socket of f. The message is good
-// until arrived returns.
-func (g *generator) arrived(f *flights, msg []byte) {
+// arrived takes a message that came over the socket of p. It does not keep it.
+func (g *generator) arrived(p *pending, msg []byte) {
 	t := &g.tally
 	if len(msg) < 12 {
 		t.Malformed++
 		return
 	}
-	fl := f.find(binary.BigEndian.Uint16(msg))
+	pq := p.find(binary.BigEndian.Uint16(msg))
 	switch {
-	case fl == nil:
+	case pq == nil:
 		t.Stray++
 		return
-	case fl.state == landed:
+	case pq.state == answered:
 		t.Twice++
 		return
-	case fl.state == lost:
+	case pq.state == lost:
 		t.Late++
 		return
 	}
-	q := g.query(fl.query)
+	q := g.query(pq.query)
 	if g.Echo {
 		if !bytes.HasPrefix(msg[2:], q.Message[2:]) {
 			t.WrongQuestion++
 			return
 		}
-		f.land(fl)
-		t.accept(fl.due, g.now, msg, true)
+		p.answer(pq)
+		t.accept(pq.due, g.now, msg, true)
 		return
 	}
 	if msg[2]&0x80 == 0 {
@@ -46,16 +45,16 @@ func (g *generator) arrived(f *flights, msg []byte) {
 		t.WrongQuestion++
 		return
 	}
-	f.land(fl)
+	p.answer(pq)
 	right := g.right(q, msg)
 	if !right {
 		g.keepExample(q, msg)
 	}
-	t.accept(fl.due, g.now, msg, right)
+	t.accept(pq.due, g.now, msg, right)
 }
 
-// right reports whether the response says what the query wants: the RCODE
-// always, the answers if this response is of the sample.
+// right reports whether the response is what the query wants: its RCODE, and its
+// answers if the response is of the sample.
 func (g *generator) right(q *dataset.Query, msg []byte) bool {
 	if !q.Want.Known {
 		return true
@@ -69,15 +68,16 @@ func (g *generator) right(q *dataset.Query, msg []byte) bool {
 	}
 	g.untilSample = g.Sample
 	if msg[2]&0x02 != 0 {
-		return true // TC: the answers are elsewhere, and it is counted
+		return true // TC: the answers are not complete; this is counted
 	}
 	g.tally.Compared++
 	answers, digest, ok := digestAnswers(msg, 12+q.Question)
 	return ok && answers == q.Want.Answers && digest == q.Want.Digest
 }
 
-// digestAnswers returns the number of records in the answer section, which
-// begins at that offset, and the sum of their digests.
+// digestAnswers returns the number of records in the answer section, which begins
+// at that offset, and the sum of their digests. ok is false if a record is
+// malformed.
 func digestAnswers(msg []byte, at int) (n uint16, digest uint64, ok bool) {
 	n = binary.BigEndian.Uint16(msg[6:])
 	for range n {
@@ -97,8 +97,8 @@ func digestAnswers(msg []byte, at int) (n uint16, digest uint64, ok bool) {
 	return n, digest, true
 }
 
-// skipName returns the offset behind the name at that offset, or -1 if the
-// message ends within it.
+// skipName returns the offset after the name at that offset, or -1 if the message
+// ends within it.
 func skipName(msg []byte, at int) int {
 	for at < len(msg) {
 		switch n := int(msg[at]); {

@@ -13,11 +13,11 @@ import (
 )
 
 func TestIDsOfNeighboursAreFarApartAndNoneComesTwice(t *testing.T) {
-	f := newFlights(maxFlights)
+	f := newPending(maxPending)
 	seen := map[uint16]bool{}
 	var last uint16
-	for i := range maxFlights {
-		id := f.start(uint32(i), int64(i))
+	for i := range maxPending {
+		id := f.add(uint32(i), int64(i))
 		if seen[id] {
 			t.Fatalf("ID %d came twice within %d queries", id, i)
 		}
@@ -26,7 +26,7 @@ func TestIDsOfNeighboursAreFarApartAndNoneComesTwice(t *testing.T) {
 			t.Fatalf("IDs %d and %d follow each other", last, id)
 		}
 		last = id
-		if fl := f.find(id); fl == nil || fl.query != uint32(i) {
+		if q := f.find(id); q == nil || q.query != uint32(i) {
 			t.Fatalf("query %d is not found by its ID", i)
 		}
 	}
@@ -35,11 +35,11 @@ func TestIDsOfNeighboursAreFarApartAndNoneComesTwice(t *testing.T) {
 	}
 }
 
-// A model that keeps flights in a plain map agrees with the table over any
-// order of sending, answering and giving up.
-func TestFlightsAgreeWithAMap(t *testing.T) {
+// A model that holds pending queries in a map agrees with the table over any order
+// of sending, answering and giving up.
+func TestPendingQueriesAgreeWithAMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	f := newFlights(64)
+	f := newPending(64)
 	model := map[uint16]int64{}
 	now := int64(0)
 	for range 100_000 {
@@ -47,11 +47,11 @@ func TestFlightsAgreeWithAMap(t *testing.T) {
 		switch r.IntN(3) {
 		case 0, 1:
 			for f.full() {
-				if fl, _ := f.loseOldest(now + 1); fl != nil {
-					delete(model, fl.id)
+				if q, _ := f.loseOldest(now + 1); q != nil {
+					delete(model, q.id)
 				}
 			}
-			model[f.start(0, now)] = now
+			model[f.add(0, now)] = now
 		case 2:
 			id := uint16(r.IntN(1 << 16))
 			if r.IntN(2) == 0 {
@@ -59,18 +59,18 @@ func TestFlightsAgreeWithAMap(t *testing.T) {
 					break
 				}
 			}
-			due, flying := model[id]
-			fl := f.find(id)
-			if got := fl != nil && fl.state == airborne; got != flying || got && fl.due != due {
-				t.Fatalf("ID %d: table says %v, map says %v", id, fl, flying)
+			due, waits := model[id]
+			q := f.find(id)
+			if got := q != nil && q.state == waiting; got != waits || got && q.due != due {
+				t.Fatalf("ID %d: the table has %v, in the map it waits: %v", id, q, waits)
 			}
-			if flying {
-				f.land(fl)
+			if waits {
+				f.answer(q)
 				delete(model, id)
 			}
 		}
-		if f.airborne != len(model) {
-			t.Fatalf("%d airborne, map has %d", f.airborne, len(model))
+		if f.count != len(model) {
+			t.Fatalf("%d queries wait, the map has %d", f.count, len(model))
 		}
 	}
 }

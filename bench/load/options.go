@@ -141,9 +141,9 @@ func (o Options) Validate() error {
 	if o.Transport == TCPOnce && (o.Flood || o.Window > 1024) {
 		fault("transport: tcp-once cannot flood, and holds at most 1024 connections")
 	}
-	if o.Rate*o.Timeout.Seconds() > float64(o.Sockets)*maxFlights {
+	if o.Rate*o.Timeout.Seconds() > float64(o.Sockets)*maxPending {
 		fault("sockets: %d cannot tell apart the queries of %v at %v a second; use %d or more",
-			o.Sockets, o.Timeout, o.Rate, int(o.Rate*o.Timeout.Seconds()/maxFlights)+1)
+			o.Sockets, o.Timeout, o.Rate, int(o.Rate*o.Timeout.Seconds()/maxPending)+1)
 	}
 	for _, d := range []struct {
 		field string

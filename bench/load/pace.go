@@ -2,8 +2,8 @@ package load
 
 import "math"
 
-// pace says how many queries are to be sent and when each was due. It counts
-// time in ns since the run began.
+// pace is how many queries are to be sent, and when each was due. Times are in ns
+// since the run began.
 type pace struct {
 	window int     // closed loop: queries outstanding at most
 	rate   float64 // open loop: queries a second; 0 means closed, +Inf a flood
@@ -20,14 +20,14 @@ func newPace(o *Options) pace {
 	return pace{window: o.Window}
 }
 
-// open reports whether queries fall due whatever the server does.
+// open reports whether queries are due whatever the server does.
 func (p *pace) open() bool { return p.rate > 0 }
 
 // due returns how many queries may be sent at now, at most limit.
-func (p *pace) due(now int64, airborne, limit int) int {
+func (p *pace) due(now int64, outstanding, limit int) int {
 	switch {
 	case !p.open():
-		return min(limit, p.window-airborne)
+		return min(limit, p.window-outstanding)
 	case math.IsInf(p.rate, 1):
 		return limit
 	}
@@ -43,7 +43,8 @@ func (p *pace) when(i int, now int64) int64 {
 	return int64(float64(p.sent+uint64(i)) / p.rate * 1e9)
 }
 
-// wait returns how long nothing is due, in ns; in the closed loop, for ever.
+// wait returns the time until a query is due, in ns; in the closed loop, the longest
+// there is.
 func (p *pace) wait(now int64) int64 {
 	if !p.open() {
 		return math.MaxInt64

@@ -12,7 +12,7 @@ import (
 	"github.com/internaldns/internaldns/bench/dataset"
 )
 
-// carrier moves messages over sockets. It calls generator.arrived for every
+// A carrier moves messages over sockets. It calls generator.arrived for every
 // message that comes.
 type carrier interface {
 	// receive takes what has come without waiting, and reports whether
@@ -22,8 +22,8 @@ type carrier interface {
 	send(n int) (int, error)
 	// rest waits until something may have come, or for that long.
 	rest(time.Duration)
-	// airborne returns the number of outstanding queries.
-	airborne() int
+	// outstanding returns the number of queries that wait for a response.
+	outstanding() int
 	// expire gives up queries that were due before that time.
 	expire(before int64)
 	close()
@@ -46,9 +46,8 @@ type generator struct {
 	stopped atomic.Bool
 }
 
-// batch is the number of messages that one system call moves. Beyond a few
-// dozen the saving of a larger one is lost in the noise, and the server gets
-// its queries in larger lumps.
+// batch is the number of messages that one system call moves. A larger one saves
+// nothing measurable, and the server would get its queries in larger bursts.
 const batch = 64
 
 // Run sends queries as the options say and returns what became of them. A run
@@ -63,7 +62,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		err  error
 		done = make(chan struct{})
 	)
-	go func() { // a thread of its own: affinity ends with it
+	go func() { // on a thread of its own, whose affinity ends with it
 		defer close(done)
 		runtime.LockOSThread()
 		if o.Pin {
@@ -103,10 +102,8 @@ func newGenerator(o Options) (*generator, error) {
 	switch o.Transport {
 	case UDP:
 		g.carrier, err = newUDPCarrier(g)
-	case TCP:
+	case TCP, TCPOnce:
 		g.carrier, err = newTCPCarrier(g)
-	case TCPOnce:
-		g.carrier, err = newOnceCarrier(g)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open sockets to %v: %w", o.Server, err)
@@ -115,8 +112,8 @@ func newGenerator(o Options) (*generator, error) {
 	return g, nil
 }
 
-// spin is how long the generator looks for responses before it lets its thread
-// sleep, in ns. Waking costs about as much.
+// spin is how long the generator polls for responses before its thread sleeps, in
+// ns. Waking a thread costs about as much.
 const spin = 50_000
 
 // run is the whole of a run: warm up, measure, and wait for the last responses.
@@ -133,7 +130,7 @@ func (g *generator) run() error {
 			ended = true
 			call(g.End)
 		}
-		if ended && (g.carrier.airborne() == 0 || g.now > g.end+int64(g.Timeout)) {
+		if ended && (g.carrier.outstanding() == 0 || g.now > g.end+int64(g.Timeout)) {
 			break
 		}
 		busy, err := g.turn(!ended)
@@ -160,15 +157,15 @@ func (g *generator) run() error {
 	return nil
 }
 
-// turn is one turn of the loop: what has come, then what is due, then what is
-// given up. It reports whether anything moved.
+// turn is one turn of the loop: it receives, sends what is due, and gives up what
+// is too old. It reports whether anything was received or sent.
 func (g *generator) turn(sending bool) (bool, error) {
 	busy, err := g.carrier.receive()
 	if err != nil {
 		return false, fmt.Errorf("receive from %v: %w", g.Server, err)
 	}
 	if sending {
-		if due := g.pace.due(g.now, g.carrier.airborne(), batch); due > 0 {
+		if due := g.pace.due(g.now, g.carrier.outstanding(), batch); due > 0 {
 			n, err := g.carrier.send(due)
 			if err != nil {
 				return false, fmt.Errorf("send to %v: %w", g.Server, err)
@@ -187,9 +184,8 @@ func (g *generator) turn(sending bool) (bool, error) {
 
 func (g *generator) tick() { g.now = int64(time.Since(g.started)) }
 
-// take returns the number of the query to send next, and goes on to the one
-// after it.
-func (g *generator) take() uint32 {
+// nextQuery returns the number of the query to send next.
+func (g *generator) nextQuery() uint32 {
 	n := g.next
 	g.next++
 	if int(g.next) == len(g.Queries) {
@@ -198,8 +194,7 @@ func (g *generator) take() uint32 {
 	return n
 }
 
-// query returns the query of that number. It is good until the next one is asked
-// for.
+// query returns the query of that number. It is valid until the next call.
 func (g *generator) query(n uint32) *dataset.Query {
 	if g.Ask == nil {
 		return &g.Queries[n]
@@ -208,8 +203,8 @@ func (g *generator) query(n uint32) *dataset.Query {
 	return &g.made
 }
 
-// untake goes back by n queries, which could not be sent.
-func (g *generator) untake(n int) {
+// undo goes back by n queries, which could not be sent.
+func (g *generator) undo(n int) {
 	if g.Ask != nil {
 		g.next -= uint32(n)
 		return
@@ -231,9 +226,9 @@ func call(f func()) {
 }
 
 var (
-	// errRefused is what the kernel reports on a connected UDP socket after
-	// the other side said that nobody listens.
-	errRefused = errors.New("nobody listens there")
+	// errRefused is returned for a connected UDP socket to a port at which no server
+	// listens.
+	errRefused = errors.New("no server listens there")
 
 	// errHungUp ends a run that would otherwise only open connections.
 	errHungUp = errors.New("the server ends connections without answering")
