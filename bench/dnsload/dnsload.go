@@ -1,3 +1,11 @@
+// Package dnsload is the generator of package load as a command: flags for its
+// options, queries from a file, from made-up facts or from the caller, and the
+// result as a table, as JSON, or as a line for benchstat.
+//
+//	dnsload.go   the command: flags, and what it does in which order
+//	queries.go   which queries are sent
+//	probe.go     one query before all others, so that a silent server is reported
+//	             early; and the progress on a terminal
 package dnsload
 
 import (
@@ -17,7 +25,7 @@ import (
 	"github.com/internaldns/internaldns/bench/load"
 )
 
-// flags are what the command line says.
+// flags are the flags of the command.
 type flags struct {
 	load.Options
 	source
@@ -28,16 +36,14 @@ type flags struct {
 // formats are how a result can be written.
 var formats = []string{"text", "json", "benchmark"}
 
-// duration is the measured time unless the user says otherwise: enough for some
-// hundred thousand queries, and so for a stable p99.9, and no longer than people
-// like to wait. Figures to publish want more.
+// duration is the default of the measured time: enough for some hundred thousand
+// queries, and so for a stable p99.9. Figures to publish need more.
 const duration = 2 * time.Second
 
-// Command returns the command that sends queries and says what became of them.
-// The name is what it is called by: dnsload alone, or as a part of another
-// program. The sample is sent if the user names no queries, in the form that
-// dataset.ReadQueries reads; nil stands for the queries of 2,000 made-up
-// machines.
+// Command returns the command that sends queries and reports the responses. name is
+// how users call it, such as "internaldns bench". sample, in the form that
+// dataset.ReadQueries reads, is sent if the user names no queries; with a nil
+// sample, the user must name them.
 func Command(name string, sample []byte) *cobra.Command {
 	f := flags{source: source{sample: sample}}
 	f.Options = load.Options{CPU: -1, Duration: duration}.WithDefaults()
@@ -97,8 +103,8 @@ second.`,
 	return cmd
 }
 
-// run asks the server and writes what became of it. What is wrong with the
-// command line is said before the first query, all at once.
+// run sends the queries and writes the result. All faults of the command line are
+// reported at once, before the first query.
 func (f *flags) run(cmd *cobra.Command, server string) error {
 	f.Pin = f.CPU >= 0
 	if err := errors.Join(f.madeUp(cmd), f.prepare(server)); err != nil {
@@ -118,26 +124,27 @@ func (f *flags) run(cmd *cobra.Command, server string) error {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	// Every registry has some of them: _apps, _instances, _peer, _api.
-	if f.unspecified() && result.RCodes["NOERROR"] < result.Answered/2 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "The server lacks most of the names asked for, which are %s.\nAsk for its own with --queries FILE.\n", f.what())
+	// Every registry has some of the names of the sample: _apps, _instances, _peer, _api.
+	if f.file == "" && f.machines == 0 && result.RCodes["NOERROR"] < result.Answered/2 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "The server lacks most of the names asked for, which are those of the sample organisation.\nAsk for its own with --queries FILE.\n")
 	}
 	return nil
 }
 
-// madeUp wants what is about made-up machines to go with them.
+// madeUp returns a fault for each flag of made-up machines that is set without
+// --machines.
 func (f *flags) madeUp(cmd *cobra.Command) error {
 	var faults []error
 	for _, name := range []string{"seed", "count"} {
-		if cmd.Flags().Changed(name) && f.machines == 0 && (f.file != "" || f.sample != nil) {
+		if cmd.Flags().Changed(name) && f.machines == 0 {
 			faults = append(faults, fmt.Errorf("%s: is about made-up machines; want --machines NUMBER, too", name))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// prepare completes the options. The error has a line for each fault; what is
-// not there has something harmless in its place, so that it counts once.
+// prepare completes the options. The error has a line for each fault; a faulty
+// field gets a valid value, so that it is reported once.
 func (f *flags) prepare(server string) error {
 	var faults []error
 	var err error

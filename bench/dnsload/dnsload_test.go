@@ -40,8 +40,7 @@ func server(t *testing.T, rcode ...int) string {
 	return conn.LocalAddr().String()
 }
 
-// unused returns an address that nobody listens at: one that was free a moment
-// ago.
+// unused returns an address at which no server listens: one that was free before.
 func unused(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,13 +83,13 @@ func TestQueriesOfAFileAreSent(t *testing.T) {
 	}
 }
 
-func TestTheSampleIsAskedUnlessTheUserSaysWhat(t *testing.T) {
+func TestTheSampleIsSentUnlessTheUserNamesQueries(t *testing.T) {
 	out, stderr, err := run(t, "web.internal AAAA NOERROR 1 1\n", server(t), "--sample", "1")
 	if err != nil || !strings.Contains(out, "wrong: web.internal. AAAA: wanted NOERROR and 1 answers") {
-		t.Errorf("%v: the sample's question is not among those asked:\n%s", err, out)
+		t.Errorf("%v: the query of the sample was not sent:\n%s", err, out)
 	}
 	if stderr != "" {
-		t.Errorf("a server that has the names is told of others: %s", stderr)
+		t.Errorf("a server that has the names gets a hint: %s", stderr)
 	}
 }
 
@@ -111,18 +110,17 @@ func TestBenchmarkLinesHaveTheirName(t *testing.T) {
 	}
 }
 
-// A server that refuses what it was asked is not slow, it is asked for names
-// that it does not have.
-func TestAServerWithoutTheSampleIsSaidToBeSo(t *testing.T) {
+// A server that refuses the queries does not have the names of the sample.
+func TestAServerWithoutTheSampleIsReported(t *testing.T) {
 	out, stderr, err := run(t, "web.internal AAAA\n", server(t, dns.RcodeRefused))
 	if err != nil || !strings.Contains(out, "REFUSED") || !strings.Contains(stderr, "--queries FILE") {
 		t.Errorf("%v\n%s%s", err, out, stderr)
 	}
 }
 
-// Over TCP, connecting to a port that nobody has is refused at once; over UDP the
-// kernel says so when the query has been sent.
-func TestAServerThatIsNotThereIsSaidToBeSo(t *testing.T) {
+// Over TCP, connecting to a closed port is refused at once; over UDP the kernel
+// reports it after the query was sent.
+func TestAServerThatIsNotThereIsReported(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp", "tcp-once"} {
 		addr := unused(t)
 		start := time.Now()
@@ -133,8 +131,8 @@ func TestAServerThatIsNotThereIsSaidToBeSo(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsSilentIsSaidToBeSo(t *testing.T) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0") // and nobody reads
+func TestAServerThatIsSilentIsReported(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0") // and is not read
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +144,7 @@ func TestAServerThatIsSilentIsSaidToBeSo(t *testing.T) {
 }
 
 func TestFaultsOfTheCommandLineAreErrors(t *testing.T) {
-	nobody := unused(t) // what is wrong with the command line is known before anybody is asked
+	server := unused(t) // faults are reported before the first query
 	bad := filepath.Join(t.TempDir(), "names")
 	if err := os.WriteFile(bad, []byte("# fine\nweb.internal. BBBB\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -156,18 +154,18 @@ func TestFaultsOfTheCommandLineAreErrors(t *testing.T) {
 		want string // of each line of the error, how it begins
 	}{
 		{"", "want the server to ask, such as: dnsload 127.0.0.1:5300"},
-		{"--seed 2 --count 5 --queries " + bad + " " + nobody, "seed: is about made-up machines; want --machines NUMBER, too|count: is about made-up machines; want --machines NUMBER, too|queries: " + bad + ": "},
+		{"--seed 2 --count 5 --queries " + bad + " " + server, "seed: is about made-up machines; want --machines NUMBER, too|count: is about made-up machines; want --machines NUMBER, too|queries: " + bad + ": "},
 		{"127.0.0.1:53 127.0.0.2:53", "want one server to ask"},
 		{"ns.example:53", "server: want an IP address"},
 		{"127.0.0.1:0", "server: port must be from 1 to 65535"},
 		{"[fe80::1%lo]:53", "server: addresses with a zone"},
-		{nobody + " --transport smoke", "transport: must be"},
-		{nobody + " --format none", "format: must be one of text, json, benchmark"},
-		{nobody + " --queries /does/not/exist", "queries: open /does/not/exist: no such file"},
-		{nobody + " --queries " + os.DevNull, "queries: /dev/null: there are none; write a line"},
-		{nobody + " --queries " + bad, "queries: " + bad + ": line 2: QTYPE"},
-		{nobody + " --queries x --machines 5", "queries: either"},
-		{nobody + " --machines -5", "machines: "},
+		{server + " --transport smoke", "transport: must be"},
+		{server + " --format none", "format: must be one of text, json, benchmark"},
+		{server + " --queries /does/not/exist", "queries: open /does/not/exist: no such file"},
+		{server + " --queries " + os.DevNull, "queries: /dev/null: there are none; write a line"},
+		{server + " --queries " + bad, "queries: " + bad + ": line 2: QTYPE"},
+		{server + " --queries x --machines 5", "queries: either"},
+		{server + " --machines -5", "machines: "},
 		{"nowhere --queries /does/not/exist --format none --rate -1 --timeout 0s",
 			"server: |format: |queries: open |rate: |timeout: |deadline: "},
 	} {
@@ -186,6 +184,12 @@ func TestFaultsOfTheCommandLineAreErrors(t *testing.T) {
 	}
 }
 
+func TestWithoutASampleTheUserMustNameQueries(t *testing.T) {
+	if _, _, err := run(t, "", unused(t)); err == nil || !strings.Contains(err.Error(), "queries: want --queries FILE or --machines NUMBER") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAnAddressWithoutAPortIsAskedAtPort53(t *testing.T) {
 	for s, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1:53", "2001:db8::1": "[2001:db8::1]:53", "[2001:db8::1]": "[2001:db8::1]:53", "[::1]:5300": "[::1]:5300",
@@ -196,7 +200,7 @@ func TestAnAddressWithoutAPortIsAskedAtPort53(t *testing.T) {
 	}
 }
 
-func TestProgressSaysWhatIsGoingOn(t *testing.T) {
+func TestProgressShowsTheStateOfTheRun(t *testing.T) {
 	o := load.Options{Server: netip.MustParseAddrPort("192.0.2.1:53"), Transport: load.UDP, Warmup: 2 * time.Second, Duration: 5 * time.Second}
 	for since, want := range map[time.Duration]string{
 		1100 * time.Millisecond: "asking 192.0.2.1:53 over udp: warming up, 1s of 2s",

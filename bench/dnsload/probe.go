@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/internaldns/internaldns/bench/load"
 )
@@ -16,9 +20,8 @@ import (
 // silent: one datagram, or two, may be lost by chance.
 const probeTries = 3
 
-// probe sends the first query and waits for any message to come back, so that
-// nobody waits for the end of a run that nobody answers. What comes back is the
-// run's to judge.
+// probe sends the first query and waits for any message, so that a run to a silent
+// server fails at once. The run checks the responses.
 func probe(ctx context.Context, o *load.Options) error {
 	network, tries := "udp", probeTries
 	if o.Transport != load.UDP {
@@ -58,7 +61,7 @@ func probeOnce(ctx context.Context, network string, o *load.Options) error {
 	return err
 }
 
-// hint says what to do about an error.
+// hint returns what a user can do about an error.
 func hint(err error, timeout time.Duration) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -69,4 +72,48 @@ func hint(err error, timeout time.Duration) string {
 		return "; there is no way from here to that address"
 	}
 	return ""
+}
+
+// showProgress writes the state of the run to a terminal, in one line that it
+// replaces each second and removes when done is called. It writes nothing if w is
+// not a terminal.
+func showProgress(w io.Writer, o *load.Options) (done func()) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func() {}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		line := ""
+		for start := time.Now(); ; {
+			wipe := strings.Repeat(" ", len(line))
+			line = progress(o, time.Since(start))
+			fmt.Fprintf(w, "\r%s\r%s", wipe, line)
+			select {
+			case <-tick.C:
+			case <-stop:
+				fmt.Fprintf(w, "\r%s\r", strings.Repeat(" ", len(line)))
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
+// progress returns the state of the run that long after the start.
+func progress(o *load.Options, since time.Duration) string {
+	asking := fmt.Sprintf("asking %v over %s: ", o.Server, o.Transport)
+	switch whole := o.Warmup + o.Duration; {
+	case since < o.Warmup:
+		return fmt.Sprintf("%swarming up, %v of %v", asking, since.Truncate(time.Second), o.Warmup)
+	case since < whole:
+		return fmt.Sprintf("%s%v of %v", asking, (since - o.Warmup).Truncate(time.Second), o.Duration)
+	}
+	return asking + "waiting for the last responses"
 }

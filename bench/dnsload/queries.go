@@ -20,29 +20,15 @@ type source struct {
 	udpSize  uint16
 }
 
-// machines are made up if nobody says how many and there is no sample.
-const defaultMachines = 2000
-
-// unspecified reports whether the user leaves it to us what to ask.
-func (s *source) unspecified() bool { return s.file == "" && s.machines == 0 }
-
-// describe says in a sentence where queries come from.
+// describe returns a sentence for the help.
 func (s *source) describe() string {
-	otherwise := "those of the sample that \"internaldns serve\" serves"
-	if s.sample == nil {
-		otherwise = fmt.Sprintf("those of %d machines", defaultMachines)
+	otherwise := ".\n"
+	if s.sample != nil {
+		otherwise = ";\nor else those of the sample that \"internaldns serve\" serves.\n"
 	}
 	return `Queries are those of a file, with a line "QNAME QTYPE" for each; or about the
-made-up facts of --machines and --seed, which bench/cmd/dataset writes as a
-registry file; or else ` + otherwise + ".\n"
-}
-
-// what names the queries that are sent if the user does not say.
-func (s *source) what() string {
-	if s.sample != nil {
-		return "those of the sample organisation"
-	}
-	return fmt.Sprintf("those of %d made-up machines", defaultMachines)
+made-up facts of --machines and --seed, which "go run ./bench/cmd/bench dataset"
+writes as a registry file` + otherwise
 }
 
 // load returns the queries.
@@ -59,13 +45,15 @@ func (s *source) load() ([]dataset.Query, error) {
 		}
 		defer f.Close()
 		return s.read(s.file, f)
-	case s.machines == 0 && s.sample != nil:
+	case s.machines != 0:
+		return s.makeUp()
+	case s.sample != nil:
 		return s.read("sample", bytes.NewReader(s.sample))
 	}
-	return s.makeUp()
+	return nil, errors.New("queries: want --queries FILE or --machines NUMBER")
 }
 
-// read returns the queries that r has, one a line.
+// read returns the queries of r, one a line. name is used in errors.
 func (s *source) read(name string, r io.Reader) ([]dataset.Query, error) {
 	queries, err := dataset.ReadQueries(r, s.udpSize)
 	if err == nil && len(queries) == 0 {
@@ -77,12 +65,9 @@ func (s *source) read(name string, r io.Reader) ([]dataset.Query, error) {
 	return queries, nil
 }
 
+// makeUp returns queries about made-up machines.
 func (s *source) makeUp() ([]dataset.Query, error) {
-	machines := s.machines
-	if machines == 0 {
-		machines = defaultMachines
-	}
-	d, err := dataset.New(s.seed, dataset.DefaultShape(machines))
+	d, err := dataset.New(s.seed, dataset.DefaultShape(s.machines))
 	if err != nil {
 		return nil, fmt.Errorf("machines: %w", err)
 	}

@@ -69,7 +69,7 @@ func (s *Scenario) bars(c chart) (sets []string, servers []string, bars []bar) {
 			continue
 		}
 		for _, peer := range x.started() {
-			ratio := x.ratio(peer).Median
+			ratio := x.toEcho(peer).Median
 			if math.IsNaN(ratio) {
 				continue
 			}

@@ -5,6 +5,7 @@ package peers
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/internaldns/internaldns/bench/harness"
@@ -56,14 +57,26 @@ func (s *Series) sum(peer string, count func(*Measurement) uint64) (sum uint64) 
 	return sum
 }
 
-// ratio returns the CPU time of an answered query as a multiple of the echo's in
-// the same round; NaN without an echo.
-func (s *Series) ratio(peer string) harness.Spread {
-	echo := map[int]float64{}
-	for _, m := range s.of(nameEcho) {
-		echo[m.Round] = m.cpuPerQuery()
+// ratio returns the CPU time of an answered query as a multiple of that of the
+// other server in the same round; NaN without the other.
+func (s *Series) ratio(peer, other string) harness.Spread {
+	base := map[int]float64{}
+	for _, m := range s.of(other) {
+		base[m.Round] = m.cpuPerQuery()
 	}
-	return s.spread(peer, func(m *Measurement) float64 { return m.cpuPerQuery() / positive(echo[m.Round]) })
+	return s.spread(peer, func(m *Measurement) float64 { return m.cpuPerQuery() / positive(base[m.Round]) })
+}
+
+// toEcho returns the ratio to the echo.
+func (s *Series) toEcho(peer string) harness.Spread { return s.ratio(peer, nameEcho) }
+
+// firstBuild returns NAME if the peer is another build, NAME=FILE, or "".
+func firstBuild(peer string) string {
+	name, _, other := strings.Cut(peer, "=")
+	if !other {
+		return ""
+	}
+	return name
 }
 
 // cpu returns the CPU time of an answered query, in ns.

@@ -91,7 +91,7 @@ func TestHitsStayInTheForwarderAndMissesReachTheUpstreamOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, peer := range s.peers {
-			if len(s.of(peer)) != 2 || s.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong + m.Half.Wrong }) > 0 || !(s.ratio(peer).Min > 0) {
+			if len(s.of(peer)) != 2 || s.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong + m.Half.Wrong }) > 0 || !(s.toEcho(peer).Min > 0) {
 				t.Errorf("%s: %s: %+v", s.Key, peer, s.of(peer))
 			}
 		}

@@ -179,7 +179,7 @@ func sample() *Scenario {
 func TestRatiosAreToTheEchoOfTheSameRound(t *testing.T) {
 	s := &sample().Series[0]
 	for peer, want := range map[string]float64{nameEcho: 1, nameOurs: 1.1, nameKnot: 1.5} {
-		if got := s.ratio(peer); math.Abs(got.Median-want) > 0.001 || got.Max-got.Min > 0.001 {
+		if got := s.toEcho(peer); math.Abs(got.Median-want) > 0.001 || got.Max-got.Min > 0.001 {
 			t.Errorf("%s: ratio %v, want %v in every round", peer, got, want)
 		}
 	}
@@ -191,19 +191,35 @@ func TestRatiosAreToTheEchoOfTheSameRound(t *testing.T) {
 func TestARoundWithoutAnEchoHasNoRatio(t *testing.T) {
 	s := sample().Series[0]
 	s.Rounds[0].Error = "the echo ended"
-	if got := s.ratio(nameOurs).Median; len(s.of(nameOurs)) != 3 || math.Abs(got-1.1) > 0.001 {
+	if got := s.toEcho(nameOurs).Median; len(s.of(nameOurs)) != 3 || math.Abs(got-1.1) > 0.001 {
 		t.Errorf("%d rounds with ratio %v", len(s.of(nameOurs)), got)
 	}
 	for i := range s.Rounds {
 		s.Rounds[i].Error = "gone"
 	}
-	if got := s.ratio(nameOurs).Median; !math.IsNaN(got) {
+	if got := s.toEcho(nameOurs).Median; !math.IsNaN(got) {
 		t.Errorf("without any echo the ratio is %v", got)
 	}
 	var p harness.Page
 	s.failures(&p)
 	if !strings.Contains(p.String(), "internaldns failed in 3 of 3 rounds: gone") {
 		t.Error(p.String())
+	}
+}
+
+func TestAnotherBuildIsComparedWithTheFirst(t *testing.T) {
+	old := nameOurs + "=old"
+	s := Scenario{Series: []Series{{Key: "tcp", Started: []Started{{Peer: nameOurs}, {Peer: old}},
+		Rounds: []Measurement{measured(nameOurs, 0, 1000), measured(old, 0, 1100), measured(nameOurs, 1, 2000), measured(old, 1, 2200)}}}}
+	var p harness.Page
+	s.Report(&p)
+	for _, want := range []string{"| internaldns | – | ", "| internaldns=old | **1.10** (1.10–1.10) | "} {
+		if !strings.Contains(p.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, p.String())
+		}
+	}
+	if len(s.goals()) > 0 {
+		t.Errorf("goals between two builds: %+v", s.goals())
 	}
 }
 
@@ -316,7 +332,7 @@ func TestARunFromPlanToPage(t *testing.T) {
 	}
 	x := &s.Series[0]
 	for _, peer := range s.Plan.Peers {
-		if ms := x.of(peer); len(ms) != 2 || x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong }) > 0 || x.cpu(peer).Min <= 0 || !(x.ratio(peer).Min > 0) || ms[0].Memory == 0 {
+		if ms := x.of(peer); len(ms) != 2 || x.sum(peer, func(m *Measurement) uint64 { return m.Peak.Wrong }) > 0 || x.cpu(peer).Min <= 0 || !(x.toEcho(peer).Min > 0) || ms[0].Memory == 0 {
 			t.Errorf("%s: %+v", peer, ms)
 		}
 	}

@@ -53,7 +53,10 @@ func (s *Scenario) series(p *harness.Page, x *Series) {
 	}
 	columns := []column{{"server", func(peer string) string { return peer }}}
 	if slices.Contains(x.started(), nameEcho) {
-		columns = append(columns, column{"CPU, echo = 1", func(peer string) string { return x.ratio(peer).Ratio() }})
+		columns = append(columns, column{"CPU, echo = 1", func(peer string) string { return x.toEcho(peer).Ratio() }})
+	}
+	if slices.ContainsFunc(x.started(), func(peer string) bool { return firstBuild(peer) != "" }) {
+		columns = append(columns, column{"CPU, first build = 1", func(peer string) string { return x.ratio(peer, firstBuild(peer)).Ratio() }})
 	}
 	if x.forwards() {
 		columns = append(columns, column{"upstream", x.upstream})
@@ -162,17 +165,17 @@ func (s *Series) failures(p *harness.Page) {
 // costs compares internaldns with itself.
 func (s *Scenario) costs(p *harness.Page) {
 	x, plain := s.find(keyCosts), s.find(keyPlain)
-	base := x.ratio(nameOurs).Median
+	base := x.toEcho(nameOurs).Median
 	var rows [][]string
 	line := func(name string, x *Series, peer string) {
 		if len(x.of(peer)) == 0 {
 			return
 		}
 		change := harness.None
-		if d := x.ratio(peer).Median/base - 1; !math.IsNaN(d) && d != 0 {
+		if d := x.toEcho(peer).Median/base - 1; !math.IsNaN(d) && d != 0 {
 			change = fmt.Sprintf("%+.1f %%", 100*d)
 		}
-		rows = append(rows, []string{name, x.ratio(peer).Ratio(), harness.Microseconds(x.cpu(peer).Median), change})
+		rows = append(rows, []string{name, x.toEcho(peer).Ratio(), harness.Microseconds(x.cpu(peer).Median), change})
 	}
 	line("one address, EDNS", x, nameOurs)
 	line("an echo that returns 300 octets, about what a response has", x, nameSized)
@@ -245,7 +248,7 @@ func (s *Scenario) serverTable(p *harness.Page) {
 // goals returns the goals that there are figures for.
 func (s *Scenario) goals() (goals []harness.Goal) {
 	ratio := func(what, key, peer string, most float64) {
-		if got := s.find(key).ratio(peer).Median; !math.IsNaN(got) {
+		if got := s.find(key).toEcho(peer).Median; !math.IsNaN(got) {
 			goals = append(goals, harness.Goal{What: what, Wanted: fmt.Sprintf("≤ %.2f", most), Got: fmt.Sprintf("%.2f", got), Reached: math.Round(got*100) <= math.Round(most*100)})
 		}
 	}
@@ -267,7 +270,7 @@ func (s *Scenario) goals() (goals []harness.Goal) {
 	for _, key := range []string{"tcp", "tcp-once"} {
 		x := s.find(key)
 		for _, peer := range x.started() {
-			if peer != nameOurs {
+			if !strings.HasPrefix(peer, nameOurs) {
 				less(x.Title, "<", key, nameOurs, peer)
 			}
 		}
@@ -276,7 +279,7 @@ func (s *Scenario) goals() (goals []harness.Goal) {
 	ratio("the same, goal", keyHits, nameForward, 1.20)
 	if x, cheapest := s.find(keyMisses), ""; x != nil {
 		for _, peer := range x.started() {
-			if peer != nameEcho && peer != nameForward && (cheapest == "" || x.cpu(peer).Median < x.cpu(cheapest).Median) {
+			if peer != nameEcho && !strings.HasPrefix(peer, nameOurs) && (cheapest == "" || x.cpu(peer).Median < x.cpu(cheapest).Median) {
 				cheapest = peer
 			}
 		}
