@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// A history is what the test knows of the machines, by id. An object is as it was
-// sent, "" if there is none.
+// A history is what the test has seen of the writes, by machine id. An object is as
+// it was sent, "" if there is none.
 type history struct {
 	mu       sync.Mutex
-	machines map[string]*known // guarded by mu, and what is in it
-	index    uint64            // the highest that was acknowledged; guarded by mu
-	sent     int               // guarded by mu
-	acked    int               // guarded by mu
-	lines    []string          // what happened last; guarded by mu
+	machines map[string]*expected // guarded by mu, with what is in it
+	index    uint64               // the highest that was acknowledged; guarded by mu
+	sent     int                  // guarded by mu
+	acked    int                  // guarded by mu
+	lines    []string             // what happened last; guarded by mu
 }
 
-// known is what is known of a machine.
-type known struct {
-	acked   string // the object, by the last request that was acknowledged
-	sent    string // what a request wants that was sent and not answered
-	pending bool   // there is such a request
+// expected is what a machine may be.
+type expected struct {
+	acked   string // the object of the last write that was acknowledged
+	sent    string // the object of a write that was sent and not answered
+	pending bool   // there is such a write
 }
 
-// maxLines bounds what is remembered of what happened.
+// maxLines bounds the lines of a history.
 const maxLines = 200
 
 func (h *history) note(format string, args ...any) {
@@ -33,16 +33,16 @@ func (h *history) note(format string, args ...any) {
 	h.lines = append(h.lines, fmt.Sprintf(format, args...))
 }
 
-func (h *history) machine(id string) *known {
+func (h *history) machine(id string) *expected {
 	k := h.machines[id]
 	if k == nil {
-		k = new(known)
+		k = new(expected)
 		h.machines[id] = k
 	}
 	return k
 }
 
-// send notes that a machine is about to be made object.
+// send notes that a write is about to be sent.
 func (h *history) send(id, object string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +52,8 @@ func (h *history) send(id, object string) {
 	h.note("send %s %s", id, object)
 }
 
-// ack notes that it was acknowledged, in the commit of that index.
+// ack notes that the last write of a machine was acknowledged, in the commit of that
+// index.
 func (h *history) ack(id string, index uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -63,7 +64,7 @@ func (h *history) ack(id string, index uint64) {
 	h.note("ack  %s, commit %d", id, index)
 }
 
-// current returns a machine's object as far as is known, "" if there is none.
+// current returns the acknowledged object of a machine, "" if there is none.
 func (h *history) current(id string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,7 +72,7 @@ func (h *history) current(id string) string {
 }
 
 // compare returns what is wrong with the machines that a server has at an index,
-// after a crash. What it has is what has happened from then on.
+// after a crash. From then on, they are the acknowledged ones.
 func (h *history) compare(got map[string]string, index uint64) (faults []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

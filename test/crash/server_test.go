@@ -24,20 +24,20 @@ import (
 	"github.com/internaldns/internaldns/test/internal/program"
 )
 
-// patience is how long a server may take to serve or to end. It is reached only
-// if it hangs.
+// patience bounds how long a server may take to serve or to end. Only one that hangs
+// takes that long.
 const patience = 30 * time.Second
 
 // A server is a running internaldns serve --data.
 type server struct {
 	cmd    *exec.Cmd
 	client *http.Client
-	dns    chan string   // where it answers queries, once it does
-	ended  chan struct{} // closed when it has
+	dns    chan string   // gets the address at which it answers queries, when it does
+	ended  chan struct{} // closed when it has ended
 	log    []string      // complete when ended is closed
 }
 
-// start starts a server that keeps its registry in dir.
+// start starts a server that stores its registry in dir.
 func start(t testing.TB, dir string) *server {
 	t.Helper()
 	socket := filepath.Join(dir, "api")
@@ -60,7 +60,7 @@ func start(t testing.TB, dir string) *server {
 				Msg string
 				DNS []string
 			}
-			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
+			json.Unmarshal(lines.Bytes(), &line) // a line that is not JSON is only logged
 			if len(line.DNS) > 0 {
 				addr = line.DNS[0]
 			}
@@ -78,7 +78,7 @@ func start(t testing.TB, dir string) *server {
 	return s
 }
 
-// serving waits until the server answers queries, and returns where.
+// serving waits until the server answers queries, and returns its address.
 func (s *server) serving(t testing.TB) (addr string) {
 	t.Helper()
 	select {
@@ -104,7 +104,7 @@ func (s *server) wait() error {
 	return s.cmd.Wait()
 }
 
-// do makes a request. It returns an error unless it was answered, whatever with.
+// do makes a request. It returns an error if there was no response.
 func (s *server) do(method, path, body string) (status int, response []byte, index uint64, err error) {
 	req, err := http.NewRequest(method, "http://api"+path, strings.NewReader(body))
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *server) do(method, path, body string) (status int, response []byte, ind
 	return resp.StatusCode, response, index, nil
 }
 
-// machines returns the objects of the machines that are there, by id.
+// machines returns the objects of all machines, by id.
 func (s *server) machines(t testing.TB) (objects map[string]string, index uint64) {
 	t.Helper()
 	status, body, index, err := s.do("GET", "/v1/apps/web/machines", "")
@@ -147,7 +147,7 @@ func (s *server) machines(t testing.TB) (objects map[string]string, index uint64
 	return objects, index
 }
 
-// addresses asks for the addresses of the app's machines that are started.
+// addresses asks a server for the addresses of the started machines of the app.
 func addresses(t testing.TB, server string) []string {
 	t.Helper()
 	q := new(dns.Msg).SetQuestion("web.internal.", dns.TypeAAAA)
@@ -164,7 +164,7 @@ func addresses(t testing.TB, server string) []string {
 	return out
 }
 
-// started returns the addresses of those of objects that are started.
+// started returns the addresses of the started machines among objects.
 func started(t testing.TB, objects map[string]string) []string {
 	t.Helper()
 	var out []string
@@ -186,7 +186,7 @@ func started(t testing.TB, objects map[string]string) []string {
 
 const network = "fdaa:0:18::/48"
 
-// object returns what a writer makes of one of its machines in its nth request.
+// object returns the id and the object that a writer puts in its nth request.
 func object(writer, machine, n int) (id, text string) {
 	id = fmt.Sprintf("%07x%07x", writer, machine)
 	state := []string{"started", "started", "stopped"}[n%3]
