@@ -28,6 +28,7 @@ func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
 		most := uint32(0)
 		r, err := Run(t.Context(), Options{
 			Server: s.Addr(), Rate: rate, Sockets: 4, Window: 16, Sample: 1, Duration: 50 * time.Millisecond,
+			Timeout: time.Minute, // no query is lost, however busy the machine is
 			Ask: func(n uint32, q *dataset.Query) {
 				most = max(most, n)
 				servers.ForwardedQuery(n, 1232, q)
@@ -38,7 +39,9 @@ func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := s.Counts()
-		if r.Answered == 0 || r.Lost > 0 || r.Wrong > 0 || r.Compared != r.Answered || r.WrongQuestion > 0 {
+		// Queries that are sent when the measured time is over are compared, but are
+		// not counted as answered.
+		if r.Answered == 0 || r.Lost > 0 || r.Wrong > 0 || r.Compared < r.Answered || r.WrongQuestion > 0 {
 			t.Errorf("%+v", r)
 		}
 		if got := after.Queries - before.Queries; got != uint64(most)+1 || got < r.Answered || after.Others != 0 {

@@ -151,7 +151,7 @@ func childWrites(dir string, retry time.Duration) error {
 	}
 	say := func(format string, args ...any) { os.Stdout.WriteString(fmt.Sprintf(format, args...)) }
 	for retry > 0 && write(app) != nil {
-		time.Sleep(retry)
+		time.Sleep(retry) // the real clock is meant, here and below: the Keeper tries the disk again in between
 	}
 	if err := write(app); err != nil {
 		return err
