@@ -43,11 +43,14 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"zone/explain":             {[]string{"registry", "zone", "zone/wire"}, []string{"github.com/miekg/dns"}},
 	"zone/persist":             {},
 	"resolver":                 {[]string{"zone", "zone/wire", "metrics", "resolver/socket"}, []string{"golang.org/x/sys", "go.uber.org/zap"}},
-	"resolver/forward":         {[]string{"internal/filewatch", "metrics", "resolver/forward/cache", "resolver/forward/message", "zone/wire"}, []string{"github.com/miekg/dns", "golang.org/x/", "go.uber.org/zap"}},
-	"resolver/forward/cache":   {[]string{"resolver/forward/message", "zone/wire"}, []string{"github.com/maypok86/otter"}},
 	"resolver/forward/message": {[]string{"zone/wire"}, nil},
 	"resolver/socket":          {nil, []string{"golang.org/x/sys"}},
 	"cmd/internaldns":          {[]string{"internal/client", "internal/dig", "internal/filewatch", "zone", "zone/explain", "zone/wire", "registry", "registry/file", "registry/format", "registry/disk", "registry/etcd", "registry/api", "registry/api/watch", "resolver", "resolver/forward", "metrics", "bench/dnsload"}, []string{"github.com/spf13", "go.uber.org/zap", "go.yaml.in/yaml", "github.com/miekg/dns", "github.com/prometheus/client_golang", "golang.org/x/"}},
+
+	"resolver/forward":          {[]string{"internal/filewatch", "metrics", "resolver/forward/cache", "resolver/forward/clock", "resolver/forward/message", "resolver/forward/upstream", "zone/wire"}, []string{"github.com/miekg/dns", "go.uber.org/zap"}},
+	"resolver/forward/cache":    {[]string{"resolver/forward/clock", "resolver/forward/message", "zone/wire"}, []string{"github.com/maypok86/otter"}},
+	"resolver/forward/clock":    {},
+	"resolver/forward/upstream": {[]string{"metrics", "resolver/forward/clock", "resolver/forward/message", "zone/wire"}, []string{"github.com/miekg/dns", "go.uber.org/zap", "golang.org/x/sync", "golang.org/x/sys"}},
 }
 
 // A listed package is what go list says of one.

@@ -26,11 +26,11 @@ func store(t testing.TB, f *Forwarder, c client, question string, answer ...stri
 		}
 	}
 	of := message.QuestionOf(q)
-	r, wellFormed, err := f.read(pack(m), of)
-	if !wellFormed || err != nil {
+	r, err := message.Clean(pack(m), of, isLocal)
+	if err != nil {
 		t.Fatalf("%s: %v", question, err)
 	}
-	f.cache.Put(cache.NewEntry(of, r, f.now()))
+	f.cache.Put(cache.NewEntry(of, r, f.clock.Now()))
 }
 
 // A hit must not touch the heap, and neither must anything else that is answered
@@ -40,7 +40,7 @@ func TestCachedAllocs(t *testing.T) {
 	store(t, f, stub, "A www.example.com.", "www.example.com. 3600 IN CNAME a.example.net.", "a.example.net. 300 IN A 192.0.2.1", "a.example.net. 300 IN A 192.0.2.2")
 	store(t, f, stub, "AAAA www.example.com.", "example.com. 3600 IN SOA a. b. 1 2 3 4 60")
 	failing := message.QuestionOf(wireQuery(t, stub, "A failing.example.com."))
-	f.cache.Fail(failing, f.now(), 0, 0)
+	f.cache.Fail(failing, f.clock.Now(), 0, 0)
 	plain := stub
 	plain.opt = false
 	noRD, stranger, small := stub, stub, plain
@@ -117,9 +117,9 @@ func TestFlush(t *testing.T) {
 		}
 	}
 	failing := message.QuestionOf(wireQuery(t, stub, "A failing.example.com."))
-	f.cache.Fail(failing, f.now(), 0, 0)
+	f.cache.Fail(failing, f.clock.Now(), 0, 0)
 	f.Flush(suffix(t, "example.com"), true)
-	if _, failed := f.cache.FailedQuestion(failing, f.now(), 0); failed {
+	if _, failed := f.cache.FailedQuestion(failing, f.clock.Now(), 0); failed {
 		t.Error("a failure outlived the flush")
 	}
 }

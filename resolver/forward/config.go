@@ -9,12 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"go.uber.org/zap"
 )
 
 // Config is what a Forwarder needs. Local and Log must be set; zero values of
 // the rest stand for the defaults. Without Upstreams, ResolvConf and Forwards,
-// forwarding is off: names that are not kept at home are REFUSED.
+// forwarding is off: all but special names are REFUSED.
 type Config struct {
 	// Upstreams are asked for every name that no Forward covers: the first that
 	// lives, the others when it does not answer in time or cannot.
@@ -60,7 +61,16 @@ type Config struct {
 	RootCAs *x509.CertPool
 
 	Log *zap.Logger
+
+	exchange upstream.Exchanger // of tests; nil: the network
 }
+
+// An Upstream is where an upstream server is, and how it is asked.
+type Upstream = upstream.Address
+
+// ParseUpstream reads HOST[:PORT] or tls://HOST[:PORT][#NAME]. HOST is an IP
+// address. An IPv6 address with a port must be in brackets.
+func ParseUpstream(s string) (Upstream, error) { return upstream.ParseAddress(s) }
 
 // A Forward names the upstreams for what is at or below a name.
 type Forward struct {

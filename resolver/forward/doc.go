@@ -1,63 +1,86 @@
-// Package forward resolves the names that are not ours, by asking upstreams.
+// Package forward resolves the names that are not local, by asking upstream
+// servers.
 //
 // A Forwarder answers what it can at once (Cached), takes over what it cannot
-// (Submit), and keeps what it learned. It trusts nobody: not the clients, whose
-// number and pace it bounds, and not the upstreams, whose responses it believes
-// only as far as they answer the question that was sent. Trouble upstream is
-// never waited for by the goroutine that calls it.
+// (Submit), and caches what it learns. It limits how many queries clients have in
+// flight. It believes a response only as far as it answers the question that was
+// sent. The goroutine that calls it never waits for an upstream.
 //
 // # One forwarded query
 //
-// The caller has parsed the query and found that the name is in none of our
-// zones. In the goroutine of the caller, without a lock, an allocation or a
-// clock:
+// The caller has parsed the query and found that the name is in none of the local
+// zones. In the caller's goroutine, without a lock, an allocation or a reading of
+// the clock:
 //
-//	(*Forwarder).Cached
-//	 1. may it be asked?      RD is set, the client is allowed, an upstream is
-//	                          set: else REFUSED                    forward.go
-//	 2. cache.Get             a fresh entry is copied, its TTLs counted down
-//	                                                         package cache
-//	 3. homes.find            names that nobody upstream may be asked for are
-//	                          answered here                           home.go
-//	 4. failures              what just failed is not tried again: an entry out
-//	                          of date, or SERVFAIL              package cache
+//	(*Forwarder).Cached                                              forward.go
+//	 1. allowed         RD is set, and the client may use forwarding; else REFUSED
+//	 2. cache.Get       a fresh entry is copied, its TTLs counted down
+//	                                                              package cache
+//	 3. findSpecial     names that no upstream may be asked for are answered here
+//	                                                                 special.go
+//	 4. routes.find     which upstreams; none: REFUSED               routes.go
+//	 5. cache.Failed    a question that has just failed is not asked again: the
+//	                    client gets an entry out of date, or SERVFAIL
 //
-// Everything else is a miss. The caller hands it over, and is told when it
-// cannot be taken:
+// Everything else is a miss. The caller hands it over, and learns if it is not
+// taken:
 //
 //	(*Forwarder).Submit
-//	 5. flights.join          bounds are checked; equal questions become one
-//	                          flight, with a list of clients       flights.go
+//	 6. flights.join    limits are checked; equal questions become one flight, with
+//	                    a list of clients                           flights.go
+//	 7. flight.start    asks the first upstream, in the caller's goroutine
+//	                                                                 flight.go
+//	    Asker.Ask       one query over UDP, TCP or TLS         package upstream
 //
-// A flight goes by express, where there is one and nothing speaks against it: the
-// question leaves from the goroutine of the caller, and one goroutine waits for
-// all responses, and does steps 9 to 11 (depart.go, express_linux.go). What takes
-// long, or is not answered as it should be, is taken over from there
-// (flight.resume), and is then what every other flight is from the beginning: a
-// goroutine, and one more for each question it has open:
+// A flight is a state machine. From here on it takes a step when something has
+// happened to one of its queries (flight.Step), or when time has passed
+// (flight.Due). Each step decides what happens next, and does not wait:
 //
-//	(*flight).run
-//	 6. fly                   which upstream, when the next one, and when to give
-//	                          up: flight.go; upstream.go knows who lives;
-//	                          how it ends: landing.go
-//	 7. NewQuery              made afresh: ID, letter case      package message
-//	 8. exchange              a socket of its own; what does not match in
-//	                          everything is counted, and waiting goes on
-//	                        exchange_udp.go, exchange_stream.go, exchange_tls.go
-//	 9. Clean                 the chain from QNAME is kept, all else dropped
-//	                                                              package message
-//	10. cache.Put
-//	11. deliver               to every client of the flight, each with its own
-//	                          ID, letter case, size and OPT
+//	(*flight).Step
+//	 8. failed          asks in another way, asks the next upstream, or gives up
+//	 9. land            the response goes into the cache
+//	10. deliver         every client gets it, each with its own ID, letter case,
+//	                    size and OPT record                         flights.go
 //
-// A client for whom there is an answer out of date gets that when the flight
-// takes longer than Config.StaleAfter, or fails; the flight goes on.
+// # When
+//
+// Counted from the start of a flight, if nothing comes before:
+//
+//	0 ms           the first upstream is asked
+//	5 to 100 ms    the next one is asked too (a hedge): after the p95 of the first,
+//	               or 100 ms while that is not known. Hedges are limited to one in
+//	               10 flights, and 10 saved up. Without one left, the flight checks
+//	               every 10 ms whether the first upstream has become silent
+//	100 to 1,000 ms  the upstream's time is over: after three times its p95. That
+//	               starts its probes. After three such queries it is silent, and
+//	               others are asked first
+//	300 ms         clients get the entry that is out of date, if there is one
+//	               (Config.StaleAfter); the flight goes on
+//	800, 1,400 ms  the next upstream is asked, or the same one again
+//	1,800 ms       the flight fails if no upstream has answered anything, probes
+//	               included: SERVFAIL, with extended error 22 or 23
+//	5,000 ms       the flight fails in any case
+//	+400 ms        queries that are still open after the response are canceled. At
+//	               most 1,000 flights have such queries
+//
+// A probe is sent every 1,000 ms until the upstream answers, and may take 900 ms.
+// An upstream is dead after two unanswered probes, or one if it is also silent;
+// then it is not asked until it answers a probe. If all upstreams of a name are
+// dead, a flight fails at once.
+//
+// A question that failed is not asked again for 2 s, and each time it fails again
+// for twice as long, up to 5 minutes. That ends early if the failure was that of
+// the upstreams and one of them answers again.
+//
+// A TLS connection must be made within 3 s. It is not used for further queries
+// if a query on it has waited for 700 ms and nothing has come, and it is closed
+// after 10 s without a response.
 //
 // # What runs
 //
-// Run starts one goroutine that refreshes what is asked for often before it goes
-// out of date, one that drops from the cache what is too old to be served
-// (prefetch.go), and one that follows resolv.conf (resolvconf.go). Beside them run
-// the flights, one goroutine for each upstream that is in trouble (probe.go), and
-// one for each TLS connection. All end with Run.
+// Run starts one goroutine that refreshes entries that are used often before they
+// expire, one that removes entries that are too old to be served, and one that
+// follows resolv.conf. Flights have no goroutines. Package upstream has one that
+// waits for UDP, and one for each query over TCP or TLS. Package clock calls what
+// is due. All end with Run.
 package forward

@@ -50,12 +50,19 @@ func newForwarder(t testing.TB, c Config) *Forwarder {
 	return f
 }
 
+// started reports whether Run has begun.
+func (s *flights) started() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
 // run lets f work until the test ends.
 func run(t testing.TB, f *Forwarder) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
-	for !f.flights.goWith(func() {}) {
+	for !f.flights.started() {
 		time.Sleep(time.Microsecond) // until Run has begun
 	}
 	t.Cleanup(func() {

@@ -1,314 +1,498 @@
 package forward
 
 import (
-	"context"
+	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
 const (
-	// unheardLimit is when a question fails if nothing at all has come from
-	// any upstream meanwhile, probes included. Clients hear of it within 2 s.
+	// unheardLimit is when a question fails if nothing at all has come from any
+	// of its upstreams since it began, responses to probes included. So clients
+	// get SERVFAIL within 2 s.
 	unheardLimit = 1800 * time.Millisecond
 
 	// giveUp is when a question fails in any case. Clients have asked again by
 	// then.
 	giveUp = 5 * time.Second
 
-	// recheck is how often it is looked whether the upstream that was asked
-	// has fallen silent, if there are no hedges left.
+	// recheck is how often a flight without hedges checks whether the upstream
+	// that it asked has become silent.
 	recheck = 10 * time.Millisecond
 
-	// linger is how long an upstream that was overtaken by another may still
-	// answer: only to learn that it lives.
+	// linger is how long an upstream may still answer after another one has. The
+	// response only shows that it lives.
 	linger = 400 * time.Millisecond
 
-	// maxLinger is the number of questions that may linger.
+	// maxLinger is the number of flights that may linger.
 	maxLinger = 1000
 )
 
-// retries are how long after the first query further ones are sent although
-// nothing has happened. A lost datagram is rare; a name that takes this long to
-// find out is not, and asking again makes that no faster.
+// retries are when, after the first query, further ones are sent although nothing
+// has happened. A lost datagram is rare. A name that takes long to resolve is not,
+// and asking again makes that no faster.
 var retries = [...]time.Duration{800 * time.Millisecond, 1400 * time.Millisecond}
 
-// A flight is one question on its way: the upstreams asked, and the clients
-// waiting. Who has it, run or an express, owns all but what flights guards.
+// A flight is one question that upstreams are asked: a state machine. Its steps
+// are start, Step (something happened to a query) and Due (time has passed). Each
+// step holds the lock, does not wait, and ends in next, which sets the timer for
+// what is due then, or in end.
 type flight struct {
 	f       *Forwarder
 	q       message.Question
 	group   *group
-	refresh bool // what is in the cache is not what is wanted
+	refresh bool // the cache has a fresh response; ask for a later one
 
-	clients []asker               // guarded by flights.mu
-	one     [1]asker              // room for the first of them
-	room    [wire.MaxCopyLen]byte // room for its query
-	late    bool                  // guarded by flights.mu; who joins gets stale at once
+	waiters []waiter  // guarded by flights.mu; the clients
+	one     [1]waiter // room for the first of them
+	room    [wire.MaxCopyLen]byte
+	late    bool // guarded by flights.mu; clients that join get stale at once
 
-	events chan event
-	over   chan struct{} // closed when nobody reads events any more
-	ctx    context.Context
+	// The lock guards what follows.
+	sync.Mutex
+	timer    clock.Timer
+	starting bool // the step is start
+	ended    bool // the clients have their responses; queries may linger
+	endedAt  clock.Moment
 
-	began   moment
-	era     uint64       // of the upstreams, when it began
-	stale   *cache.Entry // what clients get if this takes long or fails; nil: SERVFAIL
-	order   []*upstream
-	few     [4]*upstream // room for order
-	ways    []way        // of order: how each was asked
-	sent    int          // turns that upstreams had
-	retries int          // of retries, how many are over
-	open    int          // questions without a result yet
-	askedAt moment       // when the last turn was
-	hedgeAt moment       // when the next one is, if the last does not answer; or never
-	failure failureKind
-	ede     uint16
+	began     clock.Moment
+	era       uint64       // of the upstreams, when it began
+	stale     *cache.Entry // for clients if this takes long or fails; nil: SERVFAIL
+	order     []*upstream.Server
+	few       [4]*upstream.Server // room for order
+	ways      []way               // as order: how each was asked
+	fewWays   [4]way              // room for ways
+	queries   []*upstream.Query   // open ones
+	fewOpen   [2]*upstream.Query  // room for queries
+	first     upstream.Query
+	sent      int // turns that upstreams had
+	retried   int // of retries, how many are over
+	askedAt   clock.Moment
+	hedgeAt   clock.Moment // when the next upstream is asked, if the last does not answer
+	staleAt   clock.Moment // when clients get stale
+	unheardAt clock.Moment // when it fails if nothing was heard
+	failure   failure
+	ede       uint16
 }
 
 // A way is how an upstream was asked in one flight.
 type way struct {
 	tcp, plain, bare bool // over TCP; in lower case; without EDNS
-	caseDoubt        bool // it seems not to keep letter case
-	settled          bool // it has said that it cannot answer; what is open will bring nothing else
+	caseDoubt        bool // it seems to change letter case
+	refused          bool // it has said that it cannot answer, and was not asked since
 }
 
-// An event is what happens to a flight.
-type event struct {
-	kind eventKind
-	ask  ask
-	hint hint
-	resp *message.Response
-	err  error
-}
-
-type eventKind uint8
+// A failure is the reason why a question failed. A later one says more than an
+// earlier one.
+type failure uint8
 
 const (
-	result eventKind = iota // of ask: resp or err
-	hinted                  // ask goes on, but hint
-	joined                  // a client came after stale was given out
+	unreachable failure = iota // no upstream answered
+	noSocket                   // this machine lacks something
+	slow                       // upstreams answered other questions, but not this one in time
+	refused                    // upstreams answered that they cannot
 )
 
-// never is later than anything.
-const never = moment(1<<63 - 1)
-
-func newFlight(f *Forwarder, g *group, q message.Question, refresh bool) *flight {
-	fl := &flight{f: f, q: q, group: g, refresh: refresh, hedgeAt: never}
-	fl.clients = fl.one[:0]
-	return fl
+// start asks the first upstream.
+func (fl *flight) start() {
+	fl.Lock()
+	defer fl.Unlock()
+	if fl.ended {
+		return // Run has ended meanwhile
+	}
+	fl.starting = true
+	fl.begin()
+	fl.starting = false
 }
 
-// run sees the question through to an answer, or to failure, and tells the
-// clients.
-func (fl *flight) run() {
+func (fl *flight) begin() {
 	f := fl.f
-	fl.began, fl.era = f.now(), f.era.Load()
+	now := f.clock.Now()
+	fl.timer.Waiter = fl
+	fl.began, fl.era = now, f.upstream.Era()
+	fl.hedgeAt, fl.staleAt, fl.unheardAt = clock.Never, clock.Never, now.After(unheardLimit)
 	if e := f.cache.Peek(fl.q); e != nil {
-		if !fl.refresh && e.Fresh(fl.began) {
-			fl.answer(e) // it came between the client's look and this one
+		if !fl.refresh && e.Fresh(now) {
+			fl.answer(e, now) // it was stored after the client's look at the cache
 			return
 		}
-		if f.servable(e, fl.began) {
-			fl.stale = e
+		if f.servable(e, now) {
+			fl.stale, fl.staleAt = e, now.After(f.config.StaleAfter)
 		}
 	}
-	if ede, failed := f.cache.FailedQuestion(fl.q, fl.began, fl.era); failed {
-		fl.giveOut(f.flights.end(fl), ede)
+	if ede, failed := f.cache.FailedQuestion(fl.q, now, fl.era); failed {
+		fl.giveStale(fl.end(now), ede)
 		return
 	}
 	fl.order = fl.group.live(fl.few[:0])
 	if len(fl.order) == 0 {
-		fl.fail()
+		fl.fail(now)
 		return
 	}
-	fl.complete(func() {
-		f.budget.earn()
-		fl.askNext()
-	})
+	fl.ways = append(fl.fewWays[:0], make([]way, len(fl.order))...)
+	fl.queries = fl.fewOpen[:0]
+	f.budget.earn()
+	fl.askNext(now)
+	fl.next(now)
 }
 
-// complete asks as first does, and then sees the question through.
-func (fl *flight) complete(first func()) {
-	f := fl.f
-	fl.events, fl.over = make(chan event, 4), make(chan struct{})
-	fl.ways = make([]way, len(fl.order))
-	var cancel context.CancelFunc
-	fl.ctx, cancel = context.WithTimeout(f.ctx, time.Duration(fl.began.After(giveUp)-f.now()))
-	first()
-	if resp := fl.fly(); resp != nil {
-		fl.land(resp)
-	} else if f.ctx.Err() == nil {
-		fl.fail()
-	} else {
-		f.flights.end(fl)
+// Step is called when something has happened to a query. It is a step of
+// upstream.Owner.
+func (fl *flight) Step(q *upstream.Query, ev upstream.Event) {
+	if ev.Hint == 0 {
+		fl.forget(q)
 	}
-	close(fl.over)
-	f.letGo(fl.open, cancel)
+	now := fl.f.clock.Now()
+	switch {
+	case fl.ended:
+		if len(fl.queries) == 0 {
+			fl.settle()
+		}
+		return
+	case ev.Hint != 0:
+		fl.follow(q, ev.Hint)
+	case ev.Err != nil:
+		fl.failed(q, ev.Err, now)
+	default:
+		fl.learn(q, ev.Response, now)
+		fl.land(ev.Response, now)
+	}
+	fl.next(now)
 }
 
-// fly goes on asking until there is an answer, which it returns, or no hope; then it
-// returns nil.
-func (fl *flight) fly() *message.Response {
-	timer := time.NewTimer(fl.untilDue())
-	defer timer.Stop()
-	for {
-		hopeless := false
-		select {
-		case ev := <-fl.events:
-			switch ev.kind {
-			case result:
-				fl.open--
-				if ev.err == nil {
-					fl.learn(ev)
-					return ev.resp
-				}
-				hopeless = fl.failed(ev)
-			case hinted:
-				fl.follow(ev)
-			case joined:
-			}
-		case <-timer.C:
-			hopeless = fl.tick(fl.f.now())
-		case <-fl.ctx.Done():
-			if hopeless = true; fl.heard() {
-				fl.blame(slow, wire.EDENoReach)
-			}
-		}
-		if hopeless {
-			return nil
-		}
-		if fl.stale != nil && fl.f.now() >= fl.staleAt() {
-			fl.giveOut(fl.f.flights.take(fl, true), wire.EDENone)
-		}
-		timer.Reset(fl.untilDue())
+// Due is called when the timer is due. It is a step of clock.Waiter.
+func (fl *flight) Due(now clock.Moment) {
+	fl.Lock()
+	defer fl.Unlock()
+	for _, q := range fl.queries {
+		q.Missed(now)
 	}
+	switch {
+	case fl.ended:
+		if now >= fl.lingerUntil() {
+			fl.settle()
+			return
+		}
+	case now >= fl.began.After(giveUp):
+		if fl.heard() {
+			fl.blame(slow, wire.EDENoReach)
+		}
+		fl.fail(now)
+	case now >= fl.unheardAt && !fl.heard():
+		fl.fail(now)
+	default:
+		if now >= fl.unheardAt {
+			fl.unheardAt = clock.Never
+		}
+		if now >= fl.hedgeAt {
+			fl.hedge(now)
+		}
+		if !fl.ended && now >= fl.retryAt() {
+			fl.retried++
+			fl.askNext(now)
+		}
+	}
+	fl.next(now)
 }
 
-func (fl *flight) staleAt() moment { return fl.began.After(fl.f.config.StaleAfter) }
-
-// untilDue returns how long nothing needs to be done unless something happens.
-func (fl *flight) untilDue() time.Duration {
-	now := fl.f.now()
-	due := min(fl.hedgeAt, fl.retryAt())
-	if at := fl.began.After(unheardLimit); at > now {
-		due = min(due, at)
+// next sets the timer to when something must be done even if no event comes.
+func (fl *flight) next(now clock.Moment) {
+	at := fl.lingerUntil()
+	if !fl.ended {
+		at = min(fl.hedgeAt, fl.retryAt(), fl.unheardAt, fl.began.After(giveUp))
+		if now >= fl.staleAt {
+			fl.giveStale(fl.f.flights.take(fl, true), wire.EDENone)
+		} else {
+			at = min(at, fl.staleAt)
+		}
 	}
-	if at := fl.staleAt(); fl.stale != nil && at > now {
-		due = min(due, at)
+	for _, q := range fl.queries {
+		at = min(at, q.Missed(now))
 	}
-	return time.Duration(max(due-now, 0))
+	fl.f.timers.Set(&fl.timer, at)
 }
 
 // retryAt returns when to ask again although nothing has happened.
-func (fl *flight) retryAt() moment {
-	if fl.retries < len(retries) {
-		return fl.began.After(retries[fl.retries])
+func (fl *flight) retryAt() clock.Moment {
+	if fl.retried < len(retries) {
+		return fl.began.After(retries[fl.retried])
 	}
-	return never
-}
-
-// tick does what is due at now and reports whether there is no hope left.
-func (fl *flight) tick(now moment) (hopeless bool) {
-	if now >= fl.hedgeAt {
-		fl.hedge(now)
-	}
-	if now >= fl.retryAt() {
-		fl.retries++
-		fl.askNext()
-	}
-	return now >= fl.began.After(unheardLimit) && !fl.heard()
+	return clock.Never
 }
 
 // heard reports whether an upstream has answered anything since the flight began.
 func (fl *flight) heard() bool {
-	return slices.ContainsFunc(fl.order, func(u *upstream) bool { return u.heardSince(fl.began) })
-}
-
-// hedge asks the next upstream although the last one may still answer, if that is
-// within what hedging may cost, or if the last one has fallen silent.
-func (fl *flight) hedge(now moment) {
-	last := fl.order[fl.sent-1]
-	if !last.silent() && !last.dead.Load() && !fl.f.budget.take() {
-		if fl.hedgeAt = now.After(recheck); fl.hedgeAt > fl.askedAt.After(2*last.patience()) {
-			fl.hedgeAt = never
-		}
-		return
-	}
-	fl.order[fl.sent].stats.Hedges.Add(1)
-	fl.askNext()
+	return slices.ContainsFunc(fl.order, func(s *upstream.Server) bool { return s.HeardSince(fl.began) })
 }
 
 // askNext asks the upstream whose turn it is.
-func (fl *flight) askNext() {
-	now := fl.f.now()
-	u := fl.order[fl.sent%len(fl.order)]
+func (fl *flight) askNext(now clock.Moment) {
+	s := fl.order[fl.sent%len(fl.order)]
 	fl.sent++
-	fl.hedgeAt, fl.askedAt = never, now
+	fl.hedgeAt, fl.askedAt = clock.Never, now
 	if fl.sent < len(fl.order) {
-		fl.hedgeAt = now.After(u.hedgeAfter())
+		fl.hedgeAt = now.After(s.HedgeAfter())
 	}
-	w := fl.way(u)
-	w.settled = false
-	fl.ask(ask{
-		up: u, transport: u.transport(), edns: u.edns(now) && !w.bare, mixed: u.mixed(now) && !w.plain,
-		again: fl.sent > len(fl.order),
-	})
+	w := fl.way(s)
+	w.refused = false
+	q := &fl.first
+	if fl.sent > 1 {
+		q = new(upstream.Query)
+	}
+	*q = upstream.Query{
+		Server: s, Question: fl.q, Transport: s.Transport(),
+		EDNS: s.EDNS(now) && !w.bare, MixedCase: s.MixedCase(now) && !w.plain, Again: fl.sent > len(fl.order),
+	}
+	fl.ask(q, now)
 }
 
-// ask puts the question as a says; the result will be an event.
-func (fl *flight) ask(a ask) {
-	fl.attempt(a, func(hinted func(hint)) (*message.Response, error) { return fl.f.put(fl.ctx, a, fl.q, hinted) })
+// askOtherwise asks the server of q once more. change changes the query.
+func (fl *flight) askOtherwise(q *upstream.Query, now clock.Moment, change func(q *upstream.Query)) {
+	another := &upstream.Query{
+		Server: q.Server, Question: q.Question, Transport: q.Transport,
+		EDNS: q.EDNS, MixedCase: q.MixedCase, Again: q.Again,
+	}
+	change(another)
+	fl.ask(another, now)
 }
 
-// attempt does something about the question as a says; the result will be an event.
-func (fl *flight) attempt(a ask, exchange func(hinted func(hint)) (*message.Response, error)) {
-	fl.open++
-	fl.f.flights.wg.Go(func() {
-		resp, err := exchange(func(h hint) { fl.tell(event{kind: hinted, ask: a, hint: h}) })
-		fl.tell(event{ask: a, resp: resp, err: err})
-	})
+func (fl *flight) ask(q *upstream.Query, now clock.Moment) {
+	if err := fl.f.upstream.Ask(q, fl); err != nil {
+		fl.failed(q, err, now)
+		return
+	}
+	fl.queries = append(fl.queries, q)
 }
 
-func (fl *flight) tell(ev event) {
-	select {
-	case fl.events <- ev:
-	case <-fl.over:
+// forget drops a query that is over.
+func (fl *flight) forget(q *upstream.Query) {
+	if i := slices.Index(fl.queries, q); i >= 0 {
+		fl.queries = slices.Delete(fl.queries, i, i+1)
 	}
 }
 
-// way returns how u was asked so far. u is in order.
-func (fl *flight) way(u *upstream) *way { return &fl.ways[slices.Index(fl.order, u)] }
+// way returns how s was asked so far. s is in order.
+func (fl *flight) way(s *upstream.Server) *way { return &fl.ways[slices.Index(fl.order, s)] }
+
+// hedge asks the next upstream although the last one may still answer, if the
+// budget allows it, or if the last one has become silent.
+func (fl *flight) hedge(now clock.Moment) {
+	last := fl.order[fl.sent-1]
+	if !last.Silent() && !last.Dead() && !fl.f.budget.take() {
+		if fl.hedgeAt = now.After(recheck); fl.hedgeAt > fl.askedAt.After(2*last.Patience()) {
+			fl.hedgeAt = clock.Never
+		}
+		return
+	}
+	fl.order[fl.sent].Stats.Hedges.Add(1)
+	fl.askNext(now)
+}
 
 // follow asks in another way what may not be answered in the first.
-func (fl *flight) follow(ev event) {
-	w := fl.way(ev.ask.up)
-	switch ev.hint {
-	case hintCase, hintForged:
-		w.caseDoubt = w.caseDoubt || ev.hint == hintCase
-		fl.askTCP(w, ev.ask)
-	case hintEDNS:
-		fl.askBare(w, ev.ask)
+func (fl *flight) follow(q *upstream.Query, h upstream.Hint) {
+	w, now := fl.way(q.Server), fl.f.clock.Now()
+	if h == upstream.HintNoEDNS {
+		fl.askBare(w, q, now)
+		return
 	}
-}
-
-func (fl *flight) askTCP(w *way, a ask) {
+	w.caseDoubt = w.caseDoubt || h == upstream.HintCase
 	if !w.tcp {
 		w.tcp = true
-		a.transport = metrics.OverTCP
-		fl.ask(a)
+		fl.askOtherwise(q, now, func(q *upstream.Query) { q.Transport = metrics.OverTCP })
 	}
 }
 
-func (fl *flight) askBare(w *way, a ask) bool {
+// askBare asks without EDNS, and reports whether that is new.
+func (fl *flight) askBare(w *way, q *upstream.Query, now clock.Moment) bool {
 	if w.bare {
 		return false
 	}
 	w.bare = true
-	a.edns = false
-	fl.ask(a)
+	fl.askOtherwise(q, now, func(q *upstream.Query) { q.EDNS = false })
 	return true
+}
+
+// learn notes what a response says about the server that gave it.
+func (fl *flight) learn(q *upstream.Query, resp *message.Response, now clock.Moment) {
+	w, s := fl.way(q.Server), q.Server
+	if w.bare && !q.EDNS {
+		s.WithoutEDNS(now)
+	}
+	if w.caseDoubt && (q.Transport == metrics.OverTCP && !resp.CaseKept || q.Transport == metrics.OverUDP && !q.MixedCase) {
+		s.ChangesCase(now)
+	}
+}
+
+// failed handles a query that was not answered: it asks in another way or another
+// upstream, or fails if there is no hope left.
+func (fl *flight) failed(q *upstream.Query, err error, now clock.Moment) {
+	w, refusal := fl.way(q.Server), new(message.RCodeError)
+	switch {
+	case err == upstream.ErrTruncated:
+		w.tcp = true
+		fl.askOtherwise(q, now, func(another *upstream.Query) { another.Transport, another.Sent = metrics.OverTCP, q.Sent })
+		return
+	case errors.As(err, &refusal):
+		if q.EDNS && refusal.EDNS() && fl.askBare(w, q, now) {
+			return
+		}
+		w.refused = true
+		fl.blame(refused, refusal.EDE)
+	case errors.Is(err, message.ErrInvalid):
+		w.refused = true
+		fl.blame(refused, wire.EDENone)
+	case upstream.Local(err) && q.Again: // the queries sent before may still be answered
+	case upstream.Local(err):
+		fl.blame(noSocket, wire.EDENone)
+	case w.caseDoubt && !w.plain && q.Transport == metrics.OverTCP:
+		w.plain = true
+		fl.askOtherwise(q, now, func(q *upstream.Query) { q.Transport, q.MixedCase = metrics.OverUDP, false })
+		return
+	}
+	switch {
+	case fl.sent < len(fl.order):
+		fl.askNext(now)
+	case fl.failure == refused && fl.allRefused():
+		fl.fail(now)
+	case len(fl.queries) == 0 && (fl.failure != unreachable || fl.retryAt() == clock.Never):
+		fl.fail(now)
+	}
+}
+
+// allRefused reports whether every upstream has said that it cannot answer.
+func (fl *flight) allRefused() bool {
+	return !slices.ContainsFunc(fl.ways, func(w way) bool { return !w.refused })
+}
+
+// blame notes a reason for failing, unless a better one is known.
+func (fl *flight) blame(why failure, ede uint16) {
+	if why > fl.failure {
+		fl.failure, fl.ede = why, ede
+	}
+}
+
+// land stores a response and gives it to the clients.
+func (fl *flight) land(resp *message.Response, now clock.Moment) {
+	e := cache.NewEntry(fl.q, resp, now)
+	if resp.TTL > 0 {
+		fl.f.cache.Put(e)
+	}
+	fl.answer(e, now)
+}
+
+// answer ends the flight with e, which is fresh or cannot be cached.
+func (fl *flight) answer(e *cache.Entry, now clock.Moment) {
+	fl.deliver(fl.end(now), result{entry: e, at: now})
+}
+
+// fail ends the flight with what is out of date, or SERVFAIL. It remembers the
+// failure, unless its cause is on this machine.
+func (fl *flight) fail(now clock.Moment) {
+	f := fl.f
+	f.stats.Count(0, metrics.ForwardFailed)
+	switch fl.failure {
+	case unreachable:
+		fl.ede = fl.group.blame()
+		f.cache.Fail(fl.q, now, fl.ede, fl.era)
+	case slow, refused:
+		f.cache.Fail(fl.q, now, fl.ede, 0)
+	}
+	fl.giveStale(fl.end(now), fl.ede)
+}
+
+// giveStale gives clients what is out of date, or SERVFAIL.
+func (fl *flight) giveStale(clients []waiter, ede uint16) {
+	fl.deliver(clients, result{entry: fl.stale, failed: true, ede: ede})
+}
+
+// deliver gives r to the clients. While the flight starts, that is done in another
+// goroutine than the caller's of Submit.
+func (fl *flight) deliver(clients []waiter, r result) {
+	if fl.starting {
+		fl.f.upstream.Go(func() { fl.f.deliver(clients, r) })
+	} else {
+		fl.f.deliver(clients, r)
+	}
+}
+
+// end makes room for another flight with this question, and returns the clients.
+// The open queries linger, if not too many do.
+func (fl *flight) end(now clock.Moment) []waiter {
+	fl.ended, fl.endedAt = true, now
+	if len(fl.queries) > 0 && fl.f.flights.lingering.Add(1) > maxLinger {
+		fl.settle()
+	}
+	return fl.f.flights.end(fl)
+}
+
+// lingerUntil returns when the queries of an ended flight are canceled.
+func (fl *flight) lingerUntil() clock.Moment {
+	if len(fl.queries) == 0 {
+		return clock.Never
+	}
+	return fl.endedAt.After(linger)
+}
+
+// settle ends the lingering of the flight.
+func (fl *flight) settle() {
+	fl.f.flights.lingering.Add(-1)
+	fl.cancel()
+}
+
+// cancel ends all queries.
+func (fl *flight) cancel() {
+	for _, q := range fl.queries {
+		fl.f.upstream.Cancel(q)
+	}
+	fl.queries = nil
+	fl.f.timers.Set(&fl.timer, clock.Never)
+}
+
+// abort ends the flight without responses, because Run ends.
+func (fl *flight) abort() {
+	fl.Lock()
+	defer fl.Unlock()
+	fl.ended = true
+	fl.cancel()
+	fl.f.flights.end(fl)
+}
+
+const (
+	// hedgeCost is the number of flights that allow one hedge. So an upstream
+	// that becomes slow costs the others a tenth more queries, not twice as many.
+	hedgeCost = 10
+	// hedgeBurst is the number of hedges that may be saved up.
+	hedgeBurst = 10
+)
+
+// A budget limits hedges to a part of all flights.
+type budget struct{ flights atomic.Int64 } // not yet spent on hedges
+
+// earn counts a flight.
+func (b *budget) earn() {
+	if b.flights.Load() < hedgeCost*hedgeBurst {
+		b.flights.Add(1)
+	}
+}
+
+// take takes one hedge from the budget, and reports whether there was one.
+func (b *budget) take() bool {
+	for {
+		n := b.flights.Load()
+		if n < hedgeCost {
+			return false
+		}
+		if b.flights.CompareAndSwap(n, n-hedgeCost) {
+			return true
+		}
+	}
 }

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"net"
 	"net/netip"
 	"os"
@@ -400,7 +401,7 @@ func TestAMachineIsOneSource(t *testing.T) {
 
 // Want of something on our side says nothing about a name, nor about an upstream.
 func TestOurLimitsAreNotRemembered(t *testing.T) {
-	for _, err := range []error{errNoSocket, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {
+	for _, err := range []error{upstream.ErrNoSocket, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {
 		inScript(t, Config{}, map[string]behaviour{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) { return 0, nil, err }}, func(t *testing.T, f *Forwarder, s *scripted) {
 			expect(t, f, "A www.example.", "SERVFAIL", 0)
 			s.now("A", after(ms))
@@ -520,13 +521,13 @@ func TestWaitingTakesNoGoroutine(t *testing.T) {
 // Run ends whatever is under way, soon, and takes nothing after.
 func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}})
+		never := func(ctx context.Context, _ *upstream.Query, _ func(upstream.Hint)) (*message.Response, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}, exchange: never})
 		if stub.send(t, f, "A www.example.") != nil {
 			t.Error("a query was taken before Run")
-		}
-		f.exchanger = func(ctx context.Context, a ask, q message.Question, _ func(hint)) (*message.Response, error) {
-			<-ctx.Done()
-			return nil, errNoAnswer
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

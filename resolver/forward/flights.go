@@ -3,27 +3,30 @@ package forward
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/internaldns/internaldns/metrics"
+	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// flights are the questions being asked, each once, and the clients who wait for
-// the answers.
+// flights are the questions that upstreams are asked, each once, and the clients
+// that wait for the responses.
 type flights struct {
 	maxWaiting, maxPerSource int
+	lingering                atomic.Int64 // flights that have ended and have open queries
 
 	mu       sync.Mutex
 	running  bool                         // guarded by mu; flights may begin
 	open     map[message.Question]*flight // guarded by mu
 	waiting  int                          // guarded by mu; clients of all of them
 	bySource map[netip.Addr]int           // guarded by mu; the same by source
-	wg       sync.WaitGroup               // everything that runs; grows only while running
 }
 
-// An asker is a client who waits.
-type asker struct {
+// A waiter is a client that waits.
+type waiter struct {
 	client wire.Client
 	query  []byte // as much of the query as the response depends on
 	reply  func(msg []byte)
@@ -37,37 +40,24 @@ func (s *flights) start() {
 	s.open, s.bySource = make(map[message.Question]*flight), make(map[netip.Addr]int)
 }
 
-// stop lets no more begin, and waits for everything that runs to end.
+// stop lets no more begin, and ends those that are open.
 func (s *flights) stop() {
 	s.mu.Lock()
 	s.running = false
+	var open []*flight
+	for _, fl := range s.open {
+		open = append(open, fl)
+	}
 	s.mu.Unlock()
-	s.wg.Wait()
-}
-
-// goWith runs fn beside the flights. It reports false, and does not, if they have
-// stopped.
-func (s *flights) goWith(fn func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running {
-		s.wg.Go(fn)
+	for _, fl := range open {
+		fl.abort()
 	}
-	return s.running
 }
 
-// join makes the client of q wait for the flight of its question, which begins if
-// need be. It reports why it cannot.
-func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (_ metrics.ForwardCount, ok bool) {
-	begun, why, ok := s.enter(f, g, q, c, reply)
-	if begun != nil {
-		begun.depart()
-	}
-	return why, ok
-}
-
-// enter is join, but that the flight that begins has not departed: it is returned.
-func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (begun *flight, _ metrics.ForwardCount, ok bool) {
+// join makes the client of q wait for the flight of its question. If there is
+// none, it returns a new one, which the caller must start. It returns false, and
+// why, if too many clients wait.
+func (s *flights) join(f *Forwarder, g *group, q *wire.Query, c wire.Client, reply func([]byte)) (begun *flight, why metrics.ForwardCount, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running || s.waiting >= s.maxWaiting {
@@ -77,71 +67,67 @@ func (s *flights) enter(f *Forwarder, g *group, q *wire.Query, c wire.Client, re
 	if s.bySource[from] >= s.maxPerSource {
 		return nil, metrics.RefusedSource, false
 	}
-	fl := s.open[message.QuestionOf(q)]
+	question := message.QuestionOf(q)
+	fl := s.open[question]
+	var room []byte
 	if fl != nil {
 		f.stats.Count(q.ID, metrics.ForwardJoined)
+		room = make([]byte, 0, wire.MaxCopyLen)
 	} else {
 		if len(s.open) >= s.maxWaiting {
 			return nil, metrics.RefusedFull, false
 		}
-		fl = s.beginLocked(f, g, message.QuestionOf(q), false)
-		begun = fl
+		fl = s.beginLocked(f, g, question, false)
+		begun, room = fl, fl.room[:0]
 	}
-	room := fl.room[:0]
-	if begun == nil {
-		room = make([]byte, 0, wire.MaxCopyLen)
-	}
-	fl.clients = append(fl.clients, asker{c, wire.AppendQuery(room, q), reply})
+	fl.waiters = append(fl.waiters, waiter{c, wire.AppendQuery(room, q), reply})
 	s.waiting++
 	s.bySource[from]++
 	if fl.late {
-		select {
-		case fl.events <- event{kind: joined}:
-		default: // it has something to do anyway, and will see the client then
-		}
+		f.timers.Set(&fl.timer, 0)
 	}
 	return begun, 0, true
 }
 
-// refresh begins a flight for q that nobody waits for, unless there is one. While
-// much is in flight it does nothing.
-func (s *flights) refresh(f *Forwarder, g *group, q message.Question) {
+// refresh returns a new flight for q that no client waits for, which the caller
+// must start. It returns nil if there is one already, or while many are open.
+func (s *flights) refresh(f *Forwarder, g *group, q message.Question) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running && s.open[q] == nil && len(s.open) < s.maxWaiting/2 {
-		f.stats.Count(0, metrics.CachePrefetch)
-		s.beginLocked(f, g, q, true).depart()
+	if !s.running || s.open[q] != nil || len(s.open) >= s.maxWaiting/2 {
+		return nil
 	}
+	f.stats.Count(0, metrics.CachePrefetch)
+	return s.beginLocked(f, g, q, true)
 }
 
-// beginLocked opens a flight, which the caller has depart.
 func (s *flights) beginLocked(f *Forwarder, g *group, q message.Question, refresh bool) *flight {
-	fl := newFlight(f, g, q, refresh)
+	fl := &flight{f: f, q: q, group: g, refresh: refresh}
+	fl.waiters = fl.one[:0]
 	s.open[q] = fl
-	s.wg.Add(1) // until it is over
 	return fl
 }
 
-// take returns the clients of fl and forgets them. late tells fl to see to those
-// who join from now on at once.
-func (s *flights) take(fl *flight, late bool) []asker {
+// take returns the clients of fl and forgets them. With late, clients that join
+// from now on wake the flight.
+func (s *flights) take(fl *flight, late bool) []waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fl.late = fl.late || late
 	return s.takeLocked(fl)
 }
 
-// end is take for the last time: nobody can join fl after.
-func (s *flights) end(fl *flight) []asker {
+// end returns the clients of fl and removes it, so that no more can join.
+func (s *flights) end(fl *flight) []waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, fl.q)
 	return s.takeLocked(fl)
 }
 
-func (s *flights) takeLocked(fl *flight) []asker {
-	clients := fl.clients
-	fl.clients = nil
+func (s *flights) takeLocked(fl *flight) []waiter {
+	clients := fl.waiters
+	fl.waiters = nil
 	s.waiting -= len(clients)
 	for _, c := range clients {
 		from := source(c.client.Addr)
@@ -152,9 +138,9 @@ func (s *flights) takeLocked(fl *flight) []asker {
 	return clients
 }
 
-// source returns what the clients at an address are counted as: a machine owns the
-// /112 of its 6PN address (fdaa::/16), and can ask from all of it; otherwise an
-// address is a client.
+// source returns the address that a client is counted under. A machine owns the
+// /112 of its 6PN address (in fdaa::/16) and can ask from all of it, so that is one
+// client. Every other address is one.
 func source(addr netip.Addr) netip.Addr {
 	if !addr.Is6() {
 		return addr
@@ -174,17 +160,50 @@ func (s *flights) count() (waiting, open int) {
 	return s.waiting, len(s.open)
 }
 
-// deliver gives each of the clients the response that respond appends.
-func deliver(clients []asker, respond func(out []byte, q *wire.Query, c *wire.Client) []byte) {
+// A result is what the clients of a flight get.
+type result struct {
+	entry  *cache.Entry // out of date if failed; nil: SERVFAIL
+	at     clock.Moment // the TTLs are those of this moment, unless failed
+	failed bool
+	ede    uint16 // the extended error of SERVFAIL
+}
+
+// deliver gives r to each of the clients.
+func (f *Forwarder) deliver(clients []waiter, r result) {
 	if len(clients) == 0 {
 		return
 	}
-	d := desks.Get().(*desk)
-	defer d.giveBack()
+	s := scratches.Get().(*scratch)
+	defer s.giveBack()
 	for i := range clients {
-		a := &clients[i]
-		d.query.Parse(a.query)
-		d.out = respond(d.out[:0], &d.query, &a.client)
-		a.reply(d.out)
+		w := &clients[i]
+		s.query.Parse(w.query)
+		if r.failed {
+			s.out = f.appendFailure(s.out[:0], r.entry, &s.query, &w.client, r.ede)
+		} else {
+			s.out = f.appendEntry(s.out[:0], r.entry, &s.query, &w.client, r.at, false)
+		}
+		w.reply(s.out)
 	}
+}
+
+// A scratch has room to write responses for clients. Every use writes it before
+// reading it.
+type scratch struct {
+	query wire.Query
+	out   []byte
+}
+
+// maxScratch is the largest buffer, in octets, that a scratch keeps. Larger
+// responses are rare, and would make every scratch as large as theirs.
+const maxScratch = 4096
+
+var scratches = sync.Pool{New: func() any { return &scratch{out: make([]byte, 0, wire.MinUDPSize)} }}
+
+// giveBack lets another goroutine use the scratch.
+func (s *scratch) giveBack() {
+	if cap(s.out) > maxScratch {
+		s.out = nil
+	}
+	scratches.Put(s)
 }

@@ -2,10 +2,8 @@ package forward
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +11,9 @@ import (
 	"github.com/internaldns/internaldns/internal/filewatch"
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/cache"
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/internaldns/internaldns/zone/wire"
 	"go.uber.org/zap"
 )
@@ -23,21 +23,16 @@ import (
 type Forwarder struct {
 	resolvConf *filewatch.Follower // nil if the upstreams are given
 	config     Config
-	epoch      time.Time // when moments begin
+	clock      clock.Clock
+	timers     *clock.Timers
 	cache      *cache.Cache
 	routes     atomic.Pointer[routes]
-	exchanger  exchanger // nil until Run: exchange
-	express    *express  // nil: flights are goroutines
+	upstream   *upstream.Asker
 	flights    flights
-	budget     *budget
+	budget     budget
 	prefetch   chan *cache.Entry
-	sessions   tls.ClientSessionCache
-	era        atomic.Uint64 // grows when an upstream comes back; from 1
-	sockets    *sockets
-	lingering  atomic.Int64
 	stats      metrics.Forward
-
-	ctx context.Context // of Run; set before flights begin
+	ran        atomic.Bool
 }
 
 // New returns a Forwarder, or everything that is wrong with c. It opens no
@@ -53,16 +48,18 @@ func New(c Config) (*Forwarder, error) {
 	}
 	f := &Forwarder{
 		config:   c,
-		epoch:    time.Now(),
+		clock:    clock.New(),
 		cache:    responses,
 		flights:  flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
-		budget:   newBudget(),
-		sockets:  newSockets(c.MaxInFlight + maxLinger),
 		prefetch: make(chan *cache.Entry, prefetchQueue),
-		sessions: tls.NewLRUClientSessionCache(16),
 	}
+	f.timers = clock.NewTimers(f.clock)
+	f.upstream = upstream.NewAsker(upstream.Config{
+		Clock: f.clock, Timers: f.timers, MaxQueries: c.MaxInFlight + maxLinger,
+		IsLocal: c.Local, RootCAs: c.RootCAs, Log: c.Log, Exchange: c.exchange,
+	})
+	f.budget.flights.Store(hedgeCost * hedgeBurst)
 	f.stats.Now = f.state
-	f.era.Store(1)
 	f.routes.Store(new(routes))
 	f.setUpstreams(c.Upstreams)
 	if len(c.Upstreams) == 0 && c.ResolvConf != "" {
@@ -77,95 +74,28 @@ func New(c Config) (*Forwarder, error) {
 	return f, nil
 }
 
-// setUpstreams makes upstreams those that are asked for what no Forward covers,
-// and reports whether that is new. An Upstream that stays keeps what is known of
-// it, also between groups.
-func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
-	known := make(map[Upstream]*upstream)
-	for _, u := range f.upstreams() {
-		known[u.Upstream] = u
-	}
-	newGroup := func(suffix string, list []Upstream) *group {
-		g := &group{suffix: suffix}
-		for _, u := range list {
-			if known[u] == nil {
-				known[u] = newUpstream(u)
-			}
-			g.upstreams = append(g.upstreams, known[u])
-		}
-		return g
-	}
-	r := &routes{suffixes: make(map[string]*group), above: make(map[string]bool)}
-	if f.config.Local([]byte(ourReverse)) {
-		r.noteAbove(ourReverse)
-	}
-	if len(upstreams) > 0 {
-		r.rest = newGroup(".", upstreams)
-	}
-	for _, forward := range f.config.Forwards {
-		r.noteAbove(forward.Suffix.name)
-		g := newGroup(forward.Suffix.String(), forward.Upstreams)
-		switch before := r.suffixes[forward.Suffix.name]; {
-		case g.suffix == ".":
-			r.rest = g
-		case before != nil:
-			for _, u := range g.upstreams {
-				if !slices.Contains(before.upstreams, u) {
-					before.upstreams = append(before.upstreams, u)
-				}
-			}
-		default:
-			r.suffixes[forward.Suffix.name] = g
-		}
-	}
-	before := f.routes.Swap(r)
-	return before.rest == nil || r.rest == nil || !slices.Equal(before.rest.upstreams, r.rest.upstreams)
-}
-
-// upstreams returns those in use, each once.
-func (f *Forwarder) upstreams() (list []*upstream) {
-	for _, g := range f.routes.Load().groups() {
-		for _, u := range g.upstreams {
-			if !slices.Contains(list, u) {
-				list = append(list, u)
-			}
-		}
-	}
-	return list
-}
-
-// uses reports whether u is still one of the upstreams.
-func (f *Forwarder) uses(u *upstream) bool { return slices.Contains(f.upstreams(), u) }
-
 // Run does what a Forwarder does beside answering, until ctx is done. Then it
 // ends all flights, waits for every goroutine and returns nil. A Forwarder runs
 // once; what is submitted before Run or after it is not taken.
 func (f *Forwarder) Run(ctx context.Context) error {
-	if f.ctx != nil {
+	if f.ran.Swap(true) {
 		return errors.New("a Forwarder runs once")
 	}
-	f.ctx = ctx
-	var wg sync.WaitGroup
-	if f.exchanger == nil {
-		f.exchanger, f.express = f.exchange, newExpress(f)
-	}
+	f.upstream.Start()
 	f.flights.start()
-	wg.Go(func() { f.keepHot(ctx) })
-	wg.Go(func() { f.keepClean(ctx) })
+	var wg sync.WaitGroup
+	wg.Go(func() { f.refreshHot(ctx) })
+	wg.Go(func() { f.sweep(ctx) })
 	if f.resolvConf != nil {
 		wg.Go(func() { f.resolvConf.Run(ctx) })
 	}
 	<-ctx.Done()
+	f.timers.Stop()
 	f.flights.stop()
+	f.upstream.Stop()
 	wg.Wait()
 	return nil
 }
-
-// A moment is a time since the Forwarder was made.
-type moment = cache.Moment
-
-// now returns the moment that it is.
-func (f *Forwarder) now() moment { return moment(time.Since(f.epoch)) }
 
 // Cached appends the response to q, if it can be given at once, to out, which
 // must be empty, and returns it. It is empty if there is none: then q must be
@@ -180,7 +110,7 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 		f.stats.Count(q.ID, metrics.RefusedClient)
 		return refuse(out, q, &c, 0, wire.EDEProhibited)
 	}
-	at := moment(now.Sub(f.epoch))
+	at := f.clock.At(now)
 	e, key := f.cache.Get(q)
 	if e != nil && e.Fresh(at) {
 		if e.Negative() {
@@ -193,15 +123,15 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 	}
 	r := f.routes.Load()
 	g, labels := r.find(q)
-	if h, ok := findHome(q); ok && h.labels > labels && !askAbroad(q) {
+	if z, ok := findSpecial(q); ok && z.labels > labels && !mustForward(q) {
 		f.stats.Count(q.ID, metrics.ForwardLocal)
-		return h.appendTo(out, q, &c, r.above[string(q.Name())])
+		return z.appendTo(out, q, &c, r.above[string(q.Name())])
 	}
 	if g == nil {
 		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
 		return refuse(out, q, &c, wire.FlagRA, wire.EDENotAuthoritative)
 	}
-	if ede, failed := f.cache.Failed(q, key, at, f.era.Load()); failed {
+	if ede, failed := f.cache.Failed(q, key, at, f.upstream.Era()); failed {
 		if !f.servable(e, at) {
 			e = nil
 			f.stats.Count(q.ID, metrics.CacheFailure)
@@ -234,12 +164,12 @@ func (f *Forwarder) allowed(client netip.Addr) bool {
 
 // servable reports whether e, which may be nil, can be served at now, if only out
 // of date.
-func (f *Forwarder) servable(e *cache.Entry, now moment) bool {
+func (f *Forwarder) servable(e *cache.Entry, now clock.Moment) bool {
 	return e != nil && e.Usable(now, f.config.StaleAge)
 }
 
 // appendEntry appends the response to q from e.
-func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wire.Client, now moment, stale bool) []byte {
+func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wire.Client, now clock.Moment, stale bool) []byte {
 	out, cut := e.AppendTo(out, q, c, now, stale)
 	if cut {
 		f.stats.Count(q.ID, metrics.ForwardTruncated)
@@ -269,30 +199,16 @@ func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte))
 		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
 		return false
 	}
-	if why, ok := f.flights.join(f, g, q, c, reply); !ok {
+	begun, why, ok := f.flights.join(f, g, q, c, reply)
+	if !ok {
 		f.stats.Count(q.ID, why)
 		return false
 	}
 	f.stats.Count(q.ID, metrics.CacheMiss)
+	if begun != nil {
+		begun.start()
+	}
 	return true
-}
-
-// letGo ends the questions that a flight has left open, some time later, so that
-// upstreams that are merely slow are heard.
-func (f *Forwarder) letGo(open int, cancel context.CancelFunc) {
-	if open == 0 {
-		cancel()
-		return
-	}
-	if f.lingering.Add(1) > maxLinger {
-		f.lingering.Add(-1)
-		cancel()
-		return
-	}
-	time.AfterFunc(linger, func() {
-		f.lingering.Add(-1)
-		cancel()
-	})
 }
 
 // Flush drops from the cache what is known of a name, or of all names at or
@@ -301,4 +217,55 @@ func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
 	return f.cache.Flush(func(q message.Question) bool {
 		return q.Name == name.name || below && wire.Within([]byte(q.Name), name.wire())
 	})
+}
+
+const (
+	// prefetchQueue is how many entries may wait to be refreshed. What finds no
+	// place goes out of date, and is fetched then.
+	prefetchQueue = 256
+
+	// sweepEvery is how often what is too old to be served leaves the cache.
+	// Until then it takes room that nobody else needs, or would have got it.
+	sweepEvery = 10 * time.Minute
+)
+
+// use counts a hit on e, which is fresh, and orders its refresh if it is due. It
+// does not wait.
+func (f *Forwarder) use(e *cache.Entry, now clock.Moment) {
+	if e.Use(now) {
+		select {
+		case f.prefetch <- e:
+		default:
+		}
+	}
+}
+
+// refreshHot refreshes what use finds, until ctx is done.
+func (f *Forwarder) refreshHot(ctx context.Context) {
+	for {
+		select {
+		case e := <-f.prefetch:
+			if g := f.routes.Load().findName(e.Name); g != nil {
+				if fl := f.flights.refresh(f, g, e.Question); fl != nil {
+					fl.start()
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep drops what is too old, until ctx is done.
+func (f *Forwarder) sweep(ctx context.Context) {
+	every := time.NewTicker(sweepEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+			f.cache.Sweep(f.clock.Now(), max(f.config.StaleAge, 0))
+		case <-ctx.Done():
+			return
+		}
+	}
 }

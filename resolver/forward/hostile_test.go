@@ -138,7 +138,7 @@ func TestFalseDatagramFirst(t *testing.T) {
 					t.Errorf("the client got %s, want %s", got, want)
 				}
 				for kind, name := range message.Mismatches {
-					n := f.upstreams()[0].stats.Mismatches(kind)
+					n := f.upstreams()[0].Stats.Mismatches(kind)
 					if (n > 0) != (tt.mismatch != 0 && message.Mismatch(kind) == tt.mismatch) {
 						t.Errorf("%d mismatches %q were counted, want only %q", n, name, message.Mismatches[tt.mismatch])
 					}

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"fmt"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"net"
 	"os"
 	"os/exec"
@@ -157,12 +158,12 @@ func TestKnotUpstream(t *testing.T) {
 	}
 	u := f.upstreams()[0]
 	for kind, name := range message.Mismatches {
-		if n := u.stats.Mismatches(kind); n != 0 {
+		if n := u.Stats.Mismatches(kind); n != 0 {
 			t.Errorf("%d mismatches %q of a good upstream are counted, want none", n, name)
 		}
 	}
-	if u.state() != healthy {
-		t.Errorf("a good upstream is %s", u.state())
+	if u.State() != upstream.Healthy {
+		t.Errorf("a good upstream is %s", u.State())
 	}
 }
 

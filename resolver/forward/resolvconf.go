@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/internal/filewatch"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 )
 
 // followResolvConf returns what follows the resolv.conf at path. Upstreams that
@@ -63,7 +64,7 @@ func parseResolvConf(r io.Reader, own ownAddrs) ([]Upstream, error) {
 		if err != nil || addr.IsUnspecified() {
 			continue
 		}
-		u := Upstream{Addr: netip.AddrPortFrom(addr.Unmap(), portDNS)}
+		u := Upstream{Addr: netip.AddrPortFrom(addr.Unmap(), upstream.PortDNS)}
 		if !own.has(u.Addr) && !slices.Contains(upstreams, u) {
 			upstreams = append(upstreams, u)
 		}

@@ -1,9 +1,14 @@
 package forward
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/internaldns/internaldns/zone/wire"
+	"github.com/miekg/dns"
 )
 
 // routes say which upstreams are asked for which names. They are immutable.
@@ -28,7 +33,7 @@ func (r *routes) noteAbove(name string) {
 // is immutable.
 type group struct {
 	suffix    string // "." for the rest
-	upstreams []*upstream
+	upstreams []*upstream.Server
 }
 
 // find returns who is asked for q's name, and the number of labels of the suffix
@@ -79,16 +84,139 @@ func (r *routes) groups() []*group {
 
 // live appends the upstreams of g that are not dead to buf: first those that
 // answer, then those that have fallen silent. Both stand in their own order.
-func (g *group) live(buf []*upstream) []*upstream {
+func (g *group) live(buf []*upstream.Server) []*upstream.Server {
 	for _, u := range g.upstreams {
-		if !u.dead.Load() && !u.silent() {
+		if !u.Dead() && !u.Silent() {
 			buf = append(buf, u)
 		}
 	}
 	for _, u := range g.upstreams {
-		if !u.dead.Load() && u.silent() && !slices.Contains(buf, u) {
+		if !u.Dead() && u.Silent() && !slices.Contains(buf, u) {
 			buf = append(buf, u)
 		}
 	}
 	return buf
 }
+
+// blame notes that a question failed because no upstream of g answered, and
+// returns the extended error that says why.
+func (g *group) blame() (ede uint16) {
+	ede = wire.EDENetwork
+	for _, u := range g.upstreams {
+		if u.Blame() != wire.EDENetwork {
+			ede = wire.EDENoReach
+		}
+	}
+	return ede
+}
+
+// setUpstreams sets the upstreams for names that no Forward covers, and reports
+// whether that changed them. A server that stays in use keeps what is known about
+// it, also if it moves to another group.
+func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
+	known := make(map[Upstream]*upstream.Server)
+	for _, u := range f.upstreams() {
+		known[u.Address] = u
+	}
+	newGroup := func(suffix string, list []Upstream) *group {
+		g := &group{suffix: suffix}
+		for _, u := range list {
+			if known[u] == nil {
+				known[u] = f.upstream.NewServer(u)
+			}
+			g.upstreams = append(g.upstreams, known[u])
+		}
+		return g
+	}
+	r := &routes{suffixes: make(map[string]*group), above: make(map[string]bool)}
+	if f.config.Local([]byte(ourReverse)) {
+		r.noteAbove(ourReverse)
+	}
+	if len(upstreams) > 0 {
+		r.rest = newGroup(".", upstreams)
+	}
+	for _, forward := range f.config.Forwards {
+		r.noteAbove(forward.Suffix.name)
+		g := newGroup(forward.Suffix.String(), forward.Upstreams)
+		switch before := r.suffixes[forward.Suffix.name]; {
+		case g.suffix == ".":
+			r.rest = g
+		case before != nil:
+			for _, u := range g.upstreams {
+				if !slices.Contains(before.upstreams, u) {
+					before.upstreams = append(before.upstreams, u)
+				}
+			}
+		default:
+			r.suffixes[forward.Suffix.name] = g
+		}
+	}
+	before := f.routes.Swap(r)
+	for _, u := range known {
+		if !slices.Contains(f.upstreams(), u) {
+			u.Retire()
+		}
+	}
+	return before.rest == nil || r.rest == nil || !slices.Equal(before.rest.upstreams, r.rest.upstreams)
+}
+
+// upstreams returns those in use, each once.
+func (f *Forwarder) upstreams() (list []*upstream.Server) {
+	for _, g := range f.routes.Load().groups() {
+		for _, u := range g.upstreams {
+			if !slices.Contains(list, u) {
+				list = append(list, u)
+			}
+		}
+	}
+	return list
+}
+
+// A Suffix is a domain name, and stands for every name at or below it. Suffixes
+// that are == are the same.
+type Suffix struct{ name string } // in wire format and lower case
+
+// ParseSuffix reads a domain name, with or without its last dot.
+func ParseSuffix(s string) (Suffix, error) {
+	var buf [255]byte
+	if s == "" {
+		return Suffix{}, errors.New(`a domain name cannot be empty; the root is "."`)
+	}
+	n, err := dns.PackDomainName(dns.CanonicalName(s), buf[:], 0, nil, false)
+	if err != nil {
+		return Suffix{}, fmt.Errorf("%q is not a domain name", s)
+	}
+	return Suffix{string(buf[:n])}, nil
+}
+
+// ParseForward reads SUFFIX=UPSTREAM[,UPSTREAM]….
+func ParseForward(s string) (Forward, error) {
+	name, list, ok := strings.Cut(s, "=")
+	if !ok {
+		return Forward{}, fmt.Errorf("%q: want SUFFIX=UPSTREAM, such as corp.example=10.0.0.53", s)
+	}
+	suffix, err := ParseSuffix(name)
+	if err != nil {
+		return Forward{}, err
+	}
+	f := Forward{Suffix: suffix}
+	for item := range strings.SplitSeq(list, ",") {
+		u, err := ParseUpstream(item)
+		if err != nil {
+			return Forward{}, err
+		}
+		f.Upstreams = append(f.Upstreams, u)
+	}
+	return f, nil
+}
+
+// String returns the name with its last dot.
+func (s Suffix) String() string {
+	name, _, err := dns.UnpackDomainName([]byte(s.name), 0)
+	if err != nil {
+		return "."
+	}
+	return name
+}
+
+func (s Suffix) wire() []byte { return []byte(s.name) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"maps"
 	"strings"
 	"sync"
@@ -91,38 +92,39 @@ func inScript(t *testing.T, c Config, do map[string]behaviour, test func(t *test
 		if c.Upstreams == nil {
 			c.Upstreams = []Upstream{upstreamA, upstreamB}[:len(do)]
 		}
-		f := newForwarder(t, c)
 		s := &scripted{t: t, do: maps.Clone(do), asked: make(map[string][]time.Duration), began: time.Now()}
-		f.exchanger = func(ctx context.Context, a ask, q message.Question, hinted func(hint)) (*message.Response, error) {
-			return s.exchange(ctx, f, a, q)
-		}
+		c.exchange = s.exchange
+		f := newForwarder(t, c)
 		run(t, f)
 		test(t, f, s)
 	})
 }
 
-func (s *scripted) exchange(ctx context.Context, f *Forwarder, a ask, q message.Question) (*message.Response, error) {
+func (s *scripted) exchange(ctx context.Context, uq *upstream.Query, _ func(upstream.Hint)) (*message.Response, error) {
+	q, server := uq.Question, nameOf[uq.Server.Address]
 	name, _, _ := dns.UnpackDomainName([]byte(q.Name), 0)
 	dq := &dns.Question{Name: name, Qtype: q.Type, Qclass: dns.ClassINET}
-	key := nameOf[a.up.Upstream] + " " + dns.TypeToString[q.Type] + " " + name
+	key := server + " " + dns.TypeToString[q.Type] + " " + name
 	s.mu.Lock()
 	n := len(s.asked[key])
 	s.asked[key] = append(s.asked[key], time.Since(s.began))
-	do := s.do[nameOf[a.up.Upstream]]
+	do := s.do[server]
 	s.mu.Unlock()
 	d, m, err := do(dq, n)
 	if m == nil && err == nil {
 		<-ctx.Done()
-		return nil, errNoAnswer
+		return nil, ctx.Err()
 	}
-	if !sleep(ctx, d) {
-		return nil, errNoAnswer
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, wellFormed, err := f.read(pack(m), q)
-	if !wellFormed {
+	r, err := message.Clean(pack(m), q, isLocal)
+	if err == message.ErrMalformed {
 		s.t.Errorf("the script's response to %s is malformed", key)
 	}
 	return r, err

@@ -47,14 +47,14 @@ func (f *Forwarder) state() metrics.ForwardState {
 	s := metrics.ForwardState{CacheEntries: f.cache.Len(), CacheOctets: f.cache.Octets(), Evictions: f.cache.Evicted()}
 	s.Waiting, s.Questions = f.flights.count()
 	for _, u := range f.upstreams() {
-		s.Upstreams = append(s.Upstreams, u.stats)
+		s.Upstreams = append(s.Upstreams, u.Stats)
 	}
 	return s
 }
 
 // Status returns how the Forwarder is doing.
 func (f *Forwarder) Status() Status {
-	state, now := f.state(), f.now()
+	state, now := f.state(), f.clock.Now()
 	s := Status{
 		InFlight:  state.Waiting,
 		Upstreams: []UpstreamStatus{},
@@ -67,34 +67,16 @@ func (f *Forwarder) Status() Status {
 	for _, g := range f.routes.Load().groups() {
 		for _, u := range g.upstreams {
 			s.Upstreams = append(s.Upstreams, UpstreamStatus{
-				Suffix: g.suffix, Upstream: u.String(), State: u.state(),
-				MedianMS: milliseconds(time.Duration(u.rtt.median.Load())),
-				P95MS:    milliseconds(u.rtt.p95()),
-				Requests: u.stats.Requests(metrics.OverUDP) + u.stats.Requests(metrics.OverTCP) + u.stats.Requests(metrics.OverTLS),
-				Timeouts: u.stats.Timeouts.Load(), Errors: u.stats.Errors.Load(),
-				WithoutEDNS: !u.edns(now), ChangesCase: !u.mixed(now),
+				Suffix: g.suffix, Upstream: u.String(), State: u.State(),
+				MedianMS: milliseconds(u.Median()),
+				P95MS:    milliseconds(u.P95()),
+				Requests: u.Stats.Requests(metrics.OverUDP) + u.Stats.Requests(metrics.OverTCP) + u.Stats.Requests(metrics.OverTLS),
+				Timeouts: u.Stats.Timeouts.Load(), Errors: u.Stats.Errors.Load(),
+				WithoutEDNS: !u.EDNS(now), ChangesCase: !u.MixedCase(now),
 			})
 		}
 	}
 	return s
-}
-
-// The states of an upstream.
-const (
-	healthy = "healthy"
-	silent  = "silent"
-	dead    = "dead"
-)
-
-// state returns one of the states.
-func (u *upstream) state() string {
-	switch {
-	case u.dead.Load():
-		return dead
-	case u.silent():
-		return silent
-	}
-	return healthy
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -49,7 +49,7 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
-	for !f.flights.goWith(func() {}) {
+	for !f.flights.started() {
 		time.Sleep(time.Microsecond)
 	}
 	all, names := suffix(t, "."), 400
@@ -103,8 +103,8 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if waiting, open := f.flights.count(); waiting != 0 || open != 0 || len(f.flights.bySource) != 0 || f.sockets.open.Load() != 0 {
-		t.Errorf("left behind: %d waiting, %d flights, %d sources, %d sockets", waiting, open, len(f.flights.bySource), f.sockets.open.Load())
+	if waiting, open := f.flights.count(); waiting != 0 || open != 0 || len(f.flights.bySource) != 0 {
+		t.Errorf("left behind: %d waiting, %d flights, %d sources", waiting, open, len(f.flights.bySource))
 	}
 	if good.Load() < failed.Load() {
 		t.Errorf("%d good answers, %d SERVFAIL", good.Load(), failed.Load())

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/metrics"
-	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/miekg/dns"
 )
 
@@ -28,8 +27,9 @@ import (
 type tlsFake struct {
 	upstream Upstream
 	roots    *x509.CertPool
-	conns    atomic.Int32 // accepted ever
-	perConn  int32        // queries after which a connection is closed; 0: none
+	conns    atomic.Int32  // accepted ever
+	perConn  int32         // queries after which a connection is closed; 0: none
+	held     chan struct{} // has an element for each response held back
 }
 
 func newTLSFake(t *testing.T, perConn int32) *tlsFake {
@@ -53,7 +53,7 @@ func newTLSFake(t *testing.T, perConn int32) *tlsFake {
 	}
 	f := &tlsFake{
 		upstream: Upstream{Addr: ln.Addr().(*net.TCPAddr).AddrPort(), TLS: true, Name: "dns.example"},
-		roots:    x509.NewCertPool(), perConn: perConn,
+		roots:    x509.NewCertPool(), perConn: perConn, held: make(chan struct{}, 10),
 	}
 	f.roots.AddCert(cert)
 	var wg sync.WaitGroup
@@ -95,6 +95,7 @@ func (f *tlsFake) serve(t *testing.T, conn net.Conn) {
 		frame := append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
 		if strings.HasPrefix(strings.ToLower(r.msg.Question[0].Name), "first.") {
 			held = frame // goes out after the next
+			f.held <- struct{}{}
 			continue
 		}
 		conn.Write(append(frame, held...))
@@ -108,9 +109,7 @@ func TestTLS(t *testing.T) {
 		f := start(t, Config{Upstreams: []Upstream{up.upstream}, RootCAs: up.roots})
 		stub.ask(t, f, "A warm.example.")
 		first := stub.send(t, f, "A first.example.")
-		for up := f.upstreams()[0]; up.pool.pending() == 0; {
-			time.Sleep(time.Millisecond) // until it is on its way
-		}
+		<-up.held // the first question has arrived
 		m, _ := stub.ask(t, f, "A second.example.")
 		if show(m) != isTruth("second.example.") {
 			t.Error(show(m))
@@ -121,7 +120,7 @@ func TestTLS(t *testing.T) {
 		if n := up.conns.Load(); n != 1 {
 			t.Errorf("%d connections were made, want 1", n)
 		}
-		s := f.upstreams()[0].stats
+		s := f.upstreams()[0].Stats
 		if tls, udp, tcp := s.Requests(metrics.OverTLS), s.Requests(metrics.OverUDP), s.Requests(metrics.OverTCP); tls != 3 || udp != 0 || tcp != 0 {
 			t.Errorf("counted %d requests over TLS, %d over UDP, %d over TCP; want 3, 0, 0", tls, udp, tcp)
 		}
@@ -137,28 +136,6 @@ func TestTLS(t *testing.T) {
 		}
 		if n := up.conns.Load(); n < 5 || n > 6 {
 			t.Errorf("%d connections were made for 10 queries, two each; want 5 or 6", n)
-		}
-	})
-	t.Run("a connection without free IDs gets a successor", func(t *testing.T) {
-		up := newTLSFake(t, 0)
-		f := start(t, Config{Upstreams: []Upstream{up.upstream}, RootCAs: up.roots})
-		stub.ask(t, f, "A warm.example.")
-		full := f.upstreams()[0].pool.open
-		full.mu.Lock()
-		for id := range 1 << 16 {
-			full.waiting[uint16(id)] = waiter{make(chan []byte, 1), f.now()}
-		}
-		full.mu.Unlock()
-		if m, _ := stub.ask(t, f, "A next.example."); show(m) != isTruth("next.example.") {
-			t.Error(show(m))
-		}
-		if n := up.conns.Load(); n != 2 {
-			t.Errorf("%d connections were made, want 2", n)
-		}
-		// Who was given the full one before it was full must hear of it.
-		q := message.NewQuery(message.QuestionOf(wireQuery(t, stub, "A late.example.")), true, true)
-		if _, err := full.ask(t.Context(), q, f.now()); !ours(err) {
-			t.Errorf("on a full connection, asking ends with %v", err)
 		}
 	})
 	for _, tt := range []struct {
@@ -181,16 +158,4 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
-}
-
-// pending returns how many queries wait on the connection.
-func (p *streams) pending() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.open == nil {
-		return 0
-	}
-	p.open.mu.Lock()
-	defer p.open.mu.Unlock()
-	return len(p.open.waiting)
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/maypok86/otter/v2"
@@ -126,7 +127,7 @@ func (c *Cache) Flush(match func(q message.Question) bool) (n int) {
 }
 
 // Sweep removes the entries that are no longer usable: see Entry.Usable.
-func (c *Cache) Sweep(now Moment, staleFor time.Duration) {
+func (c *Cache) Sweep(now clock.Moment, staleFor time.Duration) {
 	for key, e := range c.entries.All() {
 		if !e.Usable(now, staleFor) {
 			c.entries.Invalidate(key)
@@ -154,7 +155,7 @@ const (
 // A failure records that a question could not be answered.
 type failure struct {
 	message.Question
-	until  Moment
+	until  clock.Moment
 	lasted time.Duration // until, minus the time of the failure
 	ede    uint16
 	era    uint64
@@ -163,7 +164,7 @@ type failure struct {
 // Fail remembers that q failed, for longer if it has failed before. ede is the
 // extended error for clients. era is 0 if upstreams responded. Otherwise the
 // failure ends as soon as Failed is called with another era.
-func (c *Cache) Fail(q message.Question, now Moment, ede uint16, era uint64) {
+func (c *Cache) Fail(q message.Question, now clock.Moment, ede uint16, era uint64) {
 	key := c.keyOf(q)
 	f := &failure{Question: q, lasted: firstFailure, ede: ede, era: era}
 	if last, ok := c.failures.GetIfPresent(key); ok && last.Question == q && last.era == era && now < last.until.After(longestFailure) {
@@ -176,7 +177,7 @@ func (c *Cache) Fail(q message.Question, now Moment, ede uint16, era uint64) {
 // Failed reports whether q, whose question has this key, failed and must not be
 // asked again yet, and returns the extended error for the client. era is the
 // current one: see Fail.
-func (c *Cache) Failed(q *wire.Query, key Key, now Moment, era uint64) (ede uint16, failed bool) {
+func (c *Cache) Failed(q *wire.Query, key Key, now clock.Moment, era uint64) (ede uint16, failed bool) {
 	f, ok := c.failures.GetIfPresent(key)
 	if !ok || !f.holds(now, era) || !f.Is(q) {
 		return 0, false
@@ -185,7 +186,7 @@ func (c *Cache) Failed(q *wire.Query, key Key, now Moment, era uint64) (ede uint
 }
 
 // FailedQuestion is Failed without a query.
-func (c *Cache) FailedQuestion(q message.Question, now Moment, era uint64) (ede uint16, failed bool) {
+func (c *Cache) FailedQuestion(q message.Question, now clock.Moment, era uint64) (ede uint16, failed bool) {
 	f, ok := c.failures.GetIfPresent(c.keyOf(q))
 	if !ok || !f.holds(now, era) || f.Question != q {
 		return 0, false
@@ -194,6 +195,6 @@ func (c *Cache) FailedQuestion(q message.Question, now Moment, era uint64) (ede 
 }
 
 // holds reports whether f's time has not passed and its era has not ended.
-func (f *failure) holds(now Moment, era uint64) bool {
+func (f *failure) holds(now clock.Moment, era uint64) bool {
 	return now < f.until && (f.era == 0 || f.era == era)
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -23,20 +24,13 @@ const (
 	refreshPart = 10
 )
 
-// A Moment is a point in time, in nanoseconds since a start that the caller
-// chooses. Unlike wall-clock time it never jumps.
-type Moment int64
-
-// After returns the moment that is d later.
-func (m Moment) After(d time.Duration) Moment { return m + Moment(d) }
-
 // An Entry is the answer to a question, ready to be sent. Only its counters
 // change; its methods may be called from any goroutine.
 type Entry struct {
 	message.Question
 	response message.Response
-	stored   Moment
-	expires  Moment // from then on it is out of date
+	stored   clock.Moment
+	expires  clock.Moment // from then on it is out of date
 
 	hits       atomic.Uint32 // up to hotHits
 	refreshing atomic.Bool   // Use has returned true
@@ -44,7 +38,7 @@ type Entry struct {
 
 // NewEntry returns the entry that answers q with r, which must not change from now
 // on. It expires when r's TTL has passed.
-func NewEntry(q message.Question, r *message.Response, now Moment) *Entry {
+func NewEntry(q message.Question, r *message.Response, now clock.Moment) *Entry {
 	return &Entry{Question: q, response: *r, stored: now, expires: now.After(time.Duration(r.TTL) * time.Second)}
 }
 
@@ -58,11 +52,11 @@ func (e *Entry) octets() int {
 }
 
 // Fresh reports whether the entry is not out of date.
-func (e *Entry) Fresh(now Moment) bool { return now < e.expires }
+func (e *Entry) Fresh(now clock.Moment) bool { return now < e.expires }
 
 // Usable reports whether the entry is fresh, or has been out of date for less than
 // staleFor.
-func (e *Entry) Usable(now Moment, staleFor time.Duration) bool {
+func (e *Entry) Usable(now clock.Moment, staleFor time.Duration) bool {
 	return now < e.expires.After(staleFor)
 }
 
@@ -72,7 +66,7 @@ func (e *Entry) Negative() bool { return e.response.Answers == 0 }
 // Use counts a use of the entry, which is fresh. It returns true at most once: when
 // the entry is used often and will soon expire, so that the caller should refresh
 // it.
-func (e *Entry) Use(now Moment) (refresh bool) {
+func (e *Entry) Use(now clock.Moment) (refresh bool) {
 	if e.hits.Load() < hotHits {
 		e.hits.Add(1)
 		return false
@@ -88,7 +82,7 @@ func (e *Entry) Use(now Moment) (refresh bool) {
 // response says that it is stale, and its TTLs are staleTTL. cut reports that records
 // were left out because the client cannot take them. AppendTo allocates only if out
 // lacks room.
-func (e *Entry) AppendTo(out []byte, q *wire.Query, c *wire.Client, now Moment, stale bool) (_ []byte, cut bool) {
+func (e *Entry) AppendTo(out []byte, q *wire.Query, c *wire.Client, now clock.Moment, stale bool) (_ []byte, cut bool) {
 	r, o, flags := &e.response, c.Options, uint16(wire.FlagRA)
 	if stale && r.RCode == wire.NXDomain {
 		o.EDE = wire.EDEStaleNXDomain
@@ -108,7 +102,7 @@ func (e *Entry) AppendTo(out []byte, q *wire.Query, c *wire.Client, now Moment, 
 		}
 	}
 	out = append(out, records...)
-	age := uint32((now - e.stored) / Moment(time.Second))
+	age := uint32((now - e.stored) / clock.Moment(time.Second))
 	for _, at := range ttls {
 		p := out[start+int(at):]
 		ttl := uint32(staleTTL)

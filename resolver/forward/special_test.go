@@ -8,7 +8,7 @@ import (
 	"github.com/internaldns/internaldns/metrics"
 )
 
-func TestHomes(t *testing.T) {
+func TestSpecialNames(t *testing.T) {
 	zero := strings.Repeat("0.", 31) + "ip6.arpa."
 	do := stub
 	do.do = true
@@ -83,17 +83,17 @@ func TestHomes(t *testing.T) {
 }
 
 // Every name in the list is kept, also below.
-func TestEveryHomeIsKept(t *testing.T) {
+func TestEverySpecialNameIsAnsweredHere(t *testing.T) {
 	f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}})
-	for name := range homeNames {
+	for name := range specialNames {
 		for _, question := range []string{"TXT " + name, "TXT a.b." + name} {
 			if stub.cached(t, f, question) == nil {
 				t.Errorf("%s would be forwarded", question)
 			}
 		}
 	}
-	if len(homeNames) != 8+15+2+16+64 {
-		t.Errorf("%d names are kept at home, want those of RFC 6303, RFC 7793 and eight others", len(homeNames))
+	if len(specialNames) != 8+15+2+16+64 {
+		t.Errorf("%d names are kept at home, want those of RFC 6303, RFC 7793 and eight others", len(specialNames))
 	}
 }
 

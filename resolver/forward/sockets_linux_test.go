@@ -5,6 +5,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -15,14 +16,14 @@ import (
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 )
 
-// What flight_test.go says of flights in fake time, where there is no express, holds
-// for those that one carries.
+// What flight_test.go shows in fake time, without sockets, holds over real ones.
 
-// A moody upstream does something else from one moment to the next.
+// A moody upstream changes what it does.
 type moody struct {
 	*fake
 	do atomic.Pointer[func(*request)]
@@ -37,7 +38,7 @@ func newMoody(t testing.TB, do func(*request)) *moody {
 
 func (m *moody) now(do func(*request)) { m.do.Store(&do) }
 
-// Things for it to do.
+// Behaviors of a moody upstream.
 func silence(*request) {}
 
 func truthAfter(d time.Duration) func(*request) {
@@ -63,12 +64,12 @@ func onlySaying(rcode int) func(*request) {
 	}
 }
 
-// failOverTime is what clients may wait because an upstream died. 150 ms are
-// promised, which fake time shows; a busy machine takes longer. Without fail-over
-// it were 800 ms.
+// failOverTime is how long clients may wait because an upstream died. 150 ms are
+// promised, which fake time shows. A busy machine takes longer. Without fail-over
+// it would be 800 ms.
 const failOverTime = 400 * ms
 
-func TestFailOverByExpress(t *testing.T) {
+func TestFailOverOverSockets(t *testing.T) {
 	slowest := func(t testing.TB, f *Forwarder, names string) (worst time.Duration) {
 		for i := range 100 {
 			name := fmt.Sprintf("%s%d.example.", names, i)
@@ -123,7 +124,7 @@ func TestFailOverByExpress(t *testing.T) {
 			closed.Close()
 			f := start(t, Config{Upstreams: []Upstream{{Addr: addrPort(closed.LocalAddr().String())}, newFake(t, truth).upstream()}})
 			worst := slowest(t, f, "n")
-			if n := f.upstreams()[0].stats.Errors.Load(); n == 0 {
+			if n := f.upstreams()[0].Stats.Errors.Load(); n == 0 {
 				t.Errorf("no error is counted")
 			}
 			return worst
@@ -139,7 +140,7 @@ func TestFailOverByExpress(t *testing.T) {
 				if show(m) != isTruth("www.example.") || len(a.received("www.example.")) != 1 {
 					t.Errorf("%s; the first was asked %d times, want once", show(m), len(a.received("www.example.")))
 				}
-				if n := f.upstreams()[0].stats.Responses(uint16(rcode)); n != 1 {
+				if n := f.upstreams()[0].Stats.Responses(uint16(rcode)); n != 1 {
 					t.Errorf("%d such responses of the first upstream are counted, want 1", n)
 				}
 				return took
@@ -150,7 +151,7 @@ func TestFailOverByExpress(t *testing.T) {
 
 // An upstream that has become slow costs the other a tenth more, and some that were
 // saved up.
-func TestHedgesOfAnExpressAreBounded(t *testing.T) {
+func TestHedgesOverSocketsAreBounded(t *testing.T) {
 	t.Parallel()
 	a, b := newMoody(t, truth), newFake(t, truth)
 	f := start(t, Config{Upstreams: []Upstream{a.upstream(), b.upstream()}})
@@ -168,13 +169,13 @@ func TestHedgesOfAnExpressAreBounded(t *testing.T) {
 	for _, c := range came {
 		<-c
 	}
-	hedges := f.upstreams()[1].stats.Hedges.Load()
+	hedges := f.upstreams()[1].Stats.Hedges.Load()
 	if got := len(b.received("")) - before; got == 0 || hedges == 0 || hedges > (n+100)/hedgeCost+hedgeBurst {
 		t.Errorf("%d of %d queries went to the second upstream, %d as hedges; want some, and a tenth at most beside %d saved up", got, n, hedges, hedgeBurst)
 	}
 }
 
-func TestOneUpstreamIsAskedAgainAfterAnExpress(t *testing.T) {
+func TestOneUpstreamIsAskedAgainOverSockets(t *testing.T) {
 	t.Parallel()
 	inTime(t, 1800*ms, 2200*ms, func(t testing.TB) time.Duration {
 		began := time.Now()
@@ -205,7 +206,7 @@ func TestOneUpstreamIsAskedAgainAfterAnExpress(t *testing.T) {
 	})
 }
 
-func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
+func TestDeadUpstreamComesBackOverSockets(t *testing.T) {
 	t.Parallel()
 	inTime(t, 0, 2500*ms, func(t testing.TB) time.Duration {
 		up := newMoody(t, silence)
@@ -217,7 +218,7 @@ func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
 		if st := f.Status().Upstreams[0].State; st != "dead" {
 			t.Errorf("the upstream is %s, want dead", st)
 		}
-		if n := f.upstreams()[0].stats.Probes.Load(); n < 3 || n > 5 {
+		if n := f.upstreams()[0].Stats.Probes.Load(); n < 3 || n > 5 {
 			t.Errorf("it was probed %d times in 4 s, want once a second", n)
 		}
 		up.now(truth)
@@ -232,45 +233,13 @@ func TestDeadUpstreamComesBackToTheExpress(t *testing.T) {
 	})
 }
 
-// An upstream that answers what an express asks lives, and what it takes long for is
-// not held against it.
-func TestAnswersByExpressAreHeard(t *testing.T) {
-	held := make(chan *request, 10)
-	up := newFake(t, func(r *request) {
-		if len(r.msg.Question[0].Name) == len("slow.example.") {
-			held <- r
-		} else {
-			truth(r)
-		}
-	})
-	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
-	u := f.upstreams()[0]
-	u.missed.Store(silentMisses - 1)
-	f.budget.flights.Store(0)
-	slow := stub.send(t, f, "A slow.example.")
-	stub.ask(t, f, "A n.example.")
-	if !u.heardSince(0) || u.missed.Load() != 0 {
-		t.Errorf("last heard of at %v, %d questions missed", time.Duration(u.heard.Load()), u.missed.Load())
-	}
-	time.Sleep(2 * silentAfter) // the slow one is handed on meanwhile
-	if st := u.state(); st != "healthy" || u.missed.Load() != 0 {
-		t.Errorf("the upstream is %v, with %d questions missed", st, u.missed.Load())
-	}
-	truth(<-held)
-	<-slow
-	sent, answered := u.stats.Requests(metrics.OverUDP), u.stats.Responses(dns.RcodeSuccess)
-	if sent != 2 || answered != 2 || f.budget.flights.Load() != 2 {
-		t.Errorf("of 2 questions, %d are counted, %d responses, and %d towards hedges", sent, answered, f.budget.flights.Load())
-	}
-}
-
 // What has failed between a client's look at the cache and its query's departure is
 // not asked again.
-func TestWhatJustFailedIsNotCarried(t *testing.T) {
+func TestAQuestionThatJustFailedIsNotAsked(t *testing.T) {
 	up := newFake(t, truth)
 	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
 	q := wireQuery(t, stub, "A www.example.")
-	f.cache.Fail(message.QuestionOf(q), f.now(), 0, 0)
+	f.cache.Fail(message.QuestionOf(q), f.clock.Now(), 0, 0)
 	told := make(chan byte, 1)
 	if !f.Submit(q, stub.Client, func(msg []byte) { told <- msg[3] & 0xF }) {
 		t.Fatal("not taken")
@@ -281,7 +250,7 @@ func TestWhatJustFailedIsNotCarried(t *testing.T) {
 }
 
 // Where there is something out of date to give, clients do not wait for an express.
-func TestStaleBesideAnExpress(t *testing.T) {
+func TestStaleOverSockets(t *testing.T) {
 	t.Parallel()
 	stale := "NOERROR [www.example. 30 A 192.0.2.1] EDE 3"
 	inTime(t, 300*ms, 700*ms, func(t testing.TB) time.Duration {
@@ -299,7 +268,7 @@ func TestStaleBesideAnExpress(t *testing.T) {
 }
 
 // What is carried counts as what waits otherwise, and no more once it is answered.
-func TestWhatIsCarriedIsBounded(t *testing.T) {
+func TestQueriesInFlightAreBounded(t *testing.T) {
 	held := make(chan *request, 1000)
 	hold := probesTruth(func(r *request) { held <- r })
 	up := newMoody(t, hold)
@@ -334,7 +303,7 @@ func TestWhatIsCarriedIsBounded(t *testing.T) {
 }
 
 // An upstream that is no longer one may still answer what it was asked.
-func TestAnUpstreamIsTakenAwayWhileItIsAsked(t *testing.T) {
+func TestAnUpstreamIsRemovedWhileItIsAsked(t *testing.T) {
 	held := make(chan *request, 10)
 	a, b := newFake(t, func(r *request) { held <- r }), newFake(t, truth)
 	f := start(t, Config{ResolvConf: "/nonexistent/resolv.conf"})
@@ -353,15 +322,15 @@ func TestAnUpstreamIsTakenAwayWhileItIsAsked(t *testing.T) {
 
 // Run ends whatever the express carries, or has handed on, however much that is, and
 // leaves neither a goroutine nor a descriptor.
-func TestThousandsThatAreCarriedEndWithRun(t *testing.T) {
+func TestThousandsOfFlightsEndWithRun(t *testing.T) {
 	before, files := runtime.NumGoroutine(), openNow(t)
-	n := min(1000, int(openFiles()/4))
-	for _, wait := range []time.Duration{0, 50 * ms, silentAfter, 250 * ms} {
+	n := 1000
+	for _, wait := range []time.Duration{0, 50 * ms, upstream.SilentAfter, 250 * ms} {
 		f := newForwarder(t, Config{Upstreams: []Upstream{{Addr: addrPort(listenAt(t, "127.0.0.1:0").LocalAddr().String())}}, MaxPerSource: 10_000})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- f.Run(ctx) }()
-		for !f.flights.goWith(func() {}) {
+		for !f.flights.started() {
 			time.Sleep(time.Microsecond)
 		}
 		for i := range n {
@@ -374,8 +343,8 @@ func TestThousandsThatAreCarriedEndWithRun(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if waiting, open := f.flights.count(); waiting != 0 || open != 0 || f.sockets.open.Load() != 0 {
-			t.Errorf("after %v: left behind: %d waiting, %d flights, %d sockets", wait, waiting, open, f.sockets.open.Load())
+		if waiting, open := f.flights.count(); waiting != 0 || open != 0 {
+			t.Errorf("after %v: left behind: %d waiting, %d flights", wait, waiting, open)
 		}
 	}
 	files += 4 // the upstreams' sockets
@@ -400,12 +369,11 @@ func openNow(t *testing.T) int {
 
 // Without a descriptor a question fails, whatever is kept serves on, the upstream
 // stays what it was, and all is well once there are some again.
-func TestTheExpressWithoutDescriptors(t *testing.T) {
+func TestWithoutDescriptors(t *testing.T) {
 	held := make(chan *request, 10)
 	up := newMoody(t, truth)
 	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
 	stub.ask(t, f, "A first.example.")
-	keptSocket(t, f)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -420,7 +388,6 @@ func TestTheExpressWithoutDescriptors(t *testing.T) {
 		t.Errorf("with the socket that is kept: %s", show(m))
 	}
 	up.now(func(r *request) { held <- r })
-	keptSocket(t, f)
 	came := stub.send(t, f, "A taken.example.")
 	r := <-held
 	if m, _ := stub.ask(t, f, "A none.example."); show(m) != "SERVFAIL" {
@@ -430,8 +397,8 @@ func TestTheExpressWithoutDescriptors(t *testing.T) {
 	if m := <-came; show(m) != isTruth("taken.example.") {
 		t.Errorf("what was on its way: %s", show(m))
 	}
-	if u := f.upstreams()[0]; u.dead.Load() || u.silent() {
-		t.Errorf("the upstream seems %s", u.state())
+	if u := f.upstreams()[0]; u.Dead() || u.Silent() {
+		t.Errorf("the upstream seems %s", u.State())
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -440,4 +407,103 @@ func TestTheExpressWithoutDescriptors(t *testing.T) {
 	if m, _ := stub.ask(t, f, "A none.example."); show(m) != isTruth("none.example.") {
 		t.Errorf("with sockets again: %s", show(m))
 	}
+}
+
+// An upstream that answers what an express asks lives, and what it takes long for is
+// not held against it.
+func TestAnswersAreHeard(t *testing.T) {
+	held := make(chan *request, 10)
+	up := newFake(t, func(r *request) {
+		if len(r.msg.Question[0].Name) == len("slow.example.") {
+			held <- r
+		} else {
+			truth(r)
+		}
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	u := f.upstreams()[0]
+	f.budget.flights.Store(0)
+	slow := stub.send(t, f, "A slow.example.")
+	stub.ask(t, f, "A n.example.")
+	if !u.HeardSince(0) {
+		t.Error("nothing was heard")
+	}
+	time.Sleep(2 * upstream.SilentAfter) // real time: the slow one's time is over
+	if n := u.Stats.Probes.Load(); n != 0 || u.State() != upstream.Healthy {
+		t.Errorf("the upstream is %s and was probed %d times, although it has answered meanwhile", u.State(), n)
+	}
+	truth(<-held)
+	<-slow
+	sent, answered := u.Stats.Requests(metrics.OverUDP), u.Stats.Responses(dns.RcodeSuccess)
+	if sent != 2 || answered != 2 || f.budget.flights.Load() != 2 {
+		t.Errorf("of 2 questions, %d are counted, %d responses, and %d towards hedges", sent, answered, f.budget.flights.Load())
+	}
+}
+
+// What an upstream says twice, or too late, waits in the socket when the next
+// question has it.
+func TestLeftoversOfAnEarlierQuestionAreNotBelieved(t *testing.T) {
+	up := newFake(t, func(r *request) {
+		truth(r)
+		truth(r)
+		lie := r.truth()
+		lie.Answer = records(r.msg.Question[0].Name + " 60 IN A 192.0.2.66")
+		r.sendMsg(lie)
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	for i := range 200 {
+		name := fmt.Sprintf("n%d.example.", i)
+		if m, _ := stub.ask(t, f, "A "+name); show(m) != isTruth(name) {
+			t.Fatalf("%s: %s", name, show(m))
+		}
+	}
+}
+
+// A question that takes long is not asked again for that: its socket is waited on
+// by whoever takes the flight over.
+func TestASlowAnswerComesToTheSocketThatAsked(t *testing.T) {
+	up := newFake(t, func(r *request) {
+		time.AfterFunc(2*upstream.SilentAfter, func() { truth(r) })
+	})
+	f := start(t, Config{Upstreams: []Upstream{up.upstream()}})
+	m, took := stub.ask(t, f, "A slow.example.")
+	if show(m) != isTruth("slow.example.") || took < 2*upstream.SilentAfter {
+		t.Errorf("after %v: %s", took, show(m))
+	}
+	if n := len(up.received("slow.example.")); n != 1 && took < retries[0] {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// Flights that an express carries end with Run, and their sockets are closed.
+func TestFlightsEndWithRun(t *testing.T) {
+	f := newForwarder(t, Config{Upstreams: []Upstream{newFake(t, func(*request) {}).upstream()}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	for !f.flights.started() {
+		time.Sleep(time.Microsecond) // until Run has begun
+	}
+	for i := range 50 {
+		if !f.Submit(wireQuery(t, stub, fmt.Sprintf("A n%d.example.", i)), stub.Client, func([]byte) { t.Error("a client is told something") }) {
+			t.Fatal("not taken")
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if waiting, open := f.flights.count(); waiting != 0 || open != 0 {
+		t.Errorf("left behind: %d waiting, %d flights", waiting, open)
+	}
+}
+
+func listenAt(t testing.TB, at string) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addrPort(at)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
