@@ -4,6 +4,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
 const (
@@ -46,6 +49,41 @@ func TestFileThatChangesBeforeTheSecondLookIsReadAfresh(t *testing.T) {
 		r.wantLog(applied)
 		r.wantFailures(0, "")
 	})
+}
+
+// A file that is replaced all the time never stays the same for a second. Two readings
+// in a row that remove more than half confirm each other.
+func TestFileThatIsReplacedAllTheTimeMayRemoveMoreThanHalf(t *testing.T) {
+	inRig(t, network18("a", "b", "c"), func(r *rig) {
+		r.wantLog(applied)
+		deadline := time.Now().Add(settle + secondLook + 2*filewatch.Interval)
+		for n := 0; time.Now().Before(deadline) && r.machines() != "a"; n++ {
+			r.put(network18("a") + strings.Repeat(" ", n%3))
+			r.pass(30 * time.Millisecond)
+		}
+		r.wantMachines("a")
+		r.wantLog(halves+"(fdaa:0:18::/48: 2 of 3)", confirmed+"(fdaa:0:18::/48: 2 of 3)", applied)
+		r.wantFailures(0, "")
+	})
+}
+
+// A reading that removes less, or is refused, confirms nothing.
+func TestOnlyTwoReadingsInARowConfirmALoss(t *testing.T) {
+	for name, between := range map[string]string{"less": network18("a", "b"), "refused": `{"apps": [5]}`} {
+		t.Run(name, func(t *testing.T) {
+			inRig(t, network18("a", "b", "c"), func(r *rig) {
+				r.replace(network18("a"))
+				r.pass(secondLook / 2)
+				r.put(between)
+				r.pass(secondLook)
+				r.log.TakeAll()
+				was := r.machines()
+				r.replace(`{"apps": []}`)
+				r.pass(secondLook / 2)
+				r.wantMachines(was)
+			})
+		})
+	}
 }
 
 func TestFileGoneBeforeTheSecondLookIsMissing(t *testing.T) {

@@ -15,18 +15,19 @@ import (
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// A Source keeps a store as a registry file says. It follows the file as
-// filewatch describes; for each new content:
+// A Source applies the changes of a registry file to a store. It follows the file as
+// package filewatch describes. For each new content:
 //
 //	take
-//	 ├ Parse        all of it, or nothing but its faults
-//	 ├ halved?      if it removes most of a network, it must still be there a second later
-//	 └ Store.Apply  the difference, in one commit
+//	 ├ Parse        returns all facts, or all faults
+//	 ├ Halved       does it remove more than half of a network's machines?
+//	 │  └ confirm   then only two readings in a row can do that
+//	 └ Store.Apply  applies the difference in one commit
 //
-// Whatever goes wrong leaves the store as it is.
+// If any step fails, the store stays as it is.
 type Source struct {
-	// Follower follows the file. Load returns everything that is wrong with it
-	// and does not log it. Run logs it, once for the same content.
+	// Follower follows the file. Load returns all faults of the file and does not
+	// log them. Run logs them, once for the same content.
 	*filewatch.Follower
 
 	path  string
@@ -36,10 +37,12 @@ type Source struct {
 	mu    sync.Mutex
 	sizes sizes // guarded by mu; of the file in effect
 
-	logged string // the last fault that Run logged; "" if the file is good
+	// Used by Load and Run only.
+	halved bool   // the last reading removed more than half of a network, and was not applied
+	logged string // the last error that Run logged; "" if the file is good
 }
 
-// A Status reports how a source is doing.
+// A Status is the state of a source.
 type Status struct {
 	filewatch.Status
 	sizes
@@ -49,30 +52,31 @@ type Status struct {
 type sizes struct{ Apps, Machines, Peers int }
 
 // secondLook is how long a file must stay the same before it may remove more than
-// half of a network's machines.
+// half of a network's machines by itself.
 const secondLook = time.Second
 
-// NewSource returns a source that applies the file at path to store. Nothing
-// else should change what the file says in it: the next change of the file would
-// undo that.
+// NewSource returns a source that applies the file at path to store. No other writer
+// should change the store: the next change of the file would undo that.
 func NewSource(path string, store *registry.Store, log *zap.Logger) *Source {
 	s := &Source{path: path, store: store, log: log.With(zap.String("path", path))}
 	s.Follower = filewatch.New(filewatch.Config{Paths: []string{path}, Take: s.take, Report: s.report})
 	return s
 }
 
-// Status returns how the source is doing. It may be called at any time.
+// Status returns the state of the source. It may be called at any time.
 func (s *Source) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Status{s.Follower.Status(), s.sizes}
 }
 
-// take makes the store say what the file says.
+// take makes the store hold the facts of the file.
 func (s *Source) take(ctx context.Context, content ...io.Reader) error {
+	halved := s.halved
+	s.halved = false
 	logged := time.Now()
 	facts, err := format.Parse(s.path, content[0], func(machines int) {
-		if time.Since(logged) > quiet {
+		if time.Since(logged) > progressEvery {
 			logged = time.Now()
 			s.log.Info("reading the registry file", zap.Int("machines", machines))
 		}
@@ -84,19 +88,12 @@ func (s *Source) take(ctx context.Context, content ...io.Reader) error {
 	before := s.store.Snapshot()
 	events := before.Diff(facts)
 	if lost := before.Halved(events); len(lost) > 0 {
-		s.warn("the registry file takes away more than half of a network's machines; it is read again", lost)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(secondLook):
+		if err := s.confirm(ctx, lost, halved); err != nil {
+			return err
 		}
-		if s.Changed() {
-			return filewatch.ErrChanged
-		}
-		s.warn("the registry file still says so; the machines are taken away", lost)
 	}
 	var changes *registry.Changes
-	s.aloud("applying the registry file", func() { changes, err = s.store.Apply(events) }, zap.Int("changes", len(events)))
+	s.logProgress("applying the registry file", func() { changes, err = s.store.Apply(events) }, zap.Int("changes", len(events)))
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", s.path, err)
 	}
@@ -111,8 +108,28 @@ func (s *Source) take(ctx context.Context, content ...io.Reader) error {
 	return nil
 }
 
-// report logs err, or, if it is nil, that the file is good again. An error that
-// was the last to be logged is logged in one line.
+// confirm returns nil if a file may remove more than half of a network's machines: if
+// the reading before did so too, or if the file stays the same for secondLook. Else it
+// returns ErrChanged, and the file is read again.
+func (s *Source) confirm(ctx context.Context, lost []registry.Loss, before bool) error {
+	if !before {
+		s.warn("the registry file takes away more than half of a network's machines; it is read again", lost)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(secondLook):
+		}
+		if s.Changed() {
+			s.halved = true
+			return filewatch.ErrChanged
+		}
+	}
+	s.warn("the registry file still says so; the machines are taken away", lost)
+	return nil
+}
+
+// report logs err, or, if it is nil, that the file is good again. An error that is the
+// same as the last one logged takes one line.
 func (s *Source) report(err error) {
 	if err == nil {
 		s.logged = ""
@@ -153,17 +170,17 @@ func (s *Source) warn(message string, lost []registry.Loss) {
 	}
 }
 
-// quiet is how long reading or applying a file may take before that is logged, and
-// the time between two such lines. Most files take less.
-const quiet = 5 * time.Second
+// progressEvery is how long reading or applying a file may take before a line of
+// progress is logged, and the time between two such lines. Most files take less.
+const progressEvery = 5 * time.Second
 
-// aloud runs f and logs message every quiet until f returns.
-func (s *Source) aloud(message string, f func(), fields ...zap.Field) {
+// logProgress runs f and logs message every progressEvery until f returns.
+func (s *Source) logProgress(message string, f func(), fields ...zap.Field) {
 	done := make(chan struct{})
 	var logging sync.WaitGroup
 	logging.Go(func() {
 		begin := time.Now()
-		tick := time.NewTicker(quiet)
+		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
 		for {
 			select {
