@@ -99,6 +99,7 @@ type Server struct {
 	workers []*udpWorker
 	tcp     tcpServer
 	conns   atomic.Int64 // open TCP connections
+	once    sync.Once    // of Close
 	addrs   []netip.AddrPort
 	threads *socket.AnsweringThreads // nil: no thread is preferred
 }
@@ -198,8 +199,10 @@ func (s *Server) admit() bool {
 
 // Close closes the sockets of a Server whose Run was not called.
 func (s *Server) Close() {
-	closeAll(s.workers)
-	s.tcp.close()
+	s.once.Do(func() {
+		closeAll(s.workers)
+		s.tcp.close()
+	})
 }
 
 func closeAll(workers []*udpWorker) {

@@ -68,13 +68,12 @@ type tcpServer interface {
 // A tcpSockets reads, writes and closes the sockets of a worker's connections. It
 // calls the worker's methods for what happens to them, one at a time.
 type tcpSockets interface {
-	// write writes b and returns how many octets the system took. It does not
-	// wait until the system takes all of them.
+	// write writes b without waiting for the client, and returns how many octets
+	// the system took.
 	write(c *tcpConn, b []byte) (n int, err error)
-	// await is called whenever c may have begun to wait for something else: room
-	// for c.out if there is any, queries if c.reads(), or nothing that the
-	// client does. It must then see to it that the worker's written, or received
-	// and clientClosed, are called.
+	// await is called after each change of c. If c.out has octets, write must be
+	// tried again once there is room. Otherwise, if c.reads(), what arrives must
+	// be read. Otherwise c waits for nothing from its client.
 	await(c *tcpConn)
 	// closeSocket closes c's socket. It must call the worker's recycle as soon as
 	// nothing uses c or its buffers.
@@ -90,24 +89,24 @@ type tcpSockets interface {
 //	deliver        the forwarder has responses
 //	expire         it is the time that deadline returned
 //
-// It never waits and starts no goroutine. Whoever calls these methods must set now
-// before, and call forget and shard.Flush after. One goroutine at a time may call
-// them. All connections share its buffers.
+// It never waits and starts no goroutine. One goroutine at a time may call these
+// methods. It must set now before, and call forget and shard.Flush after. All
+// connections share the worker's buffers.
 type tcpWorker struct {
 	server  *Server
 	sockets tcpSockets
 
 	last  uint64     // number of the latest connection
-	idle  connList   // open connections, by due
-	aging connList   // open connections, by old
-	stock []*tcpConn // closed, to be used again
+	idle  connList   // all open connections, ordered by due
+	aging connList   // all open connections, ordered by old
+	stock []*tcpConn // closed connections, to be used again
 	spare [][]byte   // empty buffers for in and out of connections
 
 	out        []byte // responses to the current connection
 	late       lateQueue
-	delivering []*tcpConn // with late responses to write
+	delivering []*tcpConn // those that deliver must write to
 
-	end time.Time // when all connections are closed; zero until the order to stop
+	end time.Time // when open connections are closed; zero until the order to stop
 	responder
 }
 
@@ -123,11 +122,12 @@ type tcpConn struct {
 	in       []byte // read and not yet answered; nil if there is none
 	out      []byte // responses that the client has not taken; nil if there are none
 	ended    bool   // the client has closed its half
-	held     bool   // in worker.delivering
-	// forwarded is the number of queries that the forwarder has.
-	forwarded int
-	due, old  time.Time // when it is closed for being idle, and for being old
-	links     [2]connLinks
+
+	forwarded  int          // number of queries that the forwarder has
+	delivering bool         // in tcpWorker.delivering
+	due        time.Time    // when it is closed for being idle
+	old        time.Time    // when it is closed for being old
+	links      [2]connLinks // in tcpWorker.idle and tcpWorker.aging
 
 	epoll     epollConn     // used by tcpEpoll
 	goroutine goroutineConn // used by tcpGoroutines
@@ -220,7 +220,8 @@ func (w *tcpWorker) written(c *tcpConn, n int) {
 // reads reports whether queries are read from c.
 func (c *tcpConn) reads() bool { return c.out == nil && !c.ended && c.forwarded < maxForwarded }
 
-// next closes c if no event can come that it needs, and otherwise waits for one.
+// next waits for the next event of c, or closes c if its client has closed its half
+// and everything is answered.
 func (w *tcpWorker) next(c *tcpConn) {
 	switch {
 	case !c.ended || c.out != nil || c.forwarded > 0:
@@ -313,8 +314,8 @@ func (w *tcpWorker) retry(c *tcpConn) {
 	w.written(c, n)
 }
 
-// deliver gives connections the responses that the forwarder has found. Those of
-// one connection leave in one write.
+// deliver writes the responses that are queued in w.late. Those of one connection
+// leave in one write.
 func (w *tcpWorker) deliver() {
 	w.shard.Flush(time.Since(w.now)) // what is counted so far took another time
 	batch := w.late.take()
@@ -330,13 +331,13 @@ func (w *tcpWorker) deliver() {
 		}
 		c.forwarded--
 		w.hold(c, &r.lateQuery, batch.octets[r.from:r.to])
-		if !c.held {
-			c.held = true
+		if !c.delivering {
+			c.delivering = true
 			w.delivering = append(w.delivering, c)
 		}
 	}
 	for _, c := range w.delivering {
-		c.held = false
+		c.delivering = false
 		w.retry(c)
 	}
 	w.delivering = w.delivering[:0]
@@ -358,15 +359,15 @@ func (w *tcpWorker) hold(c *tcpConn, q *lateQuery, msg []byte) {
 	w.shard.Flush(w.now.Sub(q.received))
 }
 
-// renew gives c another TCPIdle: it has brought a query, or taken its responses.
+// renew sets c's idle deadline, because its client has sent a query or taken its
+// responses.
 func (w *tcpWorker) renew(c *tcpConn) {
 	w.idle.remove(c)
 	c.due = w.now.Add(w.server.config.TCPIdle)
 	w.idle.push(c)
 }
 
-// deadline returns when to call expire next, unless there are events before; zero
-// if no time matters.
+// deadline returns when expire must be called next; zero if no connection is open.
 func (w *tcpWorker) deadline() time.Time {
 	switch {
 	case !w.end.IsZero():

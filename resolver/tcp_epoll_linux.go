@@ -52,9 +52,8 @@ type tcpEpoll struct {
 
 // An epollListener is a listening socket that does not block.
 type epollListener struct {
-	fd       int
-	addr     netip.AddrPort
-	wildcard bool // the destination address is known only to each connection
+	fd   int
+	addr netip.AddrPort
 }
 
 // An epollWorker is a tcpWorker in a goroutine of its own, and the sockets of its
@@ -145,7 +144,7 @@ func (e *tcpEpoll) add(ln *net.TCPListener, addr netip.AddrPort) error {
 		if err != nil {
 			return os.NewSyscallError("dup", err)
 		}
-		e.listeners = append(e.listeners, epollListener{fd, addr, addr.Addr().IsUnspecified()})
+		e.listeners = append(e.listeners, epollListener{fd, addr})
 		return nil
 	})
 }
@@ -173,18 +172,12 @@ func (e *tcpEpoll) stop() {
 }
 
 func (e *tcpEpoll) close() {
-	closeFD := func(fd *int) {
-		if *fd >= 0 {
-			unix.Close(*fd)
-		}
-		*fd = -1 // another file may soon have the number
-	}
-	for i := range e.listeners {
-		closeFD(&e.listeners[i].fd)
+	for _, ln := range e.listeners {
+		unix.Close(ln.fd)
 	}
 	for _, w := range e.workers {
-		closeFD(&w.fd)
-		closeFD(&w.wakeFD)
+		unix.Close(w.fd)
+		unix.Close(w.wakeFD)
 	}
 }
 
@@ -379,7 +372,7 @@ func (w *epollWorker) accept(ln epollListener) (n int, err error) {
 		}
 		n++
 		dst := ln.addr.Addr()
-		if ln.wildcard {
+		if dst.IsUnspecified() {
 			dst = localAddr(fd)
 		}
 		c := w.begin(src, dst)

@@ -46,10 +46,8 @@ func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
 func (w *udpWorker) close() {
 	w.lateMu.Lock()
 	defer w.lateMu.Unlock()
-	if !w.closed {
-		w.closed = true
-		w.batch.Close()
-	}
+	w.closed = true
+	w.batch.Close()
 }
 
 // serve answers datagrams until batch.Stop is called, and then those that the socket
