@@ -37,7 +37,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"registry/api":             {[]string{"internal/filewatch", "metrics", "registry", "registry/api/watch", "registry/format"}, []string{"github.com/go-json-experiment/json", "go.uber.org/zap", "golang.org/x/net"}},
 	"registry/api/watch":       {[]string{"registry"}, []string{"github.com/go-json-experiment/json"}},
 	"registry/disk":            {[]string{"internal/workers", "registry"}, []string{"go.etcd.io/bbolt", "go.uber.org/zap", "golang.org/x/sys"}},
-	"registry/etcd":            {[]string{"registry", "registry/format"}, []string{"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
+	"registry/etcd":            {[]string{"registry", "registry/format"}, []string{"golang.org/x/sync", "go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/api/v3", "google.golang.org/grpc", "github.com/go-json-experiment/json", "go.uber.org/zap"}},
 	"registry/etcd/etcdtest":   {},
 	"zone":                     {[]string{"registry", "zone/persist", "zone/wire"}, nil},
 	"zone/explain":             {[]string{"registry", "zone", "zone/wire"}, []string{"github.com/miekg/dns"}},

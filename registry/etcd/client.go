@@ -36,13 +36,10 @@ const (
 	keepAlive = 10 * time.Second
 )
 
-// connect makes the client. It talks to etcd only to authenticate.
-func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
-	k.mu.Lock()
-	client := k.client
-	k.mu.Unlock()
-	if client != nil {
-		return client, nil
+// connect makes the client, once. It talks to etcd only to authenticate.
+func (k *Keeper) connect(ctx context.Context) error {
+	if k.client != nil {
+		return nil
 	}
 	// The client's context must outlive ctx, which may be that of Load only.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -70,17 +67,15 @@ func (k *Keeper) connect(ctx context.Context) (*clientv3.Client, error) {
 	}, k.config.Username, k.config.Password)
 	if err != nil {
 		cancel()
-		return nil, err
+		return err
 	}
 	if !stop() {
 		client.Close()
 		plain.Close()
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.client, k.plain = client, plain
-	return client, nil
+	return nil
 }
 
 // newClients returns a client of the user, which authenticates through plain, a

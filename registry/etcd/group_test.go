@@ -114,7 +114,7 @@ func TestWritesAreRefusedWhenTheServerStops(t *testing.T) {
 	a.until(t, "the import is known", func(*registry.Snapshot) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.locked
+		return a.importing
 	})
 	done := make(chan error)
 	go func() {

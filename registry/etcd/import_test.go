@@ -330,7 +330,7 @@ func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 	a.until(t, "the import is known", func(*registry.Snapshot) bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.locked
+		return a.importing
 	})
 	write := func(w registry.Write) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

@@ -82,41 +82,42 @@ func (c *Config) secure() bool {
 	return strings.HasPrefix(c.Endpoints[0], "https://") || c.TLS != nil && !strings.HasPrefix(c.Endpoints[0], "http://")
 }
 
-// A Keeper keeps a store as etcd says, and writes to etcd. All methods may be
-// called from any goroutine.
+// A Keeper keeps a store as etcd says, and writes to etcd. All methods but Load and Run
+// may be called from any goroutine.
 type Keeper struct {
-	config  Config
-	store   *registry.Store
-	log     *zap.Logger
-	restart chan error // why the watch must be started again
-	conns   conns
+	config Config
+	store  *registry.Store
+	log    *zap.Logger
+	conns  conns
+	wake   chan struct{} // a write is queued, or all must be refused
 
-	wake chan struct{} // a write is queued, or all must be refused
-
-	mu     sync.Mutex
-	client *clientv3.Client // nil before Load; guarded by mu, as is all below
+	// Load sets these, and nothing changes them.
+	client *clientv3.Client
 	plain  *clientv3.Client // the same if there is no user; else it is without
-	mirror *mirror
-	name   string // the registry's random name
-	epoch  string // the name of the keys that count
-	// revision is the last that the store and the mirror have.
-	revision   int64
-	lastChange int64  // the last that changed something below the epoch
-	cluster    uint64 // the cluster's id
-	locked     bool   // an import is under way
-	listing    bool   // the registry is being listed again
-	stopped    bool   // Run has ended
-	changed    chan struct{}
-	frozen     string // why the last state is kept and writes are refused; "" if they are not
+
+	mu      sync.Mutex // guards all below
+	mirror  *mirror    // nil before Load
+	name    string     // the registry's random name
+	epoch   string     // the name of the keys that count
+	cluster uint64     // the cluster's id
+
+	revision   int64         // the last that the store and the mirror have
+	changed    chan struct{} // closed when revision grows
+	lastChange int64         // the last revision that changed something below the epoch
+
+	importing bool        // an import is under way
+	listing   bool        // the registry is being listed again
+	stopped   bool        // Run has ended
+	frozen    string      // why the last state is kept and writes are refused; "" if they are not
+	restart   func(error) // ends the watch, so that it is started again
 
 	queue    []*write       // to be decided next
-	waiting  []*write       // until no import is under way
+	waiting  []*write       // for the end of an import
 	expected map[string]put // what this node is writing now
 
 	// leases are those that this node granted, renewed or asked for. Renewals
 	// through other nodes are not seen.
-	leases map[clientv3.LeaseID]*registry.Lease
-	asked  time.Time // when etcd was last asked for a lease in vain
+	leases map[clientv3.LeaseID]registry.Lease
 	status Status
 }
 
@@ -135,11 +136,11 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 		config:  config,
 		store:   store,
 		log:     log,
-		restart: make(chan error, 1),
+		restart: func(error) {},
 		wake:    make(chan struct{}, 1),
 		conns:   conns{open: make(map[*conn]struct{}), secure: config.secure()},
 		changed: make(chan struct{}),
-		leases:  make(map[clientv3.LeaseID]*registry.Lease),
+		leases:  make(map[clientv3.LeaseID]registry.Lease),
 		status:  Status{Endpoints: config.Endpoints},
 	}, nil
 }
@@ -179,6 +180,19 @@ func (k *Keeper) waitOn(ctx context.Context, revision int64) error {
 			return err
 		}
 	}
+}
+
+func (k *Keeper) revisionNow() int64 {
+	revision, _ := k.progress()
+	return revision
+}
+
+// progress returns the last revision that is applied, and whether the registry is
+// being listed.
+func (k *Keeper) progress() (revision int64, listing bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.revision, k.listing
 }
 
 // advancedLocked records that the store has the revision, and wakes those who wait.
@@ -249,12 +263,12 @@ func (k *Keeper) Status() Status {
 		s.Age = time.Since(s.ConfirmedAt).Seconds()
 	}
 	if k.mirror != nil {
-		s.Quarantined = len(k.mirror.bad)
-		for _, key := range slices.Sorted(maps.Keys(k.mirror.bad)) {
+		s.Quarantined = len(k.mirror.quarantined)
+		for _, key := range slices.Sorted(maps.Keys(k.mirror.quarantined)) {
 			if len(s.Quarantine) == maxQuarantine {
 				break
 			}
-			s.Quarantine = append(s.Quarantine, Quarantined{k.key(k.epoch + "/" + key), k.mirror.bad[key].why})
+			s.Quarantine = append(s.Quarantine, Quarantined{k.key(k.epoch + "/" + key), k.mirror.quarantined[key].why})
 		}
 	}
 	return s
@@ -325,4 +339,22 @@ func inWords(err error) error {
 // late reports whether err is a timeout without a reason.
 func late(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
+}
+
+// permanent reports whether the same call would fail again.
+func permanent(err error) bool {
+	for _, is := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, errBroken} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	var faults registry.Faults
+	return errors.As(err, &faults) || tlsFault(err)
+}
+
+// tlsFault reports whether err is about certificates or versions, of which gRPC
+// leaves only the text.
+func tlsFault(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
 }

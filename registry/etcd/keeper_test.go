@@ -343,16 +343,16 @@ func converged(t testing.TB, nodes ...*node) {
 // newMirrorOf lists the registry for a store of its own.
 func newMirrorOf(t testing.TB, n *node) *registry.Snapshot {
 	t.Helper()
-	top, err := n.top(t.Context(), n.client)
+	c, err := n.control(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := n.list(t.Context(), n.client, top)
+	m, err := n.list(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	store := registry.NewStore(nil)
-	if _, err := store.Apply(store.Snapshot().Diff(l.mirror.facts())); err != nil {
+	if _, err := store.Apply(store.Snapshot().Diff(m.facts())); err != nil {
 		t.Fatal(err)
 	}
 	return store.Snapshot()

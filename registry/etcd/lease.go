@@ -12,13 +12,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// wholeSeconds rounds up to what etcd can count.
-func wholeSeconds(d time.Duration) time.Duration {
-	return (d + time.Second - 1).Truncate(time.Second)
-}
-
-// leaseWait bounds how long Lease waits for etcd, and how long it does not ask
-// again after etcd did not answer.
+// leaseWait bounds how long Lease waits for etcd.
 const leaseWait = time.Second
 
 // Lease returns the lease of a machine, and whether it has one. The end is that
@@ -31,29 +25,20 @@ func (k *Keeper) Lease(key registry.MachineKey) (registry.Lease, bool) {
 		return registry.Lease{}, false
 	}
 	id := leaseOf(k.mirror.machines(key))
-	last := k.leases[id]
-	ask := id != 0 && k.status.Connected && (last == nil || time.Until(last.Expires) <= 0) && time.Since(k.asked) > leaseWait
-	client := k.client
+	last, connected := k.leases[id], k.status.Connected
 	k.mu.Unlock()
 	if id == 0 {
 		return registry.Lease{}, false
 	}
-	if ask {
+	if connected && time.Until(last.Expires) <= 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
 		defer cancel()
-		l, err := k.askLease(ctx, client, id)
-		if err == nil {
-			last = l
-		} else if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			k.mu.Lock()
-			k.asked = time.Now()
-			k.mu.Unlock()
+		begun := time.Now()
+		if resp, err := k.client.TimeToLive(ctx, id); err == nil && resp.TTL > 0 {
+			last = k.remember(id, resp.GrantedTTL, begun.Add(time.Duration(resp.TTL)*time.Second))
 		}
 	}
-	if last == nil {
-		return registry.Lease{}, true
-	}
-	return *last, true
+	return last, true
 }
 
 // leaseOf returns the lease of the machines of one app and id, or 0.
@@ -66,76 +51,30 @@ func leaseOf(entries []*entry) clientv3.LeaseID {
 	return 0
 }
 
-// askLease asks etcd for a lease and remembers the answer.
-func (k *Keeper) askLease(ctx context.Context, client *clientv3.Client, id clientv3.LeaseID) (*registry.Lease, error) {
-	begun := time.Now()
-	resp, err := client.TimeToLive(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if resp.TTL <= 0 {
-		return nil, rpctypes.ErrLeaseNotFound
-	}
-	return k.remember(id, resp.GrantedTTL, begun.Add(time.Duration(resp.TTL)*time.Second)), nil
-}
-
 // remember notes what is known of a lease; ttl is in seconds.
-func (k *Keeper) remember(id clientv3.LeaseID, ttl int64, expires time.Time) *registry.Lease {
+func (k *Keeper) remember(id clientv3.LeaseID, ttl int64, expires time.Time) registry.Lease {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.leases) > 2*len(k.mirror.entries)+1000 {
-		k.forgetLocked()
+	if len(k.leases) > 2*len(k.mirror.entries)+1000 { // most are of keys that have been deleted
+		clear(k.leases)
 	}
-	l := &registry.Lease{TTL: time.Duration(ttl) * time.Second, Expires: expires}
-	k.leases[id] = l
-	return l
-}
-
-// forgetLocked forgets the leases that no key has.
-func (k *Keeper) forgetLocked() {
-	used := make(map[clientv3.LeaseID]*registry.Lease)
-	for _, e := range k.mirror.entries {
-		if l := k.leases[e.lease]; l != nil {
-			used[e.lease] = l
-		}
-	}
-	k.leases = used
+	k.leases[id] = registry.Lease{TTL: time.Duration(ttl) * time.Second, Expires: expires}
+	return k.leases[id]
 }
 
 // A grant is a lease to be granted for a machine.
 type grant struct {
 	machine string        // its key
-	ttl     time.Duration // in whole seconds
-}
-
-// grant grants a lease.
-func (k *Keeper) grant(ctx context.Context, g grant) (clientv3.LeaseID, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	begun := time.Now()
-	resp, err := k.client.Grant(ctx, int64(g.ttl/time.Second))
-	if err != nil {
-		if errors.Is(err, rpctypes.ErrLeaseTTLTooLarge) {
-			return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is longer than etcd can grant", g.ttl)}}
-		}
-		return 0, err
-	}
-	if got := time.Duration(resp.TTL) * time.Second; got != g.ttl {
-		k.client.Revoke(ctx, resp.ID)
-		return 0, registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf("%v is shorter than the %v that this etcd grants at least", g.ttl, got)}}
-	}
-	k.remember(resp.ID, resp.TTL, begun.Add(g.ttl))
-	return resp.ID, nil
+	ttl     time.Duration // in whole seconds, which etcd counts
 }
 
 // chooseLeases returns the leases that the machines of a write get. Those of other
-// machines stay as they are. Leases that have to be granted, asked for or renewed are
-// noted in w.
+// machines stay as they are. Leases that have to be granted or renewed are noted in w.
 func (k *Keeper) chooseLeases(w *write, want registry.Write) map[registry.MachineKey]clientv3.LeaseID {
 	if want.Lease == nil {
 		return nil
 	}
-	ttl := wholeSeconds(*want.Lease)
+	ttl := (*want.Lease + time.Second - 1).Truncate(time.Second)
 	leases := make(map[registry.MachineKey]clientv3.LeaseID)
 	for _, e := range want.Events {
 		m, ok := e.Fact.(*registry.Machine)
@@ -154,7 +93,7 @@ func (k *Keeper) chooseLeases(w *write, want registry.Write) map[registry.Machin
 		known := k.leases[now]
 		g := grant{machineKey(key, 1), ttl}
 		switch {
-		case now != 0 && known == nil:
+		case now != 0 && known.TTL == 0: // another node has granted it
 			w.unknown = append(w.unknown, now)
 		case now != 0 && known.TTL == ttl:
 			leases[key] = now
@@ -168,31 +107,48 @@ func (k *Keeper) chooseLeases(w *write, want registry.Write) map[registry.Machin
 	return leases
 }
 
-// obtain grants and asks for the leases without which w cannot be decided.
+// obtain makes that w can be decided: it grants leases, and renews those of which this
+// node does not know the TTL.
 func (k *Keeper) obtain(ctx context.Context, w *write) error {
-	for _, id := range w.unknown {
-		call, cancel := context.WithTimeout(ctx, callTime)
-		_, err := k.askLease(call, k.client, id)
-		cancel()
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			k.waitBriefly(ctx) // the machine is about to be deleted
-		} else if err != nil {
-			return faultIn(ctx, err)
-		}
+	if _, err := k.renew(ctx, w.unknown); err != nil {
+		return err
 	}
 	for _, g := range w.grants {
 		id, err := k.grant(ctx, g)
 		if err != nil {
-			return faultIn(ctx, err)
+			return fault(ctx, err)
 		}
 		w.granted[g] = id
 	}
 	return nil
 }
 
-// renewAll renews leases. again tells that one had ended: its machine is about to be
-// deleted, and must be put again.
-func (k *Keeper) renewAll(ctx context.Context, leases []clientv3.LeaseID) (again bool, err error) {
+// grant grants a lease.
+func (k *Keeper) grant(ctx context.Context, g grant) (clientv3.LeaseID, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	begun := time.Now()
+	fault := func(problem string, args ...any) error {
+		return registry.Faults{{Object: g.machine, Field: "ttl", Problem: fmt.Sprintf(problem, args...)}}
+	}
+	resp, err := k.client.Grant(ctx, int64(g.ttl/time.Second))
+	if errors.Is(err, rpctypes.ErrLeaseTTLTooLarge) {
+		return 0, fault("%v is longer than etcd can grant", g.ttl)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if got := time.Duration(resp.TTL) * time.Second; got != g.ttl {
+		k.client.Revoke(ctx, resp.ID)
+		return 0, fault("%v is shorter than the %v that this etcd grants at least", g.ttl, got)
+	}
+	k.remember(resp.ID, resp.TTL, begun.Add(g.ttl))
+	return resp.ID, nil
+}
+
+// renew renews leases. again reports that one had ended: its machine is about to be
+// deleted, and the write must be decided again.
+func (k *Keeper) renew(ctx context.Context, leases []clientv3.LeaseID) (again bool, err error) {
 	for _, id := range leases {
 		call, cancel := context.WithTimeout(ctx, callTime)
 		begun := time.Now()
@@ -203,7 +159,7 @@ func (k *Keeper) renewAll(ctx context.Context, leases []clientv3.LeaseID) (again
 			return true, nil
 		}
 		if err != nil {
-			return false, faultIn(ctx, err)
+			return false, fault(ctx, err)
 		}
 		k.remember(id, resp.TTL, begun.Add(time.Duration(resp.TTL)*time.Second))
 	}

@@ -26,7 +26,8 @@ type mirror struct {
 	entries map[string]*entry
 	apps    map[registry.AppKey]*app
 	wanted  map[string][]*entry // by what they want; all are right by themselves
-	bad     map[string]*entry   // those that are not in effect, by key
+	// quarantined holds the entries that are not in effect, by key.
+	quarantined map[string]*entry
 
 	// head is the revision of the last write of a server.
 	head int64
@@ -61,11 +62,11 @@ func (a *app) exists() bool { return a.entry != nil }
 
 func newMirror() *mirror {
 	return &mirror{
-		entries:   make(map[string]*entry),
-		apps:      make(map[registry.AppKey]*app),
-		wanted:    make(map[string][]*entry),
-		bad:       make(map[string]*entry),
-		displaced: make(map[*entry]struct{}),
+		entries:     make(map[string]*entry),
+		apps:        make(map[registry.AppKey]*app),
+		wanted:      make(map[string][]*entry),
+		quarantined: make(map[string]*entry),
+		displaced:   make(map[*entry]struct{}),
 	}
 }
 
@@ -162,15 +163,15 @@ func (m *mirror) put(kv *mvccpb.KeyValue, key string, object registry.Fact, d di
 	switch r.Kind {
 	case registry.KindApp:
 		if e.fault == "" {
-			a := m.app(r.app)
+			a := m.app(r.app())
 			a.entry = e
 			m.dependents(a, d)
 		}
 	case registry.KindMachine:
-		e.of = m.app(r.app)
+		e.of = m.app(r.app())
 		e.of.machines[r.ID] = append(e.of.machines[r.ID], e)
 	case registry.KindFlycast:
-		e.of = m.app(r.app)
+		e.of = m.app(r.app())
 		e.of.flycast = append(e.of.flycast, e)
 	}
 	for _, w := range e.wants {
@@ -186,11 +187,11 @@ func (m *mirror) delete(key string, d dirty) {
 		return
 	}
 	delete(m.entries, key)
-	delete(m.bad, key)
+	delete(m.quarantined, key)
 	delete(m.displaced, e)
 	d.add(e)
 	r, _ := parseKey(key)
-	if a := m.apps[r.app]; a != nil {
+	if a := m.apps[r.app()]; a != nil {
 		switch r.Kind {
 		case registry.KindApp:
 			if a.entry == e {
@@ -205,7 +206,7 @@ func (m *mirror) delete(key string, d dirty) {
 			a.flycast = without(a.flycast, e)
 		}
 		if a.entry == nil && len(a.machines)+len(a.flycast) == 0 {
-			delete(m.apps, r.app)
+			delete(m.apps, r.app())
 		}
 	}
 	for _, w := range e.wants {
@@ -310,38 +311,46 @@ func (e *entry) machine(store *registry.Snapshot) *registry.Machine {
 	return store.Machine(r.ID)
 }
 
+// decideAll decides on all entries, after a listing.
+func (m *mirror) decideAll(d dirty) {
+	for e := range d {
+		if e.why = m.decide(e); e.why != "" {
+			m.quarantined[e.key] = e
+		}
+	}
+}
+
 // settle decides on the dirty entries, and returns the events that bring the registry
-// from store, which is as the mirror was before, to what the mirror is now. bad is
-// called for the entries that are not in effect, if they were before, are new, or have
+// from store, which is as the mirror was before, to what the mirror is now. It returns
+// those entries, too, that are not in effect, if they were before, are new, or have
 // another reason.
-func (m *mirror) settle(d dirty, store *registry.Snapshot, bad func(*entry)) []registry.Event {
-	var events []registry.Event
+func (m *mirror) settle(d dirty, store *registry.Snapshot) (events []registry.Event, quarantined []*entry) {
 	groups := make(map[registry.MachineKey]bool)
 	for e := range d {
-		r, err := parseKey(e.key)
 		now := m.entries[e.key]
 		if now == e {
 			before := e.why
 			if e.why = m.decide(e); e.why == "" {
-				delete(m.bad, e.key)
+				delete(m.quarantined, e.key)
 			} else {
 				if e.live && e.object == nil {
 					e.object = e.machine(store) // the store is about to lose it
 				}
-				m.bad[e.key] = e
+				m.quarantined[e.key] = e
 				if e.why != before {
-					bad(e)
+					quarantined = append(quarantined, e)
 				}
 			}
 		}
+		r, err := parseKey(e.key)
 		switch {
 		case err != nil:
 		case r.Kind == registry.KindMachine:
-			groups[registry.MachineKey{App: r.app, ID: r.ID}] = true
+			groups[registry.MachineKey{App: r.app(), ID: r.ID}] = true
 		case now == e && e.why == "":
 			events = append(events, registry.Put(e.object))
 		case now == nil || now == e:
-			events = append(events, registry.Delete(r.Key)) // a put of the same key, from another entry, overrides it
+			events = append(events, registry.Delete(r.Key)) // unless another entry puts the same
 		}
 	}
 	for g := range groups {
@@ -358,7 +367,7 @@ func (m *mirror) settle(d dirty, store *registry.Snapshot, bad func(*entry)) []r
 	for g := range groups {
 		m.drop(m.machines(g))
 	}
-	return events
+	return events, quarantined
 }
 
 // drop forgets the machines that the store has.

@@ -40,11 +40,7 @@ func (f *fakeEtcd) listed(r *rand.Rand) (*mirror, *registry.Facts) {
 	for _, key := range keys {
 		m.put(f.keys[key], key, nil, d)
 	}
-	for e := range d {
-		if e.why = m.decide(e); e.why != "" {
-			m.bad[e.key] = e
-		}
-	}
+	m.decideAll(d)
 	return m, m.facts()
 }
 
@@ -101,7 +97,7 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 					m.put(f.put(key, value), key, nil, d)
 				}
 			}
-			if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
+			if _, err := store.Apply(settle(m, d, store)); err != nil {
 				t.Fatalf("seed %d, step %d: the store refuses %v", seed, step, err)
 			}
 			other, facts := f.listed(r)
@@ -130,20 +126,25 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 		for _, key := range slices.Sorted(maps.Keys(f.keys)) {
 			d := make(dirty)
 			m.delete(key, d)
-			if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
+			if _, err := store.Apply(settle(m, d, store)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.bad) + len(m.displaced); n > 0 {
+		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.quarantined) + len(m.displaced); n > 0 {
 			t.Fatalf("seed %d: %d things are remembered of nothing", seed, n)
 		}
 	}
 }
 
+func settle(m *mirror, d dirty, store *registry.Store) []registry.Event {
+	events, _ := m.settle(d, store.Snapshot())
+	return events
+}
+
 func quarantine(m *mirror) string {
 	s := ""
-	for _, key := range slices.Sorted(maps.Keys(m.bad)) {
-		s += key + ": " + m.bad[key].why + "\n"
+	for _, key := range slices.Sorted(maps.Keys(m.quarantined)) {
+		s += key + ": " + m.quarantined[key].why + "\n"
 	}
 	return s
 }
@@ -222,7 +223,7 @@ func FuzzParseKey(f *testing.F) {
 				return
 			}
 		case *registry.Flycast:
-			o.Owner, o.App = r.app.Network, r.app.Name
+			o.Owner, o.App = r.Network, r.Name
 		}
 		again := keyOf(object)
 		if again != key {
@@ -244,7 +245,7 @@ func FuzzAnyValueIsAppliedOrQuarantined(f *testing.F) {
 		store := registry.NewStore(nil)
 		m.put(etcd.put("apps/fdaa:0:18/web", "{}"), "apps/fdaa:0:18/web", nil, d)
 		m.put(etcd.put(key, value), key, nil, d)
-		if _, err := store.Apply(m.settle(d, store.Snapshot(), func(*entry) {})); err != nil {
+		if _, err := store.Apply(settle(m, d, store)); err != nil {
 			t.Fatalf("the store refuses %v", err)
 		}
 		if err := store.Snapshot().Facts().Validate(); err != nil {

@@ -58,7 +58,7 @@ func TestAListingHasPagesThatComeInTime(t *testing.T) {
 	} {
 		s := &slowKV{keys: tt.keys, size: tt.size, most: tt.most}
 		var got []string
-		err := new(Keeper).pages(t.Context(), s, "/k/", 1, func(kv *mvccpb.KeyValue) error {
+		err := pages(t.Context(), s, "/k/", 1, func(kv *mvccpb.KeyValue) error {
 			got = append(got, string(kv.Key))
 			return nil
 		})
@@ -70,7 +70,7 @@ func TestAListingHasPagesThatComeInTime(t *testing.T) {
 		}
 	}
 	stuck := &slowKV{keys: 1, size: 100, most: 1}
-	if err := new(Keeper).pages(t.Context(), stuck, "/k/", 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if err := pages(t.Context(), stuck, "/k/", 1, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("of an etcd that does not answer: %v", err)
 	}
 }

@@ -167,7 +167,7 @@ func (p *planner) machines(g registry.MachineKey, changes []registry.MachineChan
 		p.put(key, put{value, lease, m})
 	}
 	for _, e := range have {
-		if r, err := parseKey(e.key); err != nil || r.n > len(want) {
+		if r, _ := parseKey(e.key); r.n > len(want) {
 			p.delete(e.key)
 		}
 	}

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,18 +28,15 @@ var (
 // Run follows etcd until ctx is done; then it closes the connections and returns
 // nil. Load must have returned before. A Keeper runs once.
 func (k *Keeper) Run(ctx context.Context) error {
-	k.mu.Lock()
-	client, plain := k.client, k.plain
-	k.mu.Unlock()
-	if client == nil {
+	if k.client == nil {
 		return errors.New("the registry has not been loaded from etcd")
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { k.probe(ctx, client) })
-	wg.Go(func() { k.commitWrites(ctx, client) })
+	wg.Go(func() { k.probe(ctx) })
+	wg.Go(func() { k.commitWrites(ctx) })
 	for pause := time.Duration(0); ctx.Err() == nil; {
 		begun := time.Now()
-		err := k.follow(ctx, client)
+		err := k.follow(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -47,7 +45,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.log.Warn("the watch on etcd ended", zap.Error(inWords(err)))
 		}
 		if needsList(err) {
-			k.relist(ctx, client)
+			k.relist(ctx)
 		}
 		switch {
 		case errors.Is(err, errFrozen):
@@ -62,8 +60,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.mu.Lock()
 	k.status.Connected = false
 	k.mu.Unlock()
-	client.Close()
-	plain.Close()
+	k.client.Close()
+	k.plain.Close()
 	return nil
 }
 
@@ -75,124 +73,116 @@ func needsList(err error) bool {
 
 // follow watches the registry from the revision after the store's, and applies
 // what happens. It returns why it could not go on.
-func (k *Keeper) follow(ctx context.Context, client *clientv3.Client) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (k *Keeper) follow(ctx context.Context) error {
+	watching, restart := context.WithCancelCause(ctx)
+	defer restart(nil)
 	k.mu.Lock()
 	from, frozen := k.revision+1, k.frozen
+	k.restart = restart
 	k.mu.Unlock()
 	if frozen != "" {
 		return errFrozen
 	}
-	select {
-	case <-k.restart: // it was for the watch before
-	default:
-	}
 	// Progress is notified so that the client, which goes on by itself after a
 	// break, asks for revisions that are not compacted away after a quiet day.
-	watch := client.Watch(clientv3.WithRequireLeader(ctx), k.key(""), clientv3.WithPrefix(),
+	watch := k.client.Watch(clientv3.WithRequireLeader(watching), k.key(""), clientv3.WithPrefix(),
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
-	for {
-		select {
-		case why := <-k.restart:
-			return why
-		case resp, ok := <-watch:
-			if !ok {
-				return errors.New("the watch was closed")
-			}
-			if err := resp.Err(); err != nil {
-				return err
-			}
-			err := k.apply(resp.Events)
-			if errors.Is(err, errEpoch) {
-				err = k.relist(ctx, client)
-			}
-			if err != nil {
-				return err
-			}
+	for resp := range watch {
+		if err := resp.Err(); err != nil {
+			return cmp.Or(context.Cause(watching), err)
+		}
+		err := k.apply(resp.Events)
+		if errors.Is(err, errEpoch) {
+			err = k.relist(ctx)
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return cmp.Or(context.Cause(watching), errors.New("the watch was closed"))
 }
 
-// apply applies the events of a watch, revision by revision.
-func (k *Keeper) apply(events []*clientv3.Event) error {
+// apply applies the events of a watch, revision by revision. After an error, those
+// before it are applied.
+func (k *Keeper) apply(events []*clientv3.Event) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var bad newlyQuarantined
-	defer bad.log(k)
 	tx := k.store.Begin()
 	last := k.revision
-	for len(events) > 0 {
+	var quarantined []*entry
+	for len(events) > 0 && err == nil {
 		n := 1
 		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
 			n++
 		}
-		revision := events[0].Kv.ModRevision
-		if revision <= k.revision {
-			events = events[n:] // a listing had it
-			continue
+		if revision := events[0].Kv.ModRevision; revision > k.revision { // a listing had the others
+			var bad []*entry
+			if bad, err = k.applyLocked(tx, revision, events[:n]); err == nil {
+				last = revision
+			}
+			quarantined = append(quarantined, bad...)
 		}
-		d := make(dirty)
-		if err := k.noteLocked(events[:n], d); err != nil {
-			tx.Commit()
-			k.advancedLocked(last)
-			return err
-		}
-		if _, err := tx.ApplyAt(uint64(revision), k.mirror.settle(d, tx.Snapshot(), bad.add)); err != nil {
-			tx.Commit()
-			k.advancedLocked(last)
-			return fmt.Errorf("%w: %w", errTorn, err)
-		}
-		last, events = revision, events[n:]
+		events = events[n:]
 	}
 	tx.Commit()
 	if last > k.revision {
 		k.advancedLocked(last)
 	}
-	return nil
+	k.logQuarantined(quarantined)
+	return err
 }
 
-// noteLocked enters the events of one revision into the mirror. After an error the
-// registry must be listed; until then k.mirror.head is old, and no write succeeds.
-func (k *Keeper) noteLocked(events []*clientv3.Event, d dirty) error {
+// applyLocked applies the events of one revision. After an error the registry must be
+// listed; until then the mirror's head is old, and no write succeeds.
+func (k *Keeper) applyLocked(tx *registry.Tx, revision int64, events []*clientv3.Event) ([]*entry, error) {
+	d := make(dirty)
 	for _, e := range events {
-		below := strings.TrimPrefix(string(e.Kv.Key), k.key(""))
-		put := e.Type == mvccpb.Event_PUT
-		switch below {
-		case keyRegistry:
-			if !put || string(e.Kv.Value) != k.name {
-				return k.freezeLocked("the registry in etcd was deleted or replaced")
-			}
-		case keyFormat:
-			if !put || string(e.Kv.Value) != currentFormat {
-				return k.freezeLocked("the format of the registry in etcd was changed")
-			}
-		case keyEpoch:
-			if !put {
-				return k.freezeLocked("the registry's epoch in etcd was deleted")
-			}
-			if string(e.Kv.Value) != k.epoch {
-				return errEpoch
-			}
-		case keyLock:
-			k.setLocked(put)
-		case keyHead:
+		if err := k.noteLocked(e, d); err != nil {
+			return nil, err
+		}
+	}
+	changes, quarantined := k.mirror.settle(d, tx.Snapshot())
+	if _, err := tx.ApplyAt(uint64(revision), changes); err != nil {
+		return nil, fmt.Errorf("%w: %w", errTorn, err)
+	}
+	return quarantined, nil
+}
+
+// noteLocked enters an event into the mirror.
+func (k *Keeper) noteLocked(e *clientv3.Event, d dirty) error {
+	put := e.Type == mvccpb.Event_PUT
+	switch below := strings.TrimPrefix(string(e.Kv.Key), k.key("")); below {
+	case keyRegistry:
+		if !put || string(e.Kv.Value) != k.name {
+			return k.freezeLocked("the registry in etcd was deleted or replaced")
+		}
+	case keyFormat:
+		if !put || string(e.Kv.Value) != currentFormat {
+			return k.freezeLocked("the format of the registry in etcd was changed")
+		}
+	case keyEpoch:
+		if !put {
+			return k.freezeLocked("the registry's epoch in etcd was deleted")
+		}
+		if string(e.Kv.Value) != k.epoch {
+			return errEpoch
+		}
+	case keyLock:
+		k.setImporting(put)
+	case keyHead:
+		head := int64(0)
+		if put {
+			head = e.Kv.ModRevision
+		}
+		k.mirror.setHead(head, d)
+	default:
+		if key, ok := strings.CutPrefix(below, k.epoch+"/"); ok {
+			k.lastChange = e.Kv.ModRevision
 			if put {
-				k.mirror.setHead(e.Kv.ModRevision, d)
-			} else {
-				k.mirror.setHead(0, d)
-			}
-		default:
-			key, ok := strings.CutPrefix(below, k.epoch+"/")
-			switch {
-			case !ok:
-				continue
-			case put:
 				k.mirror.put(e.Kv, key, k.sent(e.Kv, key), d)
-			default:
+			} else {
 				k.mirror.delete(key, d)
 			}
-			k.lastChange = e.Kv.ModRevision
 		}
 	}
 	return nil
@@ -210,43 +200,29 @@ func (k *Keeper) sent(kv *mvccpb.KeyValue, key string) registry.Fact {
 	return &m
 }
 
-// setLocked notes whether an import is under way. When it is over, the writes that
+// setImporting notes whether an import is under way. When it is over, the writes that
 // waited for it are queued again.
-func (k *Keeper) setLocked(locked bool) {
-	k.locked = locked
-	if !locked && len(k.waiting) > 0 {
+func (k *Keeper) setImporting(importing bool) {
+	k.importing = importing
+	if !importing && len(k.waiting) > 0 {
 		k.queue, k.waiting = append(k.waiting, k.queue...), nil
 		k.wakeCommitter()
 	}
 }
 
 // relist lists the registry until that succeeds, and applies the difference. It
-// returns an error only if ctx is done or the last state is held.
-func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
-	sure := false
+// returns an error only if ctx is done or the keeper is frozen.
+func (k *Keeper) relist(ctx context.Context) error {
 	k.setListing(true)
 	defer k.setListing(false)
+	sure := false
 	for pause := time.Duration(0); ; pause = min(maxBackoff, pause*2+maxBackoff/20) {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
-		begun, had := time.Now(), k.revisionNow()
-		t, err := k.top(ctx, client)
-		if err == nil && k.freezeOnMismatch(t, had) {
-			return errFrozen
-		}
-		var l *listing
-		var changes int
-		if err == nil {
-			l, err = k.list(ctx, client, t)
-		}
-		if err == nil {
-			changes, err = k.replace(l, sure)
-		}
-		if err == nil {
-			k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", l.epoch),
-				zap.Int64("revision", l.revision), zap.Duration("took", time.Since(begun)))
-			return nil
+		err := k.relistOnce(ctx, sure)
+		if err == nil || errors.Is(err, errFrozen) {
+			return err
 		}
 		k.failed(err)
 		if sure = errors.Is(err, errHalved); sure {
@@ -255,15 +231,29 @@ func (k *Keeper) relist(ctx context.Context, client *clientv3.Client) error {
 	}
 }
 
-// replace is replaceLocked for a listing that is not the first.
-func (k *Keeper) replace(l *listing, sure bool) (changes int, err error) {
+func (k *Keeper) relistOnce(ctx context.Context, sure bool) error {
+	begun, had := time.Now(), k.revisionNow()
+	c, err := k.control(ctx)
+	if err != nil {
+		return err
+	}
+	if k.freezeOnMismatch(c, had) {
+		return errFrozen
+	}
+	m, err := k.list(ctx, c)
+	if err != nil {
+		return err
+	}
+	changes, err := k.replace(c, m, sure)
+	if err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	changes, err = k.replaceLocked(l, sure)
-	if err == nil {
-		k.status.Relists++
-	}
-	return changes, err
+	k.status.Relists++
+	k.log.Info("registry listed again", zap.Int("changes", changes), zap.String("epoch", c.epoch),
+		zap.Int64("revision", c.revision), zap.Duration("took", time.Since(begun)))
+	return nil
 }
 
 func (k *Keeper) setListing(is bool) {
@@ -276,28 +266,34 @@ func (k *Keeper) setListing(is bool) {
 // network's machines. A restore or deletion that is under way should be over then.
 const secondLook = time.Second
 
-// freezeOnMismatch freezes the keeper if t cannot be that of the registry followed so
-// far, and reports whether it did. had is the store's revision when t was asked for.
-func (k *Keeper) freezeOnMismatch(t *top, had int64) bool {
+// freezeOnMismatch freezes the keeper if c cannot be of the registry followed so far, and
+// reports whether it did. had is the store's revision when c was asked for.
+func (k *Keeper) freezeOnMismatch(c *control, had int64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	why := ""
 	switch {
-	case t.cluster != k.cluster:
-		why = fmt.Sprintf("this is another etcd cluster (%x, and %x before)", t.cluster, k.cluster)
-	case t.name == "" || t.epoch == "":
+	case c.cluster != k.cluster:
+		why = fmt.Sprintf("this is another etcd cluster (%x, and %x before)", c.cluster, k.cluster)
+	case c.name == "" || c.epoch == "":
 		why = "the registry in etcd is gone"
-	case t.name != k.name:
+	case c.name != k.name:
 		why = "this is another registry than before"
-	case t.format != currentFormat:
+	case c.format != currentFormat:
 		why = "the format of the registry in etcd was changed"
-	case t.revision < had:
-		why = fmt.Sprintf("etcd has gone back from revision %d to %d", had, t.revision)
+	case c.revision < had:
+		why = fmt.Sprintf("etcd has gone back from revision %d to %d", had, c.revision)
 	default:
 		return false
 	}
 	k.freezeLocked(why)
 	return true
+}
+
+func (k *Keeper) isFrozen() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.frozen != ""
 }
 
 // freezeLocked keeps the last state, and refuses writes, until etcd is again as
@@ -317,16 +313,11 @@ func (k *Keeper) freezeLocked(why string) error {
 // maxQuarantineLines bounds the lines in the log for what comes to be quarantined at once.
 const maxQuarantineLines = 20
 
-// newlyQuarantined collects the entries that have just been quarantined.
-type newlyQuarantined []*entry
-
-func (t *newlyQuarantined) add(e *entry) { *t = append(*t, e) }
-
-// log logs the keys that are not in effect. The keeper's mutex is held.
-func (t *newlyQuarantined) log(k *Keeper) {
-	for i, e := range *t {
+// logQuarantined logs entries that are not in effect from now on.
+func (k *Keeper) logQuarantined(entries []*entry) {
+	for i, e := range entries {
 		if i == maxQuarantineLines {
-			k.log.Warn("more keys in etcd are not in effect", zap.Int("keys", len(*t)-i))
+			k.log.Warn("more keys in etcd are not in effect", zap.Int("keys", len(entries)-i))
 			return
 		}
 		k.log.Warn("a key in etcd is not in effect", zap.String("key", k.key(k.epoch+"/"+e.key)), zap.String("because", e.why))
@@ -335,10 +326,9 @@ func (t *newlyQuarantined) log(k *Keeper) {
 
 // restartWatch makes the watch begin anew.
 func (k *Keeper) restartWatch(why error) {
-	select {
-	case k.restart <- why:
-	default:
-	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.restart(why)
 }
 
 const (
@@ -365,14 +355,14 @@ var errSilent = errors.New("the watch brings nothing")
 
 // probe asks etcd for the revision of the last write, twice a second until ctx is
 // done, and restarts the watch if the watch does not bring it.
-func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
+func (k *Keeper) probe(ctx context.Context) {
 	every, silence := probeEvery, probeTime
 	var silent time.Time // since when the watch is behind and brings nothing
 	missed := false      // the last probe
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()
 		within, cancel := context.WithTimeout(ctx, probeTime)
-		t, err := k.top(within, client)
+		c, err := k.control(within)
 		if err != nil {
 			timeout := within.Err() != nil
 			cancel()
@@ -390,12 +380,12 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 			continue
 		}
 		every, silence, missed = probeEvery, probeTime, false
-		if k.freezeOnMismatch(t, had) || k.isFrozen() {
+		if k.freezeOnMismatch(c, had) || k.isFrozen() {
 			cancel()
 			k.restartWatch(errFrozen)
 			continue
 		}
-		err = k.wait(within, t.head)
+		err = k.wait(within, c.head)
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -408,7 +398,7 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 				silent = begun
 			} else if begun.Sub(silent) > watchPatience {
 				silent = time.Time{}
-				k.away(fmt.Errorf("the watch does not bring revision %d", t.head))
+				k.away(fmt.Errorf("the watch does not bring revision %d", c.head))
 				k.restartWatch(errSilent)
 			}
 			continue
@@ -416,18 +406,4 @@ func (k *Keeper) probe(ctx context.Context, client *clientv3.Client) {
 		silent = time.Time{}
 		k.confirmed(begun)
 	}
-}
-
-func (k *Keeper) isFrozen() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.frozen != ""
-}
-
-// progress returns the last revision that is applied, and whether the registry is
-// being listed.
-func (k *Keeper) progress() (revision int64, listing bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.revision, k.listing
 }

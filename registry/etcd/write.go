@@ -100,7 +100,7 @@ func (k *Keeper) finish(ctx context.Context, w *write) (index uint64, again bool
 			return 0, false, err
 		}
 	}
-	again, err = k.renewAll(ctx, w.renew)
+	again, err = k.renew(ctx, w.renew)
 	return index, again, err
 }
 
@@ -132,7 +132,7 @@ func (k *Keeper) queueAndWait(ctx context.Context, w *write) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.locked && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if k.importing && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: an import is under way, and other writes wait for it", registry.ErrUnavailable)
 	}
 	return ctx.Err()
@@ -162,10 +162,10 @@ func (k *Keeper) wakeCommitter() {
 
 // commitWrites makes the writes that are queued, as many as possible in one
 // transaction, until ctx is done. Then it refuses them.
-func (k *Keeper) commitWrites(ctx context.Context, client *clientv3.Client) {
+func (k *Keeper) commitWrites(ctx context.Context) {
 	for ctx.Err() == nil {
 		if g := k.nextGroup(); g != nil {
-			k.commit(ctx, client, g)
+			k.commit(ctx, g)
 			continue
 		}
 		select {
@@ -250,7 +250,7 @@ func (k *Keeper) addLocked(g *group, tx *registry.Tx, w *write) (taken bool) {
 	case b == nil: // leases come first
 		close(w.done)
 		return true
-	case b.changes() && k.locked:
+	case b.changes() && k.importing:
 		k.waiting = append(k.waiting, w)
 		return true
 	case b.large():
@@ -306,18 +306,18 @@ func (w *write) call(s *registry.Snapshot) (want registry.Write, err error) {
 }
 
 // commit makes a group. Its writes are done afterwards, or queued again.
-func (k *Keeper) commit(ctx context.Context, client *clientv3.Client, g *group) {
+func (k *Keeper) commit(ctx context.Context, g *group) {
 	switch {
 	case !g.batch.changes():
-		k.confirm(ctx, client, g)
+		k.confirm(ctx, g)
 		return
 	case len(g.displaced) > 0:
-		k.putAgain(ctx, client, g)
+		k.putAgain(ctx, g)
 		return
 	}
 	k.expect(g)
 	defer k.expect(nil)
-	resp, err := k.transact(ctx, client, g, g.ops(k))
+	resp, err := k.transact(ctx, g, g.ops(k))
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		for _, w := range g.writes {
@@ -349,14 +349,14 @@ func (k *Keeper) commit(ctx context.Context, client *clientv3.Client, g *group) 
 
 // transact makes a transaction that fails if another server has written since the group
 // was decided, or if this is another registry or epoch. Then the response has head.
-func (k *Keeper) transact(ctx context.Context, client *clientv3.Client, g *group, ops []clientv3.Op, more ...clientv3.Cmp) (*clientv3.TxnResponse, error) {
+func (k *Keeper) transact(ctx context.Context, g *group, ops []clientv3.Op, more ...clientv3.Cmp) (*clientv3.TxnResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	compares := append(more,
 		clientv3.Compare(clientv3.Value(k.key(keyRegistry)), "=", g.name),
 		clientv3.Compare(clientv3.Value(k.key(keyEpoch)), "=", g.epoch),
 		clientv3.Compare(clientv3.ModRevision(k.key(keyHead)), "=", g.head))
-	return client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(k.key(keyHead), clientv3.WithKeysOnly())).Commit()
+	return k.client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(k.key(keyHead), clientv3.WithKeysOnly())).Commit()
 }
 
 // ops returns what the group's transaction does.
@@ -391,7 +391,7 @@ func (k *Keeper) expect(g *group) {
 
 // putAgain puts what is displaced again, unchanged, and without changing head (see
 // mirror.before).
-func (k *Keeper) putAgain(ctx context.Context, client *clientv3.Client, g *group) {
+func (k *Keeper) putAgain(ctx context.Context, g *group) {
 	root := k.key(g.epoch) + "/"
 	var compares []clientv3.Cmp
 	var ops []clientv3.Op
@@ -400,9 +400,9 @@ func (k *Keeper) putAgain(ctx context.Context, client *clientv3.Client, g *group
 			break // the others before the next group
 		}
 		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
-		ops = append(ops, clientv3.OpPut(root+key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()))
+		ops = append(ops, putUnchanged(root+key))
 	}
-	resp, err := k.transact(ctx, client, g, ops, compares...)
+	resp, err := k.transact(ctx, g, ops, compares...)
 	switch {
 	case err != nil:
 		k.fail(g, err)
@@ -417,23 +417,28 @@ func (k *Keeper) putAgain(ctx context.Context, client *clientv3.Client, g *group
 	}
 }
 
+// putUnchanged puts a key with the value and the lease that it has, so that it is younger.
+func putUnchanged(key string) clientv3.Op {
+	return clientv3.OpPut(key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease())
+}
+
 // confirm ends the writes of a group that changes nothing, if they were decided on what
 // etcd has now. Otherwise they are decided again.
-func (k *Keeper) confirm(ctx context.Context, client *clientv3.Client, g *group) {
+func (k *Keeper) confirm(ctx context.Context, g *group) {
 	current := true
 	for _, w := range g.writes {
 		current = current && w.current
 	}
 	if !current {
-		top, err := k.top(ctx, client)
+		c, err := k.control(ctx)
 		if err == nil {
-			err = k.waitOn(ctx, top.head)
+			err = k.waitOn(ctx, c.head)
 		}
 		if err != nil {
 			k.fail(g, err)
 			return
 		}
-		current = top.head == g.head
+		current = c.head == g.head
 	}
 	if current {
 		k.succeed(g, 0)
@@ -472,7 +477,7 @@ func (k *Keeper) queueAgain(g *group, current bool) {
 
 // fail ends the group's writes with an error of etcd.
 func (k *Keeper) fail(g *group, err error) {
-	err = fault(err)
+	err = fault(context.Background(), err) // not that of Run
 	for _, w := range g.writes {
 		w.err = err
 		close(w.done)
@@ -491,21 +496,18 @@ func (k *Keeper) succeed(g *group, revision uint64) {
 	}
 }
 
-// fault makes the error of a call to etcd that of a write.
-func fault(err error) error {
+// fault makes the error of a call to etcd, which ends with ctx, that of a write.
+func fault(ctx context.Context, err error) error {
 	var faults registry.Faults
-	if errors.As(err, &faults) {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &faults):
 		return faults
 	}
 	return unavailable(err)
-}
-
-// faultIn is fault for a call that ends with ctx.
-func faultIn(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fault(err)
 }
 
 // waitBriefly waits until the store has something newer, or for retryAfter.
