@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A kind is one way through a lookup. The allocation limits and the benchmarks
-// ask the same questions.
+// A kind is a question that takes its own way through a lookup. The allocation limits and
+// the benchmarks ask the same questions.
 type kind struct {
 	name     string
 	qtype    uint16
@@ -48,24 +48,24 @@ var kinds = []kind{
 	{"metadata", dns.TypeAAAA, "1.2.3.version.kv._metadata.web.internal", fromMachine},
 	{"nearest to a machine", dns.TypeAAAA, "top2.nearest.of.web.internal", fromMachine},
 	{"nearest to a peer", dns.TypeAAAA, "top3.nearest.of.pg.internal", fromPeer},
-	{"nearest to nowhere known", dns.TypeAAAA, "top3.nearest.of.pg.internal", fromNowhere},
+	{"nearest to an unknown region", dns.TypeAAAA, "top3.nearest.of.pg.internal", fromNowhere},
 	{"nearest with pings", dns.TypeTXT, "top3.nearest.of.pg.internal", fromMachine},
 	{"nearest without pings", dns.TypeTXT, "top3.nearest.of.pg.internal", fromNowhere},
 	{"Flycast", dns.TypeAAAA, "web.flycast", fromMachine},
 	{"own address", dns.TypeAAAA, "fly-local-6pn", fromMachine},
 	{"PTR of a machine", dns.TypePTR, "2.0.0.0.b.3.8.b.6.6.0.f.d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f.ip6.arpa", fromMachine},
-	{"PTR of nobody", dns.TypePTR, "3.0.0.0.b.3.8.b.6.6.0.f.d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f.ip6.arpa", fromMachine},
+	{"PTR of a free address", dns.TypePTR, "3.0.0.0.b.3.8.b.6.6.0.f.d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f.ip6.arpa", fromMachine},
 	{"part of a reverse name", dns.TypePTR, "d.7.0.0.b.7.a.0.8.1.0.0.0.0.0.0.a.a.d.f.ip6.arpa", fromMachine},
 	{"SOA", dns.TypeSOA, "internal", fromMachine},
 	{"ANY", dns.TypeANY, "web.internal", fromMachine},
-	{"not ours", dns.TypeAAAA, "example.com", fromMachine},
+	{"out of zone", dns.TypeAAAA, "example.com", fromMachine},
 	{"refused", dns.TypeAAAA, "web.internal", "192.0.2.1"},
 }
 
 // kindOptions places loopback in the network of org.json.
 var kindOptions = zone.Options{TTL: 5, Clients: []zone.Client{{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Network: 0x18, Region: "ams"}}}
 
-// A road is what a worker does with one query, and the memory that it reuses.
+// A road answers queries as a worker does, with memory that it reuses.
 type road struct {
 	q   wire.Query
 	a   zone.Answer
@@ -80,8 +80,7 @@ func (r *road) answer(table *zone.Table, src, dst netip.Addr, limit int) []byte 
 	return r.out
 }
 
-// Once a list has been rendered, nothing on the road from a parsed query to its
-// response touches the heap.
+// Once a list has been rendered, no step from a parsed query to its response allocates.
 func TestAnsweringDoesNotAllocate(t *testing.T) {
 	_, p := load(t, "testdata/org.json", kindOptions)
 	for _, k := range kinds {

@@ -47,7 +47,7 @@ func fleet(apps, machines int) (events []registry.Event) {
 	return events
 }
 
-// A clocked publisher notes what its commits take: time and octets allocated.
+// A clocked publisher measures its commits: the time, and the octets allocated.
 type clocked struct {
 	*zone.Publisher
 	commits   int
@@ -89,8 +89,8 @@ func flip(t testing.TB, s *registry.Store, app, machine, n int) {
 	}
 }
 
-// A change to one machine costs the same however many others there are, and in
-// a big app not in proportion to the app.
+// The cost of a change to one machine does not depend on the number of other apps, and
+// grows much less than the number of machines in its app.
 func TestCommitCostsWhatItTouches(t *testing.T) {
 	const commits = 50
 	cost := func(apps, machines int) uint64 {
@@ -143,17 +143,17 @@ func BenchmarkAnswer(b *testing.B) {
 //	metadata                                         108 ns
 //	nearest to a machine                             251 ns
 //	nearest to a peer                                276 ns
-//	nearest to nowhere known                         262 ns
+//	nearest to an unknown region                     262 ns
 //	nearest with pings                               481 ns
 //	nearest without pings                            474 ns
 //	Flycast                                           97 ns
 //	own address                                       94 ns
 //	PTR of a machine                                 494 ns
-//	PTR of nobody                                    448 ns
+//	PTR of a free address                            448 ns
 //	part of a reverse name                           395 ns
 //	SOA                                              106 ns
 //	ANY                                              135 ns
-//	not ours                                         101 ns
+//	out of zone                                      101 ns
 //	refused                                           53 ns
 
 // The same where 100,000 machines are in one network, 10 in each app but for one
@@ -195,8 +195,8 @@ func BenchmarkAnswerAmongMany(b *testing.B) {
 //	one of 10,000 machines                           193 ns
 //	as many of 10,000 addresses as fit 1232 octets   170 ns
 
-// Random apps among 100,000, of two machines each, in batches as the resolver has
-// them, each query by itself and all of a batch read ahead for.
+// Random apps among 100,000, of two machines each, in batches as the resolver has them,
+// without and with a prefetch for each batch.
 func BenchmarkAnswerInBatches(b *testing.B) {
 	const apps = 100_000
 	_, p := publishFleet(b, apps, 2)
@@ -208,13 +208,13 @@ func BenchmarkAnswerInBatches(b *testing.B) {
 	src := fleetMachine(17, 3).Address
 	road := &road{out: make([]byte, 0, wire.MaxMessageLen)}
 	var prefetch zone.Prefetch
-	for _, name := range []string{"each by itself", "read ahead"} {
+	for _, name := range []string{"without prefetch", "with prefetch"} {
 		b.Run(name, func(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				table := p.Table()
 				at := n * zone.PrefetchMax % (apps - zone.PrefetchMax)
 				batch := msgs[at : at+zone.PrefetchMax]
-				if name == "read ahead" {
+				if name == "with prefetch" {
 					view := table.For(src, serverAddr)
 					for _, msg := range batch {
 						prefetch.Add(&view, msg)
@@ -233,8 +233,8 @@ func BenchmarkAnswerInBatches(b *testing.B) {
 
 // Last result (commit 902bdf2, go1.26, 2 cores of an EPYC shared with other work; the best of 4):
 //
-//	each by itself   1201 ns a query
-//	read ahead        386 ns a query
+//	without prefetch   1201 ns a query
+//	with prefetch       386 ns a query
 
 func benchmarkAnswer(b *testing.B, p *zone.Publisher, question string, qtype uint16, src netip.Addr) {
 	r := &road{out: make([]byte, 0, wire.MaxMessageLen)}
@@ -246,8 +246,8 @@ func benchmarkAnswer(b *testing.B, p *zone.Publisher, question string, qtype uin
 	}
 }
 
-// What compiling one machine's change of state takes: first among others in apps
-// of their own, then in one app.
+// The time and memory to compile one machine's change of state: first with all machines
+// in many apps, then in one app.
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range [][2]int{{100, 10}, {10_000, 10}, {1, 10_000}} {
 		b.Run(fmt.Sprintf("%d apps of %d machines", size[0], size[1]), func(b *testing.B) {
@@ -269,7 +269,7 @@ func BenchmarkCommit(b *testing.B) {
 //	10000 apps of 10 machines                        6 µs,  2.5 kB
 //	1 apps of 10000 machines                         7 µs, 19.6 kB
 
-// What the zone keeps for a machine, beside the facts, which it shares.
+// The memory for one machine, without the facts, which zone shares with the registry.
 func BenchmarkMemory(b *testing.B) {
 	for _, size := range [][2]int{{10_000, 10}, {1, 100_000}} {
 		b.Run(fmt.Sprintf("%d apps of %d machines", size[0], size[1]), func(b *testing.B) {

@@ -32,7 +32,7 @@ func TestDocNames(t *testing.T) {
 		}
 		forms[form] = true
 		if m := regexp.MustCompile(`(?:^|\.)([a-z]+)\.<app>\.internal$`).FindStringSubmatch(form); m != nil && !slices.Contains(registry.ReservedRegions, m[1]) {
-			t.Errorf("a region can be called %s, as in %s: registry/names.go does not reserve the word", m[1], form)
+			t.Errorf("a region can be called %s, as in %s: registry/check.go does not reserve the word", m[1], form)
 		}
 		m := ask(t, p, src, serverAddr, dns.StringToType[qtype], name)
 		if got := text(m); len(m.Answer) == 0 || strings.HasSuffix(got, "\t\"\"") {

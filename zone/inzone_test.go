@@ -7,9 +7,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// What Lookup answers is ours, and nothing else: a name that only one of the two
-// took for ours would be asked of strangers, or believed from them.
-func TestOursIsWhatLookupAnswers(t *testing.T) {
+// InZone and Lookup agree on the names in our zones. If they did not, a query for such a name
+// could be forwarded, or a response of an upstream could be believed.
+func TestInZoneAgreesWithLookup(t *testing.T) {
 	for name, want := range map[string]bool{
 		"internal.": true, "web.internal.": true, "a.b.c.d.e.internal.": true, "_apps.internal.": true,
 		"flycast.": true, "web.flycast.": true,
@@ -39,7 +39,7 @@ func TestOursIsWhatLookupAnswers(t *testing.T) {
 			t.Fatalf("%s: not a query", name)
 		}
 		if got := zoneOf(&q) != otherZone; got != want {
-			t.Errorf("Lookup takes %s for ours: %v, want %v", name, got, want)
+			t.Errorf("Lookup finds %s in a zone: %v, want %v", name, got, want)
 		}
 	}
 }

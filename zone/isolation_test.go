@@ -17,8 +17,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Twenty networks that differ in what their names stand for and, but for one app
-// each, not in the names.
+// isolated is the number of networks in these tests. They have the same names, but for one
+// app each, and different addresses.
 const isolated = 20
 
 // isolatedNetwork returns the i-th network. Numbers that differ in one octet or
@@ -82,8 +82,7 @@ func respond(t testing.TB, table *zone.Table, src netip.Addr, q slowQuery) []byt
 	return msg
 }
 
-// every returns the names that exist in any of the networks, and a few forms
-// that can lead anywhere.
+// every returns the names that exist in any of the networks, and a few nearest lists.
 func every(v *version) [][]string {
 	all := make(map[string][]string)
 	for i := range isolated {
@@ -101,8 +100,7 @@ func every(v *version) [][]string {
 	return list
 }
 
-// Whatever name a client asks for, in no section of the response is there an
-// octet of another network.
+// For no name does any section of the response have an octet of another network.
 func TestNoResponseHoldsAnotherNetworksFacts(t *testing.T) {
 	_, p, v := isolatedWorld(t)
 	names := every(v)
@@ -150,9 +148,9 @@ func TestNoResponseHoldsAnotherNetworksFacts(t *testing.T) {
 	}
 }
 
-// A name that only another network has is answered exactly as one that nobody
-// has: the same octets but for ID and question.
-func TestAnotherNetworksNamesAreLikeNobodys(t *testing.T) {
+// A name that exists only in another network is answered exactly as a name that exists in
+// none: with the same octets, but for ID and question.
+func TestNamesOfAnotherNetworkAreLikeNamesOfNone(t *testing.T) {
 	_, p, v := isolatedWorld(t)
 	src := isolatedNetwork(0).Server()
 	mine := make(map[string]bool)
@@ -164,21 +162,21 @@ func TestAnotherNetworksNamesAreLikeNobodys(t *testing.T) {
 		if mine[slowKey(theirs)] || strings.HasPrefix(theirs[0], "top") {
 			continue
 		}
-		nobodys := slices.Clone(theirs)
-		for i, l := range nobodys {
+		missing := slices.Clone(theirs)
+		for i, l := range missing {
 			if strings.Contains(l, "own") {
-				nobodys[i] = strings.Replace(l, "own", "owx", 1)
+				missing[i] = strings.Replace(l, "own", "owx", 1)
 			}
 		}
-		nobodys[0] = strings.Repeat("z", len(nobodys[0]))
+		missing[0] = strings.Repeat("z", len(missing[0]))
 		for _, qtype := range []uint16{dns.TypeAAAA, dns.TypeTXT, dns.TypePTR, dns.TypeA, dns.TypeANY} {
-			a, b := slowQuery{id: 1, labels: theirs, qtype: qtype}, slowQuery{id: 2, labels: nobodys, qtype: qtype}
+			a, b := slowQuery{id: 1, labels: theirs, qtype: qtype}, slowQuery{id: 2, labels: missing, qtype: qtype}
 			got, want := respond(t, p.Table(), src, a), respond(t, p.Table(), src, b)
 			question := len(a.message())
 			got = append(got[2:12:12], got[question:]...)
 			want = append(want[2:12:12], want[question:]...)
 			if !bytes.Equal(got, want) {
-				t.Fatalf("%v %q, another network's, and %q, nobody's, are answered differently\n%x\n%x", dns.Type(qtype), theirs, nobodys, got, want)
+				t.Fatalf("%v %q, another network's, and %q, of no network, are answered differently\n%x\n%x", dns.Type(qtype), theirs, missing, got, want)
 			}
 			if rcode := got[1] & 0xF; rcode != dns.RcodeNameError {
 				t.Fatalf("%v %q, another network's, is answered with %s", dns.Type(qtype), theirs, dns.RcodeToString[int(rcode)])
@@ -191,8 +189,8 @@ func TestAnotherNetworksNamesAreLikeNobodys(t *testing.T) {
 	}
 }
 
-// A change in one network changes no octet of what others are answered: not the
-// serial of a negative response either.
+// A change in one network changes no octet of the answers in others, not even the SERIAL of
+// a negative response.
 func TestChangesShowInTheirNetworkOnly(t *testing.T) {
 	s, p, v := isolatedWorld(t)
 	changed := isolatedNetwork(3)

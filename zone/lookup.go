@@ -34,12 +34,12 @@ var apexLabels = [...]int{internal: 1, flycast: 1, local: 1, reverse: 6}
 //     metaNames.of. If it needs another set of addresses, put a field in app.go, where
 //     TestSizes limits the size of an app, and call sets.change in compile.go.
 //  6. zone/explain/names.go: say what it stands for.
-//  7. registry/names.go: reserve its word, if it takes the place of a region.
+//  7. registry/check.go: reserve its word in ReservedRegions, if it takes the place of a region.
 //  8. README.md: add it to the table of names.
 //
 // TestAnswersEqualTheTwins then asks random registries for its names. If it depends on
 // a fact that no answer depended on before, TestSerialChangesWithTheNames fails until
-// registry/answers.go counts that fact.
+// shownOf in registry/event.go counts that fact.
 func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 	a.Finding, a.kind = OutOfZone, none
 	if v.conflict {

@@ -31,8 +31,8 @@ func TestOnly6PNAddressesNameANetwork(t *testing.T) {
 	}
 }
 
-// A list longer than a message was cut when it was rendered, and then seemed to
-// be whole.
+// A list longer than a message was cut when it was rendered, and was then reported as
+// whole.
 func TestCutListIsKnownToBeCut(t *testing.T) {
 	p := zone.NewPublisher(zone.Options{TTL: 5})
 	p.Ready()
@@ -57,7 +57,7 @@ func TestCutListIsKnownToBeCut(t *testing.T) {
 		view.Lookup(&q, wire.MaxMessageLen, &a)
 		msg, cut := a.AppendTo(nil, &q, zone.Frame{Limit: wire.MaxMessageLen})
 		if !cut {
-			t.Errorf("TXT %s of 4,000 machines is said to be whole in %d octets", name, len(msg))
+			t.Errorf("TXT %s of 4,000 machines is reported as whole in %d octets", name, len(msg))
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestLongestRoundTripIsKnown(t *testing.T) {
 	}
 }
 
-// Replacing the configured clients wrote to a table that others were reading.
+// Replacing the configured clients wrote to a table that other goroutines were reading.
 func TestClientsAreReplacedBesideReaders(t *testing.T) {
 	_, p := load(t, "testdata/org.json", kindOptions)
 	old, src := p.Table(), netip.MustParseAddr(fromLoopback)
@@ -93,8 +93,8 @@ func TestClientsAreReplacedBesideReaders(t *testing.T) {
 	}
 }
 
-// A commit got lost when it came while Ready or SetClients made their table, and
-// all later ones were built on what it left behind.
+// A commit was lost if it came while Ready or SetClients made their table, and all later
+// tables lacked its changes.
 func TestNoCommitIsLostBesideOtherChanges(t *testing.T) {
 	p := zone.NewPublisher(zone.Options{TTL: 5})
 	s := registry.NewStore(p.Commit)
@@ -122,8 +122,8 @@ func TestNoCommitIsLostBesideOtherChanges(t *testing.T) {
 	}
 }
 
-// All addresses of a /112 stood in one list, which was copied for each of them
-// and searched from end to end for each query of one of them.
+// All addresses of a /112 were in one list, which was copied for each change and searched
+// from end to end for each query.
 func TestManyPeersOfOneGatewayCostLittle(t *testing.T) {
 	const few, many = 100, 20_000
 	cost := func(peers int) uint64 {

@@ -9,9 +9,9 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// The owners that follow from a machine, as people write names; those that only
-// lie above others in parentheses.
-func TestOwnersOfAMachine(t *testing.T) {
+// The names that a machine's metadata gives rise to; those that are only above others are in
+// parentheses.
+func TestNamesOfMetadata(t *testing.T) {
 	label := strings.Repeat("x", 63)
 	// In wire form 3*64+35, with the key 2, .kv._metadata 13 and web.internal. 14.
 	long := strings.Repeat(label+".", 3) + strings.Repeat("y", 34)
@@ -69,8 +69,8 @@ func TestOwnersOfAMachine(t *testing.T) {
 	}
 }
 
-// A name may take 255 octets, with the app and internal. behind it, and no more.
-func TestLongestOwner(t *testing.T) {
+// A name may have at most 255 octets, with the app and internal. behind it.
+func TestLongestNameOfMetadata(t *testing.T) {
 	for _, app := range []string{"a", "web", strings.Repeat("x", 63)} {
 		last := 0
 		for n := 1; n <= 250; n++ {
@@ -90,12 +90,11 @@ func TestLongestOwner(t *testing.T) {
 	}
 }
 
-// Pings are those of the registry, for regions numbered early or late, and
-// between any two.
-func TestGeographyIsTheRegistrys(t *testing.T) {
+// Pings are the registry's, between any two regions, however late a region got its number.
+func TestPingsAreTheRegistrys(t *testing.T) {
 	s := registry.NewStore(nil)
 	c := make(codes)
-	c.number("zzz") // a machine's, of which nothing is known
+	c.number("zzz") // a machine's region, at an unknown place
 	events := [][]registry.Event{
 		{registry.Put(&registry.Region{Code: "lab", Latitude: 48.2, Longitude: 16.37})},
 		{registry.Put(&registry.RTT{From: "lab", To: "zzz", MS: 7}), registry.Put(&registry.RTT{From: "ams", To: "lab", MS: 0})},
@@ -108,7 +107,7 @@ func TestGeographyIsTheRegistrys(t *testing.T) {
 		}
 		facts := s.Snapshot().Geography()
 		g := newGeography(facts, c)
-		c.number(fmt.Sprint("late", step)) // has a number that g has no place for
+		c.number(fmt.Sprint("late", step)) // its number is past the end of g's rows
 		known := append(facts.Codes(), "zzz", "nowhere", "", fmt.Sprint("late", step))
 		for _, from := range known {
 			row := g.from(g.number(from))

@@ -9,8 +9,9 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// The API reads the store. What it has read there, the next query sees.
-func TestWhatTheStoreShowsIsAnswered(t *testing.T) {
+// DNS answers from a commit before the store shows it, so that a client of the API, which
+// reads the store, finds in DNS what it has read.
+func TestACommitIsAnsweredBeforeTheStoreShowsIt(t *testing.T) {
 	p := zone.NewPublisher(zone.Options{TTL: 5})
 	s := registry.NewStore(p.Commit)
 	const commits = 2000

@@ -39,10 +39,10 @@ func prefetchTable(t *testing.T, apps int) *Table {
 	return p.Table()
 }
 
-// What is read ahead is what the lookup reads then: the app, and the very
-// addresses that go into the answer.
+// A prefetch finds what the lookup finds: the app, and the slice of addresses in the
+// answer.
 func TestPrefetchFindsWhatLookupFinds(t *testing.T) {
-	const apps = 700 // so that some levels of the trie are between
+	const apps = 700 // so that the trie has several levels
 	v := prefetchTable(t, apps).For(prefetchNetwork.Server(), wellKnownAddr)
 	var prefetch Prefetch
 	var q wire.Query
@@ -63,10 +63,10 @@ func TestPrefetchFindsWhatLookupFinds(t *testing.T) {
 					t.Fatalf("%s: the answer is %v with %d addresses, want 3", q.Name(), a.Finding, len(set))
 				}
 				if got := prefetch.apps[i].Found; got == nil || got.name != string(q.Label(1)) {
-					t.Fatalf("%s: the app was not found ahead", q.Name())
+					t.Fatalf("%s: the app was not prefetched", q.Name())
 				}
 				if got := prefetch.sets[i]; len(got) != 3 || &got[0] != &set[0] {
-					t.Fatalf("%s: the addresses were not found ahead", q.Name())
+					t.Fatalf("%s: the addresses were not prefetched", q.Name())
 				}
 			}
 			prefetch.Read()
@@ -74,17 +74,17 @@ func TestPrefetchFindsWhatLookupFinds(t *testing.T) {
 	}
 }
 
-// Names that lead nowhere, that are not ours, or that are no names are left
-// alone, and so is one query too many.
-func TestPrefetchLeavesAloneWhatLeadsNowhere(t *testing.T) {
+// A prefetch ignores names that do not exist, names outside our zones, malformed messages,
+// and queries after PrefetchMax.
+func TestPrefetchIgnoresWhatItCannotFind(t *testing.T) {
 	table := prefetchTable(t, 300)
 	v := table.For(prefetchNetwork.Server(), wellKnownAddr)
 	stranger := table.For(netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"))
 	var prefetch Prefetch
 	for _, name := range []string{
-		".", "internal", "nobody.internal", "vm.app-1.internal", "x.vm.app-1.internal", "x.vm.nobody.internal",
+		".", "internal", "missing.internal", "vm.app-1.internal", "x.vm.app-1.internal", "x.vm.missing.internal",
 		"ffffffffffff.vm.app-1.internal", "fra.app-1.internal", "process.app-1.internal", "a.process.app-1.internal",
-		"kv._metadata.nobody.internal", "_apps.internal", "a._peer.internal", "www.example.com", "app-1.flycast", "APP-1.INTERNAL",
+		"kv._metadata.missing.internal", "_apps.internal", "a._peer.internal", "www.example.com", "app-1.flycast", "APP-1.INTERNAL",
 	} {
 		msg := prefetchQuery(t, name)
 		for cut := range msg {
@@ -114,12 +114,12 @@ func TestPrefetchLeavesAloneWhatLeadsNowhere(t *testing.T) {
 	}
 }
 
-// Reading ahead touches no heap.
+// A prefetch does not allocate.
 func TestPrefetchDoesNotAllocate(t *testing.T) {
 	v := prefetchTable(t, 300).For(prefetchNetwork.Server(), wellKnownAddr)
 	var prefetch Prefetch
 	var msgs [][]byte
-	for _, name := range []string{"app-1.internal", "ams.app-2.internal", "web.process.app-3.internal", "000001000000c8.vm.app-200.internal", "nobody.internal"} {
+	for _, name := range []string{"app-1.internal", "ams.app-2.internal", "web.process.app-3.internal", "000001000000c8.vm.app-200.internal", "missing.internal"} {
 		msgs = append(msgs, prefetchQuery(t, name))
 	}
 	got := testing.AllocsPerRun(100, func() {

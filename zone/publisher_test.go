@@ -8,9 +8,9 @@ import (
 	"github.com/internaldns/internaldns/zone/persist"
 )
 
-// The reverse zone changes with a machine's address, and with whether names
-// follow from the machine; nothing else that becomes of it writes there.
-func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
+// The reverse zone changes only if a machine's address changes, or if it gains or loses its
+// names.
+func TestOnlyAMoveChangesTheReverseZone(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)
 	m := registry.Machine{
@@ -51,7 +51,7 @@ func TestOnlyWhatMovesChangesTheReverseZone(t *testing.T) {
 	}
 }
 
-// An app that a source puts again under another index had lost its machines.
+// An app lost its machines when a source put it again with another index.
 func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)
@@ -73,8 +73,8 @@ func TestAnAppThatIsPutAgainKeepsItsMachines(t *testing.T) {
 	}
 }
 
-// Each commit has a number of its own, a later one a higher one; what a commit
-// did not touch keeps the number of an earlier one.
+// Each commit has a higher number than the one before. What a commit did not change keeps
+// the number of an earlier one.
 func TestCommitsAreNumbered(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)
@@ -99,6 +99,6 @@ func TestCommitsAreNumbered(t *testing.T) {
 			}
 		}
 		before = v.edit
-		p.Ready() // makes a Table, and nothing that has a number
+		p.Ready() // makes a Table without a number
 	}
 }

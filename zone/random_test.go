@@ -222,7 +222,7 @@ func TestAnswersEqualTheTwins(t *testing.T) {
 }
 
 // A commit that changes any name of a network changes the network's SERIAL. If this
-// fails for a new name form, registry/answers.go does not count the fact it depends on.
+// fails for a new name form, shownOf in registry/event.go does not count the fact it depends on.
 func TestSerialChangesWithTheNames(t *testing.T) {
 	r := newRand(t)
 	for range 4 {

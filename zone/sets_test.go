@@ -8,8 +8,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Sets of an app that have always been equal are one in memory, and are two from
-// when they differ.
+// Sets of an app that have always been equal are one slice in memory. Once they differ,
+// they are two.
 func TestEqualSetsAreOne(t *testing.T) {
 	p := NewPublisher(Options{})
 	s := registry.NewStore(p.Commit)

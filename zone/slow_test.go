@@ -50,7 +50,7 @@ func (serials slowSerials) commit(snap *registry.Snapshot) {
 		}
 		return facts[n]
 	}
-	for n := range serials { // else the loss of all facts goes unnoticed
+	for n := range serials { // also networks that have lost all their facts
 		in(n)
 	}
 	for a := range snap.Apps() {
@@ -84,7 +84,7 @@ func (serials slowSerials) commit(snap *registry.Snapshot) {
 // in lower case.
 type slowNames map[string]*slowName
 
-// A slowName is what a name has: nothing, if it exists only because of others.
+// A slowName is the data of a name. It is empty if the name is only above others.
 type slowName struct {
 	labels []string
 	addrs  []netip.Addr
@@ -120,8 +120,8 @@ func slowKey(labels []string) string {
 	return string(key)
 }
 
-// lookupSlow returns the whole response, and whether data was left out of it;
-// no response if the name is not ours.
+// lookupSlow returns the whole response, and whether it lacks data. It returns no response if
+// the name is in none of our zones.
 func (s *slow) lookupSlow(src, dst netip.Addr, q slowQuery, limit int, truncate bool, flags uint16) (msg []byte, cut bool) {
 	src, dst = src.Unmap().WithZone(""), dst.Unmap().WithZone("")
 	network, region, conflict := s.place(src, dst)
@@ -165,7 +165,7 @@ func (s *slow) lookupSlow(src, dst netip.Addr, q slowQuery, limit int, truncate 
 	return some(sort.Search(total-1, func(n int) bool { return len(some(n+1)) > limit })), true
 }
 
-// records returns the RRset of that type, or that which ANY is answered with.
+// records returns the RRset of that type. For ANY it returns the one RRset of the answer.
 func (s *slow) records(n *slowName, qtype uint16, soa []byte) (rrs [][]byte, text *slowText) {
 	add := func(rtype uint16, rdata []byte) {
 		rrs = append(rrs, slowRR(12, rtype, s.options.TTL, rdata))
@@ -203,7 +203,7 @@ func (s *slow) soa(n registry.Network) []byte {
 	return b
 }
 
-// Who asks.
+// The client.
 
 // slowNetwork returns the network that an address names, or 0.
 func slowNetwork(a netip.Addr) registry.Network {
@@ -356,7 +356,7 @@ func slowApex(labels []string) []string {
 
 var slowTop = regexp.MustCompile(`^[tT][oO][pP]([1-9][0-9]*)$`)
 
-// find returns what a name has, or nil if it does not exist.
+// find returns the data of a name, or nil if the name does not exist.
 func (s *slow) find(n registry.Network, region string, src, dst netip.Addr, labels []string) *slowName {
 	if s.networks[n] == nil {
 		s.networks[n] = s.names(n)
@@ -422,8 +422,8 @@ func (s *slow) nearest(n registry.Network, region, app, top string) *slowName {
 	return name
 }
 
-// add returns the owner of that name, new if need be. With it exist all names
-// above it in the zone.
+// add returns the entry of that name. It makes the entry, and those of all names above it in
+// the zone, if there is none.
 func (names slowNames) add(labels ...string) *slowName {
 	for _, l := range labels {
 		if l == "" || len(l) > 63 {
@@ -442,7 +442,7 @@ func (names slowNames) add(labels ...string) *slowName {
 	return names[slowKey(labels)]
 }
 
-// names writes down the names of a network.
+// names lists the names of a network.
 func (s *slow) names(n registry.Network) slowNames {
 	names := make(slowNames)
 	for _, zone := range slowZones {
@@ -592,7 +592,7 @@ func slowWire(labels []string) []byte {
 // slowLen returns the length of a name in wire form.
 func slowLen(labels []string) int { return len(slowWire(labels)) }
 
-// slowTXT returns a list as RDATA: the whole text, cut where it must be.
+// slowTXT returns a list as RDATA: the whole text, cut behind separators.
 func slowTXT(text slowText) []byte {
 	var b []byte
 	s := strings.Join(text.items, text.sep)
@@ -604,7 +604,7 @@ func slowTXT(text slowText) []byte {
 	return append(append(b, byte(len(s))), s...)
 }
 
-// slowRR returns a record whose owner stands at offset in the message.
+// slowRR returns a record whose owner is at offset in the message.
 func slowRR(offset int, rtype uint16, ttl uint32, rdata []byte) []byte {
 	b := binary.BigEndian.AppendUint16(nil, 0xC000|uint16(offset))
 	b = binary.BigEndian.AppendUint16(b, rtype)

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// testRand returns a source of randomness and says on failure how to get it
-// again.
+// testRand returns a random source. If the test fails, it logs the seed.
 func testRand(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -23,8 +22,8 @@ func testRand(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// packSlow returns a list as RDATA, made the slow way: the whole text, cut as late
-// as can be behind a separator.
+// packSlow returns a list as RDATA, made the slow way: the whole text, cut behind
+// separators, as late as possible.
 func packSlow(items []string, sep byte) []byte {
 	var b []byte
 	s := strings.Join(items, string(sep))
@@ -54,11 +53,11 @@ func itemsOf(lengths ...int) (items []string) {
 	return items
 }
 
-// checkText writes items with every room there can be, and cuts the whole text
-// to it, and compares both with the slow way.
+// checkText writes items with each of rooms as limit, also by cutting the whole text, and
+// compares both with the slow way.
 func checkText(t *testing.T, items []string, rooms []int) {
 	t.Helper()
-	const before = "what stood there" // must stay
+	const before = "octets before" // must not change
 	whole := newTextWriter([]byte(before), maxText, ';')
 	for _, item := range items {
 		if !whole.add([]byte(item)) {

@@ -8,9 +8,8 @@ import (
 	"github.com/internaldns/internaldns/zone/persist"
 )
 
-// A View has no way to the facts of another network: neither by a field, of
-// whatever depth, nor by a method that package zone can call on what a field of
-// another package holds.
+// From a View no path leads to the facts of another network: neither through fields, however
+// deep, nor through methods of other packages that package zone can call on them.
 func TestViewHasNoPathToOtherNetworks(t *testing.T) {
 	const module = "github.com/internaldns/internaldns/"
 	containers := map[reflect.Type]reflect.Type{ // and the type of their elements

@@ -11,8 +11,8 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// A world makes random registries, commit after commit, and questions about
-// them. Its alphabets are small, so that names, ids and addresses collide.
+// A world makes random registries, commit after commit, and questions about them. It has few
+// names, ids and addresses to choose from, so that they collide.
 type world struct {
 	*rand.Rand
 	store   *registry.Store
@@ -38,7 +38,7 @@ var (
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-// one tells whether to do what is done once in n times.
+// one returns true once in n times.
 func (w *world) one(n int) bool { return w.IntN(n) == 0 }
 
 func newWorld(r *rand.Rand, onCommit func(*registry.Snapshot, *registry.Changes)) *world {
@@ -129,7 +129,7 @@ func (w *world) metadata(m *registry.Machine) {
 	m.Metadata = pairs
 }
 
-// changed returns a machine that is there, with something changed.
+// changed returns an existing machine with one change.
 func (w *world) changed() *registry.Machine {
 	o := w.existing()
 	if o == nil {
@@ -157,7 +157,7 @@ func copied(m *registry.Machine) *registry.Machine {
 	return &c
 }
 
-// existing returns a machine that is there, or nil.
+// existing returns a machine of the registry, or nil if it has none.
 func (w *world) existing() *registry.Machine {
 	var machines []*registry.Machine
 	for a := range w.store.Snapshot().Apps() {
@@ -312,8 +312,8 @@ func (w *world) shrink(n registry.Network, app string) {
 	}
 }
 
-// step makes one commit, or none if what it thought of changes nothing. Events
-// that do not go together are tried one after the other.
+// step makes one commit, or none if its events change nothing. If the events are in conflict,
+// it applies them one after the other.
 func (w *world) step() {
 	var batch []registry.Event
 	size := 1
@@ -331,7 +331,7 @@ func (w *world) step() {
 	}
 }
 
-// asker returns addresses that a question comes from and goes to.
+// asker returns addresses from and to which a question is sent.
 func (w *world) asker() (src, dst netip.Addr) {
 	n := pick(w.Rand, worldNetworks)
 	dst = serverAddr
@@ -369,8 +369,7 @@ var worldTypes = []uint16{
 	1, 28, 28, 28, 28, 16, 16, 16, 12, 12, 6, 2, 255, 255, 5, 15, 33, 43, 65, 257, 0, 65535,
 }
 
-// query returns a question about a name: one of names, or what becomes of it by
-// a small change.
+// query returns a question for one of names, or for a name that differs a little.
 func (w *world) query(names []*slowName) slowQuery {
 	q := slowQuery{
 		id: uint16(w.Uint32()), flags: uint16(w.IntN(2) << 8), qtype: pick(w.Rand, worldTypes),
@@ -380,7 +379,7 @@ func (w *world) query(names []*slowName) slowQuery {
 		q.flags |= 1<<4 | 1<<5 // CD, AD
 	}
 	name := pick(w.Rand, names)
-	for tries := w.IntN(20); tries > 0; tries-- { // most lie only above others
+	for tries := w.IntN(20); tries > 0; tries-- { // most are only above others
 		if name.addrs != nil || name.text != nil || name.ptr != nil {
 			break
 		}
@@ -420,7 +419,7 @@ func (w *world) query(names []*slowName) slowQuery {
 	return q
 }
 
-// mutate changes a name a little; it stays one.
+// mutate changes a name a little. The result is a valid name.
 func (w *world) mutate(q *slowQuery) {
 	before := slices.Clone(q.labels)
 	i := w.IntN(len(q.labels))

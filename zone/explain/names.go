@@ -13,12 +13,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A reason says why a name does not stand for a machine, or "" if it does.
+// A reason returns why a machine is not in the answer; "" if it belongs to it.
 type reason func(*registry.Machine) string
 
-// explainName says which form the name has, what it stands for, and what is left
-// out. It reads names by itself and facts from the snapshot, so that it can say
-// more than Lookup finds; what the answer is, Lookup alone decides.
+// explainName finds the form of the name, what it stands for, and what is left out of the
+// answer. It has one case for each name form of package zone. It does not decide whether a
+// name exists: zone.View.Lookup has done so, and the result is in x.Finding.
 func (x *explainer) explainName(q *wire.Query) {
 	labels := make([]string, q.Labels()) // from the right
 	for i := range labels {
@@ -57,8 +57,8 @@ func (x *explainer) explainName(q *wire.Query) {
 	}
 }
 
-// is notes the form of the name and what it stands for, and which types of
-// records it can have, for an answer without any.
+// is records the form of a name that exists, and what it stands for. types are the types
+// of records that such names can have.
 func (x *explainer) is(form, types, what string, args ...any) {
 	x.Form, x.NameReason = form, fmt.Sprintf(what, args...)
 	if x.Finding == zone.NoData && x.Type != wire.TypeANY && !slices.Contains(strings.Fields(types), typeName(x.Type)) {
@@ -66,12 +66,12 @@ func (x *explainer) is(form, types, what string, args ...any) {
 	}
 }
 
-// isNot notes the form of a name that does not exist, and why it does not.
+// isNot records the form of a name that does not exist, and the reason.
 func (x *explainer) isNot(form, why string, args ...any) {
 	x.Form, x.NameReason = form, fmt.Sprintf(why, args...)
 }
 
-// above notes a name that exists because of those below it, or does not exist.
+// above records a name that exists only if other names are below it.
 func (x *explainer) above(what string) {
 	if x.Finding == zone.NXDomain {
 		x.NameReason = "there is no " + what + ", so nothing above one"
@@ -84,8 +84,8 @@ func (x *explainer) leaveOut(object, format string, args ...any) {
 	x.LeftOut = append(x.LeftOut, LeftOut{object, fmt.Sprintf(format, args...)})
 }
 
-// leaveOutMachines lists those of machines that are not in an answer: of
-// started ones, or of all that are deployed.
+// leaveOutMachines lists those of machines that are not in the answer, with the reason. The
+// answer holds started machines, or all that are deployed.
 func (x *explainer) leaveOutMachines(machines []*registry.Machine, all bool, why reason) {
 	for _, m := range machines {
 		object := fmt.Sprintf("machine %s in %s", m.ID, m.Region)
@@ -102,8 +102,7 @@ func (x *explainer) leaveOutMachines(machines []*registry.Machine, all bool, why
 	}
 }
 
-// everyMachine returns the machines of all apps in the network, gone ones
-// included.
+// everyMachine returns the machines of all apps in the network, gone ones included.
 func (x *explainer) everyMachine() (machines []*registry.Machine) {
 	for a := range x.snap.AppsIn(x.Network) {
 		machines = slices.AppendSeq(machines, x.snap.Machines(a))
@@ -111,8 +110,8 @@ func (x *explainer) everyMachine() (machines []*registry.Machine) {
 	return machines
 }
 
-// internal explains the names below internal., given the labels before it from
-// the right.
+// internal explains a name below internal. labels are those left of it, the rightmost
+// first.
 func (x *explainer) internal(q *wire.Query, labels []string) {
 	switch name := dotted(labels); {
 	case name == "_apps":
@@ -158,8 +157,7 @@ func (x *explainer) leaveOutPeer(p *registry.Peer) {
 	}
 }
 
-// app explains the names of an app, given the labels before its name from the
-// right.
+// app explains a name of an app. labels are those left of the app's, the rightmost first.
 func (x *explainer) app(q *wire.Query, a *registry.App, labels []string) {
 	machines := slices.Collect(x.snap.Machines(a))
 	name := dotted(labels)
@@ -188,13 +186,13 @@ func (x *explainer) app(q *wire.Query, a *registry.App, labels []string) {
 	case labels[0] == "process" && len(labels) == 1:
 		x.above("process group")
 	case labels[0] == "process":
-		x.owner(a, machines, "<group>.process.<app>.internal", "process group", labels[1:], 0, func(m *registry.Machine) []string {
+		x.fromText(a, machines, "<group>.process.<app>.internal", "process group", labels[1:], 0, func(m *registry.Machine) []string {
 			return []string{m.Group()}
 		})
 	case name == "_metadata" || name == "kv._metadata":
 		x.above("metadata entry")
 	case strings.HasSuffix(name, ".kv._metadata"):
-		x.owner(a, machines, "<value>.<key>.kv._metadata.<app>.internal", "metadata entry", labels[2:], 1, func(m *registry.Machine) (texts []string) {
+		x.fromText(a, machines, "<value>.<key>.kv._metadata.<app>.internal", "metadata entry", labels[2:], 1, func(m *registry.Machine) (texts []string) {
 			for _, p := range m.Metadata {
 				texts = append(texts, p.Value+"."+p.Key)
 			}
@@ -218,7 +216,7 @@ func (x *explainer) app(q *wire.Query, a *registry.App, labels []string) {
 	}
 }
 
-// listed says what the list of that name holds.
+// listed describes the items of the list of that name.
 func listed(name string) string {
 	if name == "vms" {
 		return "ids and regions"
@@ -269,10 +267,10 @@ func (x *explainer) nearest(q *wire.Query, a *registry.App, machines []*registry
 	})
 }
 
-// owner explains a name made of texts that machines carry: each text gives the
-// labels between its dots. A name with at most bare labels, and one that only
-// ends other names, has no data itself.
-func (x *explainer) owner(a *registry.App, machines []*registry.Machine, form, what string, labels []string, bare int, texts func(*registry.Machine) []string) {
+// fromText explains a name made of a text that machines have, cut into labels at its dots.
+// texts returns the texts of a machine. A name of at most bare labels has no data, nor has
+// a name that is only above others.
+func (x *explainer) fromText(a *registry.App, machines []*registry.Machine, form, what string, labels []string, bare int, texts func(*registry.Machine) []string) {
 	has := func(m *registry.Machine) bool {
 		return slices.ContainsFunc(texts(m), func(text string) bool {
 			want := strings.Split(registry.Fold(text), ".")
@@ -338,8 +336,8 @@ func (x *explainer) reverse(digits []string) {
 	}
 }
 
-// parseDigits returns the address in fdaa::/16 whose next digits are given, with
-// zeros for those that are not.
+// parseDigits returns the address in fdaa::/16 that continues with those digits, and ends
+// with zeros.
 func parseDigits(digits []string) (netip.Addr, bool) {
 	if len(digits) > 28 || slices.ContainsFunc(digits, func(d string) bool { return len(d) != 1 }) {
 		return netip.Addr{}, false
@@ -349,8 +347,8 @@ func parseDigits(digits []string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// dotted writes labels that stand from the right as people write names, a dot
-// inside of a label with a backslash before it.
+// dotted returns labels, the rightmost first, in presentation format: a dot inside a label
+// has a backslash before it.
 func dotted(labels []string) string {
 	names := make([]string, len(labels))
 	for i, l := range labels {

@@ -25,8 +25,8 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// A node gives back what it was made of, at the ends of what there is room for.
-func TestNodeKeepsWhatItIsMadeOf(t *testing.T) {
+// A node returns the parts that it was made of, up to the largest that fit.
+func TestNodeReturnsItsParts(t *testing.T) {
 	kids, entries := make([]node[*word], 16), make([]entry[*word], 1<<16-1)
 	for _, e := range []Edit{0, 1, 2, 1<<32 + 5, 1 << 46, 1<<47 - 1} {
 		for _, bitmap := range []uint16{1, 2, 1 << 15, 0x8001, 0x1234, 0xFFFF} {
@@ -63,9 +63,9 @@ func (n node[V]) arrays(to map[unsafe.Pointer]bool) {
 	}
 }
 
-// A change makes one array for each level on its way, all others are shared; and
-// what was made for a commit, the commit changes in place.
-func TestTrieCopiesOnlyTheWay(t *testing.T) {
+// A change makes one array for each level of its path and shares all others. A commit
+// changes in place what it made itself.
+func TestTrieCopiesOnlyThePath(t *testing.T) {
 	const values = 10_000
 	spread := func(i uint64) uint64 { return i * 0x9E3779B97F4A7C15 }
 	name := func(i uint64) []byte { return strconv.AppendUint(nil, i, 10) }
@@ -94,7 +94,7 @@ func TestTrieCopiesOnlyTheWay(t *testing.T) {
 				}
 			}
 			if made == 0 || made > depth {
-				t.Errorf("changing the value %d made %d arrays, with %d nodes on the way", i, made, depth)
+				t.Errorf("changing the value %d made %d arrays, with %d nodes on the path", i, made, depth)
 			}
 		}
 		now = now.Put(2, spread(i), name(i), &word{key: string(name(i))})
@@ -110,8 +110,9 @@ func TestTrieCopiesOnlyTheWay(t *testing.T) {
 	}
 }
 
-// The collector finds what only a trie holds, and frees what none holds any more.
-func TestTrieHoldsItsValuesAndNoOthers(t *testing.T) {
+// The garbage collector keeps values that only a trie holds, and frees those that no trie
+// holds any more.
+func TestTrieKeepsItsValuesAlive(t *testing.T) {
 	const values = 3000
 	spread := func(i int) uint64 { return uint64(i) * 0x9E3779B97F4A7C15 }
 	name := func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) }

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A numbered is an element of a sorted: equal ones can be told apart.
+// A numbered is an element of a Sorted, ordered by n. The version distinguishes elements of
+// the same n.
 type numbered struct{ n, version int }
 
 func order(n int) func(numbered) int { return func(v numbered) int { return cmp.Compare(v.n, n) } }
@@ -18,8 +19,8 @@ func elements(s Sorted[numbered]) (all []numbered) {
 	return all
 }
 
-// Random inserts and removes make of a sorted what they make of a slice, and
-// leave all older versions as they were, over many chunks and back to none.
+// After random inserts and removes, a Sorted holds what a slice holds after the same changes,
+// and all older versions are unchanged. It grows to many chunks and shrinks to none.
 func TestSortedIsAPersistentSlice(t *testing.T) {
 	const (
 		size  = 1000
@@ -89,7 +90,7 @@ func TestSortedIsAPersistentSlice(t *testing.T) {
 	}
 }
 
-// Chunks that stop early are not asked for more.
+// A loop over chunks can end early.
 func TestSortedChunksCanBeLeft(t *testing.T) {
 	var s Sorted[numbered]
 	e := Edit(1)

@@ -33,8 +33,7 @@ func (n node[V]) all(yield func(V) bool) bool {
 	return true
 }
 
-// testRand returns a source of randomness and says on failure how to get it
-// again.
+// testRand returns a random source. If the test fails, it logs the seed.
 func testRand(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -46,8 +45,8 @@ func testRand(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// Random puts and drops make of a trie what they make of a map, and leave all
-// older versions as they were.
+// After random puts and drops, a trie holds what a map holds after the same changes, and all
+// older versions are unchanged.
 func TestTrieIsAPersistentMap(t *testing.T) {
 	type slot struct {
 		bits uint64
@@ -56,7 +55,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		bits func(*rand.Rand) uint64
-		keys int // that can stand under the same bits
+		keys int // number of keys with the same bits
 	}{
 		{"spread bits", (*rand.Rand).Uint64, 1},
 		{"bits that share digits", func(r *rand.Rand) uint64 { return r.Uint64() & r.Uint64() & r.Uint64() & 0xF00000000000F0F1 }, 2},
@@ -143,7 +142,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 	}
 }
 
-// Dropping what is not there changes nothing and copies nothing.
+// Dropping a key that is not there changes nothing and copies nothing.
 func TestTrieDropOfNothingKeepsTheTrie(t *testing.T) {
 	var empty Trie[*word]
 	if got := empty.Drop(1, 1, []byte("a")); got != empty {
@@ -155,8 +154,8 @@ func TestTrieDropOfNothingKeepsTheTrie(t *testing.T) {
 	}
 }
 
-// Whatever is put and dropped, in however many commits, every version holds
-// what it held when it was the current one.
+// After any puts and drops, in any number of commits, every version holds what it held when
+// it was the current one.
 func FuzzTrie(f *testing.F) {
 	f.Add([]byte("\x01\x02\x03\x00\x81\x82"))
 	f.Add([]byte("abcdefghijklmnopqrstuvwxyz\x00\xe1\xe2\xe3\x00\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed\xee\xef\xf0\xf1\xf2\xf3"))
@@ -206,14 +205,14 @@ func FuzzTrie(f *testing.F) {
 			for key, s := range searches {
 				found := v.trie.Get(s.Bits, []byte{byte(key)})
 				if found != nil && (s.Found == nil || bitsOf(s.Found.key[0]) != s.Bits) {
-					t.Fatalf("version %d: %q was sought and %v found", i, byte(key), s.Found)
+					t.Fatalf("version %d: searching for %q found %v", i, byte(key), s.Found)
 				}
 			}
 		}
 	})
 }
 
-// Readers of a version read what is in it while others are made.
+// Readers of a version see no change while new versions are made.
 func TestTrieIsReadWhileItIsChanged(t *testing.T) {
 	const keys = 400
 	r := testRand(t)

@@ -26,17 +26,17 @@ const (
 	// 4.2.2).
 	MaxMessageLen = 65535
 
-	// ReceiveSize is what our OPT records announce as the largest datagram
-	// that we reassemble and read whole. It is the size that fits every path
-	// unfragmented; queries are far shorter.
+	// ReceiveSize is the largest datagram that we reassemble and read whole, as
+	// our OPT records announce it. Datagrams of this size pass every path
+	// without fragments. Queries are far shorter.
 	ReceiveSize = 1232
 
-	// MaxErrorLen bounds a response that has no records but an OPT, whatever
-	// was asked: header, question, OPT with an extended error and a keepalive.
+	// MaxErrorLen is the longest response without records but an OPT: header,
+	// question, OPT with an extended error and a keepalive.
 	MaxErrorLen = HeaderLen + MaxNameLen + 4 + EmptyOPTLen + 6 + 6
 )
 
-// Types of records and questions that the server must tell apart (IANA, DNS
+// Types of records and questions that the server distinguishes (IANA, DNS
 // parameters).
 const (
 	TypeA     = 1
@@ -126,12 +126,12 @@ const (
 
 // Extended errors (RFC 8914, Section 5.2) that we send.
 const (
-	EDENone             = 0 // "other"; as our own value it means that there is none
+	EDENone             = 0 // no extended error; in RFC 8914 the value means "other"
 	EDEStale            = 3
 	EDENotReady         = 14
 	EDEProhibited       = 18
 	EDEStaleNXDomain    = 19
-	EDENotAuthoritative = 20 // to who asks for a foreign name that is not resolved here
+	EDENotAuthoritative = 20 // the name is in no zone of ours and is not forwarded
 	EDENoReach          = 22
 	EDENetwork          = 23
 )

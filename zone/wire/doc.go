@@ -1,12 +1,11 @@
 // Package wire reads DNS queries and writes the frame of responses, as octets.
 //
-// It is the common alphabet of the packages above it: a Query is one parsed
-// query, a Verdict is what its form alone already decides, and the Append
-// functions write header, question and OPT record of a response. What stands
-// between question and OPT is for others to say.
+// A Query is one parsed query, and a Verdict is what its form alone decides. The Append
+// functions write the header, question and OPT record of a response. Other packages write
+// the records between question and OPT.
 //
-// Package wire keeps nothing, allocates nothing and knows no names. It depends
-// on the standard library only, and not on fmt.
+// Package wire has no state, allocates nothing and knows no names. It depends on the
+// standard library only, and not on fmt.
 //
 // # Form of a query
 //

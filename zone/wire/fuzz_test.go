@@ -9,9 +9,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// disagreements are the faults for which we refuse a message that miekg/dns
-// unpacks. Messages without any of them, both must accept or both refuse, but
-// for the two things that we accept and miekg/dns refuses:
+// disagreements are the faults for which we refuse a message that miekg/dns unpacks. Both
+// must accept a message without these faults, or both must refuse it, with two exceptions,
+// which we accept and miekg/dns refuses:
 //
 //   - RDATA of records other than OPT, and data of options other than cookies.
 //     We skip it, since it changes no answer; miekg/dns looks inside. The fuzz
@@ -79,9 +79,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// testParse holds Parse of msg against its twin and against miekg/dns, and
-// checks what is true of any message. A Query that had parsed before must show
-// nothing of it.
+// testParse compares Parse of msg with its twin and with miekg/dns, and checks what is true
+// of any message. A Query that parsed before must keep nothing of it.
 func testParse(t *testing.T, msg, before []byte) {
 	t.Helper()
 	var q Query
@@ -105,7 +104,7 @@ func testParse(t *testing.T, msg, before []byte) {
 	}
 }
 
-// testTail checks that Tail sees in a QNAME what Parse does, but for letter case.
+// testTail checks that Tail finds the labels that Parse finds, but for letter case.
 func testTail(t *testing.T, msg []byte, q *Query) {
 	t.Helper()
 	above, tail := Tail(msg)
@@ -126,7 +125,7 @@ func testTail(t *testing.T, msg []byte, q *Query) {
 	}
 }
 
-// testAgainstSlow compares all that q shows with what parseSlow finds.
+// testAgainstSlow compares q with the result of parseSlow.
 func testAgainstSlow(t *testing.T, msg []byte, v Verdict, q *Query) {
 	t.Helper()
 	r := parseSlow(msg)
@@ -203,8 +202,8 @@ func lowerSlow(label []byte) []byte {
 	return l
 }
 
-// testAgainstMiekg compares what is well formed with what miekg/dns unpacks, and
-// what both read.
+// testAgainstMiekg checks that miekg/dns accepts or refuses msg as Parse does, and reads the
+// same.
 func testAgainstMiekg(t *testing.T, msg []byte, v Verdict, q *Query) {
 	t.Helper()
 	if v == Drop {
@@ -256,9 +255,9 @@ func testAgainstMiekg(t *testing.T, msg []byte, v Verdict, q *Query) {
 	}
 }
 
-// blinded returns msg with records and options that nobody looks into: each
-// record but OPT gets a type, each option a code that is for private use (RFC
-// 6895, Section 3.1; RFC 6891, Section 9).
+// blinded returns msg with records and options whose content no parser knows: each record
+// but OPT gets a type for private use, each option a code for private use (RFC 6895,
+// Section 3.1; RFC 6891, Section 9).
 func blinded(msg []byte, r *reading) []byte {
 	msg = bytes.Clone(msg)
 	for _, off := range r.types {
@@ -330,8 +329,8 @@ func testCopy(t *testing.T, v Verdict, q *Query) {
 	}
 }
 
-// testReadsOnlyMsg parses msg once with nothing behind it, and twice amid other
-// octets: it must not panic, change any, or be of another mind.
+// testReadsOnlyMsg parses msg once with no memory behind it, and twice between other
+// octets. Parse must not panic, must change no octet, and must return the same.
 func testReadsOnlyMsg(t *testing.T, msg []byte, want state) {
 	t.Helper()
 	for _, canary := range []byte{0x00, 0xC0, 0xFF} {
@@ -341,15 +340,15 @@ func testReadsOnlyMsg(t *testing.T, msg []byte, want state) {
 		before := bytes.Clone(amid)
 		var q Query
 		if got := stateOf(t, q.Parse(amid[room:room+len(msg)]), &q); got != want {
-			t.Errorf("amid octets %#x\n got %+v\nwant %+v", canary, got, want)
+			t.Errorf("between octets %#x\n got %+v\nwant %+v", canary, got, want)
 		}
 		if !bytes.Equal(amid, before) {
-			t.Errorf("amid octets %#x, Parse changed some", canary)
+			t.Errorf("between octets %#x, Parse changed some", canary)
 		}
 	}
 	var q Query
 	if got := stateOf(t, q.Parse(slices.Clip(msg)), &q); got != want {
-		t.Errorf("with nothing behind\n got %+v\nwant %+v", got, want)
+		t.Errorf("with no memory behind\n got %+v\nwant %+v", got, want)
 	}
 }
 

@@ -50,9 +50,9 @@ func ReadName(buf *[MaxNameLen]byte, msg []byte, off int) (n, end int) {
 	}
 }
 
-// Lower copies the name src to dst with the letters A to Z in lower case (RFC
-// 4343, Section 3); dst may be src. It need not know where labels begin, because
-// their lengths are below any letter.
+// Lower copies the name src to dst with the letters A to Z in lower case (RFC 4343, Section
+// 3). dst may be src. Lengths of labels are below the codes of letters, so they stay as
+// they are.
 func Lower(dst, src []byte) {
 	for i, c := range src {
 		dst[i] = lowerCase[c]

@@ -11,8 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/packets from the table in packets_test.go")
 
-// A packet is a hostile message, named by a sentence that says what is wrong
-// with it.
+// A packet is a hostile message. Its name is a sentence that says what is wrong with it.
 type packet struct {
 	name    string
 	verdict Verdict
@@ -110,7 +109,7 @@ var packets = []packet{
 
 const packetsDir = "testdata/packets"
 
-// line returns what verdicts.txt says of p.
+// line returns the line of verdicts.txt for p.
 func (p packet) line() string {
 	return verdictNames[p.verdict] + "\t" + p.echoed + "\t" + p.name + "\n"
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The table of doc.go, from above: each message has the fault that decides, and
-// where it can, faults that would decide later.
+// The table of doc.go, from the top: each message has the fault that decides and, where
+// possible, faults that are further down in the table.
 func TestParseDecidesInOrder(t *testing.T) {
 	testForms(t, []form{
 		{"nothing is dropped", "", Drop},
@@ -141,7 +141,7 @@ func TestParseFollowsPointersOnlyBackwardsInAdditional(t *testing.T) {
 	})
 }
 
-// pointerChain writes down a query whose last owner takes n compression pointers
+// pointerChain returns a query whose last owner takes n compression pointers
 // to read. The first points at QNAME and each other at the one before; all but
 // the last are RDATA of the record before, which ends where the last begins.
 func pointerChain(n int) string {
@@ -284,7 +284,7 @@ func TestQuerySplitsQNAME(t *testing.T) {
 	}
 }
 
-// panics reports whether f does.
+// panics reports whether f panics.
 func panics(f func()) (yes bool) {
 	defer func() { yes = recover() != nil }()
 	f()
@@ -303,8 +303,8 @@ func TestParseReadsHeader(t *testing.T) {
 	}
 }
 
-// A worker parses all its life into one Query; the fuzz test shows the same for
-// any two messages.
+// A worker parses every message into the same Query. The fuzz test checks the same for any
+// two messages.
 func TestParseForgetsTheQueryBefore(t *testing.T) {
 	full := octets(t, "1234 0110 0001 0000 0000 0001"+web+aaaa+"00 0029 1000 00 01 8000 0004 000b 0000")
 	for _, tt := range []struct{ does, msg string }{

@@ -2,13 +2,13 @@ package wire
 
 import "encoding/binary"
 
-// A Verdict is what the form of a message decides, before anyone looks at the
-// name. The zero Verdict is Answer.
+// A Verdict is what to do with a message, decided by its form before its name is looked up.
+// The zero Verdict is Answer.
 type Verdict uint8
 
 const (
-	Answer  Verdict = iota // a well-formed query of a kind we answer
-	Drop                   // no response is owed
+	Answer  Verdict = iota // look the name up: a well-formed query of a kind that we answer
+	Drop                   // send no response
 	NotImp                 // another opcode
 	FormErr                // malformed
 	BadVers                // an EDNS version we do not speak
@@ -16,8 +16,7 @@ const (
 	Refused                // another class, or a zone transfer
 )
 
-// RCode returns the response code that v asks for. Drop has none; it gives
-// NoError, as Answer does.
+// RCode returns the response code for v. Drop and Answer have none; RCode returns NoError.
 func (v Verdict) RCode() RCode {
 	switch v {
 	case NotImp:
@@ -34,7 +33,7 @@ func (v Verdict) RCode() RCode {
 	return NoError
 }
 
-// Keepalive says how a query used the edns-tcp-keepalive option (RFC 7828).
+// Keepalive is how a query used the edns-tcp-keepalive option (RFC 7828).
 type Keepalive uint8
 
 const (
@@ -43,9 +42,8 @@ const (
 	KeepaliveBroken           // present with a timeout, which only servers may send
 )
 
-// A Query is one parsed query. It is large and meant to be reused: a worker
-// owns one. Everything it returns is good until the message it was parsed from
-// is overwritten, or the next Parse.
+// A Query is one parsed query. It is large and meant to be reused: a worker owns one. What
+// it returns is good until the next Parse, or until the message that was parsed changes.
 type Query struct {
 	ID    uint16
 	Flags uint16 // the header's second word, as the client sent it
@@ -80,15 +78,15 @@ func (q *Query) Label(i int) []byte {
 	return q.name[off+1 : off+1+int(q.name[off])]
 }
 
-// Above returns the labels of QNAME that stand left of the n rightmost ones, in
-// wire format without a root label: of "a.b.web.internal." and 2, "a.b". It
-// panics if QNAME has fewer than n labels.
+// Above returns the labels of QNAME left of the n rightmost ones, in wire format without a
+// root label: "a.b" for "a.b.web.internal." and 2. It panics if QNAME has fewer than n
+// labels.
 func (q *Query) Above(n int) []byte {
 	return q.name[:q.labels[int(q.nlabels)-n]]
 }
 
-// Offset returns where in the message the name made of the n rightmost labels
-// of QNAME starts, for a compression pointer.
+// Offset returns the offset in the message of the name made of the n rightmost labels of
+// QNAME, for a compression pointer.
 func (q *Query) Offset(n int) int {
 	return HeaderLen + int(q.labels[int(q.nlabels)-n])
 }
@@ -100,13 +98,13 @@ func (q *Query) Question() []byte { return q.question }
 // Opcode returns the kind of query (RFC 6895, Section 2.2).
 func (q *Query) Opcode() uint8 { return uint8(q.Flags & OpcodeMask >> 11) }
 
-// RD tells whether the client desires recursion.
+// RD reports whether the client desires recursion.
 func (q *Query) RD() bool { return q.Flags&FlagRD != 0 }
 
-// Parse reads msg into q, replacing all that q held, and returns what its form
-// decides. For every verdict but Drop, q knows enough to write the response:
-// what could be read of question and OPT stands in q also if the rest was
-// malformed. Parse keeps msg and does not change it.
+// Parse reads msg into q, replacing all that q held, and returns the verdict. For every
+// verdict but Drop, q has what the response needs: the question and the OPT record are in
+// q if they could be read, even if the rest of msg is malformed. Parse keeps msg and does
+// not change it.
 func (q *Query) Parse(msg []byte) Verdict {
 	q.ID, q.Flags, q.Type, q.Class = 0, 0, 0, 0
 	q.OPT, q.DO, q.Version, q.UDPSize, q.Keepalive = false, false, 0, MinUDPSize, KeepaliveNone
@@ -141,10 +139,10 @@ func (q *Query) Parse(msg []byte) Verdict {
 	return Answer
 }
 
-// sections reads what follows the header and reports whether all of it is well
-// formed, and whether it is signed. It reads on past what no query should have,
-// as far as it can: whoever sends an OPT record is owed one, in errors too (RFC
-// 6891, Sections 6.1.1 and 7).
+// sections reads what follows the header. It reports whether all of it is well formed, and
+// whether it is signed. It reads on after records that no query should have, as far as it
+// can: the response to a query with an OPT record must have one, in errors too (RFC 6891,
+// Sections 6.1.1 and 7).
 func (q *Query) sections(msg []byte) (well, signed bool) {
 	qdcount := binary.BigEndian.Uint16(msg[4:])
 	before := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
@@ -190,12 +188,12 @@ func (q *Query) sections(msg []byte) (well, signed bool) {
 			signed = signed || rdlen >= 2 && rr[10]|rr[11] == 0
 		}
 	}
-	return well && off == len(msg), signed // octets after the last record belong to nothing
+	return well && off == len(msg), signed // no octets may follow the last record
 }
 
-// readQuestion reads the question section and returns the offset of its end, or
-// -1 if it is malformed. Before QNAME stands only the header, so a compression
-// pointer in it can never be right.
+// readQuestion reads the question section and returns the offset of its end, or -1 if it is
+// malformed. Only the header is before QNAME, so a compression pointer in QNAME is always
+// wrong.
 func (q *Query) readQuestion(msg []byte) int {
 	off, labels := HeaderLen, 0
 	for {
@@ -208,8 +206,8 @@ func (q *Query) readQuestion(msg []byte) int {
 		if length == 0 {
 			break
 		}
-		// A length above MaxLabelLen is a pointer or a kind of label that
-		// nobody uses (RFC 6891, Section 5). One octet stays for the root.
+		// A length above MaxLabelLen is a compression pointer or a deprecated kind of
+		// label (RFC 6891, Section 5). One octet stays for the root label.
 		if length > MaxLabelLen || off-HeaderLen >= MaxNameLen {
 			return -1
 		}
@@ -227,9 +225,9 @@ func (q *Query) readQuestion(msg []byte) int {
 	return off + 4
 }
 
-// readOPT reads an OPT record, given from its type on (RFC 6891, Section 6.1),
-// and reports whether its options are well formed. If they are not, q has an
-// OPT all the same (RFC 6891, Section 7).
+// readOPT reads an OPT record (RFC 6891, Section 6.1), of which rr begins with the type, and
+// reports whether its options are well formed. If they are not, q still has an OPT (RFC
+// 6891, Section 7).
 func (q *Query) readOPT(rr []byte) bool {
 	q.OPT = true
 	q.UDPSize = max(binary.BigEndian.Uint16(rr[2:]), MinUDPSize)
@@ -260,14 +258,14 @@ func (q *Query) readOPT(rr []byte) bool {
 	return true
 }
 
-// MaxCopyLen bounds what AppendQuery appends, in octets: header, question, OPT
-// with a keepalive.
+// MaxCopyLen is the most octets that AppendQuery appends: header, question, OPT with a
+// keepalive.
 const MaxCopyLen = HeaderLen + MaxNameLen + 4 + EmptyOPTLen + 4
 
-// AppendQuery appends a query that has the same response as q, of which Parse has
-// said Answer, and returns the extended slice. What the response does not depend
-// on, such as padding and cookies, is left out. It allocates once at most, and only
-// if dst lacks room.
+// AppendQuery appends a query with the same response as q, and returns the extended slice. q
+// must have the verdict Answer. The query lacks whatever the response does not depend on,
+// such as padding and cookies. AppendQuery allocates at most once, and only if dst lacks
+// room.
 func AppendQuery(dst []byte, q *Query) []byte {
 	if size := HeaderLen + len(q.question) + EmptyOPTLen + 4; cap(dst)-len(dst) < size {
 		dst = append(make([]byte, 0, len(dst)+size), dst...)
@@ -295,13 +293,12 @@ func AppendQuery(dst []byte, q *Query) []byte {
 	return dst
 }
 
-// Tail returns the last labels of the QNAME in msg, of which nothing is known
-// yet, and what stands left of the last two: what Parse would make Label(0),
-// Label(1), Label(2) and Above(2), in the letter case of msg. It judges nothing:
-// what it returns of a message that is malformed means nothing. A label that is
-// not there is nil. Tail costs a quarter of what Parse does.
+// Tail returns the last labels of the QNAME in a message that has not been parsed: Label(0),
+// Label(1), Label(2) and Above(2) as Parse would make them, in the letter case of msg. A
+// missing label is nil. For a malformed message the result has no meaning. Tail takes a
+// quarter of the time of Parse.
 func Tail(msg []byte) (above []byte, tail [3][]byte) {
-	var at [4]int // where the last labels begin, and where they end
+	var at [4]int // offsets at which the last labels begin, and of their end
 	n, off := 0, HeaderLen
 	for ; off < len(msg) && msg[off] != 0; n++ {
 		at[0], at[1], at[2] = at[1], at[2], off

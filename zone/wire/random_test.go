@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Messages put together from parts that fit, and parts that almost do: closer to
-// the rules than what a fuzzer finds by itself. Each must pass what FuzzParse
-// asks of it.
+// Random messages are made of parts that fit together, and of parts that almost fit. They
+// are closer to the rules than what a fuzzer finds by itself. Each must pass the checks of
+// FuzzParse.
 func TestParseOfRandomMessages(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %#x", seed)
@@ -38,10 +38,10 @@ type generator struct {
 	targets []int // where names and pointers began in the message being made
 }
 
-// rarely is true one time in n.
+// rarely returns true once in n times.
 func (g *generator) rarely(n int) bool { return g.IntN(n) == 0 }
 
-// pick returns one of those given; the first half of the time.
+// pick returns usual half of the time, else one of all.
 func pick[T any](g *generator, usual T, others ...T) T {
 	if len(others) == 0 || g.rarely(2) {
 		return usual

@@ -33,7 +33,7 @@ func SetCounts(msg []byte, ancount, nscount int) {
 // SetTC marks the response msg as truncated.
 func SetTC(msg []byte) { msg[2] |= FlagTC >> 8 }
 
-// Options is what the OPT record of a response says beside its RCODE.
+// Options is the content of a response's OPT record beside its RCODE.
 type Options struct {
 	// EDE is an extended error (RFC 8914), or EDENone.
 	EDE uint16
@@ -42,7 +42,7 @@ type Options struct {
 	Keepalive uint16
 }
 
-// OPTLen returns how many octets AppendOPT will append.
+// OPTLen returns the number of octets that AppendOPT will append.
 func OPTLen(q *Query, o Options) int {
 	if !q.OPT {
 		return 0
@@ -57,9 +57,8 @@ func OPTLen(q *Query, o Options) int {
 	return n
 }
 
-// AppendOPT appends the OPT record of the response to q (RFC 6891, Section 6.1)
-// and counts it in msg's ARCOUNT. Without an OPT in q it does nothing. It
-// allocates only if msg lacks room.
+// AppendOPT appends the OPT record of the response to q (RFC 6891, Section 6.1) and counts it
+// in msg's ARCOUNT. If q has no OPT, it does nothing. It allocates only if msg lacks room.
 func AppendOPT(msg []byte, q *Query, rcode RCode, o Options) []byte {
 	if !q.OPT {
 		return msg
@@ -81,16 +80,16 @@ func AppendOPT(msg []byte, q *Query, rcode RCode, o Options) []byte {
 	return msg
 }
 
-// AppendError appends the whole response to q that has no records but an OPT.
+// AppendError appends a whole response to q, without records but with an OPT if q has one.
 // dst must be empty, as for AppendHead.
 func AppendError(dst []byte, q *Query, rcode RCode, flags uint16, o Options) []byte {
 	return AppendOPT(AppendHead(dst, q, rcode, flags), q, rcode, o)
 }
 
-// A Client is what the form of a response depends on beside the query.
+// A Client is what a response depends on beside the query.
 type Client struct {
 	Addr    netip.Addr
 	Limit   int     // most octets of the response; over UDP, never more than Query.UDPSize
-	Stream  bool    // asks over TCP: there is no larger room to come back for
-	Options Options // of the response's OPT; the caller fills in EDE
+	Stream  bool    // asks over TCP, so a response that lacks data sets no TC
+	Options Options // of the response's OPT, without EDE
 }

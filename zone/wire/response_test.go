@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What of a query survives into the response that its verdict asks for.
+// The response to a query has what could be read of the query.
 func TestAppendErrorKeepsWhatWasUnderstood(t *testing.T) {
 	for _, tt := range []struct {
 		does  string

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A fault is something about a message that no query may have, as a sentence.
+// A fault says in a sentence what is wrong with a message.
 type fault string
 
 const (
@@ -28,7 +28,7 @@ const (
 	faultTrailing  fault = "octets follow the last record"
 )
 
-// A reading is what parseSlow finds in a message.
+// A reading is the result of parseSlow.
 type reading struct {
 	verdict Verdict
 	faults  []fault
@@ -47,9 +47,8 @@ type reading struct {
 	types, options []int
 }
 
-// parseSlow is the twin of Parse that wants to be obvious: it takes the message
-// apart, writes down every fault, and decides at the end by the table of
-// doc.go.
+// parseSlow is the twin of Parse, written to be obvious: it takes the message apart, lists
+// every fault, and decides at the end by the table of doc.go.
 func parseSlow(msg []byte) *reading {
 	r := &reading{verdict: Drop}
 	if len(msg) < HeaderLen || msg[2]>>7 == 1 {
@@ -183,8 +182,8 @@ func (r *reading) readRecord(msg []byte, off int) int {
 	return end
 }
 
-// readOptions reads the options of an OPT record; off is where they stand in
-// the message.
+// readOptions reads the options of an OPT record; off is their offset in the
+// message.
 func (r *reading) readOptions(rdata []byte, off int) {
 	for len(rdata) > 0 {
 		if len(rdata) < 4 || len(rdata) < 4+int(binary.BigEndian.Uint16(rdata[2:])) {
