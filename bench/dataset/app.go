@@ -17,13 +17,13 @@ type App struct {
 	seen map[string]int // scratch of names
 }
 
-// Machine is one machine, as far as names depend on it.
+// Machine is the part of a machine that names depend on.
 type Machine struct {
 	ID     string // 14 hexadecimal digits
 	State  string
 	Region string
 	Addr   netip.Addr
-	// Metadata are the keys and values of config.metadata, by key.
+	// Metadata are the keys and values of config.metadata, sorted by key.
 	Metadata []Pair
 
 	number uint32 // among the machines of the dataset
@@ -32,10 +32,10 @@ type Machine struct {
 // Pair is one key of config.metadata with its value.
 type Pair struct{ Key, Value string }
 
-// Deployed reports whether the machine gives rise to names.
+// Deployed reports whether the machine has names.
 func (m *Machine) Deployed() bool { return m.State != stateDestroyed }
 
-// Started reports whether names have the machine's address.
+// Started reports whether the names have the address of the machine.
 func (m *Machine) Started() bool { return m.State == stateStarted }
 
 // Group returns the machine's process group.
@@ -66,9 +66,8 @@ var regions = [...]string{
 
 var regionWeights = zipf(len(regions), 0.8)
 
-// hostsPerRegion is the number of physical hosts that machines of one region
-// share. Real networks show a few dozen; with more, fewer addresses share
-// their first 80 bits.
+// hostsPerRegion is the number of physical hosts in one region. Real networks have
+// a few dozen. With more hosts, fewer addresses share their first 80 bits.
 const hostsPerRegion = 24
 
 var (
@@ -85,21 +84,21 @@ var (
 	}
 )
 
-// appName returns the name of app i: two words and its number, which makes it
-// unique in every network.
+// appName returns the name of app i: two words, and its number, which makes it
+// unique.
 func (d *Dataset) appName(i int) string {
 	r := seeded(d.seed, "name", i)
 	return adjectives[r.below(len(adjectives))] + "-" + nouns[r.below(len(nouns))] + "-" + strconv.Itoa(i)
 }
 
-// machineID returns the identifier of machine number n, unlike that of any
-// other. Numbers from the dataset's machines on give identifiers that nobody has.
+// machineID returns the unique identifier of machine number n. Numbers from the
+// number of machines on give identifiers of no machine.
 func (d *Dataset) machineID(n uint32) string {
 	return fmt.Sprintf("%014x", scramble(uint64(n), d.seed, 56))
 }
 
-// addr returns an address of network n: its host in 32 bits, a number that is
-// unique on all hosts in 32 bits, and 2, as Fly forms them.
+// addr returns an address of network n in the form that Fly uses: the host in 32
+// bits, a number that is unique among all hosts in 32 bits, and 2.
 func (d *Dataset) addr(network int, host, number uint32) netip.Addr {
 	a := d.Network(network).Addr().As16()
 	for i := range 4 {
@@ -110,7 +109,7 @@ func (d *Dataset) addr(network int, host, number uint32) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// App makes app number i into a, whose slices it reuses.
+// App sets a to app number i. It reuses the slices of a.
 func (d *Dataset) App(i int, a *App) {
 	r := seeded(d.seed, "app", i)
 	a.Name = d.appName(i)
@@ -142,8 +141,8 @@ func (d *Dataset) App(i int, a *App) {
 	}
 }
 
-// flycast returns the Flycast address of app i. Their host part is 1, which is
-// no machine's, and none shares another's /112.
+// flycast returns the Flycast address of app i. Its host part is 1, which no machine
+// has, and it shares its /112 with no other.
 func (d *Dataset) flycast(network, i int) netip.Addr {
 	a := d.Network(network).Addr().As16()
 	a[9] = 1
@@ -166,14 +165,14 @@ func (d *Dataset) state(r *rng) string {
 	return stateStarted
 }
 
-// appKind is what sort of software an app is, which shows in its metadata.
+// appKind is the sort of software that an app is. Metadata depends on it.
 type appKind int
 
 const (
 	website  appKind = iota // one process group
-	service                 // with workers beside it
+	service                 // several process groups
 	database                // a primary and replicas
-	sandbox                 // a machine for each customer
+	sandbox                 // one machine for each customer
 )
 
 func kindOf(r *rng) appKind {
@@ -188,7 +187,7 @@ func kindOf(r *rng) appKind {
 	return sandbox
 }
 
-// metadata returns the pairs of the app's machine number k, by key.
+// metadata returns the pairs of machine number k of the app, sorted by key.
 func (kind appKind) metadata(r *rng, k int, release string) []Pair {
 	group := "app"
 	var more Pair

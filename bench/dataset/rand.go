@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// rng is SplitMix64. It is written out here, and not taken from math/rand/v2,
-// because its sequence is this package's promise: same seed, same octets.
+// rng is SplitMix64. It is not that of math/rand/v2, because the same seed must
+// always give the same sequence.
 type rng uint64
 
 func (r *rng) next() uint64 {
@@ -14,7 +14,7 @@ func (r *rng) next() uint64 {
 	return mix(uint64(*r))
 }
 
-// below returns a number in [0, n). The bias towards small numbers is n/2⁶⁴.
+// below returns a number in [0, n), with a bias towards small numbers of n/2⁶⁴.
 func (r *rng) below(n int) int { return int(r.next() % uint64(n)) }
 
 // chance reports true with probability p, in steps of 2⁻³².
@@ -26,8 +26,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// seeded returns the stream of item number i of one kind, so that every item
-// can be made without making those before it.
+// seeded returns the stream for item number i of one kind, so that an item can be
+// made without those before it.
 func seeded(seed uint64, kind string, i int) rng {
 	h := mix(seed + 0x9e3779b97f4a7c15)
 	for _, c := range []byte(kind) {
@@ -36,21 +36,21 @@ func seeded(seed uint64, kind string, i int) rng {
 	return rng(mix(h ^ uint64(i)))
 }
 
-// scramble maps [0, 2^bits) onto itself one to one and without visible order:
-// what makes identifiers unlike each other and yet unique. bits is even.
+// scramble maps [0, 2^bits) onto itself one to one, without visible order, so that
+// identifiers are unlike each other and yet unique. bits must be even.
 func scramble(x, key uint64, bits uint) uint64 {
 	half := bits / 2
 	mask := uint64(1)<<half - 1
 	l, r := x>>half&mask, x&mask
-	for round := range uint64(4) { // a Feistel network inverts whatever its rounds compute
+	for round := range uint64(4) { // a Feistel network is one to one for any round function
 		l, r = r, l^mix(r^key+round)&mask
 	}
 	return l<<half | r
 }
 
-// zipf returns the cumulative weights of n ranks with exponent s: rank k weighs
-// (k+1)^-s. Weights are whole, so that the last bit of a floating-point
-// operation, which differs between processors, decides nothing.
+// zipf returns the cumulative weights of n ranks with exponent s: the weight of rank
+// k is (k+1)^-s. Weights are integers, because the last bit of a floating-point
+// operation differs between processors.
 func zipf(n int, s float64) []uint64 {
 	cum := make([]uint64, n)
 	var sum uint64

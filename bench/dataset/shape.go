@@ -7,9 +7,10 @@ import (
 	"net/netip"
 )
 
-// Shape says how much there is of everything.
+// Shape is the number of each kind of fact.
 type Shape struct {
-	// Networks is the number of 6PNs. Apps are dealt to them in turn.
+	// Networks is the number of private networks (6PNs). App i is in network i modulo
+	// Networks.
 	Networks int `json:"networks"`
 	// Apps and Machines count those of all networks together.
 	Apps     int `json:"apps"`
@@ -19,16 +20,16 @@ type Shape struct {
 	Skew float64 `json:"skew"`
 	// Largest is the most machines that one app has, 0 for no limit.
 	Largest int `json:"largest"`
-	// Stopped and Gone are the shares of machines that are deployed but not
-	// started, and destroyed.
+	// Stopped is the share of machines that are deployed and not started, and Gone
+	// that of destroyed ones.
 	Stopped float64 `json:"stopped"`
 	Gone    float64 `json:"gone"`
 }
 
-// DefaultShape returns the shape of one network with that many machines, in
-// apps of ten on average. The largest app has 40: the RRset of 40 addresses is
-// the largest that fits a UDP response of 1,232 octets whole, so servers are
-// compared on answering and not on truncating.
+// DefaultShape returns the shape of one network with that many machines, in apps of
+// ten on average. The largest app has 40: no RRset of more addresses fits a UDP
+// response of 1,232 octets, and servers are compared on answering and not on
+// truncating.
 func DefaultShape(machines int) Shape {
 	return Shape{
 		Networks: 1,
@@ -41,8 +42,8 @@ func DefaultShape(machines int) Shape {
 	}
 }
 
-// maxMachines bounds the number of machines so that hosts, machines and
-// identifiers are unique by construction: addresses number them in 32 bits.
+// maxMachines bounds the number of machines, because addresses number them in 32
+// bits.
 const maxMachines = 1 << 31
 
 // Validate returns every fault of the shape, each beginning with the field.
@@ -70,14 +71,14 @@ func (s Shape) Validate() error {
 	return errors.Join(faults...)
 }
 
-// maxNetworks keeps the networks' numbers, 0x18 apart from each other, in 32 bits.
+// maxNetworks keeps the numbers of networks, which are 0x18 apart, in 32 bits.
 const maxNetworks = 1 << 20
 
 // Dataset is the facts of one seed and shape. It is immutable.
 type Dataset struct {
 	seed  uint64
 	shape Shape
-	first []uint32 // number of the first machine of each app, and of none
+	first []uint32 // number of the first machine of each app, and at last the number of machines
 }
 
 // New returns the dataset of a seed and a shape.
@@ -105,8 +106,8 @@ func (d *Dataset) Network(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(a), 48)
 }
 
-// sizes returns the number of machines of each app: by Zipf's law, none above
-// the largest, and as many in all as the shape says.
+// sizes returns the number of machines of each app: by Zipf's law, at most Largest,
+// and Machines in all.
 func sizes(s Shape) []uint32 {
 	cum := zipf(s.Apps, s.Skew)
 	total := cum[s.Apps-1]
@@ -114,7 +115,7 @@ func sizes(s Shape) []uint32 {
 	left := s.Machines
 	var before uint64
 	for i, c := range cum {
-		// Rounding the running sum, not each share, loses no machine.
+		// The running sum is rounded, and not each share, so that no machine is lost.
 		upTo := mulDiv(c, uint64(s.Machines), total)
 		n := int(upTo - before)
 		before = upTo
@@ -124,7 +125,7 @@ func sizes(s Shape) []uint32 {
 		counts[i] = uint32(n)
 		left -= n
 	}
-	for i := s.Apps - 1; left > 0; i-- { // what the largest would not take goes to the smallest
+	for i := s.Apps - 1; left > 0; i-- { // the machines beyond Largest go to the smallest apps
 		if i < 0 {
 			i = s.Apps - 1
 		}
@@ -137,7 +138,7 @@ func sizes(s Shape) []uint32 {
 	return counts
 }
 
-// mulDiv returns a*b/c for a <= c, whose quotient therefore fits.
+// mulDiv returns a*b/c for a <= c.
 func mulDiv(a, b, c uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	quo, _ := bits.Div64(hi, lo, c)

@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// Traffic says what is asked.
+// Traffic is the mix of queries.
 type Traffic struct {
-	// Network is the number of the network whose members ask.
+	// Network is the number of the network of the clients.
 	Network int `json:"network"`
 	// Count is the number of queries.
 	Count int `json:"count"`
-	// Skew is the exponent of Zipf's law by which queries are spread over
-	// apps; 0 asks for every app alike. Which apps are asked for most has
-	// nothing to do with their size.
+	// Skew is the exponent of Zipf's law by which queries are spread over apps; with
+	// 0, all apps are equally frequent. The frequency of an app does not depend on
+	// its size.
 	Skew float64 `json:"skew"`
-	// NXDomain is the share of queries for names that nothing gives rise to.
+	// NXDomain is the share of queries for names that do not exist.
 	NXDomain float64 `json:"nxdomain"`
 	// Mix weighs the kinds of the other queries.
 	Mix Mix `json:"mix"`
@@ -25,13 +25,13 @@ type Traffic struct {
 	UDPSize uint16 `json:"udp_size"`
 }
 
-// Mix is the weight of each kind of query; only proportions matter. The
-// weight of Nonexistent is not read: Traffic.NXDomain says how many those are.
+// Mix is the weight of each kind of query; only proportions matter. The weight of
+// Nonexistent is ignored; Traffic.NXDomain is the share of those.
 type Mix [numKinds]int
 
-// DefaultTraffic returns what the members of the first network ask: mostly for
-// apps, and some of everything else that the master file can answer. The skew
-// is that of names in traces of resolvers, where it is found between 0.8 and 1.
+// DefaultTraffic returns traffic of clients in the first network: mostly queries for
+// apps, and some for each other kind of name that the master file has. In traces of
+// resolvers, the skew is between 0.8 and 1.
 func DefaultTraffic(count int) Traffic {
 	return Traffic{
 		Count:    count,
@@ -74,21 +74,21 @@ func (t Traffic) Validate(s Shape) error {
 	return errors.Join(faults...)
 }
 
-// draw is a query that was decided on but not yet made.
+// draw is a query that is chosen and not made yet.
 type draw struct {
 	app   int
 	kind  Kind
-	which uint64 // of the app's names of that kind
-	at    int    // place among the queries
+	which uint64 // chooses among the app's names of that kind
+	at    int    // index among the queries
 }
 
-// Queries returns the queries of one network's members.
+// Queries returns queries of clients in one network.
 func (d *Dataset) Queries(t Traffic) ([]Query, error) {
 	if err := t.Validate(d.shape); err != nil {
 		return nil, err
 	}
 	draws := d.draws(t)
-	// Each app is made once, however often it is asked for.
+	// Queries for one app are made together, so that the app is made once.
 	slices.SortFunc(draws, func(a, b draw) int { return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.at, b.at)) })
 	queries := make([]Query, len(draws))
 	var (
@@ -115,7 +115,7 @@ func (d *Dataset) draws(t Traffic) []draw {
 	r := seeded(d.seed, "queries", t.Network)
 	apps := (d.shape.Apps - t.Network + d.shape.Networks - 1) / d.shape.Networks
 	ranks := zipf(apps, t.Skew)
-	// The app of each rank: a shuffle, so that popular is not large.
+	// The app of each rank: a shuffle, so that frequent apps are not the large ones.
 	order := make([]int, apps)
 	for i := range order {
 		j := r.below(i + 1)
@@ -142,8 +142,8 @@ func (d *Dataset) draws(t Traffic) []draw {
 	return draws
 }
 
-// query makes the query that was drawn. An app without names of the kind, as
-// one without machines has no regions, is asked for itself.
+// query makes the query of dr. If the app has no names of the kind, as one without
+// machines has no regions, the query is for the name of the app.
 func (d *Dataset) query(a *App, names []name, dr draw, udpSize uint16) (Query, error) {
 	if dr.kind == Nonexistent {
 		q, err := NewQuery(d.nonexistent(a, dr.which), TypeAAAA, udpSize)
@@ -191,8 +191,8 @@ func (n *name) want(qtype uint16) Want {
 	return w
 }
 
-// nonexistent returns a name that nothing gives rise to: an app that nobody
-// has, or a machine, a region or a process group that the app has not.
+// nonexistent returns a name that does not exist: of an app, or of a machine, region
+// or process group of the app.
 func (d *Dataset) nonexistent(a *App, which uint64) string {
 	base := a.Name + ".internal"
 	switch which % 4 {

@@ -48,7 +48,7 @@ func (g *generator) arrived(p *pending, msg []byte) {
 	p.answer(pq)
 	right := g.right(q, msg)
 	if !right {
-		g.keepExample(q, msg)
+		g.addExample(q, msg)
 	}
 	t.accept(pq.due, g.now, msg, right)
 }

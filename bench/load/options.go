@@ -22,28 +22,28 @@ const (
 	TCPOnce Transport = "tcp-once"
 )
 
-// Options says what a run does. The zero value of each field but Server, and
-// Queries or Ask, stands for its default.
+// Options are the options of a run. Server, and Queries or Ask, are required. The
+// zero value of each other field stands for its default.
 type Options struct {
-	// Server is asked.
+	// Server is the server that is asked.
 	Server netip.AddrPort
 	// Transport carries the messages. Default UDP.
 	Transport Transport
 	// Queries are sent in order, again and again.
 	Queries []dataset.Query
-	// Ask, if set, makes the queries instead: it fills in number n, the same
-	// each time that it is asked for it. The run begins with 0, and comes to
-	// that again after 2³² queries. It is called on the generator's thread, twice
-	// for a query, and should reuse the memory of q.
+	// Ask, if set, makes the queries instead: it sets q to query number n, which is
+	// the same each time. The run begins with number 0, and begins again after 2³²
+	// queries. Ask is called on the generator's thread, twice for each query, and
+	// should reuse the memory of q.
 	Ask func(n uint32, q *dataset.Query)
 
-	// Sockets is the number of UDP sockets or TCP connections; with TCPOnce
-	// Window is. Default 16: enough that SO_REUSEPORT spreads them over the
+	// Sockets is the number of UDP sockets or TCP connections; with TCPOnce, that
+	// number is Window. Default 16: enough for SO_REUSEPORT to spread them over the
 	// sockets of a server.
 	Sockets int
-	// Window is the number of queries outstanding in the closed loop. Default
-	// 128: a few batches for a server that takes 32 at once, and fewer than
-	// the default socket buffer holds.
+	// Window is the number of queries outstanding in the closed loop. Default 128:
+	// a few batches for a server that reads 32 at a time, and fewer than a default
+	// socket buffer holds.
 	Window int
 	// Rate, in queries a second, makes the loop open. Flood makes it open at
 	// the highest rate that the generator can send.
@@ -54,37 +54,36 @@ type Options struct {
 	Warmup time.Duration
 	// Duration is the measured time. Default 5s.
 	Duration time.Duration
-	// Timeout is how long a response may take before its query is lost.
-	// Default 1s. A run ends at most this long after Duration.
+	// Timeout is the time after which a query without a response is lost. Default
+	// 1s. A run ends at most this long after Duration.
 	Timeout time.Duration
-	// Deadline is what a response must keep to be of use: goodput counts
-	// right answers within it. Default 100ms.
+	// Deadline is the time within which a right answer counts as goodput. Default
+	// 100ms.
 	Deadline time.Duration
 
-	// Sample: one response of so many has its answers compared with what the
-	// query wants. Default 64, which costs about 1 % of the generator's time.
+	// Sample says that one response in this number has its answers compared. Default
+	// 64, which costs about 1 % of the generator's time.
 	Sample int
-	// Echo accepts the query itself for a response, as a server that returns
-	// datagrams unread sends it, and the query with more octets behind it.
+	// Echo accepts as a response a datagram that begins with the query, as a server
+	// that returns datagrams unread sends it.
 	Echo bool
 
-	// Pin binds the generator's thread to the CPU numbered CPU, and has it
-	// spin where it would sleep: a server that must wake the generator is
-	// charged for that.
+	// Pin binds the generator's thread to CPU number CPU. The thread then polls and
+	// does not sleep, because waking it would cost the server CPU time.
 	Pin bool
 	CPU int
 
-	// Beside, if set, is called in every turn of the loop, by the generator
-	// itself, and reports whether it had anything to do: other work on its CPU
-	// that must not wait for another thread's turn. Its error ends the run.
+	// Beside, if set, does other work on the generator's CPU. The generator calls it
+	// in every turn of its loop. It reports whether there was work; its error ends
+	// the run.
 	Beside func() (bool, error)
 
-	// Begin and End, if set, are called as the measured time begins and ends,
-	// by the generator itself: it sends nothing meanwhile.
+	// Begin and End, if set, are called by the generator as the measured time begins
+	// and ends. It sends nothing until they return.
 	Begin, End func()
 }
 
-// WithDefaults returns the options with defaults where nothing is said.
+// WithDefaults returns the options with defaults in place of zero values.
 func (o Options) WithDefaults() Options {
 	o.Transport = orDefault(o.Transport, UDP)
 	o.Sockets = orDefault(o.Sockets, 16)
@@ -108,7 +107,7 @@ func orDefault[T comparable](v, otherwise T) T {
 }
 
 // Validate returns every fault of the options, each beginning with the field.
-// Defaults are to be filled in before.
+// Defaults must have been filled in.
 func (o Options) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -165,6 +164,6 @@ func (o Options) Validate() error {
 	return errors.Join(faults...)
 }
 
-// maxQuery bounds a query, in octets: the longest name with EDNS options to
-// spare. Larger ones would make every send buffer larger.
+// maxQuery is the longest query, in octets: the longest name, and room for EDNS
+// options. A larger one would make every send buffer larger.
 const maxQuery = 512

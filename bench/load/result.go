@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Result is what became of a run. Durations are in nanoseconds in JSON.
+// Result is the result of a run. Durations are in nanoseconds in JSON.
 type Result struct {
 	Server    string    `json:"server"`
 	Transport Transport `json:"transport"`
@@ -20,7 +20,7 @@ type Result struct {
 	Loop    string  `json:"loop"`
 	Sockets int     `json:"sockets"`
 	Window  int     `json:"window,omitempty"` // closed loop
-	Rate    float64 `json:"rate,omitempty"`   // open loop, as asked for
+	Rate    float64 `json:"rate,omitempty"`   // open loop, as in Options
 
 	// Elapsed is the measured time.
 	Elapsed  time.Duration `json:"elapsed_ns"`
@@ -109,7 +109,7 @@ func (g *generator) result() Result {
 	return r
 }
 
-// WriteText writes the result for people.
+// WriteText writes the result as a table.
 func (r *Result) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }

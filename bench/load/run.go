@@ -15,16 +15,16 @@ import (
 // A carrier moves messages over sockets. It calls generator.arrived for every
 // message that comes.
 type carrier interface {
-	// receive takes what has come without waiting, and reports whether
-	// anything had.
+	// receive takes the messages that have come, without waiting, and reports
+	// whether there were any.
 	receive() (bool, error)
 	// send sends at most n queries without waiting, and returns how many it sent.
 	send(n int) (int, error)
-	// rest waits until something may have come, or for that long.
+	// rest waits until a message may have come, or for that long.
 	rest(time.Duration)
 	// outstanding returns the number of queries that wait for a response.
 	outstanding() int
-	// expire gives up queries that were due before that time.
+	// expire gives up the queries that were due before that time.
 	expire(before int64)
 	close()
 }
@@ -37,8 +37,8 @@ type generator struct {
 
 	carrier     carrier
 	next        uint32        // the query to send next
-	made        dataset.Query // by Ask, the last one
-	untilSample int
+	made        dataset.Query // the last query that Ask made
+	untilSample int           // responses until one has its answers compared
 	examples    []example
 
 	started time.Time
@@ -50,8 +50,8 @@ type generator struct {
 // nothing measurable, and the server would get its queries in larger bursts.
 const batch = 64
 
-// Run sends queries as the options say and returns what became of them. A run
-// that is cancelled returns what it has, and the context's error.
+// Run sends queries and returns the result. A run that is cancelled returns its
+// result until then, and the error of ctx.
 func Run(ctx context.Context, o Options) (Result, error) {
 	o = o.WithDefaults()
 	if err := o.Validate(); err != nil {
@@ -116,7 +116,7 @@ func newGenerator(o Options) (*generator, error) {
 // ns. Waking a thread costs about as much.
 const spin = 50_000
 
-// run is the whole of a run: warm up, measure, and wait for the last responses.
+// run warms up, measures, and waits for the last responses.
 func (g *generator) run() error {
 	idleSince := int64(-1)
 	began, ended := false, false
@@ -182,6 +182,7 @@ func (g *generator) turn(sending bool) (bool, error) {
 	return busy, nil
 }
 
+// tick reads the clock.
 func (g *generator) tick() { g.now = int64(time.Since(g.started)) }
 
 // nextQuery returns the number of the query to send next.
@@ -230,6 +231,6 @@ var (
 	// listens.
 	errRefused = errors.New("no server listens there")
 
-	// errHungUp ends a run that would otherwise only open connections.
+	// errHungUp ends a run that would do nothing but open connections.
 	errHungUp = errors.New("the server ends connections without answering")
 )

@@ -10,29 +10,30 @@ import (
 	"github.com/internaldns/internaldns/bench/dataset"
 )
 
-// Counts are what happened to the queries of the measured time. The faults, from Stray
-// on, are counted over the whole run.
+// Counts are of the queries of the measured time. The faults, from Stray on, are
+// counted over the whole run.
 type Counts struct {
 	// Sent counts queries that were due in the measured time and sent.
 	Sent uint64 `json:"sent"`
-	// Unsent counts those that were due but that the generator was too late to send.
+	// Unsent counts queries that were due, but that the generator was too late to
+	// send.
 	Unsent uint64 `json:"unsent"`
 	// Answered and Lost add up to Sent.
 	Answered uint64 `json:"answered"`
 	Lost     uint64 `json:"lost"`
-	// Within counts the answered ones that were right and kept the deadline.
+	// Within counts the answered ones that were right and within the deadline.
 	Within uint64 `json:"within_deadline"`
-	// Wrong counts the answered ones with another RCODE than wanted or,
-	// where Compared, other answers.
+	// Wrong counts the answered ones with a wrong RCODE or, if they were Compared,
+	// wrong answers.
 	Wrong    uint64 `json:"wrong"`
 	Compared uint64 `json:"compared"`
 	// Truncated counts the answered ones with TC set.
 	Truncated uint64 `json:"truncated"`
-	// Received counts responses that came in the measured time, whenever
-	// their queries were due: what throughput is.
+	// Received counts responses that came in the measured time, whenever their
+	// queries were due. Throughput is computed from it.
 	Received uint64 `json:"received"`
 
-	Stray         uint64 `json:"stray"`          // no such ID is outstanding
+	Stray         uint64 `json:"stray"`          // no query has the ID
 	Twice         uint64 `json:"twice"`          // the query was answered already
 	Late          uint64 `json:"late"`           // the query was lost already
 	Malformed     uint64 `json:"malformed"`      // shorter than a header
@@ -50,15 +51,16 @@ type tally struct {
 	deadline   int64
 }
 
-// Latencies are recorded from 1 µs, which no socket undercuts, to 2 minutes,
-// which no timeout exceeds, and 3 digits.
+// newHistogram returns a histogram of latencies with 3 digits, from 1 µs, the least
+// that a socket takes, to 2 minutes, which no timeout exceeds.
 func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1000, 120e9, 3)
 }
 
-// measured reports whether a query that was due then belongs to the result.
+// measured reports whether a query that was due at that time belongs to the result.
 func (t *tally) measured(due int64) bool { return due >= t.begin && due < t.end }
 
+// accept counts a response to a query that was due at that time.
 func (t *tally) accept(due, now int64, msg []byte, right bool) {
 	if now >= t.begin && now < t.end {
 		t.Received++
@@ -77,9 +79,10 @@ func (t *tally) accept(due, now int64, msg []byte, right bool) {
 	} else if took <= t.deadline {
 		t.Within++
 	}
-	t.latency.RecordValue(took) // a value out of range is impossible: timeouts bound it
+	t.latency.RecordValue(took) // no value is out of range: the timeout bounds it
 }
 
+// lose counts a query without a response.
 func (t *tally) lose(due int64) {
 	if t.measured(due) {
 		t.Lost++
@@ -89,18 +92,18 @@ func (t *tally) lose(due int64) {
 // maxExamples is the number of wrong responses that a result shows.
 const maxExamples = 5
 
-// example is a wrong response, kept to be shown.
+// example is a wrong response and its query.
 type example struct {
 	query dataset.Query
 	msg   []byte
 }
 
-// keepExample keeps the first few wrong responses. It allocates, a few times.
-func (g *generator) keepExample(q *dataset.Query, msg []byte) {
+// addExample keeps copies of the first wrong responses.
+func (g *generator) addExample(q *dataset.Query, msg []byte) {
 	if len(g.examples) < maxExamples {
-		kept := *q
-		kept.Message = bytes.Clone(q.Message) // Ask writes the next one over it
-		g.examples = append(g.examples, example{kept, bytes.Clone(msg)})
+		query := *q
+		query.Message = bytes.Clone(q.Message) // Ask reuses its memory
+		g.examples = append(g.examples, example{query, bytes.Clone(msg)})
 	}
 }
 

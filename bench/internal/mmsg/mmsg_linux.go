@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// header is struct mmsghdr of recvmmsg(2). Its size is rounded up to that of
-// its alignment by the compiler, as C does.
+// header is struct mmsghdr of recvmmsg(2). As in C, the compiler pads it to its
+// alignment.
 type header struct {
 	hdr unix.Msghdr
 	n   uint32
@@ -22,9 +22,9 @@ type Batch struct {
 	size    int
 }
 
-// New returns a batch of n datagrams of at most size octets. With addressed,
-// Recv notes where each datagram came from, and Send sends it there; without,
-// the socket must be connected.
+// New returns a batch of n datagrams of at most size octets. If addressed is true,
+// Recv stores the source of each datagram, and Send sends to it; otherwise the
+// socket must be connected.
 func New(n, size int, addressed bool) *Batch {
 	b := &Batch{
 		headers: make([]header, n),
@@ -47,9 +47,8 @@ func New(n, size int, addressed bool) *Batch {
 	return b
 }
 
-// Recv takes at most n waiting datagrams from the socket and returns how many
-// it took. With wait, it blocks until there is one; without, it returns
-// EAGAIN if there is none.
+// Recv reads at most n datagrams from the socket and returns how many it read. If
+// there is none, it waits for one if wait is true, and otherwise returns EAGAIN.
 func (b *Batch) Recv(fd, n int, wait bool) (int, error) {
 	for i := range n {
 		b.iovecs[i].SetLen(b.size)
@@ -58,7 +57,7 @@ func (b *Batch) Recv(fd, n int, wait bool) (int, error) {
 		}
 	}
 	if wait {
-		// The scheduler must know of a call that blocks.
+		// Syscall6 and not RawSyscall6, because the call can block.
 		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[0])), uintptr(n), unix.MSG_WAITFORONE, 0, 0)
 		return count(got, errno)
 	}
@@ -66,15 +65,15 @@ func (b *Batch) Recv(fd, n int, wait bool) (int, error) {
 	return count(got, errno)
 }
 
-// Send sends the datagrams from up to (but not including) to, and returns how
-// many the socket took. It does not wait for room.
+// Send sends the datagrams from number from up to, but not including, to. It
+// returns how many the socket took, and does not wait for room.
 func (b *Batch) Send(fd, from, to int) (int, error) {
 	got, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[from])), uintptr(to-from), unix.MSG_DONTWAIT, 0, 0)
 	return count(got, errno)
 }
 
-// count returns the error as a plain comparison shows it, which for numbers
-// below 256 costs no allocation.
+// count returns the result of a system call. An errno below 256 becomes an error
+// without an allocation.
 func count(n uintptr, errno unix.Errno) (int, error) {
 	if errno != 0 {
 		return 0, errno
@@ -82,11 +81,11 @@ func count(n uintptr, errno unix.Errno) (int, error) {
 	return int(n), nil
 }
 
-// Received returns datagram i as Recv took it. It is good until the next Recv.
+// Received returns datagram i as Recv read it. It is valid until the next Recv.
 func (b *Batch) Received(i int) []byte {
 	n := min(int(b.headers[i].n), b.size)
 	return b.buffers[i*b.size : i*b.size+n : (i+1)*b.size]
 }
 
-// SetLen sets the octets of datagram i that Send sends.
+// SetLen sets the length of datagram i for Send.
 func (b *Batch) SetLen(i, n int) { b.iovecs[i].SetLen(n) }

@@ -13,16 +13,15 @@ type Batch struct {
 	addressed bool
 }
 
-// New returns a batch of n datagrams of at most size octets. With addressed,
-// Recv notes where each datagram came from, and Send sends it there; without,
-// the socket must be connected.
+// New returns a batch of n datagrams of at most size octets. If addressed is true,
+// Recv stores the source of each datagram, and Send sends to it; otherwise the
+// socket must be connected.
 func New(n, size int, addressed bool) *Batch {
 	return &Batch{lengths: make([]int, n), from: make([]unix.Sockaddr, n), buffers: make([]byte, n*size), size: size, addressed: addressed}
 }
 
-// Recv takes at most n waiting datagrams from the socket and returns how many
-// it took. With wait, it blocks until there is one; without, it returns
-// EAGAIN if there is none.
+// Recv reads at most n datagrams from the socket and returns how many it read. If
+// there is none, it waits for one if wait is true, and otherwise returns EAGAIN.
 func (b *Batch) Recv(fd, n int, wait bool) (int, error) {
 	for i := range n {
 		flags := unix.MSG_DONTWAIT
@@ -41,8 +40,8 @@ func (b *Batch) Recv(fd, n int, wait bool) (int, error) {
 	return n, nil
 }
 
-// Send sends the datagrams from up to (but not including) to, and returns how
-// many the socket took. It does not wait for room.
+// Send sends the datagrams from number from up to, but not including, to. It
+// returns how many the socket took, and does not wait for room.
 func (b *Batch) Send(fd, from, to int) (int, error) {
 	for i := from; i < to; i++ {
 		msg := b.Buffer(i)[:b.lengths[i]]
@@ -62,8 +61,8 @@ func (b *Batch) Send(fd, from, to int) (int, error) {
 	return to - from, nil
 }
 
-// Received returns datagram i as Recv took it. It is good until the next Recv.
+// Received returns datagram i as Recv read it. It is valid until the next Recv.
 func (b *Batch) Received(i int) []byte { return b.Buffer(i)[:b.lengths[i]] }
 
-// SetLen sets the octets of datagram i that Send sends.
+// SetLen sets the length of datagram i for Send.
 func (b *Batch) SetLen(i, n int) { b.lengths[i] = n }
