@@ -74,7 +74,7 @@ func benchObject(m *registry.Machine) []byte {
 // The rest of Load is one Store.ApplyAt. Importing the million in one write took
 // 19 s; then a write of one machine 2 ms.
 
-// Writers that each put one machine after the other, in a registry of 1,000.
+// Writers that each put one machine after another, in a registry of 1,000 machines.
 func BenchmarkWrite(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprint(writers), func(b *testing.B) {
@@ -100,7 +100,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// A whole registry imported in one write, one write into it, and its loading.
+// An import of a large registry in one write, then single writes, and the start.
 func BenchmarkLarge(b *testing.B) {
 	dir := b.TempDir()
 	s := serve(b, dir)
@@ -154,8 +154,8 @@ func BenchmarkLarge(b *testing.B) {
 	})
 }
 
-// cpuTime returns what the process has used so far. On a machine that has other
-// work, it tells more than the clock.
+// cpuTime returns the CPU time that the process has used. On a busy machine it says more
+// than the clock.
 func cpuTime(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Some tests need a process of their own, to be traced or to have a disk of its
-// own: it is this program, told so by the environment.
+// Some tests need a further process, which is traced or has a file system of its own.
+// It is this program, with the task in this variable of the environment.
 const childEnv = "INTERNALDNS_DISK_TEST"
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,8 @@ var children = map[string]func(dir string) error{
 	"retry": func(dir string) error { return childWrites(dir, 100*time.Millisecond) },
 }
 
-// child returns the command that does a task in dir, and wrap before it.
+// child returns the command that does a task in dir. wrap, such as strace, comes
+// before it.
 func child(t testing.TB, task, dir string, wrap ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -51,8 +52,7 @@ func child(t testing.TB, task, dir string, wrap ...string) *exec.Cmd {
 	return cmd
 }
 
-// need ends the test if something is missing: by skipping it, but in CI by
-// failing.
+// need skips the test if something is missing. In CI it fails the test.
 func need(t testing.TB, missing error) {
 	t.Helper()
 	switch {
@@ -76,7 +76,7 @@ const (
 	childSteps   = 15 // of each writer
 )
 
-// step returns what a writer does in its nth step.
+// step returns the event of the nth step of a writer.
 func step(writer, n int) registry.Event {
 	if n%5 == 4 {
 		m := machine(writer*1000+n-2, "")
@@ -88,11 +88,11 @@ func step(writer, n int) registry.Event {
 	return putMachine(writer*1000+n, "started")
 }
 
-// after returns the machines of a writer after so many steps, as listed does.
+// after returns what listed returns after so many steps of a writer.
 func after(writer, steps int) string {
 	key := [2]int{writer, steps}
-	if known, ok := afters.Load(key); ok {
-		return known.(string)
+	if out, ok := afters.Load(key); ok {
+		return out.(string)
 	}
 	s := registry.NewStore(nil)
 	s.Apply([]registry.Event{app})
@@ -106,8 +106,8 @@ func after(writer, steps int) string {
 
 var afters sync.Map // what after returned
 
-// memoryDir returns a directory for files that need not outlive anything, in
-// memory if there is one: syncing them takes no time there.
+// memoryDir returns a directory in memory, where a sync takes no time, or, where there
+// is none, on the disk.
 func memoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "internaldns-test-")
@@ -118,7 +118,7 @@ func memoryDir(t testing.TB) string {
 	return dir
 }
 
-// listed returns the machines of a writer.
+// listed returns the machines of a writer, one a line.
 func listed(s *registry.Snapshot, writer int) string {
 	var b strings.Builder
 	if a := s.App(network, "web"); a != nil {
@@ -131,9 +131,9 @@ func listed(s *registry.Snapshot, writer int) string {
 	return b.String()
 }
 
-// childWrites has writers do their steps, and say on standard output what they
-// send and what is acknowledged. With retry, a step that fails is repeated after
-// that time.
+// childWrites has all writers do their steps. A line on standard output shows each
+// step that is sent, and each that is acknowledged. With retry, a step that fails is
+// repeated after that time.
 func childWrites(dir string, retry time.Duration) error {
 	k := New(dir, registry.NewStore(nil), zap.NewNop())
 	if err := k.Load(context.Background()); err != nil {
@@ -149,7 +149,7 @@ func childWrites(dir string, retry time.Duration) error {
 		})
 		return err
 	}
-	say := func(format string, args ...any) { os.Stdout.WriteString(fmt.Sprintf(format, args...)) }
+	print := func(format string, args ...any) { os.Stdout.WriteString(fmt.Sprintf(format, args...)) }
 	for retry > 0 && write(app) != nil {
 		time.Sleep(retry) // the real clock is meant, here and below: the Keeper tries the disk again in between
 	}
@@ -160,10 +160,10 @@ func childWrites(dir string, retry time.Duration) error {
 	for w := range childWriters {
 		writers.Go(func() {
 			for n := range childSteps {
-				say("send %d %d\n", w, n)
+				print("send %d %d\n", w, n)
 				err := write(step(w, n))
 				for err != nil && retry > 0 && (errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrFull)) {
-					say("fail %d %d\n", w, n)
+					print("fail %d %d\n", w, n)
 					time.Sleep(retry)
 					err = write(step(w, n))
 				}
@@ -171,7 +171,7 @@ func childWrites(dir string, retry time.Duration) error {
 					failed[w] = err
 					return
 				}
-				say("ack %d %d\n", w, n)
+				print("ack %d %d\n", w, n)
 			}
 		})
 	}

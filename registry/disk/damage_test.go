@@ -16,8 +16,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// sampleDir makes a database with some of everything, of several transactions,
-// and returns its directory and what is in it.
+// sampleDir makes a database with facts of all kinds, in several transactions. It
+// returns the directory, and the description of what is in it.
 func sampleDir(t testing.TB, machines int) (dir, want string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -211,7 +211,7 @@ func leaves(octets []byte, id uint64) (ids []uint64) {
 	return ids
 }
 
-// damage damages octets in one of four ways, and says how.
+// damage damages octets in one of four ways, and describes it.
 func (d draw) damage(octets []byte, way int) string {
 	page := func() int { return d.IntN(len(octets)/pageSize) * pageSize }
 	switch way {
@@ -219,7 +219,7 @@ func (d draw) damage(octets []byte, way int) string {
 		at := d.IntN(len(octets))
 		octets[at] ^= 1 << d.IntN(8)
 		return fmt.Sprintf("a bit of octet %d flipped", at)
-	case 1: // where it hurts: at the beginning of a page
+	case 1: // in the header or the first elements of a page
 		at := page() + d.IntN(96)
 		octets[at] ^= 1 << d.IntN(8)
 		return fmt.Sprintf("a bit of octet %d flipped", at)
@@ -234,17 +234,17 @@ func (d draw) damage(octets []byte, way int) string {
 	}
 }
 
-// sector is what a disk writes whole, in octets.
+// sector is the number of octets that a disk writes whole.
 const sector = 512
 
-// What is wrong is said so that one can do something about it.
+// An error about damage names the object, and what to do.
 func TestDamageIsNamed(t *testing.T) {
 	source, _ := sampleDir(t, 30)
 	octets, err := os.ReadFile(filepath.Join(source, fileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// edit changes a database behind the Keeper's back.
+	// edit changes a database without the Keeper.
 	edit := func(change func(tx *bbolt.Tx) error) func(path string) error {
 		return func(path string) error {
 			db, err := bbolt.Open(path, 0o600, nil)
@@ -271,7 +271,7 @@ func TestDamageIsNamed(t *testing.T) {
 		}), `machine "00000000000001" of app "web" in fdaa:0:18::/48: the checksum is wrong`},
 		{"a machine that is missing", edit(func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte(bMachines)).Delete(live)
-		}), "some are of another time"},
+		}), "some are missing, or of another commit"},
 		{"a list of free pages that is cut", func(path string) error {
 			p, broken := openOctets(t, octets), bytes.Clone(octets)
 			native.PutUint16(broken[p.free*pageSize+10:], 1)
@@ -280,7 +280,7 @@ func TestDamageIsNamed(t *testing.T) {
 		{"a bucket that is missing", edit(func(tx *bbolt.Tx) error {
 			return tx.DeleteBucket([]byte(bLeases))
 		}), "there is no bucket leases"},
-		{"a record of later times", edit(func(tx *bbolt.Tx) error {
+		{"a bucket of a later version", edit(func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("volumes"))
 			return err
 		}), `bucket "volumes" is not known`},
@@ -312,7 +312,7 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
-// All that is wrong is said at once, also if whole pages are.
+// All faults are listed at once, those of whole pages too.
 func TestAllDamageIsNamed(t *testing.T) {
 	dir, _ := sampleDir(t, 300)
 	path := filepath.Join(dir, fileName)
@@ -346,9 +346,8 @@ func TestAllDamageIsNamed(t *testing.T) {
 	}
 }
 
-// One of the two meta pages can be lost without any record being lost. But it
-// may have been that of the last write, so nobody but the operator may say that
-// it does not matter.
+// One of the two meta pages can be lost without any record being lost. But it may have
+// been that of the last write, so only the operator may go on without it.
 func TestADamagedMetaPageIsMendedOnlyWhenAsked(t *testing.T) {
 	for page := range 2 {
 		dir, _ := sampleDir(t, 10)

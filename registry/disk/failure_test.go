@@ -16,9 +16,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// What a write that failed did is not known to who asked for it. But once the
-// disk is back, memory and disk say the same, and nothing that was acknowledged
-// is missing.
+// The writer of a write that failed does not know whether it was made. But once the
+// disk works again, memory and disk hold the same, and everything that was acknowledged.
 func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -40,7 +39,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					when, fault := d.IntN(6), pick(d, syscall.EIO, syscall.ENOSPC)
 					if when < 2 {
 						disk.fail(failure{when == 1, fault})
-						for range d.IntN(3) { // and what is tried then
+						for range d.IntN(3) { // and the next commits
 							disk.fail(failure{d.one(2), fault})
 						}
 					}
@@ -53,7 +52,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					if unsure && (when > 1 || !errors.Is(err, want)) {
 						t.Fatalf("the write failed with %v", err)
 					}
-					if !unsure || when == 1 { // it was made, or refused for itself
+					if !unsure || when == 1 { // it was made, or refused for its content
 						if _, faults := tw.write(w); !unsure && fmt.Sprint(err) != fmt.Sprint(faults) {
 							t.Fatalf("the write failed with %v, want %v", err, faults)
 						}
@@ -61,7 +60,7 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 					if unsure {
 						failed++
 						if d.one(2) {
-							time.Sleep(4 * lastRetry) // Run finds out by itself
+							time.Sleep(4 * lastRetry) // Run tries again by itself
 							synctest.Wait()
 						} else { // or the next write
 							for range 3 {
@@ -98,14 +97,14 @@ func TestAfterAFailureMemoryIsWhatIsOnDisk(t *testing.T) {
 	}
 }
 
-// A faultyDisk fails as it is told to.
+// A faultyDisk fails the next commits as failures lists.
 type faultyDisk struct {
 	mu       sync.Mutex
-	failures []failure // to come; guarded by mu
+	failures []failure // of the next commits; guarded by mu
 }
 
 type failure struct {
-	written bool // it fails after writing, else before
+	written bool // the commit fails after it was written, else before
 	err     error
 }
 
@@ -145,8 +144,7 @@ func withoutIndexes(s string) string {
 	return b.String()
 }
 
-// A file that is not the one that was written is neither taken for it nor
-// written over.
+// If another file replaces the database, the Keeper neither serves it nor writes to it.
 func TestAFileThatWasReplacedIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, other := t.TempDir(), t.TempDir()
@@ -181,8 +179,8 @@ func TestAFileThatWasReplacedIsLeftAlone(t *testing.T) {
 	})
 }
 
-// A disk that does not answer keeps no lease from ending, and what it was given is
-// made when it answers, or not, for memory and disk alike.
+// While a disk does not answer, leases end in time. When it answers, the commit is
+// made or not, in memory and on the disk alike.
 func TestADiskThatDoesNotAnswer(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -254,8 +252,8 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// An import takes longer than leases last, and that is no fault of the disk: it is
-// made, and whose lease was renewed meanwhile stays.
+// An import may take longer than a lease lasts. It is made all the same, and a machine
+// whose lease is renewed meanwhile stays.
 func TestAnImportIsNotTakenForADiskThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := load(t, t.TempDir())
@@ -285,14 +283,14 @@ func TestAnImportIsNotTakenForADiskThatDoesNotAnswer(t *testing.T) {
 		s.put(t, events...)
 		renewing.Wait()
 		if s.has(1) || !s.has(2) || !s.has(10) || !s.Status().Writable {
-			t.Errorf("after an import the machine is there that went: %v, that was renewed: %v, that came: %v; the status is %+v",
+			t.Errorf("after an import there is the machine whose lease ended: %v, the one renewed: %v, the one imported: %v; the status is %+v",
 				s.has(1), s.has(2), s.has(10), s.Status())
 		}
 	})
 }
 
-// bbolt maps the file into memory. Where that cannot be read any more, as when a
-// disk is gone or the file was cut, the process goes on all the same.
+// bbolt maps the file into memory. If the mapping can no longer be read, because the
+// disk is gone or the file was cut, the process goes on.
 func TestMemoryThatCannotBeReadIsAFailure(t *testing.T) {
 	for _, size := range []int64{0, pageSize, 3 * pageSize} {
 		synctest.Test(t, func(t *testing.T) {
@@ -315,14 +313,14 @@ func TestMemoryThatCannotBeReadIsAFailure(t *testing.T) {
 	}
 }
 
-// A database library that gives up takes nothing with it.
+// A panic in the database library fails the write and nothing else.
 func TestAPanicOfTheLibraryIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, t.TempDir())
 		s.put(t, app)
 		synctest.Wait()
 		was := s.db.bolt
-		s.db.bolt = nil // what it does then is panic, with its locks held or not
+		s.db.bolt = nil // every use of it panics
 		if _, err := s.try(nil, putMachine(1, "started")); !errors.Is(err, registry.ErrUnavailable) {
 			t.Errorf("the write failed with %v", err)
 		}

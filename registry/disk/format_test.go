@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata/format1.db anew: never, once a version was released with it")
+var update = flag.Bool("update", false, "write testdata/format1.db again; never do so after a version was released with it")
 
 // A database that an older version wrote is read: its records, and the objects in
-// them, with the dictionary that they were compressed with. What must be in it is
-// in a file beside it.
+// them, which need the dictionary of that version. format1.txt describes what must be
+// in it.
 func TestADatabaseOfFormat1IsReadForEver(t *testing.T) {
 	database, text := filepath.Join("testdata", "format1.db"), filepath.Join("testdata", "format1.txt")
 	if *update {

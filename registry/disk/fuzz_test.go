@@ -14,17 +14,17 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Whatever a file holds, reading it ends without a panic; and what is accepted,
-// bbolt reads the same.
+// A file of any content is read without a panic. bbolt reads the same in a file that
+// is accepted.
 func FuzzRead(f *testing.F) {
 	dir, _ := sampleDir(f, 60)
 	sample, err := os.ReadFile(filepath.Join(dir, fileName))
 	if err != nil {
 		f.Fatal(err)
 	}
-	// An input is a list of changes: three octets say where, one what comes
-	// there. The meta pages are made valid again, so that what is in them is
-	// looked at.
+	// An input is a list of changes: three octets for the place, one for the new
+	// octet. The checksums of the meta pages are made right again, so that changes of
+	// their fields get further than that.
 	f.Add([]byte{})
 	for at := 0; at < len(sample); at += pageSize {
 		for _, field := range []int{0, 8, 10, 12, pageHeader, pageHeader + 4, pageHeader + 8, pageHeader + 12, pageHeader + 16, pageHeader + 32, pageHeader + 40} {
@@ -92,8 +92,8 @@ func checkBolt(path string, want state) (err error) {
 	return errors.Join(err, d.close(err))
 }
 
-// Whatever a record holds, decoding it ends without a panic; and what is
-// accepted is the same after encoding and decoding it once more.
+// A record of any content is decoded without a panic. A fact that is decoded is the
+// same after it is encoded and decoded once more.
 func FuzzRecord(f *testing.F) {
 	for _, m := range []*registry.Machine{machine(1, "started"), machine(2, "destroyed"), {App: "web", Network: 1}} {
 		codec := &codecs[registry.KindMachine]

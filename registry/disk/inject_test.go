@@ -21,8 +21,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A disk that fails now and then refuses writes for a moment, and loses none that
-// was acknowledged.
+// When a disk fails now and then, writes are refused for a moment, and none that was
+// acknowledged is lost.
 func TestADiskThatFailsNowAndThen(t *testing.T) {
 	needProgram(t, "strace")
 	for _, fault := range []string{
@@ -60,7 +60,7 @@ func TestADiskThatFailsNowAndThen(t *testing.T) {
 	}
 }
 
-// A file that cannot be read is not called damaged, and is not served.
+// A file that cannot be read is not served, and the error does not call it damaged.
 func TestADiskThatCannotBeRead(t *testing.T) {
 	needProgram(t, "strace")
 	dir, _ := sampleDir(t, 100)
@@ -71,8 +71,8 @@ func TestADiskThatCannotBeRead(t *testing.T) {
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		out, err := cmd.Output()
-		// strace counts for each thread, and reads may be spread over several, so
-		// that none makes so many.
+		// strace counts the calls of each thread, and reads may be spread over so many
+		// threads that none makes that many.
 		calls, traceErr := os.ReadFile(trace)
 		if !bytes.Contains(calls, []byte("INJECTED")) {
 			if when == 1 {
@@ -95,7 +95,7 @@ func init() {
 	children["readonly"] = childReadsOnly
 }
 
-// mounted runs a task of a child in a mount namespace of its own.
+// mounted runs a task in a child with a mount namespace of its own.
 func mounted(t *testing.T, task string) {
 	if os.Getuid() != 0 {
 		need(t, errors.New("mounting a small file system takes root"))
@@ -119,8 +119,8 @@ func mount(dir, size string) error {
 	return unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size)
 }
 
-// A tmpfs of 64 KiB, filled to the brim: writes are refused, what is there
-// stands, and with more room writes go on.
+// On a full tmpfs of 64 KiB writes are refused, and the registry is served. When there
+// is more room, writes are made again.
 func TestAFullDisk(t *testing.T) { mounted(t, "fill") }
 
 // childFills is TestAFullDisk in a mount namespace of its own.
@@ -154,7 +154,7 @@ func childFills(dir string) error {
 	if !errors.Is(err, registry.ErrFull) {
 		return fmt.Errorf("the full disk is reported as %w", err)
 	}
-	for range 20 { // also not when it is tried again and again
+	for range 20 { // nor is a write lost when the disk is tried again and again
 		if put(acked) == nil {
 			acked++ // pages may have become free
 		}
@@ -206,7 +206,7 @@ func untilWritten(k *Keeper, write func() error) error {
 	return nil
 }
 
-// What cannot be written is served all the same, and written when it can be.
+// A registry on a read-only disk is served. Writes are made when the disk can be written.
 func TestAReadOnlyDisk(t *testing.T) { mounted(t, "readonly") }
 
 // childReadsOnly is TestAReadOnlyDisk in a mount namespace of its own.

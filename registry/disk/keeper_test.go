@@ -19,7 +19,7 @@ import (
 
 var _ registry.Keeper = (*Keeper)(nil)
 
-// A server is a Keeper at work.
+// A server is a Keeper with its store and its log.
 type server struct {
 	*Keeper
 	store *registry.Store
@@ -45,7 +45,7 @@ func tryLoad(dir string) (*server, error) {
 	return s, s.Load(context.Background())
 }
 
-// serve returns a Keeper of dir at work. It is stopped at the end of the test.
+// serve returns a Keeper of dir that runs. It is stopped at the end of the test.
 func serve(t testing.TB, dir string) *server {
 	t.Helper()
 	s := load(t, dir)
@@ -155,8 +155,8 @@ func TestBeforeLoadNothingIsAccepted(t *testing.T) {
 	}
 }
 
-// Writers that wait together share the syncs, and one that is refused does not
-// keep the others.
+// Writers that wait together share one sync. Those that are refused leave the others as
+// they are.
 func TestWritersShareSyncs(t *testing.T) {
 	s := load(t, t.TempDir())
 	refused := errors.New("no")
@@ -237,8 +237,8 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	t.Log(err)
 }
 
-// A writer that no longer waits gets the error of its context, and one whose
-// decision panics gets that.
+// A writer whose context ends gets its error. A writer whose decision panics gets the
+// panic.
 func TestWritersThatLeave(t *testing.T) {
 	s := load(t, t.TempDir())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -259,8 +259,8 @@ func TestWritersThatLeave(t *testing.T) {
 	s.put(t, app)
 }
 
-// Run ends when it is told to, also while writers keep it busy: they are refused,
-// and what was acknowledged is there.
+// Run ends when its context does, also while writers keep it busy. They are refused, and
+// every acknowledged write is there after a restart.
 func TestRunEndsUnderWrites(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)

@@ -82,7 +82,7 @@ func TestWhatEndsALeaseEarly(t *testing.T) {
 					s.lease(t, w.Lease, w.Events...)
 				}
 				s.stop(t)
-				s = serve(t, dir) // what is on disk says the same
+				s = serve(t, dir) // the lease on disk is the same
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if s.has(1) != tt.stays {
@@ -93,8 +93,8 @@ func TestWhatEndsALeaseEarly(t *testing.T) {
 	}
 }
 
-// A lease that ends while nobody serves is over before anybody is answered, and
-// one that does not has the rest of its time.
+// A lease that ends while no Keeper runs is over before the next one serves. A lease that
+// has not ended has the rest of its time.
 func TestARestartRevivesNoLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -68,7 +68,7 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 // unreadable adds to err what to do about a database that cannot be loaded.
 func unreadable(path string, err error) error {
 	if _, refused := errors.AsType[registry.Faults](err); refused || isDamage(err) {
-		return fmt.Errorf("the database %s is damaged:\n%w\nNothing of it is served. internaldns data check shows all that is wrong; restore a backup, or move the file away to begin anew", path, err)
+		return fmt.Errorf("the database %s is damaged:\n%w\nNothing of it is served. internaldns data check shows all that is wrong; restore a backup, or move the file away to start with an empty registry", path, err)
 	}
 	return fmt.Errorf("read %s: %w", path, err)
 }
@@ -222,7 +222,7 @@ func (k *Keeper) reread() (*contents, error) {
 	dropPageCache(f)
 	c, err := read(f, readOptions{skim: true})
 	if err != nil {
-		return nil, fmt.Errorf("what is in it after a failure: %w", err)
+		return nil, fmt.Errorf("read again after a failure: %w", err)
 	}
 	if !c.same(k.durable) && (k.maybeCommitted == nil || !c.same(*k.maybeCommitted)) {
 		return nil, fmt.Errorf("it holds commit %d with %d records, and the last one written was %d with %d: another process changed it",
@@ -268,7 +268,7 @@ func (k *Keeper) settle(durable state, changed []record, events []registry.Event
 	if index > old.Index {
 		if _, err := tx.ApplyAt(index, events); err != nil {
 			tx.Abort()
-			err = fmt.Errorf("what is in it after a failure: %w", err)
+			err = fmt.Errorf("read again after a failure: %w", err)
 			k.failed(err, durable, nil)
 			return err
 		}

@@ -35,8 +35,7 @@ func seeds(n int) iter.Seq[uint64] {
 	}
 }
 
-// A draw makes random events from few names and addresses, so that they clash
-// often.
+// A draw makes random events, from few names and addresses, so that they often clash.
 type draw struct{ *rand.Rand }
 
 func newDraw(seed uint64) draw { return draw{rand.New(rand.NewPCG(seed, 7))} }
@@ -126,7 +125,7 @@ func (d draw) events() []registry.Event {
 	return events
 }
 
-// A twin is the obvious Keeper: a store in memory, and a list of leases.
+// A twin is the simplest Keeper: a store in memory, and a map of leases.
 type twin struct {
 	*registry.Store
 	leases map[registry.MachineKey]time.Duration
@@ -164,9 +163,9 @@ func there(s *registry.Snapshot, key registry.MachineKey) bool {
 	return false
 }
 
-// Whatever is written, a Keeper says what its twin in memory says, and after a
-// reopen again, with every index.
-func TestAKeeperDoesWhatItsObviousTwinDoes(t *testing.T) {
+// After any writes a Keeper holds the same as its twin in memory, and after a restart
+// too, with every index.
+func TestAKeeperDoesWhatItsTwinDoes(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -192,7 +191,7 @@ func TestAKeeperDoesWhatItsObviousTwinDoes(t *testing.T) {
 				case 0:
 					s.stop(t)
 					s = serve(t, dir)
-				case 1: // as if killed: no process could have written more
+				case 1: // as if it was killed: a copy of the file
 					s.stop(t)
 					other := filepath.Join(t.TempDir(), "copy")
 					copyDir(t, dir, other)

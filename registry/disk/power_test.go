@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// A call is one that the traced process made.
+// A call is a system call of the traced process.
 type call struct {
 	name   string // pwrite64, fdatasync, …; "line" for a write to standard output
 	path   string
@@ -24,8 +24,8 @@ type call struct {
 	number int64 // offset or length
 	target string
 	failed bool
-	// begun and ended are places in the trace. A sync makes durable what ended
-	// before it began, once it has ended.
+	// begun and ended are lines of the trace. A sync that has ended has made durable
+	// every call that ended before the sync began.
 	begun, ended int
 }
 
@@ -47,8 +47,8 @@ func unhex(s string) []byte {
 	return b
 }
 
-// readTrace reads what strace -f -y -xx wrote, in the order in which calls ended,
-// but lines to standard output in that in which they began: what is said counts
+// readTrace reads the output of strace -f -y -xx. Calls are in the order in which they
+// ended. Lines to standard output are in the order in which they began: a line counts
 // from its first octet.
 func readTrace(t testing.TB, path string) []call {
 	t.Helper()
@@ -124,8 +124,8 @@ func parseCall(t testing.TB, line string, begun, ended int) []call {
 	return []call{c}
 }
 
-// A diskModel is a disk that loses power: what it holds for certain, and what it
-// may hold in part.
+// A diskModel is a disk that loses power: what it holds for certain, and the calls of
+// which it may hold any part.
 type diskModel struct {
 	durable []byte
 	pending []call // writes and truncations that are not durable
@@ -172,8 +172,8 @@ func (d *diskModel) apply(t testing.TB, dir string, c call) {
 	}
 }
 
-// writeTo returns octets after a call, of which only those sectors are written
-// that keep says; nil for all.
+// writeTo returns octets after a call. Only the sectors for which keep returns true are
+// written; if keep is nil, all are.
 func writeTo(octets []byte, c call, keep func() bool) []byte {
 	size := c.number + int64(len(c.data))
 	if c.name == "ftruncate" {
@@ -193,7 +193,7 @@ func writeTo(octets []byte, c call, keep func() bool) []byte {
 	return octets
 }
 
-// check loads what the disk may hold after a loss of power.
+// check loads the file as the disk may hold it after a loss of power.
 func (d *diskModel) check(t testing.TB, dir string, keep func() bool, what string) {
 	octets := bytes.Clone(d.durable)
 	if keep != nil {
@@ -216,9 +216,9 @@ func (d *diskModel) check(t testing.TB, dir string, keep func() bool, what strin
 	}
 }
 
-// Power may be lost at any moment: everything that was acknowledged by then is in
-// the file, and nothing that was not sent, whichever sectors of what was not
-// synced are written.
+// Power may be lost at any moment, and of the calls that are not synced any sectors may
+// be written. Every write that was acknowledged by then is in the file, and none that
+// was not sent.
 func TestALossOfPowerLosesNothingThatWasAcknowledged(t *testing.T) {
 	needProgram(t, "strace")
 	dir, out := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "trace")
@@ -268,12 +268,12 @@ func TestALossOfPowerLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 	t.Logf("%d calls, power lost at %d of them", len(calls), points)
 	if points < 60 {
-		t.Errorf("power was lost at %d points only; does this test still see the calls?", points)
+		t.Errorf("power was lost at %d points only, want 60: are calls missing from the trace?", points)
 	}
 }
 
-// What a process wrote that was killed can be in the kernel alone. It is made
-// durable before it is read, so that nothing is built on what a loss of power
+// The last writes of a process that was killed may be in the page cache alone. They are
+// made durable before they are read: no later write may build on what a loss of power
 // takes away.
 func TestWhatIsReadAtAStartIsDurable(t *testing.T) {
 	needProgram(t, "strace")

@@ -171,7 +171,7 @@ func read(f *os.File, o readOptions) (*contents, error) {
 		return nil, err
 	}
 	if records != c.records || sum != c.sum {
-		p.faults.add("%d records with checksums of %016x are in it, and should be %d with %016x: some are of another time",
+		p.faults.add("%d records with checksums of %016x are in it, and should be %d with %016x: some are missing, or of another commit",
 			records, sum, c.records, c.sum)
 	}
 	if len(p.faults) > 0 {

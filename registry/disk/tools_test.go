@@ -27,13 +27,13 @@ func TestABackupIsARegistryOfItsOwn(t *testing.T) {
 	if got := describe(s.store.Snapshot()); got != want {
 		t.Errorf("the backup holds\n%swant\n%s", got, want)
 	}
-	s.put(t, putMachine(99, "started")) // and goes its own way
+	s.put(t, putMachine(99, "started")) // in the copy alone
 	if s := load(t, dir); s.has(99) {
-		t.Error("the source has what was written to its backup")
+		t.Error("a write to the backup is in the source")
 	} else {
 		s.close()
 	}
-	// Another time it replaces what is there.
+	// The next backup replaces this one.
 	s.stop(t)
 	if _, err := Backup(dir, file, nil); err != nil {
 		t.Error(err)
@@ -82,8 +82,7 @@ func TestCompactKeepsAllAndGivesRoomBack(t *testing.T) {
 	}
 }
 
-// The tools leave a directory alone that a server is running on, and say who
-// that is.
+// The tools refuse a directory on which a server runs, and name its process.
 func TestToolsStayOutOfADirectoryInUse(t *testing.T) {
 	dir := t.TempDir()
 	serve(t, dir)
