@@ -8,9 +8,10 @@ import (
 	"strings"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
-// A grant is what somebody may see and change: facts of all networks, or of
+// A grant says which facts a client may see and change: those of all networks, or of
 // some.
 type grant struct {
 	all      bool
@@ -23,7 +24,7 @@ func (g *grant) sees(n registry.Network) bool {
 	return g.all || slices.Contains(g.networks, n)
 }
 
-// needAll refuses, of those who have only some networks, what concerns all.
+// needAll refuses a request that concerns all networks if the grant is for some.
 func (g *grant) needAll(what string) error {
 	if g.all {
 		return nil
@@ -31,7 +32,7 @@ func (g *grant) needAll(what string) error {
 	return failf(http.StatusForbidden, "%s takes a token for all networks", what)
 }
 
-// admit says who sends r, or why nobody may that way.
+// admit returns the grant of the client that sends r.
 func (a *API) admit(r *http.Request) (*grant, error) {
 	if err := fromBrowser(r); err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func (a *API) admit(r *http.Request) (*grant, error) {
 	return &grant{all: true}, notRebound(r)
 }
 
-// byToken says what the token of an Authorization header grants.
+// byToken returns the grant of the token in an Authorization header.
 func (a *API) byToken(auth []string) (*grant, error) {
 	// Fly's clients name the scheme of some of their tokens FlyV1.
 	scheme, secret, _ := strings.Cut(auth[0], " ")
@@ -62,15 +63,15 @@ func (a *API) byToken(auth []string) (*grant, error) {
 	return g, nil
 }
 
-// unauthorized says that nobody known sent a request.
-func unauthorized(why string) *failure {
+// unauthorized returns the failure of a request of an unknown client.
+func unauthorized(why string) *objects.Failure {
 	f := failf(http.StatusUnauthorized, "%s", why)
-	f.challenge = true
+	f.Challenge = true
 	return f
 }
 
-// fromBrowser refuses what a page of another site has a browser send. We have no
-// pages of our own, so whatever has an origin is such.
+// fromBrowser refuses requests that a web page has a browser send. The API has no
+// pages, so every request with an origin comes from another site.
 func fromBrowser(r *http.Request) error {
 	site := r.Header.Get("Sec-Fetch-Site")
 	if r.Header["Origin"] != nil || site != "" && site != "none" {
@@ -79,9 +80,9 @@ func fromBrowser(r *http.Request) error {
 	return nil
 }
 
-// notRebound refuses requests without a token that came for a name which could
-// be anybody's: a page can make a browser take our address for its own name's
-// and so read our answers.
+// notRebound refuses requests without a token that were sent to a name which a
+// stranger may own: the page of such a name can make a browser resolve it to the
+// server's address, and read the responses (DNS rebinding).
 func notRebound(r *http.Request) error {
 	if network(r) == "unix" {
 		return nil
@@ -97,8 +98,8 @@ func notRebound(r *http.Request) error {
 	return failf(http.StatusForbidden, "without a token, the server is to be called by its address, localhost or _api.internal, not %s", quote(host))
 }
 
-// isLocal reports whether r came over a Unix socket, or from loopback and not
-// through a proxy that says so.
+// isLocal reports whether r came over a Unix socket, or from loopback without a
+// header that a proxy adds.
 func isLocal(r *http.Request) bool {
 	if r.Header["Forwarded"] != nil || r.Header["X-Forwarded-For"] != nil {
 		return false
@@ -110,7 +111,7 @@ func isLocal(r *http.Request) bool {
 	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
-// network returns the network of the connection that r came by: tcp or unix.
+// network returns the network of r's connection: tcp or unix.
 func network(r *http.Request) string {
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		return addr.Network()
@@ -118,9 +119,9 @@ func network(r *http.Request) string {
 	return ""
 }
 
-// mayWrite refuses events outside of the grant, and ids that are taken where it
-// does not reach: the registry would say by whom. It is asked about all writes,
-// whatever the routes have checked before.
+// mayWrite refuses events outside the grant. It also refuses ids that machines
+// outside the grant have, because the registry's fault would name the machine.
+// write calls it for every write, whatever the routes have checked before.
 func (g *grant) mayWrite(s *registry.Snapshot, events []registry.Event) error {
 	if g.all {
 		return nil
@@ -141,8 +142,8 @@ func (g *grant) mayWrite(s *registry.Snapshot, events []registry.Event) error {
 	return faults.Err()
 }
 
-// networksOf returns the networks that an event concerns; network 0, which no
-// grant but that of all has, for what concerns all.
+// networksOf returns the networks that an event concerns. Network 0 stands for all:
+// only a grant for all networks has it.
 func networksOf(e registry.Event) []registry.Network {
 	k := e.Fact.Key()
 	if k.Kind == registry.KindNetwork {

@@ -13,39 +13,39 @@ import (
 	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
-// Config is what an API works with.
+// Config configures an API.
 type Config struct {
-	// Store is read, and Keeper, which writes to it, is asked for changes.
+	// Store is read. Keeper makes changes, and writes them to Store.
 	Store  *registry.Store
 	Keeper registry.Keeper
 
 	// Feed has every commit of Store: its Note is notified by Store.
 	Feed *watch.Feed
 
-	// Ready, unless nil, returns an error while the facts are not there. Whoever
-	// may ask is told so, with status 503.
+	// Ready, unless nil, returns an error until the facts are loaded. Known clients
+	// get it with status 503.
 	Ready func() error
 
-	// Tokens say who may do what; nil if there are none.
+	// Tokens give each client its grant; nil if there are none.
 	Tokens *Tokens
 
-	// Local lets in, for all networks, who comes over loopback or a Unix socket
-	// without a token.
+	// Local admits clients on loopback or a Unix socket without a token, for all
+	// networks.
 	Local bool
 
-	// Region is where the server is; "" if that is not known. It is the region
-	// of machines that are created without one.
+	// Region is the server's region; "" if it is unknown. A machine that is created
+	// without a region gets it.
 	Region string
 
-	// MaxImport is the largest registry file that is imported, in octets.
-	// Default 1 GiB: a million machines.
+	// MaxImport is the largest registry file that is imported, in octets. Default
+	// 1 GiB, which is enough for a million machines.
 	MaxImport int64
 
 	Log *zap.Logger
 }
 
-// An API serves the registry over HTTP, as doc.go says. It is an http.Handler
-// for any number of requests at a time.
+// An API serves the registry over HTTP. It is an http.Handler for any number of
+// requests at a time.
 type API struct {
 	Config
 	mux   *http.ServeMux
@@ -53,35 +53,34 @@ type API struct {
 	stats *metrics.API
 	names nameCache
 
-	// Each is held by the one import that is read, of those by tokens for all
-	// networks and by others: who has a few networks keeps nobody waiting who has
-	// all of them.
+	// The import that is read holds one of these: importingPart if its token is for
+	// some networks. So such a client cannot delay those with all networks.
 	importing, importingPart sync.Mutex
 
-	// Each holds a token for every export that is read, likewise.
+	// Each holds a value for every export that is read, likewise.
 	exporting, exportingPart chan struct{}
 
-	watching chan struct{} // holds a token for each stream and each wait
-	ended    chan struct{} // closed when nobody shall wait any more
+	watching chan struct{} // holds a value for each stream and each wait
+	ended    chan struct{} // closed when streams and waits must end
 	endWaits func()        // closes ended
 }
 
 const (
-	// maxImport is the default of Config.MaxImport. A machine takes some 600
-	// octets in a file.
+	// maxImport is the default of Config.MaxImport. In a file, a machine takes some
+	// 600 octets.
 	maxImport = 1 << 30
 
 	// maxExports bounds how many exports are read at one time. Each takes some 60
-	// octets a machine, for as long as the client takes to read it.
+	// octets per machine until the client has read it.
 	maxExports = 4
 
-	// maxWaiting bounds how many requests wait for commits at one time, in
-	// streams and waits. Each takes a goroutine and a connection; there must be
-	// connections left for those that write.
+	// maxWaiting bounds how many requests wait for commits at one time, in streams
+	// and waits. Each takes a goroutine and a connection, and some connections must
+	// be left for other requests.
 	maxWaiting = 128
 )
 
-// New returns an API. The error says what in c cannot work.
+// New returns an API, or what is wrong with c.
 func New(c Config) (*API, error) {
 	switch {
 	case c.Store == nil || c.Keeper == nil || c.Feed == nil:
@@ -109,9 +108,9 @@ func New(c Config) (*API, error) {
 // Metrics returns what a counts, for scrapes.
 func (a *API) Metrics() *metrics.API { return a.stats }
 
-// ServeHTTP answers one request. There is nothing at a path that is not written
-// as it must be: the mux would lead whoever asks to delete /v1/apps//machines,
-// where a name should have been, to the app of the name machines.
+// ServeHTTP answers one request. Paths are taken literally: the mux would clean
+// /v1/apps//machines, in which an app's name is missing, and so delete the app of
+// the name machines.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h, _ := a.mux.Handler(r); !isPath(h) {
 		a.none.ServeHTTP(w, r)
@@ -120,13 +119,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// isPath reports whether h is ours, and not one that the mux makes by itself.
+// isPath reports whether h is a path, and not a handler that the mux makes itself.
 func isPath(h http.Handler) bool {
 	_, is := h.(*path)
 	return is
 }
 
-// handle makes the mux of the routes.
+// handle registers the routes.
 func (a *API) handle(routes []route) {
 	paths := make(map[string]*path)
 	for i := range routes {
@@ -147,8 +146,8 @@ type path struct {
 	methods map[string]*route
 }
 
-// ServeHTTP decides who asks and what for, and answers errors; the route's
-// function answers everything else.
+// ServeHTTP finds the client's grant and the route, calls the route's function, and
+// responds with the error, if there is one.
 func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	route := p.methods[r.Method]
@@ -196,7 +195,8 @@ func (p *path) serve(c *call) error {
 	return c.route.serve(c)
 }
 
-// refuse says that there is nothing at a path, or not by that method.
+// refuse returns the failure of a request whose path does not exist, or does not take
+// its method.
 func (p *path) refuse(c *call) error {
 	if len(p.methods) == 0 {
 		return failf(http.StatusNotFound, "there is nothing at %s", quote(c.r.URL.Path))
@@ -208,7 +208,7 @@ func (p *path) refuse(c *call) error {
 // A recorder remembers the status of a response.
 type recorder struct {
 	http.ResponseWriter
-	status int // 0: nothing was sent yet
+	status int // 0 until something is sent
 }
 
 func (w *recorder) WriteHeader(status int) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/internaldns/internaldns/registry/api/objects"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -62,7 +63,7 @@ func TestABodyOverTheLimitIsRefused(t *testing.T) {
 func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
-	for i := range maxGone + 20 {
+	for i := range objects.MaxGone + 20 {
 		path := fmt.Sprintf("/v1/apps/web/machines/m%03d", i)
 		w.send("PUT", path, fmt.Sprintf(`{"id":"m%03d","state":"started","region":"ams","private_ip":"fdaa:0:18::%x:1"}`, i, i+1))
 		if _, got := w.send("DELETE", path, ""); got.Code != 200 {
@@ -80,8 +81,8 @@ func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
 			t.Errorf("%s is still there", m.ID)
 		}
 	}
-	if n != maxGone {
-		t.Errorf("%d are kept, want %d", n, maxGone)
+	if n != objects.MaxGone {
+		t.Errorf("%d are kept, want %d", n, objects.MaxGone)
 	}
 	if got := w.do("GET", "/v1/apps/web/machines/m019", ""); got.Code != 404 {
 		t.Error(shown(got))

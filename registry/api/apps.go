@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
 // An appBody is an app as Fly's API shows it, and its network's prefix.
@@ -23,18 +24,19 @@ type appBody struct {
 	Organization  *orgBody `json:"organization,omitzero"`
 }
 
-// An orgBody stands for an app's network: there are no other organizations here.
+// An orgBody is an app's network as Fly's clients expect it: there are no
+// organizations here.
 type orgBody struct {
 	Name string `json:"name"`
 	Slug string `json:"slug"`
 }
 
-// defaultNetwork is the name of the network of apps that are created without
-// one, as in Fly's API.
+// defaultNetwork is the name of the network of apps that are created without one,
+// as in Fly's API.
 const defaultNetwork = "default"
 
-// appID returns the id of an app: 16 digits that are always the same for one
-// name in one network.
+// appID returns the id of an app: 16 digits that depend on its network and name
+// alone.
 func appID(k registry.AppKey) string {
 	sum := sha256.Sum256([]byte(k.Network.String() + "/" + k.Name))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
@@ -88,31 +90,39 @@ func (c *call) getApp() error {
 	return c.answer(http.StatusOK, b)
 }
 
+// checkApp checks the precondition of a write to an app, or to none if a is nil.
+func checkApp(p objects.Precondition, a *registry.App) error {
+	if a == nil {
+		return p.Check(false, 0)
+	}
+	return p.Check(true, a.Modified)
+}
+
 // createApp is POST /v1/apps.
 func (c *call) createApp() error {
 	f, err := c.readForm("app")
 	if err != nil {
 		return err
 	}
-	name := f.text("app_name")
-	if other := f.text("name"); name == "" {
-		name = other // as flyctl says it
+	name := f.String("app_name")
+	if other := f.String("name"); name == "" {
+		name = other // flyctl's name of the field
 	}
-	network := f.text("network")
-	f.text("org_slug")
+	network := f.String("network")
+	f.String("org_slug")
 	key := registry.AppKey{Name: registry.Fold(name)}
 	switch {
 	case name != "":
-		f.check(registry.Facts{Apps: []registry.App{{Network: 1, Name: key.Name}}}) // whichever network it will be
-	case len(f.faults) == 0:
-		f.faultf("app_name", "is missing")
+		f.Check(registry.Facts{Apps: []registry.App{{Network: 1, Name: key.Name}}}) // in any network
+	case len(f.Faults) == 0:
+		f.Faultf("app_name", "is missing")
 	}
 	if strings.Contains(network, "/") {
 		if _, err := registry.ParseNetwork(network); err != nil {
-			f.faultf("network", "%v", err)
+			f.Faultf("network", "%v", err)
 		}
 	}
-	if err := f.err(); err != nil {
+	if err := f.Faults.Err(); err != nil {
 		return err
 	}
 	cond, err := c.precondition()
@@ -125,11 +135,13 @@ func (c *call) createApp() error {
 			return w, err
 		}
 		a := s.App(key.Network, key.Name)
-		if err := cond.check(a != nil, modifiedApp(a)); err != nil {
+		if err := checkApp(cond, a); err != nil {
 			return w, err
 		}
 		if a != nil {
-			return w, nameTaken(key)
+			f := failf(http.StatusConflict, "Name has already been taken: %v has an app %s", key.Network, quote(key.Name))
+			f.Body.Status = "name_taken" // Fly's clients look for it
+			return w, f
 		}
 		w.Events = append(w.Events, registry.Put(&registry.App{Network: key.Network, Name: key.Name}))
 		return w, nil
@@ -147,21 +159,8 @@ func (c *call) createApp() error {
 	}{appID(key), time.Now().UnixMilli(), key.Name, c.networkLabel(key.Network), key.Network.String()})
 }
 
-func modifiedApp(a *registry.App) uint64 {
-	if a == nil {
-		return 0
-	}
-	return a.Modified
-}
-
-func nameTaken(k registry.AppKey) error {
-	f := failf(http.StatusConflict, "Name has already been taken: %v has an app %s", k.Network, quote(k.Name))
-	f.body.Status = "name_taken" // by which Fly's clients know it
-	return f
-}
-
 // networkForApp returns the network in which an app is to be created, and the
-// events that make it, if it is a new one.
+// events that make the network if it is a new one.
 func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event, error) {
 	if wanted == "" {
 		if len(c.who.networks) == 1 {
@@ -175,14 +174,13 @@ func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event,
 	if !c.who.all {
 		return 0, nil, failf(http.StatusForbidden, "the token is not for the network %s", quote(wanted))
 	}
-	n, err := newNetwork(c.snap)
-	name := registry.NetworkName{Network: n, Name: registry.Fold(wanted)}
-	return n, []registry.Event{registry.Put(&name)}, err
+	n, err := objects.NewNetwork(c.snap)
+	return n, []registry.Event{registry.Put(&registry.NetworkName{Network: n, Name: registry.Fold(wanted)})}, err
 }
 
 // deleteApp is DELETE /v1/apps/{app}.
 func (c *call) deleteApp() error {
-	key, err := c.app()
+	k, err := c.app()
 	if err != nil {
 		return err
 	}
@@ -190,20 +188,15 @@ func (c *call) deleteApp() error {
 	if err != nil {
 		return err
 	}
-	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
-		a := s.App(key.Network, key.Name)
-		if err := cond.check(a != nil, modifiedApp(a)); err != nil {
+	return c.done(http.StatusAccepted, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		a := s.App(k.Network, k.Name)
+		if err := checkApp(cond, a); err != nil {
 			return w, err
 		}
 		if a == nil {
-			return w, noApp(key.Name)
+			return w, objects.NoApp(k.Name)
 		}
-		w.Events = []registry.Event{registry.Delete(key.Key())}
+		w.Events = []registry.Event{registry.Delete(a.Key())}
 		return w, nil
-	})
-	if err != nil {
-		return err
-	}
-	c.w.WriteHeader(http.StatusAccepted)
-	return nil
+	}))
 }

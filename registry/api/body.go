@@ -3,26 +3,30 @@ package api
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/format"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
-// maxBody is the largest body, in octets, but for imports. A machine's object
-// takes some 600, and one with files in its config some thousands.
-const maxBody = 1 << 20
+// maxBody is the largest body, in octets, except of imports.
+const maxBody = objects.MaxObject
 
-// readBody returns the body of a request without the space around it; nil if it
-// is empty. Anything but JSON is refused.
+// readForm reads a body that is a JSON object. name is the object's name in faults.
+func (c *call) readForm(name string) (*objects.Form, error) {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	return objects.ParseForm(name, body)
+}
+
+// readBody returns the body of a request without the white space around it; nil if
+// it is empty. A body of another type than JSON is refused.
 func (c *call) readBody() ([]byte, error) {
 	if err := c.plainBody(); err != nil {
 		return nil, err
@@ -41,8 +45,8 @@ func (c *call) readBody() ([]byte, error) {
 	return body, c.mediaType("application/json")
 }
 
-// body returns the body of the request, of which no more than limit octets can be
-// read. One that says it is longer is refused before any of it has come.
+// body returns the body of the request, of which at most limit octets can be read.
+// If its header gives it more, it is refused before any of it has come.
 func (c *call) body(limit int64) (io.Reader, error) {
 	if c.r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
@@ -50,7 +54,7 @@ func (c *call) body(limit int64) (io.Reader, error) {
 	return http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit), nil
 }
 
-// bodyError says why a body could not be read.
+// bodyError returns the error of a body that could not be read because of err.
 func bodyError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return err
@@ -66,9 +70,8 @@ func (c *call) plainBody() error {
 	return nil
 }
 
-// mediaType refuses bodies of other types than the given ones. Browsers cannot
-// send these to another site without asking it first, and so are kept out once
-// more.
+// mediaType refuses bodies of other types than the given ones. Browsers send these
+// to another site only after asking it, so this is a second guard against them.
 func (c *call) mediaType(types ...string) error {
 	given := c.r.Header.Get("Content-Type")
 	t, params, err := mime.ParseMediaType(given)
@@ -81,133 +84,30 @@ func (c *call) mediaType(types ...string) error {
 	return nil
 }
 
-// A form is a JSON object whose members are taken out one after the other. It
-// collects what is wrong with them, so that the client gets all faults at once.
-type form struct {
-	*format.Object
-	name   string // of the object, for faults
-	taken  map[string]bool
-	faults registry.Faults
+// A slowReader reads a long body. Each read extends the connection's deadlines,
+// until the time until. It keeps the error that ended the body.
+type slowReader struct {
+	c     *call
+	from  io.Reader
+	until time.Time
+	err   error
 }
 
-// readForm reads a body that is one JSON object, in which no key is given twice
-// at any depth. An empty body is an empty object.
-func (c *call) readForm(name string) (*form, error) {
-	body, err := c.readBody()
+func (r *slowReader) Read(b []byte) (int, error) {
+	r.c.readBefore(min(readStep, time.Until(r.until)))
+	r.c.writeBefore(readStep + writeStep) // the response comes after the body
+	n, err := r.from.Read(b)
 	if err != nil {
-		return nil, err
+		r.err = err
 	}
-	if body == nil {
-		body = []byte("{}")
-	}
-	o, err := format.ParseObject(body)
-	if err != nil {
-		return nil, malformed(err, name)
-	}
-	return &form{Object: o, name: name, taken: make(map[string]bool)}, nil
+	return n, err
 }
 
-// malformed returns the error of a body that could not be parsed because of err.
-// If err is a fault of the whole object, it is named.
-func malformed(err error, object string) error {
-	var faults registry.Faults
-	var syntactic *jsontext.SyntacticError
-	switch {
-	case errors.As(err, &faults):
-		if faults[0].Field == "" {
-			faults[0].Object = object
-		}
-		return faults
-	case errors.Is(err, format.ErrTrailing):
-		return failf(http.StatusBadRequest, "the body goes on after its JSON value")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return failf(http.StatusBadRequest, "the body is no JSON: it ends too early")
-	case errors.As(err, &syntactic):
-		return failf(http.StatusBadRequest, "the body is no JSON: %v after octet %d", syntactic.Err, syntactic.ByteOffset)
-	}
-	return failf(http.StatusBadRequest, "the body is no JSON: %v", err)
-}
+// A slowWriter writes a long response. Each write extends the connection's deadline
+// (see slowly).
+type slowWriter struct{ c *call }
 
-func (f *form) faultf(field, format string, args ...any) {
-	f.faults = append(f.faults, registry.Fault{Object: f.name, Field: field, Problem: fmt.Sprintf(format, args...)})
+func (w slowWriter) Write(b []byte) (int, error) {
+	w.c.slowly()
+	return w.c.w.Write(b)
 }
-
-// take returns the value of a member; nil if it is not given, or null.
-func (f *form) take(field string) jsontext.Value {
-	f.taken[field] = true
-	v := f.Value(field)
-	if v.Kind() == jsontext.KindNull {
-		return nil
-	}
-	return v
-}
-
-// rest returns the names of the members that were not taken, in their order.
-func (f *form) rest() []string {
-	return slices.DeleteFunc(f.Names(), func(name string) bool { return f.taken[name] })
-}
-
-// text takes a string; "" if it is not given.
-func (f *form) text(field string) string {
-	v := f.take(field)
-	if v == nil {
-		return ""
-	}
-	if k := v.Kind(); k != jsontext.KindString {
-		f.faultf(field, "want a string, got %s", format.KindName(k))
-		return ""
-	}
-	s, _ := jsontext.AppendUnquote(nil, v) // it was checked
-	return string(s)
-}
-
-// boolean takes true or false; false if it is not given.
-func (f *form) boolean(field string) bool {
-	v := f.take(field)
-	if v == nil {
-		return false
-	}
-	k := v.Kind()
-	if k != jsontext.KindTrue && k != jsontext.KindFalse {
-		f.faultf(field, "want true or false, got %s", format.KindName(k))
-	}
-	return k == jsontext.KindTrue
-}
-
-// address takes an address, which must be given.
-func (f *form) address(field string) netip.Addr {
-	before := len(f.faults)
-	s := f.text(field)
-	if len(f.faults) > before {
-		return netip.Addr{}
-	}
-	if s == "" {
-		f.faultf(field, "is missing")
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		f.faultf(field, "%s is no address", quote(s))
-	}
-	return a
-}
-
-// check adds what the registry would find wrong with facts by themselves, so that
-// it is told with the rest.
-func (f *form) check(facts registry.Facts) {
-	var faults registry.Faults
-	if errors.As(facts.Validate(), &faults) {
-		f.faults = append(f.faults, faults...)
-	}
-}
-
-// none faults all fields that were not taken: a misspelt one must not count as
-// not given.
-func (f *form) none() {
-	for _, name := range f.rest() {
-		f.faultf(name, "is not known")
-	}
-}
-
-// err returns what is wrong with the fields, as Faults.
-func (f *form) err() error { return f.faults.Err() }

@@ -15,9 +15,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
-// A call is one request on its way to be answered.
+// A call is one request while it is answered.
 type call struct {
 	api   *API
 	w     *recorder
@@ -25,8 +26,8 @@ type call struct {
 	route *route
 	query url.Values
 	who   *grant
-	// snap is the registry when the request came. What a write depends on is
-	// looked up again in what the keeper shows.
+	// snap is the registry when the request came. A write looks up what it depends
+	// on once more, in the registry that the keeper gives it.
 	snap  *registry.Snapshot
 	begun time.Time
 	slow  time.Time // when slowly last gave more time
@@ -34,12 +35,12 @@ type call struct {
 	patience time.Duration
 }
 
-// IndexHeader is the response header that says the registry's index: for a
-// write, that of the commit that made it; else, that of what is shown.
+// IndexHeader is the response header with an index of the registry: for a write,
+// that of its commit; for a read, that of the last commit that it shows.
 const IndexHeader = "Internaldns-Index"
 
-// writeTime bounds how long a keeper may take for one write. Clients give up
-// after about that time; who repeats a write then is told what became of it.
+// writeTime bounds how long a keeper may take for one write. Clients give up after
+// about that time.
 const writeTime = 10 * time.Second
 
 // setIndex sets the index header.
@@ -55,8 +56,8 @@ func (c *call) answer(status int, v any) error {
 	return nil
 }
 
-// encode returns v as JSON. What is not UTF-8, which paths, parameters and names
-// of regions need not be, is shown with replacement characters.
+// encode returns v as JSON. Paths, parameters and names of regions need not be
+// UTF-8; they are shown with replacement characters.
 func encode(v any) ([]byte, error) {
 	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 }
@@ -70,16 +71,37 @@ func (c *call) send(status int, body []byte) {
 	for piece := range slices.Chunk(body, pieceSize) {
 		c.slowly()
 		if _, err := c.w.Write(piece); err != nil {
-			return // the client has gone
+			return // the client has disconnected
 		}
 	}
 }
 
-// pieceSize is how much of a long response is sent, or made, at once: as much as
-// each client that reads slowly takes of memory.
+// pieceSize is how many octets of a long response are made and sent at once. A
+// client that reads slowly takes that much memory.
 const pieceSize = 64 << 10
 
-// list sends an object that begins as head and ends with a list of all items.
+// etag sets the header ETag to the index of the commit that changed the object last.
+func (c *call) etag(modified uint64) {
+	c.w.Header().Set("ETag", `"`+strconv.FormatUint(modified, 10)+`"`)
+}
+
+// okOrCreated returns the status of a PUT.
+func okOrCreated(created bool) int {
+	if created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+// done responds to a write without a body: with err, or with status if it is nil.
+func (c *call) done(status int, err error) error {
+	if err == nil {
+		c.w.WriteHeader(status)
+	}
+	return err
+}
+
+// list sends an object that begins with head and ends with a list of all items.
 func list[T any](c *call, head string, items iter.Seq[T]) error {
 	c.w.Header().Set("Content-Type", "application/json")
 	b := []byte(head)
@@ -107,30 +129,30 @@ func list[T any](c *call, head string, items iter.Seq[T]) error {
 	return err
 }
 
-// okBody is what Fly answers where there is nothing to say.
+// okBody is the body of a response without content, as in Fly's API.
 var okBody = struct {
 	OK bool `json:"ok"`
 }{true}
 
-// fail answers an error, unless an answer has begun already: then the connection
-// is cut, so that nobody takes half of an answer for all of it.
+// fail responds with an error. If a response has begun already, it closes the
+// connection, so that the client does not take half of a response for all of it.
 func (c *call) fail(err error) {
 	if c.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	f := failureOf(err)
-	if f.status == http.StatusInternalServerError {
+	if f.Status == http.StatusInternalServerError {
 		c.api.Log.Error("request failed", zap.Stringer("route", c.route), zap.Error(err))
 	}
-	if f.challenge {
+	if f.Challenge {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="internaldns"`)
-		c.w.Header().Set("Connection", "close") // nobody known keeps one of maxConns
+		c.w.Header().Set("Connection", "close") // an unknown client must not hold one of maxConns
 	}
-	c.answer(f.status, f.body)
+	c.answer(f.Status, f.Body)
 }
 
-// rescue answers a panic, which is a defect of ours, as an error. Left to
-// net/http, it would be logged among the clients that break off.
+// rescue responds to a panic, which is a defect of the server, as to an error. By
+// net/http, it would be logged among the disconnected clients.
 func (c *call) rescue() {
 	why := recover()
 	if why == nil {
@@ -139,21 +161,21 @@ func (c *call) rescue() {
 	if why != http.ErrAbortHandler {
 		c.api.Log.Error("request failed", zap.Stringer("route", c.route), zap.Any("panic", why), zap.StackSkip("stack", 1))
 		if c.w.status == 0 {
-			c.answer(http.StatusInternalServerError, errorBody{Error: "the server has a defect, which is in its log"})
+			c.answer(http.StatusInternalServerError, objects.FailureBody{Error: "the server has a defect, which is in its log"})
 			return
 		}
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// write has the keeper make the change that decide wants, and says its index in
-// the response. decide must be as registry.Keeper says, and may return a failure.
+// write has the keeper make the change that decide returns, and sets the index
+// header. registry.Keeper says what decide must be; it may return a failure.
 func (c *call) write(decide func(*registry.Snapshot) (registry.Write, error)) error {
 	_, err := c.writeIndex(decide)
 	return err
 }
 
-// writeIndex is write, and returns the index.
+// writeIndex is write, and returns the index of the commit.
 func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
 	ctx, cancel := context.WithTimeout(c.r.Context(), c.patience)
 	defer cancel()
@@ -172,8 +194,8 @@ func (c *call) writeIndex(decide func(*registry.Snapshot) (registry.Write, error
 	return index, nil
 }
 
-// audit logs who asked for a change, and what became of it. That is at the level
-// of debugging, since leases are renewed without end.
+// audit logs a request for a change, its token and its result. It logs at level
+// debug, because leases are renewed all the time.
 func (c *call) audit() {
 	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
 		return
@@ -190,7 +212,7 @@ func (c *call) audit() {
 		zap.String("path", c.r.URL.Path), zap.Int("status", c.w.status), zap.String("index", c.w.Header().Get(IndexHeader)))
 }
 
-// parseQuery parses the query of a URL. What cannot be parsed is refused.
+// parseQuery parses the query of a URL.
 func parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -215,17 +237,26 @@ func (c *call) flag(name string) (bool, error) {
 	return b, nil
 }
 
-// quote quotes s for a message, shortened if it is long.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
+// listParam returns the values of a parameter that may be given several times,
+// or with several values between commas, in lower case.
+func (c *call) listParam(name string) (values []string) {
+	for _, v := range c.query[name] {
+		for s := range strings.SplitSeq(v, ",") {
+			if s != "" {
+				values = append(values, registry.Fold(s))
+			}
+		}
 	}
-	return strconv.Quote(s)
+	return values
 }
 
-// logWriter logs what net/http has to say, which is mostly that clients break
-// off.
+// precondition returns what the request demands of the object that it changes.
+func (c *call) precondition() (objects.Precondition, error) {
+	return objects.ParsePrecondition(c.r.Header)
+}
+
+// logWriter logs the messages of net/http, most of which are about disconnected
+// clients.
 type logWriter struct{ log *zap.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {

@@ -1,40 +1,40 @@
-// Package api serves the registry over HTTP: to read it, to change it through a
-// registry.Keeper, and to watch it change.
+// Package api serves the registry over HTTP: clients read it, change it through a
+// registry.Keeper, and watch its changes.
 //
-// The routes are those of the Fly Machines API, as far as a registry can do what
-// they say, and some of our own. openapi.json describes all of them, and is
-// itself served at /v1/openapi.json; docs/api.md tells people how to use them.
+// The routes are those of the Fly Machines API that a registry can carry out, and
+// some of its own. openapi.json describes all of them, and is served at
+// /v1/openapi.json; docs/api.md is for users.
 //
-// # What is promised
+// # Promises
 //
-// A write is answered when it is kept and every answer to a query shows it.
-// Whatever it depends on (that something exists, is free, or has not changed) is
-// decided on the registry as all earlier writes left it, and no other write
-// comes in between.
+// A write is acknowledged when it is durable and every answer to a query shows it.
+// Its conditions (that an object exists, is free, or has not changed) are checked on
+// the registry as all earlier writes left it, and no other write comes in between.
 //
-// Every response says of which index it is (IndexHeader). An If-Match with an
-// index makes a write only if its object is there and was not changed by a later
-// commit.
+// Every response has an index of the registry (IndexHeader). With an index in
+// If-Match, a write is made only if the object exists and no later commit has
+// changed it.
 //
-// A machine's object comes back octet for octet. Where a request changes a part
-// of it, such as its state, that part and updated_at are changed, and nothing
-// else.
+// A machine's object is returned octet for octet. A request that changes a part of
+// it, such as its state, changes that part and updated_at, and nothing else.
 //
-// Whoever has a token for some networks cannot find out what is in others: they
-// are answered as if it were not there. Only that a machine's id is taken, which
-// is unique in all networks, and how the index moves, are the same for all.
+// A client whose token is for some networks cannot find out what other networks
+// have: their objects are answered as absent. Two things cannot be hidden: that a
+// machine's id is taken, since ids are unique in all networks, and that the index
+// grows.
 //
-// # The road of a request
+// # The way of a request
 //
-//	path.ServeHTTP   one for each pattern, whatever the method
-//	 └ admit         who is it, and what may they do          access.go, tokens.go
-//	 └ checkQuery    no parameter that nobody reads           routes.go
-//	 └ the route's function
-//	    └ app, …     which object is meant                    locate.go
-//	    └ readForm   the body, all faults at once             body.go
-//	    └ write      the keeper decides and keeps             call.go
-//	       └ mayWrite   once more, of every event             access.go
-//	 └ fail          or what kept it from that                errors.go
+//	path.ServeHTTP   one for each pattern, whatever the method      api.go
+//	 ├ admit         finds the client's grant                       access.go, tokens.go
+//	 ├ checkQuery    refuses unknown parameters                     routes.go
+//	 ├ the route's function                                         machines.go, apps.go, …
+//	 │  ├ app, …     finds the object that the path names           locate.go
+//	 │  ├ readBody   reads the body; package objects parses it      body.go
+//	 │  └ write      the keeper decides and stores                  call.go
+//	 │     └ mayWrite   checks each event against the grant         access.go
+//	 └ fail          responds with the error, if there is one       call.go, errors.go
 //
-// Commits reach those who wait for them, or watch, through the Feed.
+// Package objects makes and changes objects. Package watch passes commits on to
+// clients that wait for them.
 package api

@@ -5,12 +5,13 @@ import (
 	"net/netip"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
 type flycastBody struct {
 	Address string `json:"address"`
 	App     string `json:"app"`
-	Network string `json:"network"` // in which the address is seen, which may be another than the app's
+	Network string `json:"network"` // of the clients that see the address; it may be another than the app's
 }
 
 func newFlycastBody(f *registry.Flycast) flycastBody {
@@ -32,8 +33,8 @@ func (c *call) listFlycast() error {
 	}{addresses})
 }
 
-// flycastAt returns the app and the address of the path.
-func (c *call) flycastAt() (registry.AppKey, netip.Addr, error) {
+// flycastKey returns the app and the address that the path names.
+func (c *call) flycastKey() (registry.AppKey, netip.Addr, error) {
 	k, err := c.app()
 	if err != nil {
 		return k, netip.Addr{}, err
@@ -46,7 +47,7 @@ func (c *call) flycastAt() (registry.AppKey, netip.Addr, error) {
 	return k, addr, err
 }
 
-// flycastOf returns an address if it is the app's, or nil.
+// flycastOf returns the Flycast address addr if it belongs to the app, or nil.
 func flycastOf(s *registry.Snapshot, k registry.AppKey, addr netip.Addr) *registry.Flycast {
 	f := s.FlycastAt(addr)
 	if f == nil || f.Owner != k.Network || f.App != k.Name {
@@ -55,14 +56,14 @@ func flycastOf(s *registry.Snapshot, k registry.AppKey, addr netip.Addr) *regist
 	return f
 }
 
-// checkFlycast checks a precondition. Addresses do not know when they were put;
-// but what is not newer than the last change of their network is not newer than
-// they are.
-func (p precondition) checkFlycast(s *registry.Snapshot, f *registry.Flycast) error {
+// checkFlycast checks the precondition of a write to f, which may be nil. No index
+// is stored with a Flycast address, so that of its network stands in: it is never
+// older.
+func checkFlycast(p objects.Precondition, s *registry.Snapshot, f *registry.Flycast) error {
 	if f == nil {
-		return p.check(false, 0)
+		return p.Check(false, 0)
 	}
-	return p.check(true, s.NetworkIndex(f.Network()))
+	return p.Check(true, s.NetworkIndex(f.Network()))
 }
 
 func noFlycast(addr netip.Addr) error {
@@ -71,7 +72,7 @@ func noFlycast(addr netip.Addr) error {
 
 // getFlycast is GET /v1/apps/{app}/flycast/{address}.
 func (c *call) getFlycast() error {
-	k, addr, err := c.flycastAt()
+	k, addr, err := c.flycastKey()
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (c *call) getFlycast() error {
 	return c.answer(http.StatusOK, newFlycastBody(f))
 }
 
-// createFlycast is POST /v1/apps/{app}/flycast: an address that is free.
+// createFlycast is POST /v1/apps/{app}/flycast: it allocates an address.
 func (c *call) createFlycast() error {
 	k, err := c.app()
 	if err != nil {
@@ -94,13 +95,12 @@ func (c *call) createFlycast() error {
 		return err
 	}
 	network := k.Network
-	if wanted := form.text("network"); wanted != "" {
+	if wanted := form.String("network"); wanted != "" {
 		if network = c.networkNamed(wanted); network == 0 {
-			form.faultf("network", "there is no network %s", quote(wanted))
+			form.Faultf("network", "there is no network %s", quote(wanted))
 		}
 	}
-	form.none()
-	if err := form.err(); err != nil {
+	if err := form.End(); err != nil {
 		return err
 	}
 	cond, err := c.precondition()
@@ -110,12 +110,12 @@ func (c *call) createFlycast() error {
 	f := registry.Flycast{App: k.Name, Owner: k.Network}
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		if s.App(k.Network, k.Name) == nil {
-			return w, noApp(k.Name)
+			return w, objects.NoApp(k.Name)
 		}
-		if err := cond.check(false, 0); err != nil { // it is a new one
+		if err := cond.Check(false, 0); err != nil { // it is a new address
 			return w, err
 		}
-		f.Address, err = newFlycastAddress(s, network)
+		f.Address, err = objects.NewFlycastAddress(s, network)
 		w.Events = []registry.Event{registry.Put(&f)}
 		return w, err
 	})
@@ -125,10 +125,10 @@ func (c *call) createFlycast() error {
 	return c.answer(http.StatusCreated, newFlycastBody(&f))
 }
 
-// putFlycast is PUT /v1/apps/{app}/flycast/{address}. It takes the address from no
-// other app.
+// putFlycast is PUT /v1/apps/{app}/flycast/{address}. It takes no address away from
+// another app.
 func (c *call) putFlycast() error {
-	k, addr, err := c.flycastAt()
+	k, addr, err := c.flycastKey()
 	if err != nil {
 		return err
 	}
@@ -136,8 +136,7 @@ func (c *call) putFlycast() error {
 	if err != nil {
 		return err
 	}
-	form.none()
-	if err := form.err(); err != nil {
+	if err := form.End(); err != nil {
 		return err
 	}
 	cond, err := c.precondition()
@@ -148,14 +147,14 @@ func (c *call) putFlycast() error {
 	created := false
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		if s.App(k.Network, k.Name) == nil {
-			return w, noApp(k.Name)
+			return w, objects.NoApp(k.Name)
 		}
 		w.Events = []registry.Event{registry.Put(&f)}
 		if err := c.who.mayWrite(s, w.Events); err != nil {
-			return w, err // before saying who has the address
+			return w, err // before an error can tell which app has the address
 		}
 		old := flycastOf(s, k, addr)
-		if err := cond.checkFlycast(s, old); err != nil {
+		if err := checkFlycast(cond, s, old); err != nil {
 			return w, err
 		}
 		if o := s.FlycastAt(addr); o != nil && old == nil {
@@ -167,16 +166,12 @@ func (c *call) putFlycast() error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	return c.answer(status, newFlycastBody(&f))
+	return c.answer(okOrCreated(created), newFlycastBody(&f))
 }
 
 // deleteFlycast is DELETE /v1/apps/{app}/flycast/{address}.
 func (c *call) deleteFlycast() error {
-	k, addr, err := c.flycastAt()
+	k, addr, err := c.flycastKey()
 	if err != nil {
 		return err
 	}
@@ -184,23 +179,18 @@ func (c *call) deleteFlycast() error {
 	if err != nil {
 		return err
 	}
-	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+	return c.done(http.StatusNoContent, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		if s.App(k.Network, k.Name) == nil {
-			return w, noApp(k.Name)
+			return w, objects.NoApp(k.Name)
 		}
 		f := flycastOf(s, k, addr)
-		if err := cond.checkFlycast(s, f); err != nil {
+		if err := checkFlycast(cond, s, f); err != nil {
 			return w, err
 		}
 		if f == nil {
 			return w, noFlycast(addr)
 		}
-		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindFlycast, Address: addr})}
+		w.Events = []registry.Event{registry.Delete(f.Key())}
 		return w, nil
-	})
-	if err != nil {
-		return err
-	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	}))
 }

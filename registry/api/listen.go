@@ -17,29 +17,29 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// What one client can take of a server.
+// The limits of connections.
 const (
-	// maxConns bounds connections. maxWaiting of them can wait for commits; the
-	// rest is for those who do not.
+	// maxConns bounds the open connections. maxWaiting of them can wait for commits;
+	// the others are for other requests.
 	maxConns = 512
 
-	maxHeader  = 16 << 10 // octets, of which a token takes some 50
+	maxHeader  = 16 << 10 // octets; a token takes some 50 of them
 	headerTime = 5 * time.Second
 	idleTime   = 2 * time.Minute
 
-	// readStep and writeStep are how long the client may take to send a body or
-	// to take a response. Long ones get as long again whenever some of them has
-	// gone through.
+	// readStep and writeStep bound how long a client takes to send a body or to read a
+	// response. For a long one, the time begins again with each part that is
+	// transferred.
 	readStep  = 30 * time.Second
 	writeStep = 30 * time.Second
 
-	// responseTime is how long a response may take in all, which keeps what it
-	// shows in memory meanwhile, however much that has changed since. A million
-	// machines are some 600 MB: 8 Mbit/s.
+	// responseTime bounds how long a whole response takes. Until then, the snapshot
+	// that it shows stays in memory. A million machines are some 600 MB, so a client
+	// needs 8 Mbit/s.
 	responseTime = 10 * time.Minute
 
-	// stopTime is how long requests that are under way have when the server
-	// stops. Those that wait for commits end at once.
+	// stopTime is how long requests under way may take when the server stops. Streams
+	// and waits end at once.
 	stopTime = 3 * time.Second
 )
 
@@ -49,14 +49,14 @@ type Server struct {
 	http     *http.Server
 }
 
-// ListenConfig says where and how an API is served.
+// ListenConfig configures a Server.
 type ListenConfig struct {
-	// Address is HOST:PORT, or unix:PATH. A socket that a server left there
-	// which is no more is removed.
+	// Address is HOST:PORT, or unix:PATH. A socket there that no server listens on
+	// any more is removed.
 	Address string
-	// Group lets the group of a Unix socket's file use it, too.
+	// Group lets the group of a Unix socket's file use it.
 	Group bool
-	// TLS, unless nil, holds the certificates.
+	// TLS, unless nil, has the API served over TLS with these certificates.
 	TLS *tls.Config
 }
 
@@ -87,7 +87,7 @@ func (a *API) server() *http.Server {
 		ErrorLog:          log.New(logWriter{a.Log}, "", 0),
 		Protocols:         new(http.Protocols),
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * is nothing of ours
+		DisableGeneralOptionsHandler: true, // there is no answer to OPTIONS *
 	}
 	s.Protocols.SetHTTP1(true) // one request at a time on a connection, so that maxConns bounds both
 	s.RegisterOnShutdown(a.endWaits)
@@ -107,21 +107,20 @@ func listen(c ListenConfig) (net.Listener, error) {
 		mode = 0o660
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return chmodSocket(raw, mode) // before it is bound: there is no moment in which others may connect
+		return chmodSocket(raw, mode) // before it is bound, so that others can never connect
 	}}
 	l, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, mode); err != nil { // where the line above does nothing
+	if err := os.Chmod(path, mode); err != nil { // for systems on which chmodSocket has no effect
 		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// removeStale removes the socket of a server that is no more. Nothing else is
-// removed.
+// removeStale removes a socket that no server listens on any more, and nothing else.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -152,8 +151,8 @@ func (s *Server) Addr() string {
 	return addr.String()
 }
 
-// Run serves until ctx is done, lets what is under way end, and returns nil. A
-// Server runs once.
+// Run serves until ctx is done, lets requests under way end for up to stopTime, and
+// returns nil. A Server runs once.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
@@ -173,26 +172,23 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close closes a server that was not run.
+// Close closes a Server that was not run.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// The functions below fail, which does not matter, if the response is recorded by
-// a test.
+// The deadlines below have no effect on responses that a test records.
 
-// writeBefore gives the client that long to take what is written until the next
-// call.
+// writeBefore sets how long writing may take from now on.
 func (c *call) writeBefore(d time.Duration) {
 	http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(d))
 }
 
-// readBefore gives the client that long to send what is read until the next
-// call.
+// readBefore sets how long reading may take from now on.
 func (c *call) readBefore(d time.Duration) {
 	http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(d))
 }
 
-// slowly gives a long response another while for what comes next, until it has
-// taken responseTime.
+// slowly extends the deadline of a long response by writeStep from now, until the
+// response has taken responseTime. It does so once a second at most.
 func (c *call) slowly() {
 	if now := time.Now(); now.Sub(c.slow) > time.Second && now.Sub(c.begun) < responseTime {
 		c.slow = now

@@ -1,50 +1,33 @@
 package api
 
 import (
-	"cmp"
-	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// machineKey returns the key of the machine that the path names. Its app is
-// there, or was when the request came; the machine need not be.
+// machineKey returns the key of the machine that the path names. Its app exists, or
+// did when the request came; the machine need not exist.
 func (c *call) machineKey() (registry.MachineKey, error) {
 	app, err := c.app()
 	return registry.MachineKey{App: app, ID: registry.Fold(c.r.PathValue("id"))}, err
 }
 
-// live returns the machine of k that is not gone, or nil.
-func live(s *registry.Snapshot, k registry.MachineKey) *registry.Machine {
-	m := s.Machine(k.ID)
-	if m == nil || m.Network != k.App.Network || m.App != k.App.Name {
-		return nil
+// machineToChange returns the key of the machine that the path names, and what the
+// request demands of it.
+func (c *call) machineToChange() (k registry.MachineKey, p objects.Precondition, err error) {
+	if k, err = c.machineKey(); err != nil {
+		return k, p, err
 	}
-	return m
-}
-
-// lastOf returns the machine of k, or else the one of them that went last, or
-// nil.
-func lastOf(s *registry.Snapshot, k registry.MachineKey) *registry.Machine {
-	if m := live(s, k); m != nil {
-		return m
-	}
-	a := s.App(k.App.Network, k.App.Name)
-	if a == nil {
-		return nil
-	}
-	var last *registry.Machine
-	for m := range s.GoneMachines(a) {
-		if m.ID == k.ID && (last == nil || m.Modified > last.Modified) {
-			last = m
-		}
-	}
-	return last
+	p, err = c.precondition()
+	return k, p, err
 }
 
 // getMachine is GET /v1/apps/{app}/machines/{id}.
@@ -53,29 +36,18 @@ func (c *call) getMachine() error {
 	if err != nil {
 		return err
 	}
-	m := lastOf(c.snap, k)
+	m := objects.Last(c.snap, k)
 	if m == nil {
-		return noMachine(k.ID)
+		return objects.NoMachine(k.ID)
 	}
 	object, err := format.MachineObject(m)
 	if err != nil {
 		return err
 	}
 	c.etag(m.Modified)
-	c.lease(k)
+	c.setLease(k)
 	c.send(http.StatusOK, object)
 	return nil
-}
-
-// LeaseHeader is the response header that says how long a machine stays without
-// being put again, such as "ttl=30s; expires=2026-11-21T12:00:00Z". Machines
-// that are there for good come without it.
-const LeaseHeader = "Internaldns-Lease"
-
-func (c *call) lease(k registry.MachineKey) {
-	if l, leased := c.api.Keeper.Lease(k); leased {
-		c.w.Header().Set(LeaseHeader, "ttl="+l.TTL.String()+"; expires="+l.Expires.UTC().Format(time.RFC3339Nano))
-	}
 }
 
 // A filter selects the machines that a list shows.
@@ -101,19 +73,6 @@ func (c *call) filter() (f filter, err error) {
 		}
 	}
 	return f, nil
-}
-
-// listParam returns the values of a parameter that may be given several times,
-// or with several values between commas, in lower case.
-func (c *call) listParam(name string) (values []string) {
-	for _, v := range c.query[name] {
-		for s := range strings.SplitSeq(v, ",") {
-			if s != "" {
-				values = append(values, registry.Fold(s))
-			}
-		}
-	}
-	return values
 }
 
 // machines returns the machines of a that f selects, by id.
@@ -168,6 +127,37 @@ func (c *call) listMachines() error {
 	return err
 }
 
+// LeaseHeader is the response header that says how long a machine is registered
+// unless it is put again, such as "ttl=30s; expires=2026-11-21T12:00:00Z". It is
+// absent if the machine has no lease.
+const LeaseHeader = "Internaldns-Lease"
+
+func (c *call) setLease(k registry.MachineKey) {
+	if l, leased := c.api.Keeper.Lease(k); leased {
+		c.w.Header().Set(LeaseHeader, "ttl="+l.TTL.String()+"; expires="+l.Expires.UTC().Format(time.RFC3339Nano))
+	}
+}
+
+// The bounds of a lease. With less than minTTL, a client that is late once because
+// of a lost packet would lose its machine; above maxTTL, a lease has no use.
+const (
+	minTTL = time.Second
+	maxTTL = 7 * 24 * time.Hour
+)
+
+// ttl returns the parameter ttl, such as 30s; without it 0, which is no lease.
+func (c *call) ttl() (time.Duration, error) {
+	v, given := c.query["ttl"]
+	if !given {
+		return 0, nil
+	}
+	ttl, err := time.ParseDuration(v[0])
+	if err != nil || ttl < minTTL || ttl > maxTTL {
+		return 0, failf(http.StatusBadRequest, "ttl must be a time from %v to %v, such as 30s, got %s", minTTL, maxTTL, quote(v[0]))
+	}
+	return ttl, nil
+}
+
 // putMachine is PUT /v1/apps/{app}/machines/{id}: the whole object, with or
 // without a lease.
 func (c *call) putMachine() error {
@@ -187,108 +177,299 @@ func (c *call) putMachine() error {
 	if err != nil {
 		return err
 	}
-	m, err := parseMachine(k, body)
+	m, err := objects.ParseMachine(k, body)
 	if err != nil {
 		return err
 	}
 	created := false
-	err = c.write(func(s *registry.Snapshot) (registry.Write, error) {
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		a := s.App(k.App.Network, k.App.Name)
 		if a == nil {
-			return registry.Write{}, noApp(k.App.Name)
+			return w, objects.NoApp(k.App.Name)
 		}
-		old := live(s, k)
-		if err := cond.checkMachine(old); err != nil {
-			return registry.Write{}, err
+		old := objects.Live(s, k)
+		if err := cond.CheckMachine(old); err != nil {
+			return w, err
 		}
 		created = old == nil
-		return registry.Write{Events: replace(s, a, m), Lease: &lease}, nil
+		return registry.Write{Events: objects.Replace(s, a, m), Lease: &lease}, nil
 	})
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	c.lease(k)
-	c.send(status, body)
+	c.setLease(k)
+	c.send(okOrCreated(created), body)
 	return nil
 }
 
-// Leases are bounded from below, so that a client which is late once by a lost
-// packet does not lose its machine, and from above, where a machine is as good
-// as there for good.
-const (
-	minTTL = time.Second
-	maxTTL = 7 * 24 * time.Hour
-)
-
-// ttl returns the parameter ttl, such as 30s; 0, which is for good, without it.
-func (c *call) ttl() (time.Duration, error) {
-	v, given := c.query["ttl"]
-	if !given {
-		return 0, nil
+// createMachine is POST /v1/apps/{app}/machines.
+func (c *call) createMachine() error {
+	app, err := c.app()
+	if err != nil {
+		return err
 	}
-	ttl, err := time.ParseDuration(v[0])
-	if err != nil || ttl < minTTL || ttl > maxTTL {
-		return 0, failf(http.StatusBadRequest, "ttl must be a time from %v to %v, such as 30s, got %s", minTTL, maxTTL, quote(v[0]))
+	body, err := c.readBody()
+	if err != nil {
+		return err
 	}
-	return ttl, nil
+	l, err := objects.ParseLaunch("machine", body)
+	if err != nil {
+		return err
+	}
+	if l.Region == "" {
+		l.Region = c.region()
+	}
+	lease, err := c.ttl()
+	if err != nil {
+		return err
+	}
+	cond, err := c.precondition()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	var made *registry.Machine
+	var object []byte
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		a := s.App(app.Network, app.Name)
+		if a == nil {
+			return w, objects.NoApp(app.Name)
+		}
+		if err := cond.CheckMachine(objects.Live(s, registry.MachineKey{App: app, ID: l.ID})); err != nil { // none without an id
+			return w, err
+		}
+		if made, object, err = l.Create(s, a, now); err != nil {
+			return w, err
+		}
+		return registry.Write{Events: objects.Replace(s, a, made), Lease: &lease}, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.setLease(registry.MachineKey{App: app, ID: made.ID})
+	c.send(http.StatusOK, object)
+	return nil
 }
 
-func (p precondition) checkMachine(m *registry.Machine) error {
-	if m == nil {
-		return p.check(false, 0)
-	}
-	return p.check(true, m.Modified)
-}
-
-// parseMachine decodes the object of the machine k. Everything that is wrong
-// with it by itself is in the error.
-func parseMachine(k registry.MachineKey, object []byte) (*registry.Machine, error) {
-	if object == nil {
-		return nil, failf(http.StatusBadRequest, "the body is empty: want the machine's object")
-	}
-	m, err := format.ParseMachine(object)
-	var faults registry.Faults
-	if err != nil && !errors.As(err, &faults) {
-		return nil, malformed(err, "")
-	}
-	if m.ID != k.ID && !hasFault(faults, "id") && !hasFault(faults, "") {
-		faults = append(faults, registry.Fault{Field: "id", Problem: quote(m.ID) + " is not the id of the path"})
-	}
-	m.Network, m.App, m.ID = k.App.Network, k.App.Name, k.ID
-	for i := range faults {
-		faults[i].Object = m.String()
-	}
-	return m, faults.Err()
-}
-
-// replace returns the events that put m in the place of all machines of its id.
-// If it is gone, the app's oldest gone machines make room for it.
-func replace(s *registry.Snapshot, a *registry.App, m *registry.Machine) []registry.Event {
-	events := []registry.Event{registry.Put(m)}
-	if !m.Gone() {
-		return events
-	}
-	gone := slices.Collect(s.GoneMachines(a))
-	slices.SortStableFunc(gone, func(a, b *registry.Machine) int { return cmp.Compare(a.Modified, b.Modified) })
-	gone = slices.DeleteFunc(gone, func(o *registry.Machine) bool { return o.ID == m.ID })
-	for _, o := range gone[:max(0, len(gone)+1-maxGone)] {
-		k := registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: o.ID}
-		if live(s, k) == nil { // a file can have both; deleting deletes both
-			events = append(events, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: a.Network, Name: a.Name, ID: o.ID}))
+// region returns the region of a machine that is created without one: that of the
+// client, if it is in the registry, else the server's, else "".
+func (c *call) region() string {
+	if from, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil {
+		addr := from.Addr().WithZone("")
+		if m := c.snap.MachineAt(addr); m != nil && c.who.sees(m.Network) {
+			return m.Region
+		}
+		if p := c.snap.PeerAt(addr); p != nil && p.Region != "" && c.who.sees(p.Network()) {
+			return p.Region
 		}
 	}
-	return events
+	return c.api.Region
 }
 
-// maxGone is how many destroyed machines of an app are kept for those who ask
-// what became of one. A machine takes some 650 octets.
-const maxGone = 100
+// change writes the machine that change makes of the one of k, unless it is nil.
+func (c *call) change(k registry.MachineKey, cond objects.Precondition, change func(old *registry.Machine) (*registry.Machine, error)) error {
+	return c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := objects.Existing(s, k, cond)
+		if err != nil {
+			return w, err
+		}
+		m, err := change(old)
+		if m != nil && err == nil {
+			w.Events = []registry.Event{registry.Put(m)}
+		}
+		return w, err
+	})
+}
 
-// hasFault reports whether one of the faults is in that field.
-func hasFault(faults registry.Faults, field string) bool {
-	return slices.ContainsFunc(faults, func(f registry.Fault) bool { return f.Field == field })
+// updateMachine is POST /v1/apps/{app}/machines/{id}: another config, and with it
+// another version. The machine is started, unless skip_launch is set.
+func (c *call) updateMachine() error {
+	k, cond, err := c.machineToChange()
+	if err != nil {
+		return err
+	}
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	name := "machine " + quote(k.ID)
+	l, err := objects.ParseLaunch(name, body)
+	if err != nil {
+		return err
+	}
+	if l.Config == nil {
+		return registry.Faults{{Object: name, Field: "config", Problem: "is missing"}}
+	}
+	now := time.Now().UTC()
+	var object []byte
+	err = c.change(k, cond, func(old *registry.Machine) (m *registry.Machine, err error) {
+		m, object, err = l.Update(old, now)
+		return m, err
+	})
+	if err != nil {
+		return err
+	}
+	c.setLease(k)
+	c.send(http.StatusOK, object)
+	return nil
+}
+
+// startMachine, stopMachine and suspendMachine are POST …/start, …/stop and
+// …/suspend. They record a state: the server runs no machines. Their bodies say how
+// to stop a process, which the server does not read.
+
+func (c *call) startMachine() error {
+	before, err := c.setState(registry.StateStarted)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, struct {
+		Previous string `json:"previous_state"`
+		Migrated bool   `json:"migrated"`
+		NewHost  string `json:"new_host"`
+	}{Previous: before})
+}
+
+func (c *call) stopMachine() error { return c.changeState("stopped") }
+
+func (c *call) suspendMachine() error { return c.changeState("suspended") }
+
+func (c *call) changeState(state string) error {
+	if _, err := c.setState(state); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, okBody)
+}
+
+// setState gives the machine of the path a state, in its object, too, and returns
+// the one before. A machine that has the state already is not changed.
+func (c *call) setState(state string) (before string, err error) {
+	k, cond, err := c.machineToChange()
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.readForm(""); err != nil {
+		return "", err
+	}
+	now := time.Now().UTC()
+	return before, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := objects.Existing(s, k, cond)
+		if old == nil {
+			if m := objects.Last(s, k); m != nil && !cond.Exists {
+				err = failf(http.StatusPreconditionFailed, "the machine is %s, and cannot be %s", m.State, state)
+			}
+			return w, err
+		}
+		before = old.State
+		if before == state {
+			return w, nil
+		}
+		m, err := objects.InState(old, state, now)
+		w.Events = []registry.Event{registry.Put(m)}
+		return w, err
+	})
+}
+
+// deleteMachine is DELETE /v1/apps/{app}/machines/{id}. The machine is in no answer
+// any more. It is stored as destroyed, among the last ones of its app.
+func (c *call) deleteMachine() error {
+	k, cond, err := c.machineToChange()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old, err := objects.Existing(s, k, cond)
+		if old == nil {
+			if objects.Last(s, k) != nil && !cond.Exists {
+				return w, nil // deleted before: a client that repeats its request learns that it was done
+			}
+			return w, err
+		}
+		m, err := objects.InState(old, objects.StateDestroyed, now)
+		if err != nil {
+			return w, err
+		}
+		w.Events, w.Lease = objects.Replace(s, s.App(k.App.Network, k.App.Name), m), new(time.Duration)
+		return w, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, okBody)
+}
+
+// liveMachine returns the machine of the path, which must not be gone.
+func (c *call) liveMachine() (*registry.Machine, error) {
+	k, err := c.machineKey()
+	if err != nil {
+		return nil, err
+	}
+	return objects.Existing(c.snap, k, objects.Precondition{})
+}
+
+// listMetadata is GET …/metadata.
+func (c *call) listMetadata() error {
+	m, err := c.liveMachine()
+	if err != nil {
+		return err
+	}
+	all := make(map[string]string, len(m.Metadata))
+	for _, p := range m.Metadata {
+		all[p.Key] = p.Value
+	}
+	c.etag(m.Modified)
+	return c.answer(http.StatusOK, all)
+}
+
+// getMetadata is GET …/metadata/{key}.
+func (c *call) getMetadata() error {
+	m, err := c.liveMachine()
+	if err != nil {
+		return err
+	}
+	key := c.r.PathValue("key")
+	for _, p := range m.Metadata {
+		if p.Key == key {
+			c.etag(m.Modified)
+			return c.answer(http.StatusOK, struct {
+				Value string `json:"value"`
+			}{p.Value})
+		}
+	}
+	return failf(http.StatusNotFound, "machine %s has no metadata %s", quote(m.ID), quote(key))
+}
+
+// setMetadata is POST …/metadata/{key}.
+func (c *call) setMetadata() error {
+	f, err := c.readForm("metadata " + quote(c.r.PathValue("key")))
+	if err != nil {
+		return err
+	}
+	value := f.String("value")
+	if f.Value("value") == nil {
+		f.Faultf("value", "is missing")
+	}
+	if err := f.Faults.Err(); err != nil {
+		return err
+	}
+	return c.editMetadata(func(metadata *format.Object, key string) { metadata.Set(key, format.Quote(value)) })
+}
+
+// deleteMetadata is DELETE …/metadata/{key}.
+func (c *call) deleteMetadata() error { return c.editMetadata((*format.Object).Drop) }
+
+// editMetadata changes one key of the machine's metadata and responds 204.
+func (c *call) editMetadata(edit func(metadata *format.Object, key string)) error {
+	k, cond, err := c.machineToChange()
+	if err != nil {
+		return err
+	}
+	key, now := c.r.PathValue("key"), time.Now().UTC()
+	if !utf8.ValidString(key) { // JSON cannot hold it
+		return failf(http.StatusBadRequest, "the key %s is no UTF-8", quote(key))
+	}
+	return c.done(http.StatusNoContent, c.change(k, cond, func(old *registry.Machine) (*registry.Machine, error) {
+		return objects.EditMetadata(old, now, func(metadata *format.Object) { edit(metadata, key) })
+	}))
 }

@@ -1,9 +1,13 @@
 package api
 
 import (
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
 type networkBody struct {
@@ -28,8 +32,8 @@ func (c *call) listNetworks() error {
 	})
 }
 
-// network returns the network of the path, by name or prefix, that has a name or
-// facts.
+// network returns the network that the path gives by name or prefix. It has a name
+// or facts.
 func (c *call) network() (registry.Network, error) {
 	text := c.r.PathValue("name")
 	n := c.networkNamed(text)
@@ -53,19 +57,19 @@ func (c *call) getNetwork() error {
 	return c.answer(http.StatusOK, c.networkBody(n))
 }
 
-// nameTag is the ETag of a network's name: the name, since no index is kept of
-// its changes.
+// nameTag is the ETag of a network's name. It holds the name, because no index is
+// stored for it.
 func nameTag(name string) string { return `"name:` + name + `"` }
 
-// checkName checks the precondition of a write to a network's name. Other than
-// with objects, an If-Match has to be exactly the tag.
-func (c *call) checkName(there bool, name string) error {
+// checkName checks the precondition of a write to a network's name; "" if it has
+// none. Unlike with objects, an If-Match must be exactly the ETag.
+func (c *call) checkName(name string) error {
 	header := c.r.Header
 	if match, given := header["If-Match"]; given {
 		switch {
 		case len(match) != 1 || match[0] != "*" && (len(match[0]) < 2 || match[0][:1] != `"`):
 			return failf(http.StatusBadRequest, "If-Match must be the ETag of the network or *, got %s", quote(match[0]))
-		case !there:
+		case name == "":
 			return failf(http.StatusPreconditionFailed, "it does not exist, or not any more")
 		case match[0] != "*" && match[0] != nameTag(name):
 			return failf(http.StatusPreconditionFailed, "it was changed since: its name is %s", quote(name))
@@ -75,7 +79,7 @@ func (c *call) checkName(there bool, name string) error {
 		switch {
 		case len(none) != 1 || none[0] != "*":
 			return failf(http.StatusBadRequest, "If-None-Match must be *, got %s", quote(none[0]))
-		case there:
+		case name != "":
 			return failf(http.StatusPreconditionFailed, "it exists already")
 		}
 	}
@@ -94,18 +98,16 @@ func (c *call) putNetwork() error {
 	if err != nil {
 		return err
 	}
-	if said := f.text("name"); said != "" && registry.Fold(said) != name.Name {
-		f.faultf("name", "%s is not the name of the path", quote(said))
-	}
-	if prefix := f.text("prefix"); prefix != "" {
+	f.SameName(name.Name)
+	if prefix := f.String("prefix"); prefix != "" {
 		if name.Network, err = registry.ParseNetwork(prefix); err != nil {
-			f.faultf("prefix", "%v", err)
+			f.Faultf("prefix", "%v", err)
 		}
 	}
-	f.take("index") // as GET shows it
-	f.none()
-	f.check(registry.Facts{Networks: []registry.NetworkName{{Network: max(name.Network, 1), Name: name.Name}}})
-	if err := f.err(); err != nil {
+	f.Take("index") // GET shows it
+	f.End()
+	f.Check(registry.Facts{Networks: []registry.NetworkName{{Network: max(name.Network, 1), Name: name.Name}}})
+	if err := f.Faults.Err(); err != nil {
 		return err
 	}
 	wanted, created := name.Network, false
@@ -116,7 +118,7 @@ func (c *call) putNetwork() error {
 		case wanted == 0 && is:
 			name.Network = holder
 		case wanted == 0:
-			name.Network, err = newNetwork(s)
+			name.Network, err = objects.NewNetwork(s)
 		case is && holder != wanted:
 			return w, failf(http.StatusConflict, "%s is the name of %v: delete it there first", quote(name.Name), holder)
 		}
@@ -124,7 +126,7 @@ func (c *call) putNetwork() error {
 			return w, err
 		}
 		before := s.NetworkName(name.Network)
-		if err := c.checkName(before != "", before); err != nil {
+		if err := c.checkName(before); err != nil {
 			return w, err
 		}
 		created = before == ""
@@ -135,14 +137,11 @@ func (c *call) putNetwork() error {
 		return err
 	}
 	c.snap = c.api.Store.Snapshot()
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	return c.answer(status, networkBody{name.Name, name.Network.String(), c.snap.NetworkIndex(name.Network)})
+	return c.answer(okOrCreated(created), networkBody{name.Name, name.Network.String(), c.snap.NetworkIndex(name.Network)})
 }
 
-// deleteNetwork is DELETE /v1/networks/{name}: it takes the name away. Apps stay.
+// deleteNetwork is DELETE /v1/networks/{name}: it deletes the name. The network's
+// apps stay.
 func (c *call) deleteNetwork() error {
 	if err := c.who.needAll("taking a network's name"); err != nil {
 		return err
@@ -151,9 +150,9 @@ func (c *call) deleteNetwork() error {
 	if err != nil {
 		return err
 	}
-	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+	return c.done(http.StatusNoContent, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
 		name := s.NetworkName(n)
-		if err := c.checkName(name != "", name); err != nil {
+		if err := c.checkName(name); err != nil {
 			return w, err
 		}
 		if name == "" {
@@ -161,10 +160,37 @@ func (c *call) deleteNetwork() error {
 		}
 		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindNetwork, Network: n})}
 		return w, nil
-	})
-	if err != nil {
-		return err
+	}))
+}
+
+// A regionBody is a region as Fly's API shows it, with the fields by which clients
+// choose one.
+type regionBody struct {
+	Code             string  `json:"code"`
+	Name             string  `json:"name"`
+	Latitude         float64 `json:"latitude"`
+	Longitude        float64 `json:"longitude"`
+	GatewayAvailable bool    `json:"gateway_available"`
+	RequiresPaidPlan bool    `json:"requires_paid_plan"`
+	Deprecated       bool    `json:"deprecated"`
+}
+
+// listRegions is GET /v1/platform/regions. The nearest is the client's own region,
+// or else the server's.
+func (c *call) listRegions() error {
+	all := maps.Clone(registry.BuiltinRegions())
+	for r := range c.snap.Regions() {
+		all[r.Code] = *r
 	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	regions := make([]regionBody, 0, len(all))
+	for _, r := range all {
+		regions = append(regions, regionBody{
+			Code: r.Code, Name: r.Name, Latitude: r.Latitude, Longitude: r.Longitude, GatewayAvailable: true,
+		})
+	}
+	slices.SortFunc(regions, func(a, b regionBody) int { return strings.Compare(a.Code, b.Code) })
+	return c.answer(http.StatusOK, struct {
+		Regions []regionBody `json:"Regions"`
+		Nearest string       `json:"Nearest"`
+	}{regions, c.region()})
 }

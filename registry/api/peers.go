@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
 type peerBody struct {
@@ -13,7 +14,7 @@ type peerBody struct {
 	Network string `json:"network"`
 }
 
-func (c *call) peerBody(p *registry.Peer) peerBody {
+func newPeerBody(p *registry.Peer) peerBody {
 	return peerBody{p.Name, p.Address.String(), p.Region, p.Network().String()}
 }
 
@@ -22,7 +23,7 @@ func (c *call) listPeers() error {
 	return list(c, `{"peers":[`, func(yield func(peerBody) bool) {
 		for _, n := range c.networks() {
 			for p := range c.snap.PeersIn(n) {
-				if !yield(c.peerBody(p)) {
+				if !yield(newPeerBody(p)) {
 					return
 				}
 			}
@@ -30,8 +31,9 @@ func (c *call) listPeers() error {
 	})
 }
 
-// peer returns the peer of the path: one of the network that the request or its
-// token says, or of a name that is not used twice.
+// peer returns the peer that the path names. It must be one: of the network that
+// the request or its token gives, or of a name that is used once in the networks
+// that the client may see.
 func (c *call) peer() (*registry.Peer, error) {
 	name := registry.Fold(c.r.PathValue("name"))
 	found := c.having(func(n registry.Network) bool { return c.snap.Peer(n, name) != nil })
@@ -53,32 +55,38 @@ func (c *call) getPeer() error {
 		return err
 	}
 	c.etag(p.Modified)
-	return c.answer(http.StatusOK, c.peerBody(p))
+	return c.answer(http.StatusOK, newPeerBody(p))
 }
 
-// putPeer is PUT /v1/peers/{name}. The peer is one of the network of its address.
+// checkPeer checks the precondition of a write to a peer, or to none if o is nil.
+func checkPeer(p objects.Precondition, o *registry.Peer) error {
+	if o == nil {
+		return p.Check(false, 0)
+	}
+	return p.Check(true, o.Modified)
+}
+
+// putPeer is PUT /v1/peers/{name}. The peer is in the network of its address.
 func (c *call) putPeer() error {
 	p := registry.Peer{Name: registry.Fold(c.r.PathValue("name"))}
 	f, err := c.readForm(p.String())
 	if err != nil {
 		return err
 	}
-	if name := f.text("name"); name != "" && registry.Fold(name) != p.Name {
-		f.faultf("name", "%s is not the name of the path", quote(name))
-	}
-	p.Address, p.Region = f.address("address"), registry.Fold(f.text("region"))
-	said := f.text("network")
-	f.none()
+	f.SameName(p.Name)
+	p.Address, p.Region = f.Address("address"), registry.Fold(f.String("region"))
+	network := f.String("network")
+	f.End()
 	if p.Address.IsValid() {
-		f.check(registry.Facts{Peers: []registry.Peer{p}})
+		f.Check(registry.Facts{Peers: []registry.Peer{p}})
 	}
 	if n, given := c.networkParam(); given && p.Address.IsValid() && n != p.Network() {
-		f.faultf("address", "%v is outside the network that the request names", p.Address)
+		f.Faultf("address", "%v is outside the network that the request names", p.Address)
 	}
-	if said != "" && p.Address.IsValid() && said != p.Network().String() {
-		f.faultf("network", "%s is not the network of the address", quote(said))
+	if network != "" && p.Address.IsValid() && network != p.Network().String() {
+		f.Faultf("network", "%s is not the network of the address", quote(network))
 	}
-	if err := f.err(); err != nil {
+	if err := f.Faults.Err(); err != nil {
 		return err
 	}
 	cond, err := c.precondition()
@@ -87,8 +95,11 @@ func (c *call) putPeer() error {
 	}
 	created := false
 	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
-		old := c.visiblePeer(s, p.Network(), p.Name)
-		if err := cond.checkPeer(old); err != nil {
+		var old *registry.Peer
+		if c.who.sees(p.Network()) {
+			old = s.Peer(p.Network(), p.Name)
+		}
+		if err := checkPeer(cond, old); err != nil {
 			return w, err
 		}
 		created = old == nil
@@ -98,26 +109,7 @@ func (c *call) putPeer() error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	return c.answer(status, c.peerBody(&p))
-}
-
-// visiblePeer returns a peer of a network that is for the asker, or nil.
-func (c *call) visiblePeer(s *registry.Snapshot, n registry.Network, name string) *registry.Peer {
-	if !c.who.sees(n) {
-		return nil
-	}
-	return s.Peer(n, name)
-}
-
-func (p precondition) checkPeer(o *registry.Peer) error {
-	if o == nil {
-		return p.check(false, 0)
-	}
-	return p.check(true, o.Modified)
+	return c.answer(okOrCreated(created), newPeerBody(&p))
 }
 
 // deletePeer is DELETE /v1/peers/{name}.
@@ -130,21 +122,16 @@ func (c *call) deletePeer() error {
 	if err != nil {
 		return err
 	}
-	network, name := p.Network(), p.Name
-	err = c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
-		old := s.Peer(network, name)
-		if err := cond.checkPeer(old); err != nil {
+	k := p.Key()
+	return c.done(http.StatusNoContent, c.write(func(s *registry.Snapshot) (w registry.Write, err error) {
+		old := s.Peer(k.Network, k.Name)
+		if err := checkPeer(cond, old); err != nil {
 			return w, err
 		}
 		if old == nil {
-			return w, noPeer(name)
+			return w, noPeer(k.Name)
 		}
-		w.Events = []registry.Event{registry.Delete(registry.Key{Kind: registry.KindPeer, Network: network, Name: name})}
+		w.Events = []registry.Event{registry.Delete(k)}
 		return w, nil
-	})
-	if err != nil {
-		return err
-	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	}))
 }

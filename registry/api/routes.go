@@ -1,25 +1,32 @@
 package api
 
 import (
+	_ "embed"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 )
 
-// A route is one thing that can be asked.
+// A route is one method of one path.
 //
-// To add one: a line in routes, a function, an entry in openapi.json, and what
-// people have to know of it in docs/api.md. The tests fail until the first three
-// agree.
+// To add a route:
+//
+//  1. Add it to routes, by the object that it is about, with its parameters.
+//  2. Write its function, in the file of that object. What it makes of objects,
+//     apart from the request and the response, belongs in package objects.
+//  3. Describe it in openapi.json. The tests fail until that agrees with routes and
+//     with every response of the tests.
+//  4. Say in docs/api.md what its users must know, and add it to a script in
+//     testdata/script.
 type route struct {
 	method, pattern string
 	serve           func(*call) error
 
-	// params are the query parameters of our own that the route takes. Others
-	// are refused: a misspelt parameter must not change what a request does. But
-	// if fly is set, they are not, unless they are ours: Fly's clients send what
-	// only Fly's servers read.
+	// params are the query parameters that the route takes. Others are refused: a
+	// misspelt parameter must not change what a request does. A route of Fly's API
+	// (fly) ignores others instead, except ourParams: Fly's clients send some that
+	// only Fly's servers read. Its params are those that Fly's API does not have.
 	params []string
 	fly    bool
 }
@@ -73,8 +80,8 @@ var routes = []route{
 	{method: "GET", pattern: "/v1/openapi.json", serve: (*call).describe},
 }
 
-// ourParams are parameters that Fly's API does not have, or only elsewhere, and
-// that would be missed.
+// ourParams are parameters that Fly's API does not have, or only on other routes. A
+// client that sends one relies on its effect.
 var ourParams = []string{"ttl", "dry_run", "index", "process_group"}
 
 // String names the route for metrics and messages, as ServeMux would.
@@ -95,8 +102,8 @@ func allowed(methods map[string]*route) string {
 	return strings.Join(list, ", ")
 }
 
-// checkQuery refuses parameters that the route does not take, and those that are
-// given twice.
+// checkQuery parses the query. It refuses parameters that the route does not take,
+// and those that are given twice.
 func (c *call) checkQuery() error {
 	query, err := parseQuery(c.r.URL.RawQuery)
 	if err != nil {
@@ -115,5 +122,17 @@ func (c *call) checkQuery() error {
 				quote(name), c.route, strings.Join(c.route.params, ", "))
 		}
 	}
+	return nil
+}
+
+// openAPI describes the routes for programs (OpenAPI 3.1). TestOpenAPI… compare it
+// with routes, and all other tests with the responses.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+// describe is GET /v1/openapi.json.
+func (c *call) describe() error {
+	c.send(http.StatusOK, openAPI)
 	return nil
 }

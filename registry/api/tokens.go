@@ -25,19 +25,18 @@ import (
 //	NAME SHA256 NETWORK…
 //
 // with the token's hash in hexadecimal and the networks that it is for, such as
-// fdaa:0:18::/48, or * for all. Empty lines are ignored, and so is a # with what
-// follows it.
+// fdaa:0:18::/48, or * for all. # begins a comment, and empty lines are ignored.
 //
-// The hash is a plain one, which is enough because tokens are 32 random octets:
-// they cannot be guessed.
+// The hash has no salt and is fast. That is enough, because a token is 32 random
+// octets and cannot be guessed.
 type Tokens struct {
-	// Follower follows the file. Changes take effect while it runs; a broken
-	// file is logged, and the tokens stay as they are.
+	// Follower follows the file. Changes take effect while it runs. If a file is
+	// invalid, that is logged, and the tokens do not change.
 	*filewatch.Follower
 
 	path string
 	log  *zap.Logger
-	list atomic.Pointer[[]token] // of the last good content
+	list atomic.Pointer[[]token] // of the last valid content
 }
 
 // A token is a line of the file.
@@ -50,8 +49,8 @@ type token struct {
 // maxTokens is the largest file of tokens, in octets: some 10,000 tokens.
 const maxTokens = 1 << 20
 
-// NewToken returns a new token, and its line for the file. Without networks it
-// is for all of them.
+// NewToken returns a new token, and its line for the file. Without networks, it is
+// for all.
 func NewToken(name string, networks ...registry.Network) (secret, line string) {
 	random := make([]byte, 32)
 	rand.Read(random)
@@ -67,8 +66,7 @@ func NewToken(name string, networks ...registry.Network) (secret, line string) {
 	return secret, name + " " + hex.EncodeToString(hash[:]) + " " + strings.Join(scope, " ")
 }
 
-// CheckTokens says what is wrong with the text of a file of tokens, by line; nil
-// if nothing is.
+// CheckTokens returns what is wrong with the text of a file of tokens, by line.
 func CheckTokens(text []byte) error {
 	_, err := parseTokens(text)
 	return err
@@ -87,7 +85,7 @@ func ReadTokens(path string, log *zap.Logger) (*Tokens, error) {
 	return t, nil
 }
 
-// take puts the tokens in a file into effect.
+// take makes the tokens of a file those in effect.
 func (t *Tokens) take(_ context.Context, content ...io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(content[0], maxTokens+1))
 	if err != nil {
@@ -110,7 +108,7 @@ func (t *Tokens) report(err error) {
 	}
 }
 
-// grant returns what a token grants, or nil if it is not known. It takes the
+// grant returns the grant of a token, or nil if the token is unknown. It takes the
 // same time for every token.
 func (t *Tokens) grant(secret string) *grant {
 	hash := sha256.Sum256([]byte(secret))
@@ -127,14 +125,14 @@ func (t *Tokens) grant(secret string) *grant {
 	return &grant{all: found.all, networks: found.networks, token: found}
 }
 
-// holds reports whether a grant is still what the file says.
+// holds reports whether the file still gives a token that grant.
 func (t *Tokens) holds(g *grant) bool {
 	return slices.ContainsFunc(*t.list.Load(), func(k token) bool {
 		return k.hash == g.token.hash && k.all == g.all && slices.Equal(k.networks, g.networks)
 	})
 }
 
-// parseTokens parses a file of tokens. The error names every line that is wrong.
+// parseTokens parses a file of tokens. The error names every invalid line.
 func parseTokens(text []byte) ([]token, error) {
 	if len(text) > maxTokens {
 		return nil, fmt.Errorf("the file is larger than %d octets", maxTokens)

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
+	"github.com/internaldns/internaldns/registry/api/watch"
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// Import and export move a whole registry file, or, for those who have only some
-// networks, what belongs to these: the others' facts, the names of networks and
-// the regions are neither shown nor changed.
+// Import and export transfer a whole registry file. With a token for some networks,
+// they transfer only the facts of these: facts of other networks, names of networks
+// and regions are neither shown nor changed.
 
 // exportFacts is GET /v1/export.
 func (c *call) exportFacts() error {
@@ -34,8 +36,8 @@ func (c *call) exportFacts() error {
 	return format.Write(slowWriter{c}, facts)
 }
 
-// part returns the facts that belong to the grant's networks. A Flycast address
-// does if the app's network and the one it is seen in do.
+// part returns the facts of the grant's networks. A Flycast address is one if both
+// its app's network and its own are.
 func (g *grant) part(f *registry.Facts) *registry.Facts {
 	return &registry.Facts{
 		Apps:     keep(f.Apps, func(a registry.App) bool { return g.sees(a.Network) }),
@@ -45,6 +47,7 @@ func (g *grant) part(f *registry.Facts) *registry.Facts {
 	}
 }
 
+// keep returns the elements of list for which is is true.
 func keep[T any](list []T, is func(T) bool) (kept []T) {
 	for _, v := range list {
 		if is(v) {
@@ -54,28 +57,28 @@ func keep[T any](list []T, is func(T) bool) (kept []T) {
 	return kept
 }
 
-// An importBody says what an import has changed, or would.
+// An importBody lists what an import has changed, or would change.
 type importBody struct {
-	Index   uint64       `json:"index"`
-	DryRun  bool         `json:"dry_run"`
-	Changes int          `json:"changes"`
-	Losses  []lossBody   `json:"losses,omitempty"` // networks that lose more than half of their machines
-	Events  []importItem `json:"events,omitempty"` // the first maxItems changes
+	Index   uint64             `json:"index"`
+	DryRun  bool               `json:"dry_run"`
+	Changes int                `json:"changes"`
+	Losses  []objects.LossBody `json:"losses,omitempty"` // networks that lose more than half of their machines
+	Events  []importItem       `json:"events,omitempty"` // the first maxItems changes
 }
 
-// importTime is how long an import may take to come, and then to be made: a
-// million machines take seconds, but over a thin line they may take minutes.
-// Meanwhile there is no other import.
+// importTime bounds how long an import's body may take to come, and then how long the
+// import itself may take. A million machines take seconds, but minutes over a slow
+// connection. Meanwhile no other import is read.
 const importTime = 5 * time.Minute
 
 // maxItems bounds how many changes the answer to an import lists.
 const maxItems = 1000
 
-// importFacts is POST /v1/import: the registry becomes what the file says, in
-// one commit, or nothing changes.
+// importFacts is POST /v1/import: the file's facts replace the registry's, in one
+// commit, or nothing changes.
 func (c *call) importFacts() error {
 	for _, name := range []string{"If-Match", "If-None-Match"} {
-		if c.r.Header[name] != nil { // whoever sends it relies on it
+		if c.r.Header[name] != nil { // a client that sends it relies on it
 			return failf(http.StatusBadRequest, "an import takes no %s: it is of many objects", name)
 		}
 	}
@@ -101,16 +104,13 @@ func (c *call) importFacts() error {
 	}
 	var b importBody
 	decide := func(s *registry.Snapshot) (w registry.Write, err error) {
-		w.Events, err = c.who.difference(s, facts)
-		if err != nil {
-			return w, err
-		}
+		w.Events = c.who.difference(s, facts)
 		losses := s.Halved(w.Events)
 		b = importBody{DryRun: dry, Changes: len(w.Events), Events: itemsOf(w.Events), Losses: lossBodies(losses)}
 		if len(losses) > 0 && !force && !dry {
 			f := failf(http.StatusConflict, "the file takes away more than half of the machines of %v (%d of %d): import it with ?force=true if that is meant",
 				losses[0].Network, losses[0].Lost, losses[0].Of)
-			f.body.Losses = b.Losses
+			f.Body.Losses = b.Losses
 			return w, f
 		}
 		return w, nil
@@ -134,15 +134,14 @@ func (c *call) importFacts() error {
 	return c.answer(http.StatusOK, b)
 }
 
-func lossBodies(losses []registry.Loss) (bodies []lossBody) {
+func lossBodies(losses []registry.Loss) (bodies []objects.LossBody) {
 	for _, l := range losses[:min(len(losses), maxListed)] {
-		bodies = append(bodies, lossBody{l.Network.String(), l.Lost, l.Of})
+		bodies = append(bodies, objects.LossBody{Network: l.Network.String(), Lost: l.Lost, Of: l.Of})
 	}
 	return bodies
 }
 
-// readFacts reads a registry file from the body. For those who have only some
-// networks, facts outside of these are faults.
+// readFacts reads a registry file from the body. Facts outside the grant are faults.
 func (c *call) readFacts() (*registry.Facts, error) {
 	if err := c.plainBody(); err != nil {
 		return nil, err
@@ -169,7 +168,7 @@ func (c *call) readFacts() (*registry.Facts, error) {
 	return facts, c.who.owns(facts)
 }
 
-// owns faults facts that are not in the grant.
+// owns returns a fault for each fact that is outside the grant.
 func (g *grant) owns(f *registry.Facts) error {
 	if g.all {
 		return nil
@@ -195,20 +194,20 @@ func (g *grant) owns(f *registry.Facts) error {
 	}
 	for _, part := range []struct {
 		name  string
-		there bool
+		given bool
 	}{{"networks", len(f.Networks) > 0}, {"regions", len(f.Regions) > 0}, {"rtt_ms", len(f.RTTs) > 0}} {
-		if part.there {
+		if part.given {
 			fault("", part.name, "takes a token for all networks")
 		}
 	}
 	return faults.Err()
 }
 
-// difference returns the events that make what is in the grant be as f says.
-func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) ([]registry.Event, error) {
+// difference returns the events that replace the facts in the grant by f.
+func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) []registry.Event {
 	events := s.Diff(f)
 	if g.all {
-		return events, nil
+		return events
 	}
 	return keep(events, func(e registry.Event) bool {
 		if k := e.Fact.Key(); e.Delete && k.Kind == registry.KindFlycast {
@@ -222,33 +221,31 @@ func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) ([]registry.
 			}
 		}
 		return true
-	}), nil
+	})
 }
 
-// A slowWriter writes a long response, which may take as long as it likes as
-// long as it goes on.
-type slowWriter struct{ c *call }
-
-func (w slowWriter) Write(b []byte) (int, error) {
-	w.c.slowly()
-	return w.c.w.Write(b)
+// An importItem is one change of an import.
+type importItem struct {
+	Do      string `json:"do"` // put or delete
+	Kind    string `json:"kind"`
+	Network string `json:"network,omitzero"`
+	App     string `json:"app,omitzero"`
+	Name    string `json:"name,omitzero"` // id, name, address or code
 }
 
-// A slowReader reads a long body, which may take importTime as long as it goes
-// on. It keeps the error that ended it.
-type slowReader struct {
-	c     *call
-	from  io.Reader
-	until time.Time
-	err   error
-}
-
-func (r *slowReader) Read(b []byte) (int, error) {
-	r.c.readBefore(min(readStep, time.Until(r.until)))
-	r.c.writeBefore(readStep + writeStep) // the answer comes after the body
-	n, err := r.from.Read(b)
-	if err != nil {
-		r.err = err
+// itemsOf lists the first maxItems of the events.
+func itemsOf(events []registry.Event) (items []importItem) {
+	for _, e := range events[:min(len(events), maxItems)] {
+		k := e.Fact.Key()
+		item := importItem{Do: "put", Kind: k.Kind.String()}
+		if e.Delete {
+			item.Do = "delete"
+		}
+		if k.Kind != registry.KindRegion && k.Kind != registry.KindRTT {
+			item.Network = k.In().String()
+		}
+		item.App, item.Name = watch.Names(e.Fact)
+		items = append(items, item)
 	}
-	return n, err
+	return items
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api/objects"
 	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
@@ -105,8 +106,8 @@ func (c *call) waitMachine() error {
 			return failf(http.StatusBadRequest, "timeout must be from 1 to %d seconds, got %s", maxWait/time.Second, quote(v))
 		}
 	}
-	if lastOf(c.snap, k) == nil {
-		return noMachine(k.ID)
+	if objects.Last(c.snap, k) == nil {
+		return objects.NoMachine(k.ID)
 	}
 	free, err := c.waits(timeout)
 	if err != nil {
@@ -122,8 +123,8 @@ func (c *call) waitFor(k registry.MachineKey, states []string, timeout <-chan ti
 	for {
 		committed := c.api.Feed.Next()
 		s := c.api.Store.Snapshot()
-		state := stateDestroyed // of a machine that does not exist any more
-		if m := lastOf(s, k); m != nil {
+		state := objects.StateDestroyed // of a machine that does not exist any more
+		if m := objects.Last(s, k); m != nil {
 			state = m.State
 		}
 		if slices.Contains(states, state) {

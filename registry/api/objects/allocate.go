@@ -1,4 +1,4 @@
-package api
+package objects
 
 import (
 	"crypto/rand"
@@ -11,17 +11,17 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// What is allocated is random, and tried again while it is in use: whoever was
-// there before is not guessed from who is there now, and what was just given up
-// does not come back at once, while somebody may still have it in mind.
+// Ids, addresses and networks are allocated at random, and drawn again while they
+// are in use. So nothing follows from one about others, and one that was just given
+// up is not used again while clients still remember it.
 
-// maxTries bounds how often something random is tried. Even if half of what
-// there is were in use, more tries would be needed once in 10^19 times.
+// maxTries bounds how often a random value is drawn. Even if half of all values were
+// in use, more draws would be needed once in 10^19 times.
 const maxTries = 64
 
 var errNoneFree = errors.New("nothing free was found to allocate")
 
-// newMachineID returns the id of no machine: 14 hexadecimal digits, as Fly's.
+// newMachineID returns an id that no machine has: 14 hexadecimal digits, as on Fly.
 func newMachineID(s *registry.Snapshot, a *registry.App) (string, error) {
 	gone := make(map[string]bool)
 	for m := range s.GoneMachines(a) {
@@ -37,13 +37,13 @@ func newMachineID(s *registry.Snapshot, a *registry.App) (string, error) {
 	return "", errNoneFree
 }
 
-// newMachineAddress returns an address for a machine of network n, in a /112
-// that is its own:
+// newMachineAddress returns an address for a machine of network n. No other address
+// of its /112 is in use:
 //
 //	fdaa : NNNN:NNNN : HHHH:HHHH : MMMM:MMMM : 2
 //
-// On Fly the first 32 bits after the network's name a host. Those of 0 to ffff,
-// where Flycast addresses and a network's server are, are left out.
+// On Fly, HHHH:HHHH names a host. Values up to ffff are left out: Flycast addresses
+// and a network's DNS server are there.
 func newMachineAddress(s *registry.Snapshot, n registry.Network) (netip.Addr, error) {
 	for range maxTries {
 		a := n.Prefix().Addr().As16()
@@ -59,8 +59,8 @@ func newMachineAddress(s *registry.Snapshot, n registry.Network) (netip.Addr, er
 	return netip.Addr{}, errNoneFree
 }
 
-// freeAround reports whether no machine is in the /112 around addr, and nobody
-// else at it.
+// freeAround reports whether no machine is in the /112 around addr, and no peer or
+// Flycast address is at it.
 func freeAround(s *registry.Snapshot, addr netip.Addr) bool {
 	for range s.MachinesBeside(addr) {
 		return false
@@ -68,9 +68,9 @@ func freeAround(s *registry.Snapshot, addr netip.Addr) bool {
 	return s.PeerAt(addr) == nil && s.FlycastAt(addr) == nil
 }
 
-// newFlycastAddress returns the first free Flycast address of network n:
+// NewFlycastAddress returns the first free Flycast address of network n:
 // fdaa:N:N:0:1::3, then fdaa:N:N:0:2::3, and so on.
-func newFlycastAddress(s *registry.Snapshot, n registry.Network) (netip.Addr, error) {
+func NewFlycastAddress(s *registry.Snapshot, n registry.Network) (netip.Addr, error) {
 	a := n.Prefix().Addr().As16()
 	a[15] = 3
 	for i := 1; i < 1<<16; i++ {
@@ -82,8 +82,8 @@ func newFlycastAddress(s *registry.Snapshot, n registry.Network) (netip.Addr, er
 	return netip.Addr{}, errNoneFree
 }
 
-// newNetwork returns a network of which the registry knows nothing.
-func newNetwork(s *registry.Snapshot) (registry.Network, error) {
+// NewNetwork returns a network that the registry does not know.
+func NewNetwork(s *registry.Snapshot) (registry.Network, error) {
 	var b [4]byte
 	for range maxTries {
 		rand.Read(b[:])
@@ -94,8 +94,8 @@ func newNetwork(s *registry.Snapshot) (registry.Network, error) {
 	return 0, errNoneFree
 }
 
-// newInstanceID returns an identifier for a version of a machine, as Fly's: 26
-// digits of which the first ten are the time (a ULID), so that they sort by it.
+// newInstanceID returns an identifier of a machine's version, as on Fly: a ULID of 26
+// digits. The first ten are the time, so identifiers sort by it.
 func newInstanceID(now time.Time) string {
 	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	var b [16]byte
