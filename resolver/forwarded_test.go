@@ -497,7 +497,7 @@ func TestSilentUpstreamsLeadToSERVFAIL(t *testing.T) {
 // The upstream is silent, and a client asks more than it may have in flight. Local
 // and cached names are answered, and queries above the limit are refused.
 func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
-	const most, asked = 50, 80
+	const most, asked = 10, 16 // few, so that no query times out meanwhile, on a busy machine too
 	u := newUpstream(t, func(r *request) {
 		if r.name == "known.example." {
 			r.truth()
@@ -508,7 +508,7 @@ func TestAClientThatFloodsASilentUpstreamIsBounded(t *testing.T) {
 	resolve(t, c, "known.example")
 	for i := range asked {
 		c.send(question(t, uint16(i), dns.TypeA, fmt.Sprintf("n%d.example", i)))
-		if i%25 == 0 || i >= most {
+		if i%5 == 0 || i >= most {
 			c.send(question(t, 0x8000, dns.TypeAAAA, "web.internal"), question(t, 0x8001, dns.TypeA, "known.example"))
 			refused := 0
 			for seen := 0; seen < 2; {
