@@ -15,18 +15,20 @@ import (
 // maxExpired bounds the leases that end in one commit.
 const maxExpired = 1000
 
-// commit makes the writes of a group, and ends the leases that are over, in one
+// commit makes a group of writes, and ends the leases that are over, in one
 // transaction. It reports whether there may be more to do.
-func (k *Keeper) commit(group []*write, now time.Time) (more bool) {
+func (k *Keeper) commit(now time.Time) (more bool) {
 	tx := k.store.Begin()
 	staged := stage(&k.leases)
 	base := tx.Snapshot()
+	var group []*write
 	var changed []record
-	for i, w := range group {
-		if len(changed) >= maxRecords {
-			k.pending, group = group[i:], group[:i]
+	for len(group) < maxGroup && len(changed) < maxRecords {
+		w := k.next()
+		if w == nil {
 			break
 		}
+		group = append(group, w)
 		w.sawOthers = tx.Snapshot() != base || len(staged.order) > 0
 		changed = append(changed, w.make(tx, staged, now)...)
 	}
@@ -182,23 +184,22 @@ func full(err error) bool {
 }
 
 const (
-	// maxCommit and perRecord bound how long a commit may take before the disk
+	// A commit may take maxCommit, and perRecord for each record, before the disk
 	// counts as one that does not answer. Disks have been seen to stall for some
 	// seconds. A longer wait only delays writers, who must ask again anyway. A
 	// record takes some 20 µs by itself.
 	maxCommit = 10 * time.Second
-	perRecord = 200 * time.Microsecond
+	perRecord = 100 * time.Microsecond
 
 	// maxLate bounds how long after its end a lease may wait for a commit. Its
 	// machine must be gone from answers within a second.
 	maxLate = 800 * time.Millisecond
 
-	// minCommit and minRecord are the least time that a commit has, whatever leases
-	// end. After a pause of the whole process all leases are late, and an import
-	// takes some seconds: neither is the disk's fault. Leases that end meanwhile
-	// end after the commit, unless they were renewed before.
+	// A commit may always take minCommit, and perRecord for each record, whatever
+	// leases end. After a pause of the whole process all leases are late, and an
+	// import takes some seconds: neither is the disk's fault. Leases that end
+	// meanwhile end after the commit, unless they were renewed before.
 	minCommit = 200 * time.Millisecond
-	minRecord = 50 * time.Microsecond
 )
 
 // An attempt is a commit at work in a goroutine of its own, which owns the database
@@ -238,9 +239,10 @@ func (k *Keeper) persist(changed []record, index uint64, now time.Time) (next *s
 			a.err = k.fault(true)
 		}
 	}()
-	patience := maxCommit + time.Duration(len(changed))*perRecord
+	records := time.Duration(len(changed)) * perRecord
+	patience := maxCommit + records
 	if end, ok := k.leases.next(); ok {
-		patience = min(patience, max(minCommit+time.Duration(len(changed))*minRecord, time.Until(end)+maxLate))
+		patience = min(patience, max(minCommit+records, time.Until(end)+maxLate))
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

@@ -20,7 +20,7 @@ type Keeper struct {
 	dir, path string
 	store     *registry.Store
 	log       *zap.Logger
-	wake      chan struct{} // has an element if queue may have one
+	queue     chan *write // sent to with mu held, while refused is nil
 
 	// Used by Load and Run alone, which do not run at the same time.
 	lock            *os.File                     // the directory, locked; nil before Load
@@ -33,27 +33,17 @@ type Keeper struct {
 	backoff         time.Duration                // from tried to the next recover
 	tried           time.Time                    // when the database last failed
 	took            time.Duration                // how long the last recover took
-	pending         []*write                     // taken from queue for the next group
+	woken           *write                       // received from queue before those that are in it; or nil
 
 	// fault is replaced by tests. It is called before and after a transaction is
 	// written, may take its time, and its error is that of the commit.
 	fault func(written bool) error
 
-	mu     sync.Mutex
-	phase  phase    // guarded by mu
-	queue  []*write // guarded by mu
-	leases leases   // guarded by mu; only Load and Run write it
-	status Status   // guarded by mu
+	mu      sync.Mutex
+	refused error  // why no write is accepted: nil from Load to the end of Run; guarded by mu
+	leases  leases // guarded by mu; only Load and Run write it
+	status  Status // guarded by mu
 }
-
-// A phase is a part of a Keeper's life.
-type phase int
-
-const (
-	phaseNew phase = iota
-	phaseLoaded
-	phaseOver
-)
 
 const (
 	// maxQueue bounds the writes that wait. Thousands are made in a second, so a
@@ -74,9 +64,10 @@ func New(dir string, store *registry.Store, log *zap.Logger) *Keeper {
 	return &Keeper{
 		dir: dir, path: path, store: store,
 		log:             log.With(zap.String("path", path)),
-		wake:            make(chan struct{}, 1),
+		queue:           make(chan *write, maxQueue),
 		expiredInMemory: make(map[registry.MachineKey]bool),
 		fault:           func(bool) error { return nil },
+		refused:         errNotLoaded,
 		status:          Status{Path: path, LastError: errNotLoaded.Error()},
 	}
 }
@@ -161,20 +152,15 @@ func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (reg
 func (k *Keeper) enqueue(w *write) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case k.phase == phaseNew:
-		return errNotLoaded
-	case k.phase == phaseOver:
-		return errOver
-	case len(k.queue) >= maxQueue:
+	if k.refused != nil {
+		return k.refused
+	}
+	select {
+	case k.queue <- w:
+		return nil
+	default:
 		return errQueueFull
 	}
-	k.queue = append(k.queue, w)
-	select {
-	case k.wake <- struct{}{}:
-	default: // Run has not woken yet
-	}
-	return nil
 }
 
 // Lease implements registry.Keeper.
@@ -200,13 +186,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 		timer.Reset(k.idle())
 		select {
 		case <-ctx.Done():
-		case <-k.wake:
+		case k.woken = <-k.queue:
 		case <-timer.C:
 		case <-k.stuck.ended():
 		}
 	}
 	k.mu.Lock()
-	k.phase = phaseOver // no more writes are accepted
+	k.refused = errOver
 	k.mu.Unlock()
 	for k.turn() {
 	}
@@ -221,33 +207,34 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // turn does what is due now. It reports whether there may be more.
 func (k *Keeper) turn() (more bool) {
-	group := k.take()
 	now := time.Now()
 	k.checkStuck()
-	if k.db == nil && k.mayRecover(now, len(group) > 0) {
+	if k.db == nil && k.mayRecover(now, k.woken != nil || len(k.queue) > 0) {
 		k.recover()
 	}
-	if k.db == nil {
-		k.refuse(group, k.unavailable())
-		return k.expireInMemory(now) || len(group) > 0
+	if k.db != nil {
+		return k.commit(now)
 	}
-	return k.commit(group, now)
+	var group []*write
+	for w := k.next(); w != nil; w = k.next() {
+		group = append(group, w)
+	}
+	k.refuse(group, k.unavailable())
+	return k.expireInMemory(now)
 }
 
-// take returns the next group of writes.
-func (k *Keeper) take() []*write {
-	if group := k.pending; len(group) > 0 {
-		k.pending = nil
-		return group
+// next returns the next write that waits, or nil.
+func (k *Keeper) next() *write {
+	if w := k.woken; w != nil {
+		k.woken = nil
+		return w
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	n := min(len(k.queue), maxGroup)
-	group := k.queue[:n:n]
-	if k.queue = k.queue[n:]; len(k.queue) == 0 {
-		k.queue = nil
+	select {
+	case w := <-k.queue:
+		return w
+	default:
+		return nil
 	}
-	return group
 }
 
 // idle returns how long nothing is due, unless a write comes.

@@ -178,7 +178,7 @@ func TestWritersShareSyncs(t *testing.T) {
 			})
 		})
 	}
-	for len(s.queued()) < writers { // all of them wait for Run
+	for len(s.queue) < writers { // all of them wait for Run
 		runtime.Gosched()
 	}
 	s.run()
@@ -196,12 +196,6 @@ func TestWritersShareSyncs(t *testing.T) {
 	if n := s.store.Snapshot().Stats().Total(); n != writers-2 {
 		t.Errorf("there are %d machines, want %d", n, writers-2)
 	}
-}
-
-func (k *Keeper) queued() []*write {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.queue
 }
 
 func TestADecisionSeesTheWritesBefore(t *testing.T) {

@@ -56,7 +56,7 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 		k.settle(c.state, ended, nil) // sets the status if it fails, and Run tries again
 	}
 	k.mu.Lock()
-	k.phase = phaseLoaded
+	k.refused = nil
 	k.status.Octets = c.octets
 	k.mu.Unlock()
 	k.log.Info("registry loaded",

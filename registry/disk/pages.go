@@ -54,8 +54,10 @@ type boltMeta struct {
 // damaged returns an error about what is in the file.
 func damaged(format string, args ...any) error { return Faults{fmt.Sprintf(format, args...)} }
 
-// openPages reads the meta pages. If one of the two is damaged it returns a
-// metaError, and the pages that the other one leads to.
+// openPages reads the meta pages. If one of the two is damaged it returns an error, and
+// also the pages that the other one leads to. They are whole, but may be one write old:
+// the damaged page can be that of the last write, or that of a write that was never
+// finished.
 func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	if size == 0 {
 		return nil, damaged("the file is empty")
@@ -82,22 +84,10 @@ func openPages(file io.ReaderAt, size int64) (*pages, error) {
 	p.used = make([]bool, p.end)
 	for i, err := range lost {
 		if err != nil {
-			return p, &metaError{i, err}
+			return p, damaged("meta page %d is damaged: %v; without it the last write may be missing (internaldns data compact goes on without it)", i, err)
 		}
 	}
 	return p, nil
-}
-
-// A metaError reports that one of the two meta pages is damaged. The pages that
-// the other one leads to are whole, but may be one write old: the damaged page can
-// be that of the last write, or that of a write that was never finished.
-type metaError struct {
-	page int
-	err  error
-}
-
-func (e *metaError) Error() string {
-	return fmt.Sprintf("meta page %d is damaged: %v; without it the last write may be missing (internaldns data compact goes on without it)", e.page, e.err)
 }
 
 func readMeta(file io.ReaderAt, i int) (m boltMeta, err error) {
