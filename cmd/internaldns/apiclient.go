@@ -84,13 +84,9 @@ func (p *program) env(name string) string {
 func (c *apiClient) open() error {
 	var roots *x509.CertPool
 	if c.ca != "" {
-		pem, err := os.ReadFile(c.ca)
-		if err != nil {
+		var err error
+		if roots, err = readAuthorities(c.ca); err != nil {
 			return fmt.Errorf("--api-ca: %w", err)
-		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("--api-ca: %s holds no certificate as PEM", c.ca)
 		}
 	}
 	token := c.p.env("TOKEN")
@@ -154,10 +150,19 @@ func (c *apiClient) fault(err error) error {
 		return err
 	}
 	err = c.problem(refused)
-	if refused.Code == http.StatusUnauthorized {
-		err = fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", err)
+	switch {
+	case refused.Temporary():
+		return exitError{err, exitUnavailable}
+	case refused.Code == http.StatusNotFound:
+		return exitError{err, exitNotFound}
+	case refused.Code == http.StatusConflict, refused.Code == http.StatusPreconditionFailed:
+		return exitError{err, exitConflict}
+	case refused.Code == http.StatusUnauthorized:
+		return exitError{fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", err), exitDenied}
+	case refused.Code == http.StatusForbidden:
+		return exitError{err, exitDenied}
 	}
-	return exitError{err, exitFor(refused.Code)}
+	return err
 }
 
 // problem returns the API's error. Fields that flags set are named by the flags.

@@ -43,6 +43,17 @@ func readCertificate(setting, certFile, keyFile string, log *zap.Logger) (*certi
 	return c, nil
 }
 
+// certificate reads a certificate and its key, to be followed when the server
+// runs.
+func (s *server) certificate(setting, certFile, keyFile string) (*certificate, error) {
+	c, err := readCertificate(setting, certFile, keyFile, s.log)
+	if err == nil {
+		s.certificates = append(s.certificates, c)
+		s.followed = append(s.followed, c.files)
+	}
+	return c, err
+}
+
 // take presents the certificate and the key from now on.
 func (c *certificate) take(_ context.Context, content ...io.Reader) error {
 	var pems [2][]byte

@@ -120,8 +120,8 @@ func clientMap(c config, only registry.Network) []zone.Client {
 	return clients
 }
 
-// placesNobody reports whether c places no clients, so that the registry decides.
-func (c *config) placesNobody() bool { return c.Network == "" && len(c.Clients) == 0 }
+// placesNone reports whether c places no clients, so that the registry decides.
+func (c *config) placesNone() bool { return c.Network == "" && len(c.Clients) == 0 }
 
 // onlyNetwork returns the network of s if it has exactly one, else 0.
 func onlyNetwork(s *registry.Snapshot) registry.Network {

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 
 	"github.com/miekg/dns"
 	"github.com/spf13/cobra"
 
 	"github.com/internaldns/internaldns/registry"
-	"github.com/internaldns/internaldns/registry/format"
 	"github.com/internaldns/internaldns/zone/explain"
 )
 
@@ -95,14 +93,5 @@ func (c *config) facts() (*registry.Facts, error) {
 		c.placeSample()
 		return sampleFacts(), nil
 	}
-	f, err := os.Open(c.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
-	}
-	defer f.Close()
-	facts, err := format.Parse(c.Registry, f, nil)
-	if err != nil {
-		return nil, registryFault(c.Registry, err)
-	}
-	return facts, nil
+	return readRegistry(c.Registry)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,13 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/api"
+	"github.com/internaldns/internaldns/resolver"
+	"github.com/internaldns/internaldns/resolver/forward"
 )
 
 // Where queries are answered by default. With a registry, it is the port that
@@ -17,6 +25,143 @@ var (
 	defaultListen = []string{"[::]:53"}
 	sampleListen  = []string{"[::1]:5300", "127.0.0.1:5300"}
 )
+
+// bind binds all sockets, and makes the forwarder, which needs their addresses. If
+// one of these fails, it closes the others. The admin listener and the API are nil
+// if they are off.
+func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
+	var late lateForwarder
+	resolver, fault := s.listen(&late)
+	api, apiFault := s.listenAPI()
+	admin, adminFault := s.listenAdmin()
+	err := s.cure(fault, apiFault, adminFault)
+	if err == nil {
+		s.addrs = resolver.Addrs()
+		err = s.newForwarder(&late)
+	}
+	if err == nil {
+		s.scrape.MustRegister(s.collectors()...)
+		if api != nil {
+			s.apiAddr = api.Addr()
+		}
+		return resolver, admin, api, nil
+	}
+	if resolver != nil {
+		resolver.Close()
+	}
+	if admin != nil {
+		admin.listener.Close()
+	}
+	if api != nil {
+		api.Close()
+	}
+	return nil, nil, nil, err
+}
+
+// cure joins the faults that are not nil. If one command line avoids all of them, it
+// adds that line.
+func (s *server) cure(faults ...*listenFault) error {
+	var errs []error
+	line, cured := s.retype, s.retype != ""
+	for _, f := range faults {
+		if f != nil {
+			errs = append(errs, f)
+			line += " " + f.remedy
+			cured = cured && f.remedy != ""
+		}
+	}
+	if cured && len(errs) > 0 {
+		errs = append(errs, errors.New("to start it all the same, type: "+line))
+	}
+	return errors.Join(errs...)
+}
+
+// bound returns the addresses of the sockets, for the log.
+func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field {
+	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
+	if admin != nil {
+		fields = append(fields, zap.String("admin", admin.addr()))
+	}
+	if api != nil {
+		fields = append(fields, zap.String("api", api.Addr()))
+	}
+	return fields
+}
+
+// listen binds the sockets for queries. The resolver passes forwarded names to late.
+func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
+	here := interfaceAddrs()
+	listen, skipped := s.config.listenOn(here)
+	for _, addr := range skipped {
+		s.log.Warn("this machine does not have the address, so it is left out", zap.String("listen", addr))
+	}
+	for _, addr := range absent(listen, here) {
+		s.log.Warn("the address is on no interface; queries are answered once it is", zap.String("listen", addr))
+	}
+	c := resolver.Config{Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Prefer: true, Log: s.log}
+	if s.config.forwards() {
+		c.Forward = late
+	}
+	srv, err := resolver.Listen(c)
+	if err != nil {
+		return nil, newListenFault(err, "listen", listen...)
+	}
+	return srv, nil
+}
+
+// listenAdmin binds the admin listener. It returns nil if that is off.
+func (s *server) listenAdmin() (*admin, *listenFault) {
+	if s.config.Admin == off {
+		return nil, nil
+	}
+	pages := adminPages{ready: s.notReady, scrape: s.scrape, status: s.status}
+	if s.config.forwards() {
+		pages.flush = func(name forward.Suffix, below bool) int { return s.forwarder.Flush(name, below) }
+	}
+	a, err := listenAdmin(s.config.Admin, pages)
+	if err != nil {
+		return nil, newListenFault(fmt.Errorf("admin: %w", err), "admin", s.config.Admin)
+	}
+	return a, nil
+}
+
+// listenAPI binds the API's address. It returns nil if the API is off.
+func (s *server) listenAPI() (*api.Server, *listenFault) {
+	c := &s.config
+	if c.API == off {
+		return nil, nil
+	}
+	fault := func(err error) *listenFault { return &listenFault{err: err} }
+	config := api.Config{
+		Store: s.store, Keeper: s.keeper, Feed: &s.feed, Ready: s.loading, Local: c.APILocal, Region: registry.Fold(c.Region), Log: s.log,
+	}
+	if c.APITokens != "" {
+		tokens, err := api.ReadTokens(c.APITokens, s.log)
+		if err != nil {
+			return nil, fault(fmt.Errorf("api_tokens: %w", err))
+		}
+		config.Tokens = tokens
+		s.followed = append(s.followed, tokens.Follower)
+	}
+	listen := api.ListenConfig{Address: c.API}
+	if c.APICert != "" {
+		cert, err := s.certificate("api_cert", c.APICert, c.APIKey)
+		if err != nil {
+			return nil, fault(err)
+		}
+		listen.TLS = &tls.Config{GetCertificate: cert.toClients}
+	}
+	a, err := api.New(config)
+	if err != nil {
+		return nil, fault(err)
+	}
+	s.api = a
+	server, err := a.Listen(listen)
+	if err != nil {
+		return nil, newListenFault(fmt.Errorf("api: %w", err), "api", c.API)
+	}
+	return server, nil
+}
 
 // listenOn returns where queries shall be answered. here reports whether the
 // machine has an address. Of the sample's addresses, skipped ones are those it

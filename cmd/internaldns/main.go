@@ -19,15 +19,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"golang.org/x/term"
-
-	"github.com/internaldns/internaldns/registry"
 )
 
 func main() {
@@ -110,30 +107,6 @@ func exitStatus(err error) int {
 		return e.status
 	}
 	return exitFailed
-}
-
-// exitFor returns the exit status for an HTTP status.
-func exitFor(status int) int {
-	switch status {
-	case http.StatusNotFound:
-		return exitNotFound
-	case http.StatusConflict, http.StatusPreconditionFailed:
-		return exitConflict
-	case http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusRequestTimeout:
-		return exitUnavailable
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return exitDenied
-	}
-	return exitFailed
-}
-
-// registryFault returns the faults of the registry file at path, one a line.
-func registryFault(path string, err error) error {
-	faults, ok := errors.AsType[registry.Faults](err)
-	if !ok {
-		return fmt.Errorf("registry: %w", err)
-	}
-	return errors.Join(eachLine(faults, func(line string) string { return path + ": " + line })...)
 }
 
 // eachLine returns an error for each line of err.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -20,7 +21,6 @@ import (
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/api"
 	"github.com/internaldns/internaldns/registry/api/watch"
-	"github.com/internaldns/internaldns/resolver"
 	"github.com/internaldns/internaldns/resolver/forward"
 	"github.com/internaldns/internaldns/zone"
 )
@@ -36,7 +36,7 @@ type server struct {
 	scrape    *prometheus.Registry // of the admin listener; it has all collectors once bind has returned
 	store     *registry.Store
 	publisher *zone.Publisher
-	source    source
+	source    *source
 	keeper    registry.Keeper    // makes the changes that the API asks for
 	feed      watch.Feed         // sends changes to clients that watch the API
 	api       *api.API           // nil if it is not served
@@ -47,9 +47,9 @@ type server struct {
 	certificates []*certificate        // presented to clients of the API, and to etcd
 	followed     []*filewatch.Follower // of the certificates and the API's tokens
 
-	state  atomic.Pointer[error] // why queries are not answered; nil if they are
-	loaded atomic.Bool           // the facts are there
-	placed atomic.Uint32         // the network that loopback is in because it is the only one
+	state  atomic.Pointer[error]     // why queries are not answered; nil if they are
+	loaded atomic.Pointer[time.Time] // when the facts were loaded; nil before
+	placed atomic.Uint32             // the network that loopback is in because it is the only one
 }
 
 // newServer returns a server of an empty registry, without a source. Clients are
@@ -66,7 +66,7 @@ func newServer(c config, log *zap.Logger) *server {
 func (s *server) publish(snap *registry.Snapshot, changes *registry.Changes) {
 	s.publisher.Commit(snap, changes)
 	comesOrGoes := slices.ContainsFunc(changes.Others, func(ch registry.Change) bool { return ch.Fact().Key().Kind < registry.KindRegion })
-	if comesOrGoes && s.loaded.Load() {
+	if comesOrGoes && s.loaded.Load() != nil {
 		s.place(snap) // there may be another network, or one less
 	}
 }
@@ -126,7 +126,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	running.start("source", func(ctx context.Context) error {
 		select {
 		case <-loaded:
-			return s.source.Run(ctx)
+			return s.source.run(ctx)
 		case <-ctx.Done():
 			return nil
 		}
@@ -159,111 +159,13 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	return running.reason(nil)
 }
 
-// bind binds all sockets, and makes the forwarder, which needs their addresses. If
-// one of these fails, it closes the others. The admin listener and the API are nil
-// if they are off.
-func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
-	var late lateForwarder
-	resolver, fault := s.listen(&late)
-	api, apiFault := s.listenAPI()
-	admin, adminFault := s.listenAdmin()
-	err := s.cure(fault, apiFault, adminFault)
-	if err == nil {
-		s.addrs = resolver.Addrs()
-		err = s.newForwarder(&late)
-	}
-	if err == nil {
-		s.scrape.MustRegister(s.collectors()...)
-		if api != nil {
-			s.apiAddr = api.Addr()
-		}
-		return resolver, admin, api, nil
-	}
-	if resolver != nil {
-		resolver.Close()
-	}
-	if admin != nil {
-		admin.listener.Close()
-	}
-	if api != nil {
-		api.Close()
-	}
-	return nil, nil, nil, err
-}
-
-// cure joins the faults that are not nil. If one command line avoids all of them, it
-// adds that line.
-func (s *server) cure(faults ...*listenFault) error {
-	var errs []error
-	line, cured := s.retype, s.retype != ""
-	for _, f := range faults {
-		if f != nil {
-			errs = append(errs, f)
-			line += " " + f.remedy
-			cured = cured && f.remedy != ""
-		}
-	}
-	if cured && len(errs) > 0 {
-		errs = append(errs, errors.New("to start it all the same, type: "+line))
-	}
-	return errors.Join(errs...)
-}
-
-// bound returns the addresses of the sockets, for the log.
-func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field {
-	fields := []zap.Field{zap.Stringers("dns", resolver.Addrs())}
-	if admin != nil {
-		fields = append(fields, zap.String("admin", admin.addr()))
-	}
-	if api != nil {
-		fields = append(fields, zap.String("api", api.Addr()))
-	}
-	return fields
-}
-
-// listen binds the sockets for queries. The resolver passes forwarded names to late.
-func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
-	here := interfaceAddrs()
-	listen, skipped := s.config.listenOn(here)
-	for _, addr := range skipped {
-		s.log.Warn("this machine does not have the address, so it is left out", zap.String("listen", addr))
-	}
-	for _, addr := range absent(listen, here) {
-		s.log.Warn("the address is on no interface; queries are answered once it is", zap.String("listen", addr))
-	}
-	c := resolver.Config{Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Prefer: true, Log: s.log}
-	if s.config.forwards() {
-		c.Forward = late
-	}
-	srv, err := resolver.Listen(c)
-	if err != nil {
-		return nil, newListenFault(err, "listen", listen...)
-	}
-	return srv, nil
-}
-
-// listenAdmin binds the admin listener. It returns nil if that is off.
-func (s *server) listenAdmin() (*admin, *listenFault) {
-	if s.config.Admin == off {
-		return nil, nil
-	}
-	pages := adminPages{ready: s.notReady, scrape: s.scrape, status: s.status}
-	if s.config.forwards() {
-		pages.flush = func(name forward.Suffix, below bool) int { return s.forwarder.Flush(name, below) }
-	}
-	a, err := listenAdmin(s.config.Admin, pages)
-	if err != nil {
-		return nil, newListenFault(fmt.Errorf("admin: %w", err), "admin", s.config.Admin)
-	}
-	return a, nil
-}
-
 // load reads the facts for the first time and places loopback.
 func (s *server) load(ctx context.Context) error {
-	if err := s.source.Load(ctx); err != nil {
+	if err := s.source.load(ctx); err != nil {
 		return s.config.loadFault(err)
 	}
-	s.loaded.Store(true)
+	now := time.Now()
+	s.loaded.Store(&now)
 	snap := s.store.Snapshot()
 	s.place(snap)
 	if regions := s.config.unplaced(snap); len(regions) > 0 {
@@ -273,7 +175,7 @@ func (s *server) load(ctx context.Context) error {
 	if c := &s.config; c.Data != "" && c.API == off && !c.Seed && snap.Stats() == (registry.Stats{}) {
 		s.log.Warn("the registry is empty, and without an API nothing can change it; want --api HOST:PORT, too", zap.String("data", c.Data))
 	}
-	if s.config.placesNobody() && s.placed.Load() == 0 {
+	if s.config.placesNone() && s.placed.Load() == 0 {
 		s.log.Warn("only clients with 6PN addresses are in a network; place others with --network or --client")
 	}
 	return nil
@@ -282,7 +184,7 @@ func (s *server) load(ctx context.Context) error {
 // place places loopback in the only network of snap, unless the settings place
 // clients.
 func (s *server) place(snap *registry.Snapshot) {
-	if !s.config.placesNobody() {
+	if !s.config.placesNone() {
 		return
 	}
 	only := onlyNetwork(snap)
@@ -334,7 +236,7 @@ func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 			return nil
 		case <-hangups:
 			s.log.Info("hangup: files are read again")
-			s.source.Reload()
+			s.source.reload()
 			for _, f := range s.followed {
 				f.Reload()
 			}

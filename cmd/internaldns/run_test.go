@@ -15,22 +15,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// A fakeSource does what its fields say.
-type fakeSource struct {
-	load   func(context.Context) error
-	run    func(context.Context) error
-	reload func()
-}
-
-func (f *fakeSource) Load(ctx context.Context) error { return f.load(ctx) }
-func (f *fakeSource) Run(ctx context.Context) error  { return f.run(ctx) }
-func (f *fakeSource) Reload()                        { f.reload() }
-func (f *fakeSource) status() sourceStatus           { return sourceStatus{} }
-func (f *fakeSource) fresh() bool                    { return false }
-
 // newFake returns a source that has the sample, and a server of it at ports that
 // are free.
-func newFake(t testing.TB) (*server, *fakeSource, *observer.ObservedLogs) {
+func newFake(t testing.TB) (*server, *source, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	c := defaults()
@@ -39,13 +26,11 @@ func newFake(t testing.TB) (*server, *fakeSource, *observer.ObservedLogs) {
 	c.Upstream = []string{off}
 	c.placeSample()
 	s := newServer(c, zap.New(core))
-	f := &fakeSource{
-		load:   (&sampleSource{store: s.store}).Load,
-		run:    func(ctx context.Context) error { <-ctx.Done(); return nil },
-		reload: func() {},
+	if err := s.setSource(); err != nil {
+		t.Fatal(err)
 	}
-	s.source = f
-	return s, f, logs
+	s.source.reload = func() {}
+	return s, s.source, logs
 }
 
 // Facts may take long to load. Until they are loaded, the sockets are bound, and say

@@ -97,7 +97,7 @@ func (p *program) serve(ctx context.Context, c config) error {
 		c.placeSample()
 	}
 	s := newServer(c, log)
-	if err := s.keep(); err != nil {
+	if err := s.setSource(); err != nil {
 		return err
 	}
 	if sample {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -156,4 +160,63 @@ func (g *given) value() any {
 		return g.texts
 	}
 	return g.texts[0]
+}
+
+// together returns the faults of settings that are right by themselves but not
+// together, one a line.
+func (c *config) together() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	hasEtcd := len(c.Etcd) > 0
+	fault(c.Data != "" && hasEtcd, "data: the registry is stored in one place; want either --data or --etcd")
+	fault(c.kept() && c.Registry != "" && !c.Seed,
+		"registry: with --data or --etcd the registry is what is stored there; add --seed to import the file once, or leave --registry out")
+	fault(c.Seed && !(c.kept() && c.Registry != ""), "seed: want --registry FILE, and --data or --etcd to import it into")
+	if !hasEtcd {
+		for _, path := range []string{"etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password_file"} {
+			fault(*findSetting(path).value(c).(text).to != "", "%s: the registry is not stored in etcd; want --etcd URL, too", path)
+		}
+	}
+	plain := func(url string) bool { return strings.HasPrefix(url, "http://") }
+	fault(slices.ContainsFunc(c.Etcd, plain) && c.EtcdCA+c.EtcdCert+c.EtcdKey != "",
+		"etcd: certificates are for etcd over TLS; want https in each --etcd, or no --etcd-ca, --etcd-cert and --etcd-key")
+	fault((c.EtcdCert == "") != (c.EtcdKey == ""), "etcd_cert: a certificate and its key go together; want both or neither")
+	fault((c.EtcdUser == "") != (c.EtcdPasswordFile == ""), "etcd_user: a user and a password go together; want both or neither")
+	fault((c.APICert == "") != (c.APIKey == ""), "api_cert: a certificate and its key go together; want both or neither")
+	if c.API == off {
+		for _, path := range []string{"api_tokens", "api_cert", "api_key"} {
+			fault(*findSetting(path).value(c).(text).to != "", "%s: the API is not served; want --api HOST:PORT, too", path)
+		}
+		fault(c.APILocal, "api_local: the API is not served; want --api HOST:PORT, too")
+	} else {
+		fault(c.API == c.Admin && !anyPort(c.API), "api: --admin is at %s, too; want two ports", c.API)
+		fault(c.APITokens == "" && !c.APILocal,
+			"api: no client could use it; want --api-tokens FILE, or --api-local to let in all clients on this host")
+		fault(c.APITokens == "" && c.APILocal && !isLocalAPI(c.API),
+			"api: %s can be reached from other hosts, whose clients need a token; want --api-tokens FILE", c.API)
+	}
+	return errors.Join(faults...)
+}
+
+// kept reports whether the registry can be changed here.
+func (c *config) kept() bool { return c.Data != "" || len(c.Etcd) > 0 }
+
+// anyPort reports whether the system chooses the port of an address.
+func anyPort(s string) bool { return strings.HasSuffix(s, ":0") }
+
+// isLocalAPI reports whether only this host can reach an address of the API.
+func isLocalAPI(s string) bool {
+	if strings.HasPrefix(s, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
 }

@@ -11,8 +11,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/resolver/forward"
 )
@@ -55,7 +57,7 @@ func (s *server) status() status {
 			Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Machines: stats.Total(),
 			Started: stats.Machines[slices.Index(registry.States[:], registry.StateStarted)], Peers: stats.Peers, Flycast: stats.Flycast,
 		},
-		Source: s.source.status(),
+		Source: s.sourceStatus(),
 	}
 	if why := s.notReady(); why != nil {
 		st.Ready, st.Why = false, why.Error()
@@ -222,4 +224,63 @@ func ago(d time.Duration) string {
 		return plain(d.Truncate(time.Minute))
 	}
 	return plain(max(d.Truncate(time.Second), 0))
+}
+
+// collectors returns everything that scrapes read.
+func (s *server) collectors() []prometheus.Collector {
+	list := []prometheus.Collector{&s.dns, s.figures()}
+	if s.config.API != off {
+		list = append(list, s.api.Metrics())
+	}
+	if s.config.forwards() {
+		list = append(list, s.forwarder.Metrics())
+	}
+	return list
+}
+
+// figures returns what scrapes read of what the server counts elsewhere.
+func (s *server) figures() metrics.Figures {
+	figures := metrics.Figures{
+		Build:  build(),
+		States: registry.States[:],
+		Facts: func() metrics.Facts {
+			snap, stats := s.store.Snapshot(), s.store.Snapshot().Stats()
+			machines := make(map[string]int, len(registry.States)+1)
+			for i, state := range registry.States {
+				machines[state] = stats.Machines[i]
+			}
+			machines[""] = stats.Machines[len(registry.States)]
+			return metrics.Facts{
+				Index: snap.Index, Networks: stats.Networks, Apps: stats.Apps, Peers: stats.Peers, Flycast: stats.Flycast,
+				Regions:  len(snap.Geography().Codes()),
+				Machines: machines,
+				Unformed: s.publisher.Table().Unnamed(),
+			}
+		},
+		Source: func() metrics.Source {
+			st := s.sourceStatus()
+			return metrics.Source{LastGood: st.CheckedAt, Reads: st.Loads, Failures: st.Failures}
+		},
+	}
+	if s.config.kept() {
+		figures.Keep = func() metrics.Keep { return s.sourceStatus().figures() }
+	}
+	if len(s.certificates) > 0 {
+		figures.Certificates = func() []metrics.Certificate {
+			var list []metrics.Certificate
+			for _, c := range s.certificates {
+				list = append(list, metrics.Certificate{Setting: c.setting, Expires: c.expires(), Failures: c.files.Status().Failures})
+			}
+			return list
+		}
+	}
+	return figures
+}
+
+// figures returns what scrapes read about storing the facts.
+func (s sourceStatus) figures() metrics.Keep {
+	if e := s.Etcd; e != nil {
+		return metrics.Keep{Writes: e.Writes, Failures: e.Refused, Available: e.Connected && e.Held == "", Leases: -1, Quarantined: e.Quarantined}
+	}
+	return metrics.Keep{Writes: s.Disk.Writes, Failures: s.Disk.Failures, Available: s.Disk.Writable, Leases: s.Disk.Leases}
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +68,7 @@ is JSON, or YAML if its name says so, or - for JSON on standard input.
 	return cmd
 }
 
-// An imported says what an import has changed, or would.
+// An imported is the result of an import.
 type imported struct {
 	Index   uint64
 	DryRun  bool `json:"dry_run"`
@@ -141,9 +138,8 @@ as it is at one moment. The machines' objects are as they were registered.
 	return cmd
 }
 
-// writeWhole writes what r holds to a file, which appears when it is durable. What
-// path links to is replaced, not the link; and what is no file, such as a device
-// or a pipe, cannot be replaced and is written to.
+// writeWhole writes what r holds to a file, which appears when it is durable. If path is a
+// symlink, its target is replaced. A device or a pipe cannot be replaced: it is written to.
 func writeWhole(path string, r io.Reader) (err error) {
 	if to, err := filepath.EvalSymlinks(path); err == nil {
 		path = to
@@ -199,135 +195,58 @@ reset, and everything may have changed.`,
 		if err := c.open(); err != nil {
 			return err
 		}
-		w := watcher{client: c, left: once}
+		var after *uint64
 		if cmd.Flags().Changed("index") {
-			w.after = &index
+			after = &index
 		}
-		return w.run(cmd.Context())
+		event := func(e client.Event) error {
+			if err := c.printEvent(e); err != nil {
+				return err
+			}
+			if once--; once == 0 {
+				return errEnough
+			}
+			return nil
+		}
+		lost := func() { fmt.Fprintln(p.stderr, "internaldns: the connection is lost; trying again") }
+		if err := c.api.Watch(cmd.Context(), c.complete(client.Request{}), after, event, lost); err != errEnough {
+			return c.fault(err)
+		}
+		return nil
 	}
 	return cmd
 }
 
-// A watcher prints changes.
-type watcher struct {
-	client *apiClient
-	after  *uint64 // the index of the last event; nil: from now on, which no server has said yet
-	left   uint    // how many events to print; 0: any number
-}
-
-// watchAgain is how long a watcher waits before it connects anew.
-const watchAgain = time.Second
-
+// errEnough ends a watch after the last event that was asked for.
 var errEnough = errors.New("enough")
 
-// run prints until ctx is done.
-func (w *watcher) run(ctx context.Context) error {
-	for {
-		err := w.stream(ctx)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, errEnough):
-			return nil
-		case err != nil && exitStatus(err) != exitUnavailable:
-			return err
-		case err != nil && w.after == nil:
-			return err // there never was a server
-		}
-		fmt.Fprintln(w.client.p.stderr, "internaldns: the connection is lost; trying again")
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchAgain):
-		}
-	}
-}
-
-// maxEvent is the longest event that is read, in octets.
-const maxEvent = 64 << 20
-
-// stream prints the events of one connection.
-func (w *watcher) stream(ctx context.Context) error {
-	r := client.Request{Method: http.MethodGet, Path: client.Path("watch"), Query: url.Values{}}
-	if w.after != nil {
-		r.Query.Set("index", fmt.Sprint(*w.after))
-	}
-	resp, err := w.client.send(ctx, r)
-	if err != nil {
+// printEvent prints one event.
+func (c *apiClient) printEvent(e client.Event) error {
+	out := c.p.stdout
+	if c.json {
+		_, err := fmt.Fprintln(out, e.Data)
 		return err
 	}
-	defer resp.Body.Close()
-	if w.after == nil { // from now on, also if the connection is lost before the first event
-		if _, err := fmt.Sscan(resp.Header.Get("Internaldns-Index"), w.at()); err != nil {
-			return errors.New("the answer of the API has no index")
-		}
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, maxEvent)
-	var kind, data string
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch field {
-		case "id":
-			if _, err := fmt.Sscan(value, w.at()); err != nil {
-				return fmt.Errorf("the event %q has no index", value)
-			}
-		case "event":
-			kind = value
-		case "data":
-			data = value
-		}
-		if lines.Text() != "" || kind == "" {
-			continue
-		}
-		if err := w.print(kind, data); err != nil {
-			return err
-		}
-		kind, data = "", ""
-		if w.left--; w.left == 0 {
-			return errEnough
-		}
-	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("an event after index %d is longer than %d octets", *w.after, maxEvent)
-	}
-	return nil // the connection was lost
-}
-
-// at returns where the index of the last event is.
-func (w *watcher) at() *uint64 {
-	if w.after == nil {
-		w.after = new(uint64)
-	}
-	return w.after
-}
-
-// print prints one event.
-func (w *watcher) print(kind, data string) error {
-	out := w.client.p.stdout
-	if w.client.json {
-		_, err := fmt.Fprintln(out, data)
+	if e.Kind == "reset" {
+		_, err := fmt.Fprintf(out, "%d reset: list everything again\n", e.Index)
 		return err
 	}
-	if kind == "reset" {
-		_, err := fmt.Fprintf(out, "%d reset: list everything again\n", *w.at())
-		return err
-	}
-	var e struct {
+	var commit struct {
 		Index   uint64
 		Changes []watchedChange
 	}
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		return fmt.Errorf("the event %d: %w", *w.at(), err)
+	if err := json.Unmarshal([]byte(e.Data), &commit); err != nil {
+		return fmt.Errorf("the event %d: %w", e.Index, err)
 	}
-	for _, ch := range e.Changes {
-		if _, err := fmt.Fprintf(out, "%d %s\n", e.Index, ch); err != nil {
+	for _, ch := range commit.Changes {
+		if _, err := fmt.Fprintf(out, "%d %s\n", commit.Index, ch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// A watchedChange is what became of one object.
+// A watchedChange is the change of one object.
 type watchedChange struct {
 	Kind, Network, App, Name string
 	Before, After            *watchedState
@@ -335,7 +254,7 @@ type watchedChange struct {
 
 type watchedState struct{ State, Region, Address string }
 
-// String says it in a line, such as
+// String returns one line, such as
 // "machine web/148e21dad76789: started ams fdaa:0:18::5 -> stopped".
 func (ch watchedChange) String() string {
 	name := ch.Name

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/internaldns/internaldns/registry"
+	"github.com/internaldns/internaldns/registry/etcd"
 )
 
 // A value checks what a setting is set to, and stores it.
@@ -209,6 +210,32 @@ func checkAdmin(s string) error {
 		return fmt.Errorf("%w, or write %q", err, off)
 	}
 	return nil
+}
+
+func checkAPI(s string) error {
+	switch {
+	case s == "unix:":
+		return errors.New("want unix:PATH, got no path")
+	case s == off, strings.HasPrefix(s, "unix:"):
+		return nil
+	}
+	if err := checkHostPort(s); err != nil {
+		return fmt.Errorf("%w; unix:PATH and %q are possible, too", err, off)
+	}
+	return nil
+}
+
+func checkEtcd(s string) error {
+	if strings.Contains(s, "@") { // not repeated: there may be a password in it
+		return errors.New("a URL has a user in it; want --etcd-user NAME and --etcd-password-file FILE")
+	}
+	c := etcd.Config{Endpoints: []string{s}}
+	return c.Validate()
+}
+
+func checkEtcdPrefix(s string) error {
+	c := etcd.Config{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: s}
+	return c.Validate()
 }
 
 func checkAllow(s string) error {

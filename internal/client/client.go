@@ -131,6 +131,16 @@ func (e *Error) Error() string {
 	return e.Problem
 }
 
+// Temporary reports whether the same request may succeed later: the server, or its store,
+// cannot make it now.
+func (e *Error) Temporary() bool {
+	switch e.Code {
+	case http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusRequestTimeout:
+		return true
+	}
+	return false
+}
+
 // An Unreachable reports that no response came.
 type Unreachable struct{ Err error }
 
