@@ -23,7 +23,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// certificate makes a certificate for 127.0.0.1 that vouches for itself, and returns
+// certificate makes a self-signed certificate for 127.0.0.1, and returns
 // the files with it and its key, and a pool with it.
 func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
@@ -68,7 +68,7 @@ func load(t *testing.T, c Config) (*Keeper, error) {
 	return k, k.Load(ctx)
 }
 
-func TestTLSIsUsedAndItsFaultsAreSaid(t *testing.T) {
+func TestTLSIsUsedAndItsErrorsAreReported(t *testing.T) {
 	cert, key, pool := certificate(t)
 	p := serve(t, "--cert-file", cert, "--key-file", key).Proxy()
 	endpoint := strings.Replace(p.Endpoint(), "http:", "https:", 1)
@@ -77,7 +77,7 @@ func TestTLSIsUsedAndItsFaultsAreSaid(t *testing.T) {
 	}
 	begun := time.Now()
 	if _, err := load(t, Config{Endpoints: []string{endpoint}}); err == nil || !strings.Contains(err.Error(), "TLS with etcd fails") || !strings.Contains(err.Error(), "x509") {
-		t.Errorf("a certificate that nobody vouches for: %v", err)
+		t.Errorf("a certificate of an unknown authority: %v", err)
 	}
 	if time.Since(begun) > soon/2 {
 		t.Errorf("that took %v", time.Since(begun))
@@ -156,7 +156,7 @@ func TestPrefixesKeepRegistriesApart(t *testing.T) {
 	}
 }
 
-func TestARegistryWithoutItsEpochIsNotBegunAnew(t *testing.T) {
+func TestARegistryWithoutItsEpochIsNotReplacedByAnEmptyOne(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"))

@@ -11,8 +11,8 @@ import (
 	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
-// withUsers makes the users root and writer, who may write under the prefix, both
-// with the password secret.
+// withUsers makes the users root and writer, both with the password secret. writer may
+// write under the prefix.
 func withUsers(s *etcdtest.Server) {
 	for _, args := range []string{
 		"user add root:secret", "user add writer:secret", "role add writer",
@@ -23,8 +23,8 @@ func withUsers(s *etcdtest.Server) {
 	}
 }
 
-// Whoever is away for longer than etcd remembers a token gets another one, and is
-// as before. Debian's etcd 3.4 refuses to give one to who still shows the old one.
+// A node that is away for longer than etcd remembers its token gets another token, and
+// writes again. Debian's etcd 3.4 does not give one to a client that sends the old one.
 func TestATokenThatExpiredIsReplaced(t *testing.T) {
 	s := serve(t, "--auth-token-ttl", "3")
 	withUsers(s)

@@ -55,7 +55,7 @@ func TestANodeKeepsTheLastStateWhileEtcdIsAway(t *testing.T) {
 				t.Error("the machine is gone from the store")
 			}
 			if st := b.Status(); st.LastError == "" || st.Age <= 0 {
-				t.Errorf("the status says nothing of it: %+v", st)
+				t.Errorf("the status does not show it: %+v", st)
 			}
 			since := time.Now()
 			tt.back()
@@ -74,9 +74,9 @@ func TestANodeKeepsTheLastStateWhileEtcdIsAway(t *testing.T) {
 	}
 }
 
-// What was compacted away while a node could not listen is listed again, and only
-// the difference applied.
-func TestACompactedWatchIsMadeGoodByAListing(t *testing.T) {
+// After revisions were compacted that a node has not seen, it lists the registry and
+// applies the difference.
+func TestARegistryIsListedWhenTheWatchIsCompacted(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "stays", 1, "started"), newMachine("web", "goes", 2, "started"))
@@ -140,11 +140,11 @@ func TestAnEmptyEtcdIsNotTakenForAnEmptyRegistry(t *testing.T) {
 	s.Kill()
 	s.Wipe()
 	s.Restart()
-	a.until(t, "the last state is held", func(*registry.Snapshot) bool { return a.Status().Held != "" })
+	a.until(t, "the node is frozen", func(*registry.Snapshot) bool { return a.Status().Held != "" })
 	if _, err := a.try(newApp("new")); !errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("a write to the wrong etcd: %v", err)
 	}
-	// Somebody else makes a registry there, and writes until it is as far.
+	// Another server makes a registry there, and writes until its revision is as high.
 	b := start(t, s)
 	for i := range 60 {
 		b.do(t, newApp(fmt.Sprintf("a%d", i)))
@@ -155,29 +155,29 @@ func TestAnEmptyEtcdIsNotTakenForAnEmptyRegistry(t *testing.T) {
 		t.Errorf("the registry became\n%s", got)
 	}
 	if st := a.Status(); !strings.Contains(st.Held, "another registry") || st.Connected {
-		t.Errorf("the status says %+v", st)
+		t.Errorf("the status is %+v", st)
 	}
 	if n := a.log.FilterMessageSnippet("kept as it was").Len(); n == 0 || n > 3 {
 		t.Errorf("it was logged %d times", n)
 	}
 }
 
-// A registry deleted by hand, all at once, is an accident.
+// A registry that is deleted by hand, all at once, was deleted by mistake.
 func TestADeletedPrefixIsNotTakenForAnEmptyRegistry(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"))
 	want := digest(a.store.Snapshot())
 	s.Etcdctl("del", "--prefix", "/internaldns/")
-	a.until(t, "the last state is held", func(*registry.Snapshot) bool { return a.Status().Held != "" })
+	a.until(t, "the node is frozen", func(*registry.Snapshot) bool { return a.Status().Held != "" })
 	if got := digest(a.store.Snapshot()); got != want {
 		t.Errorf("the registry became\n%s", got)
 	}
 }
 
-// Machines deleted by hand while a node was away are gone, but not at the first
-// look.
-func TestHalfOfANetworkMissingIsLookedAtTwice(t *testing.T) {
+// Machines that were deleted while a node was away are deleted there by the second
+// listing, not by the first.
+func TestAListingWithoutHalfOfANetworkIsMadeTwice(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	index := a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"), newMachine("web", "m2", 2, "started"), newMachine("web", "m3", 3, "started"))
@@ -190,11 +190,11 @@ func TestHalfOfANetworkMissingIsLookedAtTwice(t *testing.T) {
 	b.proxy.Pass()
 	b.until(t, "the machines are gone", func(s *registry.Snapshot) bool { return s.Index >= last })
 	if b.log.FilterMessageSnippet("less than half").Len() != 1 {
-		t.Error("nobody was told")
+		t.Error("it was not logged")
 	}
 }
 
-func TestAWriteIsBoundedWhenItsAnswerIsSwallowed(t *testing.T) {
+func TestAWriteEndsInTimeIfItsResponseIsLost(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	b.proxy.Swallow()
@@ -215,7 +215,7 @@ func TestAWriteIsBoundedWhenItsAnswerIsSwallowed(t *testing.T) {
 	}
 }
 
-func TestAFullEtcdIsSaidToBeFull(t *testing.T) {
+func TestWritesToAFullEtcdGetErrFull(t *testing.T) {
 	s := serve(t, "--quota-backend-bytes", "1000000")
 	a := start(t, s)
 	a.do(t, newApp("web"))
@@ -247,7 +247,7 @@ func TestAnObjectTooLargeForEtcdIsAFault(t *testing.T) {
 	}
 }
 
-// An address that leads to another etcd for a while does no harm.
+// An address that leads to another etcd, and later to the right one, does no harm.
 func TestTheRightEtcdIsFollowedAgain(t *testing.T) {
 	right := serve(t)
 	wrong := etcdtest.Start(t, "--initial-cluster-token", "another")
@@ -256,7 +256,7 @@ func TestTheRightEtcdIsFollowedAgain(t *testing.T) {
 	b := start(t, right)
 	start(t, wrong).do(t, newApp("wrong"))
 	b.proxy.Redirect(wrong)
-	b.until(t, "the last state is held", func(*registry.Snapshot) bool { return b.Status().Held != "" })
+	b.until(t, "the node is frozen", func(*registry.Snapshot) bool { return b.Status().Held != "" })
 	last := a.do(t, newMachine("web", "m2", 2, "started"))
 	b.proxy.Redirect(right)
 	b.until(t, "the right etcd is followed", func(s *registry.Snapshot) bool { return s.Index >= last && b.Status().Held == "" })
@@ -329,7 +329,7 @@ func TestConfigFaultsAreNamedAllAtOnce(t *testing.T) {
 	}).Validate()
 	for _, want := range []string{`"ftp://a:1"`, `"b"`, `"http://c:1/path"`, "one has a user in it", "prefix: ", "username: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("no word of %s in:\n%v", want, err)
+			t.Errorf("%s is missing in:\n%v", want, err)
 		}
 	}
 	for _, never := range []string{"hunter2", `"http://e:1/"`} {

@@ -42,9 +42,9 @@ func machinesNamed(prefix string, machines int) []registry.Event {
 	return events
 }
 
-// BenchmarkWrite changes machines in a registry of 10,000, through as many nodes and as
-// many writers on each as it says; every writer has a machine of its own. etcd runs beside
-// it and does not sync its disk.
+// BenchmarkWrite changes machines in a registry of 10,000, with the given numbers of nodes
+// and of writers on each; every writer has a machine of its own. etcd runs on the same
+// processors and does not sync its disk.
 //
 // Last result (2 cores that other work used too, etcd 3.4.23, go test -benchtime 4000x;
 // the better of two runs, each beside one of the version before, which had claims and one

@@ -18,8 +18,8 @@ import (
 
 const (
 	// callTime bounds one call to etcd. An etcd that has a leader and a disk
-	// answers in milliseconds, and elects a new leader within about two seconds;
-	// who waits for a write should hear of an etcd that is away before giving up.
+	// answers in milliseconds, and elects a new leader within about two seconds. The
+	// client of a write should get an error before it gives up.
 	callTime = 3 * time.Second
 
 	// connectTime bounds making a connection, from TCP to the first frame of

@@ -22,11 +22,11 @@ const (
 	lockTTL = 5
 
 	// maxPending is how many transactions of an import are under way at a time: etcd
-	// syncs its disk once for all that have come meanwhile.
+	// syncs its disk once for several.
 	maxPending = 4
 
-	// maxTries bounds how often a large write starts over because keys are changed by
-	// hand meanwhile, and how often each transaction of it is tried.
+	// maxTries bounds how often a large write is decided because keys are changed by
+	// hand at the same time, and how often each transaction of it is tried.
 	maxTries = 5
 )
 
@@ -35,7 +35,7 @@ var errChanged = errors.New("the registry changed while the new epoch was writte
 
 // writeLarge makes a write that is too large for one transaction: it copies the epoch
 // that counts into a new one, with the changes, and makes that count. The import lock
-// keeps all other writes waiting meanwhile.
+// keeps all other writes waiting.
 func (k *Keeper) writeLarge(ctx context.Context, w *write) (index uint64, err error) {
 	lock, err := k.takeLock(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (l *lock) release() {
 	l.client.Revoke(ctx, l.lease)
 }
 
-// held compares true as long as the lock is held.
+// held is true in etcd as long as the lock is held.
 func (l *lock) held() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(l.key(keyLock)), "=", int64(l.created))
 }
@@ -142,7 +142,7 @@ func (l *lock) plan(w *write) (*newEpoch, error) {
 }
 
 // writeEpoch decides w, writes a new epoch and makes it count. It returns errChanged if
-// something was changed by hand meanwhile.
+// something was changed by hand at the same time.
 func (l *lock) writeEpoch(w *write) (uint64, error) {
 	c, err := l.plan(w)
 	switch {

@@ -104,7 +104,7 @@ func TestNoWriteIsLostInAnImport(t *testing.T) {
 	}
 	t.Logf("%d writes", len(acknowledged))
 	if len(acknowledged) == 0 {
-		t.Error("nothing was written meanwhile")
+		t.Error("nothing was written during the imports")
 	}
 }
 
@@ -133,9 +133,8 @@ func TestImportsOfTwoNodesAreBothMade(t *testing.T) {
 	}
 }
 
-// An import that is given up in the middle leaves nothing that counts, and nothing
-// that is in the way.
-func TestAnImportGivenUpInTheMiddleIsNone(t *testing.T) {
+// An import that is given up in the middle changes nothing, and does not hinder the next.
+func TestAnImportThatIsGivenUpChangesNothing(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "m1", 90_000, "started"))
@@ -175,7 +174,7 @@ func TestAnImportGivenUpInTheMiddleIsNone(t *testing.T) {
 	}
 }
 
-// A value that is not in effect is still somebody's.
+// A value that is not in effect is copied, too.
 func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
@@ -202,8 +201,9 @@ func TestAnImportKeepsWhatIsQuarantinedAndWhatIsLeased(t *testing.T) {
 	}
 }
 
-// What an import that crashed has left is cleared away, and does not count.
-func TestALockAndAnEpochOfACrashedImportGo(t *testing.T) {
+// The lock and the epoch that a crashed import left are deleted, and the epoch does not
+// count.
+func TestWhatACrashedImportLeftIsDeleted(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"))
@@ -243,7 +243,7 @@ func TestAnAppOfManyMachinesIsDeletedAtOnce(t *testing.T) {
 	converged(t, a, b)
 }
 
-// Connections that break are no reason to give up an import, which takes long.
+// An import takes long. It does not fail if connections break.
 func TestAnImportOutlivesItsConnections(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
@@ -276,9 +276,9 @@ func TestAnImportOutlivesItsConnections(t *testing.T) {
 	converged(t, a, b)
 }
 
-// An import whose lock is taken from it, however much of it is under way, does not
-// count, and what it still writes is not there for long.
-func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
+// An import whose lock is deleted fails, however much of it has been written. The next
+// import deletes what it wrote.
+func TestAnImportThatLosesItsLockChangesNothing(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"))
@@ -315,8 +315,8 @@ func TestAnImportThatLosesItsLockIsNone(t *testing.T) {
 	}
 }
 
-// An import may take longer than leases last: they are renewed meanwhile. Other
-// writes wait, and who waits in vain is told what for.
+// An import may take longer than leases last, so leases are renewed during it. Other
+// writes wait, and get an error that names the import if it does not end in time.
 func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)

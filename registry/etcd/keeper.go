@@ -24,20 +24,20 @@ import (
 // A Config says where the registry is.
 type Config struct {
 	// Endpoints are the addresses of members of the etcd cluster, such as
-	// http://192.0.2.1:2379, all with http or all with https. With https, TLS says
-	// whom to trust.
+	// http://192.0.2.1:2379, all with http or all with https.
 	Endpoints []string
 	// Prefix is before all keys of the registry. Several registries may share one
 	// etcd under different prefixes. Default DefaultPrefix.
 	Prefix string
-	// TLS is for endpoints with https; nil trusts what the system trusts.
+	// TLS is for endpoints with https. nil trusts the certificate authorities of the
+	// system.
 	TLS *tls.Config
 	// Username and Password are those of an etcd user that may read and write
 	// under the prefix. "" is for an etcd without authentication.
 	Username, Password string
 }
 
-// DefaultPrefix is where a registry is unless something else is said.
+// DefaultPrefix is the prefix if none is configured.
 const DefaultPrefix = "/internaldns"
 
 // Validate returns everything that is wrong with the configuration.
@@ -49,7 +49,7 @@ func (c *Config) Validate() error {
 	for _, e := range c.Endpoints {
 		address := e
 		if strings.Contains(e, "@") { // not quoted: there may be a password in it
-			faults = append(faults, errors.New("endpoints: one has a user in it, who is to be named apart"))
+			faults = append(faults, errors.New("endpoints: one has a user in it, which has a setting of its own"))
 			continue
 		}
 		if scheme, rest, ok := strings.Cut(e, "://"); ok {
@@ -77,13 +77,13 @@ func (c *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// secure reports whether etcd is spoken to over TLS.
+// secure reports whether the connections to etcd use TLS.
 func (c *Config) secure() bool {
 	return strings.HasPrefix(c.Endpoints[0], "https://") || c.TLS != nil && !strings.HasPrefix(c.Endpoints[0], "http://")
 }
 
-// A Keeper keeps a store as etcd says, and writes to etcd. All methods but Load and Run
-// may be called from any goroutine.
+// A Keeper keeps a store equal to the registry in etcd, and writes to etcd. All methods
+// but Load and Run may be called from any goroutine.
 type Keeper struct {
 	config Config
 	store  *registry.Store
@@ -93,12 +93,12 @@ type Keeper struct {
 
 	// Load sets these, and nothing changes them.
 	client *clientv3.Client
-	plain  *clientv3.Client // the same if there is no user; else it is without
+	plain  *clientv3.Client // a client without a user; the same if none is configured
 
 	mu      sync.Mutex // guards all below
 	mirror  *mirror    // nil before Load
 	name    string     // the registry's random name
-	epoch   string     // the name of the keys that count
+	epoch   string     // the name of the epoch that counts
 	cluster uint64     // the cluster's id
 
 	revision   int64         // the last that the store and the mirror have
@@ -115,7 +115,7 @@ type Keeper struct {
 	waiting  []*write       // for the end of an import
 	expected map[string]put // what this node is writing now
 
-	// leases are those that this node granted, renewed or asked for. Renewals
+	// leases holds the leases that this node granted, renewed or asked for. Renewals
 	// through other nodes are not seen.
 	leases map[clientv3.LeaseID]registry.Lease
 	status Status
@@ -123,8 +123,8 @@ type Keeper struct {
 
 var _ registry.Keeper = (*Keeper)(nil)
 
-// New returns a keeper that keeps store as the registry at config says. Nothing
-// else may write to the store. It connects to nothing yet.
+// New returns a keeper of the registry that config names. Nothing else may write to
+// store. The keeper does not connect before Load.
 func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error) {
 	if config.Prefix == "" {
 		config.Prefix = DefaultPrefix
@@ -145,7 +145,7 @@ func New(config Config, store *registry.Store, log *zap.Logger) (*Keeper, error)
 	}, nil
 }
 
-// key returns the whole key of one below the prefix.
+// key returns the key in etcd of a key below the prefix.
 func (k *Keeper) key(below string) string { return k.config.Prefix + "/" + below }
 
 // wait waits until the store has the revision.
@@ -195,7 +195,7 @@ func (k *Keeper) progress() (revision int64, listing bool) {
 	return k.revision, k.listing
 }
 
-// advancedLocked records that the store has the revision, and wakes those who wait.
+// advancedLocked records that the store has the revision, and wakes the callers of wait.
 func (k *Keeper) advancedLocked(revision int64) {
 	k.revision = max(k.revision, revision)
 	close(k.changed)
@@ -213,29 +213,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A Status says how a keeper is doing.
+// A Status is the state of a keeper.
 type Status struct {
 	Endpoints []string `json:"endpoints"`
 	// Connected reports that etcd answered when it was last asked, and that its last
 	// write has been applied.
 	Connected bool `json:"connected"`
-	// Held is the reason why the last state is kept though etcd answers; "" if it is not.
+	// Held is the reason why the keeper is frozen: it serves the last state although etcd
+	// answers. "" if it is not.
 	Held string `json:"held,omitzero"`
-	// Epoch names the keys that count.
+	// Epoch is the name of the epoch that counts.
 	Epoch string `json:"epoch"`
-	// Revision is that of etcd which is applied.
+	// Revision is the last revision of etcd that is applied.
 	Revision int64 `json:"revision"`
-	// ConfirmedAt is when what is served was last known to be what etcd has; the
-	// time since is its age. It is well under two seconds unless etcd is away.
+	// ConfirmedAt is when the store was last known to have all that etcd had. It is less
+	// than two seconds ago unless etcd is away.
 	ConfirmedAt time.Time `json:"confirmed_at"`
 	// Age is the time since ConfirmedAt, in seconds.
 	Age float64 `json:"age_seconds"`
 
-	Relists  uint64 `json:"relists"`  // the registry was listed anew
-	Writes   uint64 `json:"writes"`   // made through this node
-	Refused  uint64 `json:"refused"`  // because etcd was away or full
-	Failures uint64 `json:"failures"` // of asking and following etcd
-	// LastError is what is wrong now; "" if nothing is.
+	Relists  uint64 `json:"relists"`  // listings after the first
+	Writes   uint64 `json:"writes"`   // that this node made
+	Refused  uint64 `json:"refused"`  // writes, because etcd was away or full
+	Failures uint64 `json:"failures"` // of reading and following etcd
+	// LastError is the error that is not over yet; "" if there is none.
 	LastError string `json:"last_error,omitzero"`
 
 	// Quarantined counts the keys that are not in effect; Quarantine lists the
@@ -253,7 +254,7 @@ type Quarantined struct {
 // maxQuarantine bounds the keys that a Status lists.
 const maxQuarantine = 100
 
-// Status returns how the keeper is doing.
+// Status returns the state of the keeper.
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -282,7 +283,7 @@ func (k *Keeper) failed(err error) {
 	k.status.LastError = inWords(err).Error()
 }
 
-// away records that etcd does not answer, or that the watch is behind.
+// away records that etcd does not answer, or that the watch does not bring what etcd has.
 func (k *Keeper) away(err error) {
 	k.failed(err)
 	k.mu.Lock()
@@ -307,7 +308,7 @@ func (k *Keeper) confirmed(at time.Time) {
 	}
 }
 
-// unavailable makes an error of etcd one of a Keeper.
+// unavailable returns an error of etcd as one of the errors of registry.Keeper.
 func unavailable(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
@@ -319,7 +320,7 @@ func unavailable(err error) error {
 	}
 }
 
-// inWords returns err in words that an operator understands.
+// inWords returns err with a text for operators.
 func inWords(err error) error {
 	switch {
 	case tlsFault(err):

@@ -83,8 +83,7 @@ func startAt(t testing.TB, endpoints []string) *node {
 	return n
 }
 
-// until waits for cond, which is looked at after every commit and from time to
-// time.
+// until waits for cond, which it checks after every commit and every 10 ms.
 func (n *node) until(t testing.TB, what string, cond func(*registry.Snapshot) bool) {
 	t.Helper()
 	deadline := time.After(soon)
@@ -93,7 +92,7 @@ func (n *node) until(t testing.TB, what string, cond func(*registry.Snapshot) bo
 		case <-n.commits:
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline:
-			t.Fatalf("not so after %v: %s; status %+v", soon, what, n.Status())
+			t.Fatalf("after %v it is not so that %s; status %+v", soon, what, n.Status())
 		}
 	}
 }
@@ -144,7 +143,7 @@ func newMachine(app, id string, addr int, state string) registry.Event {
 	return registry.Put(m)
 }
 
-// digest is all that a registry holds, in words.
+// digest is all that a registry holds, as text.
 func digest(s *registry.Snapshot) string {
 	var b strings.Builder
 	f := s.Facts()
@@ -197,7 +196,7 @@ func TestAWriteIsVisibleHereAtOnceAndElsewhereSoon(t *testing.T) {
 	}
 }
 
-// Nothing of an object may be left behind that would keep others from its place.
+// Deletes leave no key that would hinder other objects.
 func TestDeletesLeaveNothingBehind(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
@@ -226,7 +225,7 @@ func TestDeletesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfTheDeciderIsReturnedAsItIs(t *testing.T) {
+func TestTheErrorOfDecideIsReturnedAsItIs(t *testing.T) {
 	a := start(t, serve(t))
 	want := errors.New("no")
 	if _, err := a.Write(t.Context(), func(*registry.Snapshot) (registry.Write, error) { return registry.Write{}, want }); err != want {
@@ -243,8 +242,8 @@ func TestAnErrorOfTheDeciderIsReturnedAsItIs(t *testing.T) {
 	}
 }
 
-// What another node has acknowledged, a write sees, whichever it is.
-func TestADeciderSeesAllWritesBefore(t *testing.T) {
+// A write on one node sees all writes that other nodes have acknowledged.
+func TestDecideSeesAllWritesBefore(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"))
@@ -267,7 +266,7 @@ func TestADeciderSeesAllWritesBefore(t *testing.T) {
 	}
 }
 
-func TestOfTwoWritersWhoWantTheSameOneWins(t *testing.T) {
+func TestOneOfSeveralWritesThatWantTheSameSucceeds(t *testing.T) {
 	s := serve(t)
 	nodes := []*node{start(t, s), start(t, s), start(t, s)}
 	nodes[0].do(t, newApp("web"), newApp("db"))
@@ -336,7 +335,7 @@ func converged(t testing.TB, nodes ...*node) {
 	}
 	fresh := newMirrorOf(t, nodes[0])
 	if got := digest(fresh); got != want {
-		t.Errorf("listed anew\n%s\nfollowed\n%s", got, want)
+		t.Errorf("listed again\n%s\nfollowed\n%s", got, want)
 	}
 }
 

@@ -13,7 +13,7 @@ func key(app, id string) registry.MachineKey {
 	return registry.MachineKey{App: registry.AppKey{Network: acme, Name: app}, ID: id}
 }
 
-func TestAMachineWhoseTimeIsOverIsGoneEverywhere(t *testing.T) {
+func TestAMachineIsDeletedOnAllNodesWhenItsLeaseEnds(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "stays", 2, "started"))
@@ -40,7 +40,7 @@ func TestAMachineWhoseTimeIsOverIsGoneEverywhere(t *testing.T) {
 	converged(t, a, b)
 }
 
-func TestAMachinePutAgainStaysThroughWhicheverNode(t *testing.T) {
+func TestAMachineStaysIfItIsPutAgainThroughAnyNode(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)
 	a.do(t, newApp("web"))
@@ -64,12 +64,12 @@ func TestAMachinePutAgainStaysThroughWhicheverNode(t *testing.T) {
 		if again != index {
 			t.Fatalf("renewal %d made commit %d", n, again)
 		}
-		a.until(t, "a while has passed", func(*registry.Snapshot) bool { return time.Since(begun) > time.Duration(n)*ttl/3 })
+		a.until(t, "a third of the TTL has passed", func(*registry.Snapshot) bool { return time.Since(begun) > time.Duration(n)*ttl/3 })
 	}
 	if m := b.store.Snapshot().Machine("m1"); m == nil || m.Modified != index {
 		t.Fatalf("after %d renewals: %v", n, m)
 	}
-	// A change keeps the lease, unless it says something else.
+	// A change keeps the lease, unless it has another TTL.
 	b.do(t, newMachine("web", "m1", 1, "stopped"))
 	if l, ok := b.Lease(key("web", "m1")); !ok || l.TTL != ttl {
 		t.Errorf("after a change without a lease: %v, %v", l, ok)
@@ -86,18 +86,18 @@ func TestAMachinePutAgainStaysThroughWhicheverNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l, ok := b.Lease(key("web", "m1")); ok {
-		t.Errorf("a machine that is put for good has %v", l)
+		t.Errorf("a machine that is put without a TTL has %v", l)
 	}
 	begun = time.Now()
 	a.until(t, "the first lease is over", func(*registry.Snapshot) bool { return time.Since(begun) > ttl+time.Second })
 	if a.store.Snapshot().Machine("m1") == nil {
-		t.Error("the machine went with a lease that it had no more")
+		t.Error("the machine was deleted with a lease that it no longer had")
 	}
 	converged(t, a, b)
 }
 
-// Nobody can renew anything while etcd is away: ending all leases then would make
-// one failure two.
+// No lease can be renewed while etcd is away. If leases ended then, machines would be
+// removed because etcd fails.
 func TestLeasesDoNotEndWhileEtcdIsAway(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
@@ -116,7 +116,7 @@ func TestLeasesDoNotEndWhileEtcdIsAway(t *testing.T) {
 		t.Error("the machine is gone while etcd is away")
 	}
 	s.Restart()
-	a.until(t, "the machine is gone once etcd says so", func(s *registry.Snapshot) bool { return s.Machine("m1") == nil })
+	a.until(t, "etcd has ended the lease", func(s *registry.Snapshot) bool { return s.Machine("m1") == nil })
 	t.Logf("gone %v after etcd was back", time.Since(begun)-2*ttl)
 }
 

@@ -28,8 +28,8 @@ const (
 )
 
 // Load reads the registry for the first time, before Run, and makes an empty one
-// if there is none under the prefix. It goes on trying until ctx is done, unless
-// etcd refuses the user or the certificate: then it returns the reason.
+// if there is none under the prefix. It tries again until ctx is done, unless the error is
+// permanent: etcd refuses the user or the certificate, or the registry is damaged.
 func (k *Keeper) Load(ctx context.Context) error {
 	logged := ""
 	for {

@@ -116,7 +116,7 @@ func older(a, b *entry) bool {
 	return cmp.Or(cmp.Compare(a.mod, b.mod), cmp.Compare(a.create, b.create), cmp.Compare(a.key, b.key)) < 0
 }
 
-// A dirty collects the entries that must be decided on anew.
+// A dirty collects the entries that must be decided on.
 type dirty map[*entry]struct{}
 
 func (d dirty) add(entries ...*entry) {
@@ -227,8 +227,8 @@ func (m *mirror) app(key registry.AppKey) *app {
 	return a
 }
 
-// dependents marks what has to be decided on when an app comes or goes: its machines and
-// Flycast addresses, and what wants the same as they.
+// dependents marks what must be decided on when an app is put or deleted: its machines
+// and Flycast addresses, and entries that want the same as these.
 func (m *mirror) dependents(a *app, d dirty) {
 	mark := func(entries []*entry) {
 		for _, e := range entries {

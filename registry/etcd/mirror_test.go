@@ -44,8 +44,8 @@ func (f *fakeEtcd) listed(r *rand.Rand) (*mirror, *registry.Facts) {
 	return m, m.facts()
 }
 
-// randomPut returns a key and a value of a small world in which nearly
-// everything is in the way of something else.
+// randomPut returns a key and a value of a small registry in which nearly all objects
+// exclude each other.
 func randomPut(r *rand.Rand) (key, value string) {
 	app := []string{"web", "db"}[r.IntN(2)]
 	id := fmt.Sprintf("m%d", r.IntN(4))
@@ -69,7 +69,7 @@ func randomPut(r *rand.Rand) (key, value string) {
 	}
 }
 
-// A node that follows has the same facts as one that lists, whatever the order.
+// A node that follows etcd decides as one that lists it, whatever the order.
 func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -131,7 +131,7 @@ func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
 			}
 		}
 		if n := len(m.entries) + len(m.apps) + len(m.wanted) + len(m.quarantined) + len(m.displaced); n > 0 {
-			t.Fatalf("seed %d: %d things are remembered of nothing", seed, n)
+			t.Fatalf("seed %d: the mirror of an empty registry has %d entries", seed, n)
 		}
 	}
 }
@@ -174,7 +174,7 @@ func TestKeysNameOneObjectInOneWay(t *testing.T) {
 		"machines/fdaa:0:18/web/%61", "machines/fdaa:0:18/web/%", "flycast/fdaa:0:18/web/fdaa:0:18:0:1:0:0:3", "flycast/fdaa:0:18/web/x", "rtts/ams", "regions/a/b", "things/x", "regions/AMS", "ids/148e21dad76789",
 	} {
 		if r, err := parseKey(key); err == nil {
-			t.Errorf("%q is taken for %+v", key, r)
+			t.Errorf("%q is accepted as %+v", key, r)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func FuzzParseKey(f *testing.F) {
 	})
 }
 
-// Nothing that stands under a key makes a node stumble: it is in effect, or not.
+// No key or value makes a node fail: it is in effect, or quarantined.
 func FuzzAnyValueIsAppliedOrQuarantined(f *testing.F) {
 	f.Add("machines/fdaa:0:18/web/m1", object("m1", 1, "started"))
 	f.Add("peers/fdaa:0:18/laptop", `{"address":"fdaa:0:18:a7b:d6b:0:a:102","region":"ams"}`)

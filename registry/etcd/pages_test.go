@@ -14,8 +14,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A slowKV is an etcd with keys of one size, which has no time for more than most
-// octets at once.
+// A slowKV is an etcd with keys of one size, which does not answer in time if more than
+// most octets are asked for.
 type slowKV struct {
 	clientv3.KV
 	keys, size, most int
@@ -45,8 +45,7 @@ func (s *slowKV) Get(_ context.Context, from string, options ...clientv3.OpOptio
 	return resp, nil
 }
 
-// However large the objects are, a listing comes to its end, and many small ones
-// come in few pages.
+// A listing ends however large the objects are, and many small ones need few pages.
 func TestAListingHasPagesThatComeInTime(t *testing.T) {
 	for _, tt := range []struct {
 		keys, size, most, pages int
@@ -75,7 +74,7 @@ func TestAListingHasPagesThatComeInTime(t *testing.T) {
 	}
 }
 
-// Large objects are written a few at a time, whatever their number.
+// Large objects are written in several transactions, whatever their number.
 func TestAnImportOfLargeObjectsIsWhole(t *testing.T) {
 	s := serve(t)
 	a, b := start(t, s), start(t, s)

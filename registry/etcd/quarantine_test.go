@@ -48,7 +48,7 @@ func TestABadValueIsQuarantinedAndTheRestApplied(t *testing.T) {
 			}
 			a.do(t, newMachine("web", "m0", 0, "stopped"))
 			a.do(t, newMachine("web", "m0", 0, "started")) // writes go on
-			s.Etcdctl("put", root+tt.key, tt.value)        // the same again is not told again
+			s.Etcdctl("put", root+tt.key, tt.value)        // the same again is not logged again
 			b := start(t, s)
 			if got, want := digest(b.store.Snapshot()), digest(a.store.Snapshot()); got != want {
 				t.Errorf("a node that lists has\n%s\none that followed\n%s", got, want)
@@ -67,7 +67,7 @@ func TestABadValueIsQuarantinedAndTheRestApplied(t *testing.T) {
 	}
 }
 
-func TestTheNextGoodValueMends(t *testing.T) {
+func TestTheNextGoodValueEndsAQuarantine(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"), newMachine("web", "m1", 1, "started"))
@@ -85,12 +85,12 @@ func TestTheNextGoodValueMends(t *testing.T) {
 }
 
 // What a node has acknowledged stays in effect, whatever is put by hand.
-func TestHandsCannotTakeWhatIsClaimed(t *testing.T) {
+func TestWhatIsPutByHandDoesNotDisplaceAnAcknowledgedMachine(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	s.Etcdctl("put", "/internaldns/1/apps/fdaa:0:18/web", "{}")
 	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/web/old", object("old", 1, "started")) // older than m1, elsewhere
-	a.until(t, "what was put by hand is there", func(s *registry.Snapshot) bool { return s.Machine("old") != nil })
+	a.until(t, "what was put by hand is in effect", func(s *registry.Snapshot) bool { return s.Machine("old") != nil })
 	a.do(t, newMachine("web", "m1", 2, "started"))
 	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/web/old", object("old", 2, "started"))
 	a.until(t, "the machine put by hand is quarantined", func(*registry.Snapshot) bool { return a.Status().Quarantined == 1 })
@@ -103,7 +103,7 @@ func TestHandsCannotTakeWhatIsClaimed(t *testing.T) {
 	}
 }
 
-// hand is a person with etcdctl: puts without a lease and without head.
+// hand puts a key as a person does with etcdctl, who does not put the head.
 func (n *node) hand(t testing.TB, key, value string) {
 	t.Helper()
 	if _, err := n.client.Put(context.Background(), "/internaldns/1/"+key, value); err != nil {
@@ -175,7 +175,7 @@ func TestWhatIsPutByHandNeverDisplacesWhatIsAcknowledged(t *testing.T) {
 		address   netip.Addr
 	}
 	var mu sync.Mutex
-	acknowledged := map[string]own{} // nil while the machine is written
+	acknowledged := map[string]own{} // without machines that are being written
 	verify := func(who string, s *registry.Snapshot, index uint64, want map[string]own) {
 		for id, o := range want {
 			if m := s.Machine(id); s.Index >= index && (m == nil || m.State != o.state || m.Address != o.address) {

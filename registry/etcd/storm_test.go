@@ -12,7 +12,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// randomEvents returns a write in a small world, which often cannot be.
+// randomEvents returns a write to a small registry, which often refuses it.
 func randomEvents(r *rand.Rand) []registry.Event {
 	name := func() string { return []string{"web", "db", "mail"}[r.IntN(3)] }
 	var events []registry.Event
@@ -40,8 +40,8 @@ func randomEvents(r *rand.Rand) []registry.Event {
 	return events
 }
 
-// All nodes write at once, connections break, etcd is killed, imports come between: afterwards
-// all have the same, and what etcd has; meanwhile none goes back.
+// All nodes write at once, connections break, etcd is killed, and some writes are imports.
+// No node ever shows an older state after a newer one, and in the end all have the same.
 func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 	s := serve(t)
 	nodes := []*node{start(t, s), start(t, s), start(t, s)}
@@ -112,7 +112,7 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 						n.until(t, "etcd is back", func(*registry.Snapshot) bool { return n.Status().Connected })
 					}
 					if w > 0 {
-						continue // one makes trouble for both
+						continue // only the first writer of a node breaks connections
 					}
 					if i == 0 && version%30 == 29 {
 						s.Kill()
@@ -158,12 +158,13 @@ func TestAfterAStormAllNodesHaveTheSame(t *testing.T) {
 	}
 }
 
-// Two who read one index and write if nothing has changed since: one wins.
-func TestOfTwoConditionalWritesOneWins(t *testing.T) {
+// Of two clients that read one index, and write on condition that nothing has changed
+// since, one succeeds.
+func TestOneOfTwoConditionalWritesSucceeds(t *testing.T) {
 	s := serve(t)
 	nodes := []*node{start(t, s), start(t, s)}
 	index := nodes[0].do(t, newApp("web"), newMachine("web", "m1", 1, "v0"))
-	lost := errors.New("somebody else was quicker")
+	lost := errors.New("another write was quicker")
 	for round := range 30 {
 		type result struct {
 			index uint64

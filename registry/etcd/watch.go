@@ -21,7 +21,7 @@ import (
 // Why the watch ends.
 var (
 	errEpoch  = errors.New("another epoch counts")
-	errTorn   = errors.New("the registry does not take what etcd says")
+	errTorn   = errors.New("the registry refuses what etcd has")
 	errFrozen = errors.New("the last state is kept")
 )
 
@@ -65,14 +65,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 	return nil
 }
 
-// needsList reports whether a watch that ended so cannot go on where it was.
+// needsList reports whether the registry must be listed after a watch ended with err.
 func needsList(err error) bool {
 	return errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errTorn) || errors.Is(err, errFrozen) ||
 		errors.Is(err, errEpoch) || errors.Is(err, rpctypes.ErrFutureRev)
 }
 
-// follow watches the registry from the revision after the store's, and applies
-// what happens. It returns why it could not go on.
+// follow watches the registry from the revision after the store's, and applies the
+// events. It returns why the watch ended.
 func (k *Keeper) follow(ctx context.Context) error {
 	watching, restart := context.WithCancelCause(ctx)
 	defer restart(nil)
@@ -83,8 +83,8 @@ func (k *Keeper) follow(ctx context.Context) error {
 	if frozen != "" {
 		return errFrozen
 	}
-	// Progress is notified so that the client, which goes on by itself after a
-	// break, asks for revisions that are not compacted away after a quiet day.
+	// With progress notifications the client, which continues the watch by itself when a
+	// connection breaks, asks for revisions that have not been compacted.
 	watch := k.client.Watch(clientv3.WithRequireLeader(watching), k.key(""), clientv3.WithPrefix(),
 		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	for resp := range watch {
@@ -310,7 +310,7 @@ func (k *Keeper) freezeLocked(why string) error {
 	return errFrozen
 }
 
-// maxQuarantineLines bounds the lines in the log for what comes to be quarantined at once.
+// maxQuarantineLines bounds the lines in the log for keys that are quarantined at once.
 const maxQuarantineLines = 20
 
 // logQuarantined logs entries that are not in effect from now on.
@@ -324,7 +324,7 @@ func (k *Keeper) logQuarantined(entries []*entry) {
 	}
 }
 
-// restartWatch makes the watch begin anew.
+// restartWatch ends the watch, so that Run starts another.
 func (k *Keeper) restartWatch(why error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -332,7 +332,7 @@ func (k *Keeper) restartWatch(why error) {
 }
 
 const (
-	// probeEvery is how often etcd is asked whether we have its last write, and
+	// probeEvery is how often etcd is asked for the revision of the last write, and
 	// awayEvery how often while it does not answer. A probe is one read that needs
 	// a majority, without the disk.
 	probeEvery = 500 * time.Millisecond
@@ -342,11 +342,11 @@ const (
 	// as away. Below, an election or a slow disk would often look like one.
 	probeTime = time.Second
 
-	// patience is how long a connection may be silent after others were closed
-	// and probes still fail: then etcd is slow, not the connection.
+	// patience is how long a connection may be silent if probes fail although
+	// connections have been closed: then etcd is slow, not the connection.
 	patience = 5 * time.Second
 
-	// watchPatience is how long a watch may be behind and bring nothing while etcd
+	// watchPatience is how long a watch may bring nothing that etcd has, while etcd
 	// answers probes.
 	watchPatience = time.Second
 )
@@ -357,7 +357,7 @@ var errSilent = errors.New("the watch brings nothing")
 // done, and restarts the watch if the watch does not bring it.
 func (k *Keeper) probe(ctx context.Context) {
 	every, silence := probeEvery, probeTime
-	var silent time.Time // since when the watch is behind and brings nothing
+	var silent time.Time // since when the watch brings nothing that etcd has; zero if it does
 	missed := false      // the last probe
 	for sleep(ctx, every) == nil {
 		begun, had := time.Now(), k.revisionNow()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -26,9 +27,8 @@ const (
 	maxJitter = 4 * time.Millisecond
 )
 
-// Write implements registry.Keeper. It does not compare the keys that it puts: a
-// value that is put by hand at the same moment may be overwritten unseen. All else that
-// decide reads is as new as the last write of any node.
+// Write implements registry.Keeper. decide reads the registry with all writes of all
+// nodes before it. A value that is put by hand at the same moment may be overwritten.
 //
 // The index that a large write returns is above the Modified of what it wrote.
 func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (registry.Write, error)) (uint64, error) {
@@ -191,13 +191,13 @@ func (k *Keeper) refuseLocked(err error) {
 // A group is writes that are decided one after the other on one state of the registry,
 // and made in one transaction.
 type group struct {
-	batch  *batch
-	head   int64 // of the state that they were decided on
-	name   string
-	epoch  string
 	writes []*write
-	// displaced holds the keys that must be put again before this, with their
-	// revisions.
+	batch  *batch // what they change
+	// The state that they were decided on: the registry's name, the epoch, and the
+	// revision of the head.
+	name, epoch string
+	head        int64
+	// displaced holds the keys that must be put again before, with their revisions.
 	displaced map[string]int64
 }
 
@@ -210,25 +210,20 @@ func (k *Keeper) nextGroup() *group {
 		k.refuseLocked(err)
 		return nil
 	}
-	g := &group{batch: newBatch(), head: k.mirror.head, name: k.name, epoch: k.epoch, displaced: make(map[string]int64)}
+	g := &group{batch: newBatch(), name: k.name, epoch: k.epoch, head: k.mirror.head, displaced: make(map[string]int64)}
 	for e := range k.mirror.displaced {
 		g.displaced[e.key] = e.mod
 	}
-	for tx := k.store.Begin(); ; {
-		var next *write
-		if len(k.queue) > 0 {
-			next = k.queue[0]
-		}
-		if next == nil || !k.addLocked(g, tx, next) {
-			tx.Abort()
-			break
-		}
+	tx := k.store.Begin()
+	for len(k.queue) > 0 && k.addLocked(g, tx, k.queue[0]) {
 		k.queue = k.queue[1:]
-		if !next.changed && tx.Snapshot() != k.store.Snapshot() && !g.batch.changes() {
-			tx.Abort() // next is applied in it, and not in the group
+		if tx.Snapshot() != k.store.Snapshot() && !g.batch.changes() {
+			tx.Abort() // it has a write that is not in the group
 			tx = k.store.Begin()
 		}
 	}
+	tx.Abort()
+	k.expected = g.batch.puts
 	if len(g.writes) == 0 {
 		return nil
 	}
@@ -307,62 +302,57 @@ func (w *write) call(s *registry.Snapshot) (want registry.Write, err error) {
 
 // commit makes a group. Its writes are done afterwards, or queued again.
 func (k *Keeper) commit(ctx context.Context, g *group) {
-	switch {
-	case !g.batch.changes():
+	if !g.batch.changes() {
 		k.confirm(ctx, g)
 		return
-	case len(g.displaced) > 0:
-		k.putAgain(ctx, g)
-		return
 	}
-	k.expect(g)
-	defer k.expect(nil)
-	resp, err := k.transact(ctx, g, g.ops(k))
+	compares, ops := k.transaction(g)
+	call, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	resp, err := k.client.Txn(call).If(compares...).Then(ops...).Else(clientv3.OpGet(k.key(keyHead), clientv3.WithKeysOnly())).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		for _, w := range g.writes {
 			w.discardLeases()
 		}
-		k.waitBriefly(ctx)
-		k.queueAgain(g, false)
+		k.lost(ctx, g, g.head)
 	case err != nil:
 		for _, w := range g.writes {
 			clear(w.granted) // they may be in use
 		}
 		k.fail(g, err)
 	case !resp.Succeeded:
-		k.lost(ctx, g, resp)
+		var head int64
+		if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+			head = kvs[0].ModRevision
+		}
+		k.lost(ctx, g, head)
 	default:
-		for _, w := range g.writes {
-			if w.changed {
-				clear(w.granted)
-				w.wrote = true
-			}
-		}
-		if err := k.waitOn(ctx, resp.Header.Revision); err != nil {
-			k.fail(g, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
-			return
-		}
-		k.succeed(g, uint64(resp.Header.Revision))
+		k.made(ctx, g, resp.Header.Revision)
 	}
 }
 
-// transact makes a transaction that fails if another server has written since the group
-// was decided, or if this is another registry or epoch. Then the response has head.
-func (k *Keeper) transact(ctx context.Context, g *group, ops []clientv3.Op, more ...clientv3.Cmp) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	compares := append(more,
+// transaction returns the group's transaction: what it compares and what it does. It
+// fails if a server has written since the group was decided, or if this is another
+// registry or epoch. If keys are displaced it puts these again, unchanged and without the
+// head, and nothing else (see mirror.before).
+func (k *Keeper) transaction(g *group) (compares []clientv3.Cmp, ops []clientv3.Op) {
+	root := k.key(g.epoch) + "/"
+	compares = []clientv3.Cmp{
 		clientv3.Compare(clientv3.Value(k.key(keyRegistry)), "=", g.name),
 		clientv3.Compare(clientv3.Value(k.key(keyEpoch)), "=", g.epoch),
-		clientv3.Compare(clientv3.ModRevision(k.key(keyHead)), "=", g.head))
-	return k.client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(k.key(keyHead), clientv3.WithKeysOnly())).Commit()
-}
-
-// ops returns what the group's transaction does.
-func (g *group) ops(k *Keeper) []clientv3.Op {
-	root := k.key(g.epoch) + "/"
-	ops := []clientv3.Op{clientv3.OpPut(k.key(keyHead), "")}
+		clientv3.Compare(clientv3.ModRevision(k.key(keyHead)), "=", g.head),
+	}
+	for key, mod := range g.displaced {
+		if len(compares) < maxOps { // the others come next
+			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
+			ops = append(ops, putUnchanged(root+key))
+		}
+	}
+	if len(ops) > 0 {
+		return compares, ops
+	}
+	ops = append(ops, clientv3.OpPut(k.key(keyHead), ""))
 	for _, r := range g.batch.ranges {
 		ops = append(ops, clientv3.OpDelete(root+r, clientv3.WithPrefix()))
 	}
@@ -375,46 +365,7 @@ func (g *group) ops(k *Keeper) []clientv3.Op {
 	if g.batch.lock != 0 {
 		ops = append(ops, clientv3.OpPut(k.key(keyLock), time.Now().UTC().Format(time.RFC3339), clientv3.WithLease(g.batch.lock)))
 	}
-	return ops
-}
-
-// expect tells the watch what the group is about to put, so that it does not have to
-// decode it; nil is nothing.
-func (k *Keeper) expect(g *group) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.expected = nil
-	if g != nil {
-		k.expected = g.batch.puts
-	}
-}
-
-// putAgain puts what is displaced again, unchanged, and without changing head (see
-// mirror.before).
-func (k *Keeper) putAgain(ctx context.Context, g *group) {
-	root := k.key(g.epoch) + "/"
-	var compares []clientv3.Cmp
-	var ops []clientv3.Op
-	for key, mod := range g.displaced {
-		if len(ops) == maxOps-3 {
-			break // the others before the next group
-		}
-		compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
-		ops = append(ops, putUnchanged(root+key))
-	}
-	resp, err := k.transact(ctx, g, ops, compares...)
-	switch {
-	case err != nil:
-		k.fail(g, err)
-	case !resp.Succeeded:
-		k.lost(ctx, g, resp)
-	default:
-		if err := k.waitOn(ctx, resp.Header.Revision); err != nil {
-			k.fail(g, err)
-			return
-		}
-		k.queueAgain(g, false)
-	}
+	return compares, ops
 }
 
 // putUnchanged puts a key with the value and the lease that it has, so that it is younger.
@@ -422,46 +373,58 @@ func putUnchanged(key string) clientv3.Op {
 	return clientv3.OpPut(key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease())
 }
 
+// made ends the writes of a group whose transaction was made at the revision, when the
+// store has it.
+func (k *Keeper) made(ctx context.Context, g *group, revision int64) {
+	again := len(g.displaced) > 0
+	for _, w := range g.writes {
+		if w.changed && !again {
+			w.wrote = true
+			clear(w.granted)
+		}
+	}
+	if err := k.waitOn(ctx, revision); err != nil {
+		k.fail(g, fmt.Errorf("the write was made, and the watch does not bring it: %w", err))
+	} else if again {
+		k.queueAgain(g, false)
+	} else {
+		k.succeed(g, uint64(revision))
+	}
+}
+
 // confirm ends the writes of a group that changes nothing, if they were decided on what
 // etcd has now. Otherwise they are decided again.
 func (k *Keeper) confirm(ctx context.Context, g *group) {
-	current := true
-	for _, w := range g.writes {
-		current = current && w.current
-	}
-	if !current {
-		c, err := k.control(ctx)
-		if err == nil {
-			err = k.waitOn(ctx, c.head)
-		}
-		if err != nil {
-			k.fail(g, err)
-			return
-		}
-		current = c.head == g.head
-	}
-	if current {
+	if !slices.ContainsFunc(g.writes, func(w *write) bool { return !w.current }) {
 		k.succeed(g, 0)
-	} else {
+		return
+	}
+	c, err := k.control(ctx)
+	if err == nil {
+		err = k.waitOn(ctx, c.head)
+	}
+	switch {
+	case err != nil:
+		k.fail(g, err)
+	case c.head == g.head:
+		k.succeed(g, 0)
+	default:
 		k.queueAgain(g, true)
 	}
 }
 
-// lost queues a group again that another server's write, or one by hand, came before.
-func (k *Keeper) lost(ctx context.Context, g *group, resp *clientv3.TxnResponse) {
-	var head int64
-	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
-		head = kvs[0].ModRevision
-	}
+// lost queues a group again whose transaction did not succeed, when the store has what
+// came first: another server's write, which is the head now, or a change by hand.
+func (k *Keeper) lost(ctx context.Context, g *group, head int64) {
 	if err := k.waitOn(ctx, head); err != nil {
 		k.fail(g, err)
 		return
 	}
-	if head == g.head { // not a server's write
+	if head == g.head {
 		k.waitBriefly(ctx)
 	}
 	sleep(ctx, rand.N(maxJitter))
-	k.queueAgain(g, true)
+	k.queueAgain(g, head != g.head)
 }
 
 // queueAgain has the group's writes decided again, before others. current tells that

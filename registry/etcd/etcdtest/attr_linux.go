@@ -2,5 +2,5 @@ package etcdtest
 
 import "syscall"
 
-// attr has a server not outlive a test that is killed.
+// attr makes the kernel kill a server when the test that started it ends.
 func attr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,5 +4,5 @@ package etcdtest
 
 import "syscall"
 
-// attr has nothing to offer here: a server may outlive a test that is killed.
+// attr returns nothing here: a server may outlive a test that is killed.
 func attr() *syscall.SysProcAttr { return nil }

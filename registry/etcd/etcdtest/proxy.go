@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Proxy stands between clients and a Server, on a loopback port of its own.
+// A Proxy forwards connections of clients to a Server. It has a loopback port of its own.
 type Proxy struct {
 	listener net.Listener
 	done     sync.WaitGroup
@@ -67,7 +67,7 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// Redirect leads to another server from now on.
+// Redirect closes all connections, and forwards new ones to another server.
 func (p *Proxy) Redirect(s *Server) {
 	p.mu.Lock()
 	p.server = s
@@ -75,14 +75,14 @@ func (p *Proxy) Redirect(s *Server) {
 	p.Reset()
 }
 
-// Swallow leaves all connections open and lets nothing through, until Pass: what
-// was swallowed is lost, and connections that lost something end then.
+// Swallow keeps all connections open and discards what is sent, until Pass. Connections
+// that lost something are closed then.
 func (p *Proxy) Swallow() { p.set(swallowing, 0) }
 
-// Delay lets everything through that much later, each way.
+// Delay forwards everything after a delay, in each direction.
 func (p *Proxy) Delay(d time.Duration) { p.set(passing, d) }
 
-// Pass lets everything through.
+// Pass forwards everything at once.
 func (p *Proxy) Pass() { p.set(passing, 0) }
 
 func (p *Proxy) set(m mode, delay time.Duration) {
@@ -145,7 +145,7 @@ func (p *Proxy) pipe(from, to net.Conn) {
 			continue
 		}
 		if lost {
-			return // a stream with a hole is none
+			return // octets are missing
 		}
 		if delay > 0 {
 			time.Sleep(delay)

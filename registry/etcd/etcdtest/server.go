@@ -1,5 +1,5 @@
-// Package etcdtest runs Debian's etcd for tests, and a proxy before it that cuts,
-// delays and swallows.
+// Package etcdtest runs the installed etcd for tests, and a proxy that breaks, delays or
+// discards what clients send.
 package etcdtest
 
 import (
@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// A Server is a member of an etcd that listens on Unix sockets, so that no two
-// tests can want the same port. Clients reach it through a Proxy.
+// A Server is a member of an etcd cluster. It listens on Unix sockets, so that no two
+// tests need the same port. Clients reach it through a Proxy.
 type Server struct {
 	t      testing.TB
 	dir    string // its working directory, which all members share
@@ -140,7 +140,7 @@ func (s *Server) Kill() {
 }
 
 // Pause stops the server's process where it is, until Resume: connections stay
-// open, and nobody answers.
+// open, and get no answer.
 func (s *Server) Pause() { s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Resume ends Pause.
@@ -157,7 +157,7 @@ func (s *Server) Wipe() {
 // socket is where clients connect to.
 func (s *Server) socket() string { return filepath.Join(s.dir, s.name+".client:1") }
 
-// Etcdctl runs etcdctl on the server and returns what it says.
+// Etcdctl runs etcdctl on the server and returns its output.
 func (s *Server) Etcdctl(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command("etcdctl", append([]string{"--endpoints", "unix://" + s.name + ".client:1"}, args...)...)
@@ -174,13 +174,13 @@ func (s *Server) Etcdctl(args ...string) string {
 	return string(out)
 }
 
-// read reads what a server says, and closes ready when it says that it serves.
+// read reads the log of a server, and closes ready when the server is ready.
 func read(r io.Reader, ready chan<- struct{}) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
-	for told := false; lines.Scan(); {
-		if !told && strings.Contains(lines.Text(), "ready to serve client requests") {
-			told = true
+	for closed := false; lines.Scan(); {
+		if !closed && strings.Contains(lines.Text(), "ready to serve client requests") {
+			closed = true
 			close(ready)
 		}
 	}
