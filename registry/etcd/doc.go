@@ -83,8 +83,8 @@
 //
 // Some writes take part in a group without changing anything: decide failed, or there is
 // nothing to change, or only a lease is renewed. They are right if the group's
-// transaction succeeds, since it compares the head. A group of such writes alone reads
-// the head instead (confirm). The head is not changed by it.
+// transaction succeeds, since it compares the head. For a group of such writes alone the
+// head is read, and they are decided once more when the store has that (confirm).
 //
 // What takes more than one transaction is done by the goroutine that called Write, so
 // that other writes do not wait (finish): leases are granted before a write is decided

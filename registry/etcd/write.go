@@ -392,8 +392,9 @@ func (k *Keeper) made(ctx context.Context, g *group, revision int64) {
 	}
 }
 
-// confirm ends the writes of a group that changes nothing, if they were decided on what
-// etcd has now. Otherwise they are decided again.
+// confirm ends the writes of a group that changes nothing, if the store had all that was
+// acknowledged before they were called. Otherwise they are decided again when it has, and
+// when it has seen the leases that have ended, which do not change the head.
 func (k *Keeper) confirm(ctx context.Context, g *group) {
 	if !slices.ContainsFunc(g.writes, func(w *write) bool { return !w.current }) {
 		k.succeed(g, 0)
@@ -403,14 +404,14 @@ func (k *Keeper) confirm(ctx context.Context, g *group) {
 	if err == nil {
 		err = k.waitOn(ctx, c.head)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		k.fail(g, err)
-	case c.head == g.head:
-		k.succeed(g, 0)
-	default:
-		k.queueAgain(g, true)
+		return
 	}
+	if c.revision > k.revisionNow() { // perhaps of other keys
+		k.waitBriefly(ctx)
+	}
+	k.queueAgain(g, true)
 }
 
 // lost queues a group again whose transaction did not succeed, when the store has what
