@@ -97,6 +97,15 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	return nil
 }
 
+// Waiting returns how many of f's goroutines wait in system calls that the runtime
+// knows nothing of. See resolver.Server.Waiting. f may be nil.
+func (f *Forwarder) Waiting() int {
+	if f == nil {
+		return 0
+	}
+	return upstream.Waiting
+}
+
 // Cached appends the response to q, if it can be given at once, to out, which
 // must be empty, and returns it. It is empty if there is none: then q must be
 // submitted. now must come from time.Now and may be some milliseconds old.
@@ -122,10 +131,10 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 		return f.appendEntry(out, e, q, &c, at, false)
 	}
 	r := f.routes.Load()
-	g, labels := r.find(q)
-	if z, ok := findSpecial(q); ok && z.labels > labels && !mustForward(q) {
+	g, suffix := r.find(q.Name())
+	if kind, apex := findSpecial(q.Name()); apex > suffix && !mustForward(q) {
 		f.stats.Count(q.ID, metrics.ForwardLocal)
-		return z.appendTo(out, q, &c, r.above[string(q.Name())])
+		return appendSpecial(out, q, &c, kind, apex, r.above[string(q.Name())])
 	}
 	if g == nil {
 		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
@@ -194,7 +203,7 @@ func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query,
 // with a message that is good until it returns; it must not block. It is not
 // called when there is nothing to tell because Run has ended.
 func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
-	g, _ := f.routes.Load().find(q)
+	g, _ := f.routes.Load().find(q.Name())
 	if g == nil || f.config.Local(q.Name()) {
 		f.stats.Count(q.ID, metrics.RefusedNoUpstream)
 		return false
@@ -245,7 +254,7 @@ func (f *Forwarder) refreshHot(ctx context.Context) {
 	for {
 		select {
 		case e := <-f.prefetch:
-			if g := f.routes.Load().findName(e.Name); g != nil {
+			if g, _ := f.routes.Load().find([]byte(e.Name)); g != nil {
 				if fl := f.flights.refresh(f, g, e.Question); fl != nil {
 					fl.start()
 				}

@@ -1,14 +1,13 @@
 package forward
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"github.com/miekg/dns"
 	"go.uber.org/zap"
 
 	"github.com/internaldns/internaldns/internal/filewatch"
@@ -53,14 +52,13 @@ var errNoNameserver = errors.New("no nameserver but ourselves")
 // parseResolvConf returns the nameservers in a resolv.conf(5), without those in
 // own, each once and in order. It ignores lines that it does not know.
 func parseResolvConf(r io.Reader, own ownAddrs) ([]Upstream, error) {
+	conf, err := dns.ClientConfigFromReader(r)
+	if err != nil {
+		return nil, err
+	}
 	var upstreams []Upstream
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 || fields[0] != "nameserver" {
-			continue
-		}
-		addr, err := netip.ParseAddr(fields[1])
+	for _, server := range conf.Servers {
+		addr, err := netip.ParseAddr(server)
 		if err != nil || addr.IsUnspecified() {
 			continue
 		}
@@ -69,5 +67,5 @@ func parseResolvConf(r io.Reader, own ownAddrs) ([]Upstream, error) {
 			upstreams = append(upstreams, u)
 		}
 	}
-	return upstreams, lines.Err()
+	return upstreams, nil
 }

@@ -36,31 +36,17 @@ type group struct {
 	upstreams []*upstream.Server
 }
 
-// find returns who is asked for q's name, and the number of labels of the suffix
-// that says so; nil if nobody is.
-func (r *routes) find(q *wire.Query) (*group, int) {
+// find returns the group that is asked for a name in wire format and lower case,
+// and the length of its suffix, in octets; nil if there is none.
+func (r *routes) find(name []byte) (g *group, suffix int) {
 	if len(r.suffixes) > 0 {
-		name := q.Name()
-		for n := q.Labels(); n > 0; n-- {
+		for ; name[0] != 0; name = wire.Parent(name) {
 			if g := r.suffixes[string(name)]; g != nil {
-				return g, n
+				return g, len(name)
 			}
-			name = wire.Parent(name)
 		}
 	}
 	return r.rest, 0
-}
-
-// findName is find for a name in wire format.
-func (r *routes) findName(name string) *group {
-	if len(r.suffixes) > 0 {
-		for ; name[0] != 0; name = name[1+int(name[0]):] {
-			if g := r.suffixes[name]; g != nil {
-				return g
-			}
-		}
-	}
-	return r.rest
 }
 
 // groups returns all groups, the rest first and the others by name.

@@ -69,41 +69,29 @@ const (
 	localhost
 )
 
-// A specialZone is one of specialNames.
-type specialZone struct {
-	kind   specialKind
-	labels int // of its apex
-}
-
 // specialZones are specialNames by wire format in lower case.
-var specialZones = func() map[string]specialZone {
-	m := make(map[string]specialZone, len(specialNames))
+var specialZones = func() map[string]specialKind {
+	m := make(map[string]specialKind, len(specialNames))
 	for name, kind := range specialNames {
 		var buf [wire.MaxNameLen]byte
 		n, err := dns.PackDomainName(name, buf[:], 0, nil, false)
 		if err != nil {
 			panic("forward: " + name + ": " + err.Error())
 		}
-		m[string(buf[:n])] = specialZone{kind, dns.CountLabel(name)}
+		m[string(buf[:n])] = kind
 	}
 	return m
 }()
 
-// maxSpecialLabels is the number of labels of the longest of specialNames.
-const maxSpecialLabels = 34
-
-// findSpecial returns the special zone that q's name is in, and whether there is one.
-func findSpecial(q *wire.Query) (specialZone, bool) {
-	name := q.Name()
-	for n := q.Labels(); n > 0; n-- {
-		if n <= maxSpecialLabels {
-			if h, ok := specialZones[string(name)]; ok {
-				return h, true
-			}
+// findSpecial returns the special zone that a name in wire format and lower case
+// is in, and the length of its apex, in octets; 0 if there is none.
+func findSpecial(name []byte) (kind specialKind, apex int) {
+	for ; name[0] != 0; name = wire.Parent(name) {
+		if kind, ok := specialZones[string(name)]; ok {
+			return kind, len(name)
 		}
-		name = wire.Parent(name)
 	}
-	return specialZone{}, false
+	return 0, 0
 }
 
 // mustForward reports whether upstreams must be asked for q although its name is
@@ -125,25 +113,26 @@ const specialTTL = 10800
 // specialMailbox is RNAME of a special zone's SOA (RFC 6303, Section 3).
 const specialMailbox = "\x06nobody\x07invalid\x00"
 
-// appendTo appends the response to q, whose name is in z, to out, which must be
-// empty. It fits any client. exists reports that a name below q's is forwarded, or
-// in a local zone. Then q's name exists too: if it did not, resolvers would not
-// look below it (RFC 8020).
-func (z specialZone) appendTo(out []byte, q *wire.Query, c *wire.Client, exists bool) []byte {
-	apex := q.Labels() == z.labels
+// appendSpecial appends the response to q to out, which must be empty. q's name is
+// in the special zone of this kind whose apex has that many octets. The response
+// fits any client. exists reports that a name below q's is forwarded, or in a local
+// zone. Then q's name exists too: if it did not, resolvers would not look below it
+// (RFC 8020).
+func appendSpecial(out []byte, q *wire.Query, c *wire.Client, kind specialKind, apexLen int, exists bool) []byte {
+	apex := len(q.Name()) == apexLen
 	rcode := wire.NoError
-	if !exists && (z.kind == nowhere || z.kind == emptyZone && !apex) {
+	if !exists && (kind == nowhere || kind == emptyZone && !apex) {
 		rcode = wire.NXDomain
 	}
 	out = wire.AppendHead(out, q, rcode, wire.FlagRA)
 	any := q.Type == wire.TypeANY
-	zone := z.kind == emptyZone || z.kind == blankZone
+	zone := kind == emptyZone || kind == blankZone
 	answers := 1
-	at := q.Offset(z.labels)
+	at := wire.HeaderLen + len(q.Name()) - apexLen
 	switch {
-	case z.kind == localhost && (q.Type == wire.TypeA || any):
+	case kind == localhost && (q.Type == wire.TypeA || any):
 		out = append(appendSpecialHead(out, wire.HeaderLen, wire.TypeA, 4), 127, 0, 0, 1)
-	case z.kind == localhost && q.Type == wire.TypeAAAA:
+	case kind == localhost && q.Type == wire.TypeAAAA:
 		out = append(appendSpecialHead(out, wire.HeaderLen, wire.TypeAAAA, 16), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 	case zone && apex && q.Type == wire.TypeNS:
 		out = appendPointer(appendSpecialHead(out, wire.HeaderLen, wire.TypeNS, 2), at)

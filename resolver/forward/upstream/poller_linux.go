@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Waiting is how many goroutines of an Asker wait in system calls that the runtime
+// knows nothing of.
+const Waiting = 1
+
 // A poller sends queries over UDP and waits for all their responses in one
 // goroutine, with epoll.
 //

@@ -2,6 +2,10 @@
 
 package upstream
 
+// Waiting is how many goroutines of an Asker wait in system calls that the runtime
+// knows nothing of.
+const Waiting = 0
+
 // A poller needs epoll, which only Linux has. Elsewhere a goroutine waits for each
 // query.
 type poller struct{}

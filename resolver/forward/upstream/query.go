@@ -87,7 +87,7 @@ var (
 func Local(err error) bool {
 	for _, cause := range [...]error{
 		ErrNoSocket, errStopped,
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EAGAIN,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC, syscall.EADDRNOTAVAIL, syscall.EAGAIN,
 	} {
 		if errors.Is(err, cause) {
 			return true
@@ -297,13 +297,10 @@ func (a *Asker) finish(q *Query, ev Event) {
 // Answered reports whether an event is a response to the question, even one that
 // does not answer it, and returns its RCODE.
 func Answered(ev Event) (rcode wire.RCode, ok bool) {
-	refusal := new(message.RCodeError)
-	switch {
-	case ev.Hint != 0:
-		return wire.NoError, false
-	case ev.Err == nil:
+	if ev.Response != nil {
 		return ev.Response.RCode, true
-	case errors.As(ev.Err, &refusal):
+	}
+	if refusal := (*message.RCodeError)(nil); errors.As(ev.Err, &refusal) {
 		return refusal.RCode, true
 	}
 	return wire.NoError, errors.Is(ev.Err, message.ErrInvalid)
