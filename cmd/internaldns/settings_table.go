@@ -241,7 +241,7 @@ still where they were a day ago; with 0s, clients see every outage.`,
 		path: "max_in_flight", arg: "QUERIES", def: "10000",
 		help: "queries that may wait for upstreams at one time",
 		why: `How many queries may wait for upstreams at one time; those beyond are refused.
-Each takes a socket and some 15 kB, and sockets never more than half of the files
+Each takes a socket and some 3 kB, and sockets never more than half of the files
 that the process may have open (ulimit -n).`,
 		value: func(c *config) value { return number{&c.MaxInFlight, 1, 1_000_000} },
 	},

@@ -13,47 +13,48 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what a Forwarder needs. Local and Log must be set; zero values of
-// the rest stand for the defaults. Without Upstreams, ResolvConf and Forwards,
+// Config is what a Forwarder needs. Local and Log must be set. The zero values of
+// other fields mean their defaults. Without Upstreams, ResolvConf and Forwards,
 // forwarding is off: all but special names are REFUSED.
 type Config struct {
-	// Upstreams are asked for every name that no Forward covers: the first that
-	// lives, the others when it does not answer in time or cannot.
+	// Upstreams are asked for every name that no Forward covers: the first one
+	// that is healthy, and the next one if that does not answer in time.
 	Upstreams []Upstream
-	// ResolvConf is the resolv.conf(5) whose nameservers are the Upstreams if
-	// that field is empty. It is read again when it changes. Nameservers that
-	// are ourselves are left out.
+	// ResolvConf is the path of a resolv.conf(5). If Upstreams is empty, its
+	// nameservers are used instead, and it is read again when it changes. An
+	// address of Own is left out.
 	ResolvConf string
-	// Forwards name other upstreams for what is at or below a name. The longest
-	// name wins.
+	// Forwards set other upstreams for names at or below a suffix. The longest
+	// suffix decides.
 	Forwards []Forward
 
 	// Local reports whether name, in wire format and lower case, is at or below
-	// the apex of one of our zones. Such names are never asked for, and such
-	// owners never believed. It is called from any goroutine.
+	// the apex of a local zone. Upstreams are never asked for such names, and
+	// records of such owners are not believed. It is called from any goroutine.
 	Local func(name []byte) bool
-	// Own are our listen addresses. None of them can be an upstream.
+	// Own are the addresses that this server listens at. None of them can be an
+	// upstream.
 	Own []netip.AddrPort
 	// Allow are the clients who may use forwarding. Default: DefaultAllow.
 	Allow []netip.Prefix
 
 	// MaxInFlight is how many queries may wait for upstreams. Default 10,000:
-	// each takes a socket and some 2 kB, or 15 kB if its answer takes long, and
-	// no more sockets are opened than half of the files the process may have.
+	// each takes a socket and some 3 kB. At most half of the files that the
+	// process may open are sockets to upstreams.
 	MaxInFlight int
-	// MaxPerSource is how many of them may come from one address, or if it is of a
-	// 6PN, from the /112 around it, which one machine owns. Default 2,000.
+	// MaxPerSource is how many of them may come from one address. Of a 6PN, that
+	// is the /112 around the address, which one machine owns. Default 2,000.
 	MaxPerSource int
 
-	// CacheOctets bounds the cache, overhead included. Default 64 MiB, which
+	// CacheOctets limits the cache, overhead included. Default 64 MiB, which
 	// holds some 250,000 names.
 	CacheOctets int
-	// StaleAfter is how long a client waits for a fresh answer before it gets
-	// one that is out of date, if there is one (RFC 8767). Default 300 ms: well
-	// before clients ask again, and long enough for most of the world.
+	// StaleAfter is how long a client waits for a fresh answer before it gets one
+	// that is out of date, if there is one (RFC 8767). Default 300 ms: most names
+	// are resolved by then, and clients ask again after 1 s or more.
 	StaleAfter time.Duration
-	// StaleAge is how long an answer is served after it went out of date.
-	// Default a day; negative: never.
+	// StaleAge is how long an answer is served after it expired. Default 24 h.
+	// Negative: never.
 	StaleAge time.Duration
 
 	// RootCAs are the authorities that the certificates of upstreams over TLS
@@ -72,15 +73,15 @@ type Upstream = upstream.Address
 // address. An IPv6 address with a port must be in brackets.
 func ParseUpstream(s string) (Upstream, error) { return upstream.ParseAddress(s) }
 
-// A Forward names the upstreams for what is at or below a name.
+// A Forward sets the upstreams for names at or below a suffix.
 type Forward struct {
 	Suffix    Suffix
 	Upstreams []Upstream
 }
 
-// DefaultAllow is who may use forwarding unless configured: loopback,
-// link-local, private (RFC 1918) and unique local addresses (RFC 4193). A
-// forwarder that is open to the world is soon part of an attack on someone.
+// DefaultAllow are the clients who may use forwarding by default: loopback,
+// link-local, private (RFC 1918) and unique local addresses (RFC 4193). A forwarder
+// that is open to the Internet is soon used for attacks on others.
 var DefaultAllow = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -113,7 +114,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// validate joins everything that is wrong with c.
+// validate returns all faults of c, joined.
 func (c *Config) validate() error {
 	var errs []error
 	positive := func(name string, n int) {
@@ -154,7 +155,7 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// ownAddrs are the addresses we listen at.
+// ownAddrs are the addresses that this server listens at.
 type ownAddrs struct {
 	listen []netip.AddrPort
 	here   []netip.Addr // of this machine, if one of listen is unspecified
@@ -167,7 +168,7 @@ func newOwnAddrs(listen []netip.AddrPort) ownAddrs {
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return o // loopback is known without
+		return o // has knows loopback addresses anyway
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
@@ -177,7 +178,7 @@ func newOwnAddrs(listen []netip.AddrPort) ownAddrs {
 	return o
 }
 
-// has reports whether a query to a would come back to us.
+// has reports whether a query to a would come back to this server.
 func (o ownAddrs) has(a netip.AddrPort) bool {
 	addr := a.Addr().Unmap().WithZone("")
 	for _, l := range o.listen {

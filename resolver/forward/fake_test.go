@@ -24,7 +24,7 @@ var local = netip.MustParseAddr("127.0.0.1")
 
 // isLocal is the Local of tests: our zones are internal. and the reverse one.
 func isLocal(name []byte) bool {
-	return wire.Within(name, []byte("\x08internal\x00")) || wire.Within(name, []byte(ourReverse))
+	return wire.Within(name, []byte("\x08internal\x00")) || wire.Within(name, []byte(localReverse))
 }
 
 // start returns a Forwarder at work, which ends with the test.

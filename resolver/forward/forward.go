@@ -35,8 +35,8 @@ type Forwarder struct {
 	ran        atomic.Bool
 }
 
-// New returns a Forwarder, or everything that is wrong with c. It opens no
-// sockets and starts nothing.
+// New returns a Forwarder, or all faults of c. It opens no sockets and starts
+// nothing.
 func New(c Config) (*Forwarder, error) {
 	c.setDefaults()
 	if err := c.validate(); err != nil {
@@ -74,9 +74,9 @@ func New(c Config) (*Forwarder, error) {
 	return f, nil
 }
 
-// Run does what a Forwarder does beside answering, until ctx is done. Then it
-// ends all flights, waits for every goroutine and returns nil. A Forwarder runs
-// once; what is submitted before Run or after it is not taken.
+// Run lets queries be submitted until ctx is done. Then it ends all flights, waits
+// for every goroutine and returns nil. A Forwarder runs once. Submit takes no
+// queries before Run or after it.
 func (f *Forwarder) Run(ctx context.Context) error {
 	if f.ran.Swap(true) {
 		return errors.New("a Forwarder runs once")
@@ -106,10 +106,10 @@ func (f *Forwarder) Waiting() int {
 	return upstream.Waiting
 }
 
-// Cached appends the response to q, if it can be given at once, to out, which
-// must be empty, and returns it. It is empty if there is none: then q must be
-// submitted. now must come from time.Now and may be some milliseconds old.
-// Cached allocates only if out lacks room.
+// Cached appends the response to q to out, which must be empty, and returns it. If
+// the response must come from an upstream, it returns an empty slice: then q must
+// be submitted. now must come from time.Now and may be some milliseconds old. Cached
+// allocates only if out lacks room.
 func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []byte) []byte {
 	switch {
 	case !q.RD():
@@ -150,7 +150,7 @@ func (f *Forwarder) Cached(q *wire.Query, c wire.Client, now time.Time, out []by
 	return out[:0]
 }
 
-// refuse appends the response that refuses q by policy, for the reason ede.
+// refuse appends the response REFUSED to q, with the extended error ede.
 func refuse(out []byte, q *wire.Query, c *wire.Client, flags, ede uint16) []byte {
 	o := c.Options
 	o.EDE = ede
@@ -171,8 +171,8 @@ func (f *Forwarder) allowed(client netip.Addr) bool {
 	return false
 }
 
-// servable reports whether e, which may be nil, can be served at now, if only out
-// of date.
+// servable reports whether e, which may be nil, can be served at now, fresh or
+// stale.
 func (f *Forwarder) servable(e *cache.Entry, now clock.Moment) bool {
 	return e != nil && e.Usable(now, f.config.StaleAge)
 }
@@ -186,7 +186,8 @@ func (f *Forwarder) appendEntry(out []byte, e *cache.Entry, q *wire.Query, c *wi
 	return out
 }
 
-// appendFailure appends the response to q from stale, or SERVFAIL if that is nil.
+// appendFailure appends the response to q from stale. If stale is nil, that is
+// SERVFAIL with the extended error ede.
 func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query, c *wire.Client, ede uint16) []byte {
 	if stale != nil {
 		f.stats.Count(q.ID, metrics.CacheStale)
@@ -197,11 +198,11 @@ func (f *Forwarder) appendFailure(out []byte, stale *cache.Entry, q *wire.Query,
 	return wire.AppendError(out, q, wire.ServFail, wire.FlagRA, o)
 }
 
-// Submit takes over a query that Cached has no response to, and reports whether
-// it did: if not, too many are in flight already, and the client must be refused.
-// q may be reused after. reply is called once at most, from another goroutine,
-// with a message that is good until it returns; it must not block. It is not
-// called when there is nothing to tell because Run has ended.
+// Submit takes over a query to which Cached has no response. It returns false if
+// too many are in flight already: then the client must be refused. It does not keep
+// q. reply is called at most once, from another goroutine, with a message that is
+// good until reply returns. reply must not block. It is not called if Run ends
+// first.
 func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte)) bool {
 	g, _ := f.routes.Load().find(q.Name())
 	if g == nil || f.config.Local(q.Name()) {
@@ -220,8 +221,8 @@ func (f *Forwarder) Submit(q *wire.Query, c wire.Client, reply func(msg []byte))
 	return true
 }
 
-// Flush drops from the cache what is known of a name, or of all names at or
-// below it, and returns how many entries those were. Flights go on.
+// Flush removes the entries and failures of a name from the cache, or those of all
+// names at or below it. It returns the number of entries removed. Flights go on.
 func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
 	return f.cache.Flush(func(q message.Question) bool {
 		return q.Name == name.name || below && wire.Within([]byte(q.Name), name.wire())
@@ -229,17 +230,17 @@ func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
 }
 
 const (
-	// prefetchQueue is how many entries may wait to be refreshed. What finds no
-	// place goes out of date, and is fetched then.
+	// prefetchQueue is how many entries may wait to be refreshed. Others expire
+	// and are asked for again when a client wants them.
 	prefetchQueue = 256
 
-	// sweepEvery is how often what is too old to be served leaves the cache.
-	// Until then it takes room that nobody else needs, or would have got it.
+	// sweepEvery is how often entries that are too old to be served are removed.
+	// Until then they take room that no other entry needs: the cache evicts when
+	// it is full.
 	sweepEvery = 10 * time.Minute
 )
 
-// use counts a hit on e, which is fresh, and orders its refresh if it is due. It
-// does not wait.
+// use counts a hit on e, which is fresh, and orders its refresh if that is due.
 func (f *Forwarder) use(e *cache.Entry, now clock.Moment) {
 	if e.Use(now) {
 		select {
@@ -249,7 +250,7 @@ func (f *Forwarder) use(e *cache.Entry, now clock.Moment) {
 	}
 }
 
-// refreshHot refreshes what use finds, until ctx is done.
+// refreshHot refreshes the entries that use orders, until ctx is done.
 func (f *Forwarder) refreshHot(ctx context.Context) {
 	for {
 		select {
@@ -265,7 +266,7 @@ func (f *Forwarder) refreshHot(ctx context.Context) {
 	}
 }
 
-// sweep drops what is too old, until ctx is done.
+// sweep removes entries that are too old from the cache, until ctx is done.
 func (f *Forwarder) sweep(ctx context.Context) {
 	every := time.NewTicker(sweepEvery)
 	defer every.Stop()

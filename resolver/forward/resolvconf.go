@@ -14,10 +14,9 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward/upstream"
 )
 
-// followResolvConf returns what follows the resolv.conf at path. Upstreams that
-// the file no longer names are not asked any more. A file that is missing, or
-// names no upstream, changes nothing: an upstream that may be down is better
-// than none.
+// followResolvConf returns a Follower that takes the upstreams from the resolv.conf
+// at path. A file that is missing, or has no nameserver, changes nothing: an
+// upstream that may be down is better than none.
 func (f *Forwarder) followResolvConf(path string) *filewatch.Follower {
 	own, log := newOwnAddrs(f.config.Own), f.config.Log
 	take := func(_ context.Context, content ...io.Reader) error {
@@ -45,8 +44,7 @@ func (f *Forwarder) followResolvConf(path string) *filewatch.Follower {
 	return filewatch.New(filewatch.Config{Paths: []string{path}, Take: take, Report: report})
 }
 
-// errNoNameserver reports that a resolv.conf names no nameserver but this
-// server itself.
+// errNoNameserver reports a resolv.conf without a nameserver other than this server.
 var errNoNameserver = errors.New("no nameserver but ourselves")
 
 // parseResolvConf returns the nameservers in a resolv.conf(5), without those in

@@ -11,17 +11,17 @@ import (
 	"github.com/miekg/dns"
 )
 
-// routes say which upstreams are asked for which names. They are immutable.
+// routes map names to the upstreams that are asked for them. They are immutable.
 type routes struct {
-	rest     *group            // for what no suffix covers; nil: nobody
+	others   *group            // for names that no suffix covers; nil: these are refused
 	suffixes map[string]*group // by wire format in lower case
-	above    map[string]bool   // names that a suffix, or one of our zones, is below
+	above    map[string]bool   // names above a suffix or a local zone
 }
 
-// ourReverse is the apex of the one zone of ours that is below a name kept at home.
-const ourReverse = "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00"
+// localReverse is the apex of the one local zone that is below a special name.
+const localReverse = "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00"
 
-// noteAbove notes the names that name is below.
+// noteAbove adds all names above name to above.
 func (r *routes) noteAbove(name string) {
 	for name[0] != 0 {
 		name = name[1+int(name[0]):]
@@ -29,10 +29,10 @@ func (r *routes) noteAbove(name string) {
 	}
 }
 
-// A group is the upstreams of a route, in the order in which they are asked. It
+// A group is the upstreams for one suffix, in the order in which they are asked. It
 // is immutable.
 type group struct {
-	suffix    string // "." for the rest
+	suffix    string // "." for names that no other suffix covers
 	upstreams []*upstream.Server
 }
 
@@ -46,14 +46,14 @@ func (r *routes) find(name []byte) (g *group, suffix int) {
 			}
 		}
 	}
-	return r.rest, 0
+	return r.others, 0
 }
 
-// groups returns all groups, the rest first and the others by name.
+// groups returns all groups: others first, then by suffix.
 func (r *routes) groups() []*group {
 	var gs []*group
-	if r.rest != nil {
-		gs = append(gs, r.rest)
+	if r.others != nil {
+		gs = append(gs, r.others)
 	}
 	var named []*group
 	for _, g := range r.suffixes {
@@ -68,8 +68,8 @@ func (r *routes) groups() []*group {
 	return append(gs, named...)
 }
 
-// live appends the upstreams of g that are not dead to buf: first those that
-// answer, then those that have fallen silent. Both stand in their own order.
+// live appends the upstreams of g that are not dead to buf: first the healthy ones,
+// then the silent ones, each in the order of g.
 func (g *group) live(buf []*upstream.Server) []*upstream.Server {
 	for _, u := range g.upstreams {
 		if !u.Dead() && !u.Silent() {
@@ -115,18 +115,18 @@ func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
 		return g
 	}
 	r := &routes{suffixes: make(map[string]*group), above: make(map[string]bool)}
-	if f.config.Local([]byte(ourReverse)) {
-		r.noteAbove(ourReverse)
+	if f.config.Local([]byte(localReverse)) {
+		r.noteAbove(localReverse)
 	}
 	if len(upstreams) > 0 {
-		r.rest = newGroup(".", upstreams)
+		r.others = newGroup(".", upstreams)
 	}
 	for _, forward := range f.config.Forwards {
 		r.noteAbove(forward.Suffix.name)
 		g := newGroup(forward.Suffix.String(), forward.Upstreams)
 		switch before := r.suffixes[forward.Suffix.name]; {
 		case g.suffix == ".":
-			r.rest = g
+			r.others = g
 		case before != nil:
 			for _, u := range g.upstreams {
 				if !slices.Contains(before.upstreams, u) {
@@ -143,10 +143,10 @@ func (f *Forwarder) setUpstreams(upstreams []Upstream) (changed bool) {
 			u.Retire()
 		}
 	}
-	return before.rest == nil || r.rest == nil || !slices.Equal(before.rest.upstreams, r.rest.upstreams)
+	return before.others == nil || r.others == nil || !slices.Equal(before.others.upstreams, r.others.upstreams)
 }
 
-// upstreams returns those in use, each once.
+// upstreams returns the upstreams in use, each once.
 func (f *Forwarder) upstreams() (list []*upstream.Server) {
 	for _, g := range f.routes.Load().groups() {
 		for _, u := range g.upstreams {
@@ -158,8 +158,8 @@ func (f *Forwarder) upstreams() (list []*upstream.Server) {
 	return list
 }
 
-// A Suffix is a domain name, and stands for every name at or below it. Suffixes
-// that are == are the same.
+// A Suffix is a domain name. It covers every name at or below it. Suffixes that are
+// == are the same.
 type Suffix struct{ name string } // in wire format and lower case
 
 // ParseSuffix reads a domain name, with or without its last dot.

@@ -6,16 +6,16 @@ import (
 	"github.com/internaldns/internaldns/metrics"
 )
 
-// Status is how the Forwarder is doing, for people and for JSON.
+// Status is the state of a Forwarder, for the status page and its JSON.
 type Status struct {
 	Upstreams []UpstreamStatus `json:"upstreams"`
 	Cache     CacheStatus      `json:"cache"`
 	InFlight  int              `json:"in_flight"` // queries waiting for upstreams
 }
 
-// UpstreamStatus is how one upstream is doing in one group.
+// UpstreamStatus is the state of one upstream in one group.
 type UpstreamStatus struct {
-	Suffix   string  `json:"suffix"` // what it is asked for; "." is the rest
+	Suffix   string  `json:"suffix"` // the names that it is asked for; ".": those that no other suffix covers
 	Upstream string  `json:"upstream"`
 	State    string  `json:"state"` // "healthy", "silent" or "dead"
 	MedianMS float64 `json:"median_ms"`
@@ -23,12 +23,12 @@ type UpstreamStatus struct {
 	Requests uint64  `json:"requests"`
 	Timeouts uint64  `json:"timeouts"`
 	Errors   uint64  `json:"errors"`
-	// What it was found not to do; these times are tried again after a while.
+	// Faults of the upstream, which is asked accordingly for 10 minutes.
 	WithoutEDNS bool `json:"without_edns,omitempty"`
 	ChangesCase bool `json:"changes_case,omitempty"`
 }
 
-// CacheStatus is how full and how useful the cache is.
+// CacheStatus is the state of the cache, and what it was used for.
 type CacheStatus struct {
 	Entries   int    `json:"entries"`
 	Octets    uint64 `json:"octets"`
@@ -42,7 +42,7 @@ type CacheStatus struct {
 // Metrics returns what f counts, for scrapes.
 func (f *Forwarder) Metrics() *metrics.Forward { return &f.stats }
 
-// state returns what f measures now.
+// state returns the figures that f measures at this moment.
 func (f *Forwarder) state() metrics.ForwardState {
 	s := metrics.ForwardState{CacheEntries: f.cache.Len(), CacheOctets: f.cache.Octets(), Evictions: f.cache.Evicted()}
 	s.Waiting, s.Questions = f.flights.count()
@@ -52,7 +52,7 @@ func (f *Forwarder) state() metrics.ForwardState {
 	return s
 }
 
-// Status returns how the Forwarder is doing.
+// Status returns the state of f.
 func (f *Forwarder) Status() Status {
 	state, now := f.state(), f.clock.Now()
 	s := Status{
