@@ -17,8 +17,7 @@ type checker struct {
 	registry lookup
 	faults   Faults
 
-	// What the facts checked so far have taken. Objects are named only in
-	// faults: a registry can hold a million.
+	// What the facts checked so far have taken.
 	ids       index.Small[string, *Machine]
 	addresses index.Small[netip.Addr, Fact]
 	names     index.Small[string, *NetworkName]
@@ -51,7 +50,7 @@ func (c *checker) needApp(f Fact, app AppKey) {
 	}
 }
 
-// takeAddress notes that f has addr, and faults f if another object has it.
+// takeAddress records that f has addr, or faults f if another object has it.
 func (c *checker) takeAddress(f Fact, field string, addr netip.Addr) {
 	holder, ok := c.addresses.Get(addr)
 	if !ok {
@@ -64,7 +63,7 @@ func (c *checker) takeAddress(f Fact, field string, addr netip.Addr) {
 	c.addresses.Add(addr, f)
 }
 
-// takeID notes that m has its id, and faults m if another machine has it.
+// takeID records that m has its id, or faults m if another machine has it.
 func (c *checker) takeID(m *Machine) {
 	holder, ok := c.ids.Get(m.ID)
 	if !ok {
@@ -77,7 +76,7 @@ func (c *checker) takeID(m *Machine) {
 	c.ids.Add(m.ID, m)
 }
 
-// takeName notes that n has its name, and faults n if another network has it.
+// takeName records that n has its name, or faults n if another network has it.
 func (c *checker) takeName(n *NetworkName) {
 	holder, ok := c.names.Get(n.Name)
 	if !ok {
@@ -124,7 +123,7 @@ func (v *validator) holderOfID(*Machine) *Machine           { return nil }
 func (v *validator) holderOfAddress(Fact, netip.Addr) Fact  { return nil }
 func (v *validator) holderOfName(*NetworkName) *NetworkName { return nil }
 
-// once faults f if its key k was seen before.
+// once faults f if the key k has been seen before.
 func (v *validator) once(f Fact, k Key) {
 	switch {
 	case !v.keys[k]:
@@ -236,7 +235,7 @@ func (r *RTT) check() (fs Faults) {
 
 func (r *RTT) compare(*checker, Faults) {}
 
-// checkAddress says what is wrong with an address that a fact uses.
+// checkAddress returns what is wrong with an address that a fact uses.
 func checkAddress(a netip.Addr) error {
 	if !a.IsValid() {
 		return fmt.Errorf("is missing")
@@ -251,8 +250,8 @@ func checkAddress(a netip.Addr) error {
 	return nil
 }
 
-// Fold maps the letters A to Z to lower case and leaves all other octets as
-// they are (RFC 4343, Section 3).
+// Fold returns s with the letters A to Z in lower case and all other octets as they are
+// (RFC 4343, Section 3).
 func Fold(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {
@@ -272,11 +271,11 @@ func Fold(s string) string {
 // 2.3.4). Names of apps, peers, machines and regions become labels.
 const maxLabel = 63
 
-// ReservedRegions are the words that stand in a region's place in a name, and
-// so cannot be regions.
+// ReservedRegions are the words that have another meaning in a name where a region's
+// code could be, so no region can have them as its code.
 var ReservedRegions = []string{"vms", "regions", "global", "vm", "process", "of", "nearest", "kv", "all"}
 
-// checkName says what is wrong with the name of an app, a peer or a network.
+// checkName returns what is wrong with the name of an app, a peer or a network.
 func checkName(s string) error {
 	if !isLabel(s) || s[0] == '-' || s[len(s)-1] == '-' {
 		return fmt.Errorf("%s is no name: want 1 to 63 letters, digits and inner hyphens", quote(s))
@@ -284,7 +283,7 @@ func checkName(s string) error {
 	return nil
 }
 
-// checkID says what is wrong with a machine's id.
+// checkID returns what is wrong with a machine's id.
 func checkID(s string) error {
 	if !isLabel(s) {
 		return fmt.Errorf("%s is no machine id: want 1 to 63 letters, digits and hyphens", quote(s))
@@ -292,7 +291,7 @@ func checkID(s string) error {
 	return nil
 }
 
-// checkRegion says what is wrong with a region's code.
+// checkRegion returns what is wrong with a region's code.
 func checkRegion(s string) error {
 	if !isLabel(s) || strings.Contains(s, "-") {
 		return fmt.Errorf("%s is no region code: want 1 to 63 letters and digits", quote(s))
@@ -316,7 +315,7 @@ func isLabel(s string) bool {
 	return true
 }
 
-// quote quotes s for a message, shortened if it is long.
+// quote quotes s for a message, and shortens it to 80 octets.
 func quote(s string) string {
 	const most = 80
 	if len(s) > most {

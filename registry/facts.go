@@ -115,8 +115,8 @@ func (p *Peer) equal(o Fact) bool {
 
 func (p *Peer) modified() *uint64 { return &p.Modified }
 
-// A Flycast address belongs to an app, but lives in the network that its own
-// bits name, which may be another than the app's.
+// A Flycast is an address of an app. Its bits name the network that it is in, which may
+// be another than the app's.
 type Flycast struct {
 	Address netip.Addr
 	App     string  // the app's name
@@ -125,7 +125,7 @@ type Flycast struct {
 	app uint32 // the app's number, once the store has the address
 }
 
-// Network returns the network in which the address is seen.
+// Network returns the network that the address is in.
 func (f *Flycast) Network() Network { n, _ := NetworkOf(f.Address); return n }
 
 func (f *Flycast) Key() Key { return Key{Kind: KindFlycast, Address: f.Address.WithZone("")} }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Fault is one thing that is wrong with facts from outside: in which object,
-// in which field, and what.
+// A Fault is one thing that is wrong with facts: in which object, in which field, and
+// what.
 type Fault struct {
 	Object  string // such as `machine "148e21dad76789" of app "web"`; may be empty
 	Field   string // such as "private_ip"; may be empty
@@ -25,11 +25,11 @@ func (f Fault) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Faults is everything that is wrong, in the order it was found. As an error it
-// prints a line each, and counts those beyond maxFaultLines.
+// Faults is everything that is wrong, in the order in which it was found. As an error it
+// has a line for each fault, and the number of those beyond maxFaultLines.
 type Faults []Fault
 
-// maxFaultLines keeps the message of a file that is wrong throughout readable.
+// maxFaultLines bounds the message of a file in which everything is wrong.
 const maxFaultLines = 100
 
 func (fs Faults) Error() string {
@@ -59,14 +59,14 @@ func (fs Faults) Err() error {
 	return fs
 }
 
-// add appends a fault that is made of err, unless that is nil. Only then is
-// object asked for its text: nearly all objects are faultless.
+// add appends a fault of object with the text of err, unless err is nil.
 func (fs *Faults) add(object fmt.Stringer, field string, err error) {
 	if err != nil {
 		*fs = append(*fs, Fault{Object: object.String(), Field: field, Problem: err.Error()})
 	}
 }
 
+// addf appends a fault of object.
 func (fs *Faults) addf(object fmt.Stringer, field, format string, args ...any) {
 	*fs = append(*fs, Fault{Object: object.String(), Field: field, Problem: fmt.Sprintf(format, args...)})
 }

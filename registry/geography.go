@@ -13,7 +13,7 @@ import (
 //go:embed regions.json
 var regionsJSON []byte
 
-// BuiltinRegions returns Fly.io's regions, by code. Nobody may change them.
+// BuiltinRegions returns Fly.io's regions, by code. The caller must not change them.
 var BuiltinRegions = sync.OnceValue(func() map[string]Region {
 	var file struct{ Regions []Region }
 	if err := json.Unmarshal(regionsJSON, &file); err != nil {
@@ -26,7 +26,7 @@ var BuiltinRegions = sync.OnceValue(func() map[string]Region {
 	return m
 })
 
-// Geography tells how far regions are from each other. It never changes.
+// A Geography holds the distances between regions. It never changes.
 type Geography struct {
 	regions map[string]Region
 	rtts    map[[2]string]uint32
@@ -58,8 +58,8 @@ func (g *Geography) Codes() []string {
 
 // Ping returns the round trip between two regions in milliseconds: 0 within one
 // region, else as measured, else as measured the other way, else estimated from
-// the distance. It reports false if none of these is known, or if from is "",
-// as for an asker without a region.
+// the distance. It reports false if none of these is known, or if from is "", as for a
+// client without a region.
 func (g *Geography) Ping(from, to string) (ms uint32, known bool) {
 	if from == "" || to == "" {
 		return 0, false
@@ -85,8 +85,8 @@ const (
 	// earthRadiusKM is the mean radius of the earth.
 	earthRadiusKM = 6371.0088
 
-	// pingPerKM, in milliseconds, comes within 3 ms of the one published real
-	// answer: 135 ms between San Jose and Amsterdam.
+	// pingPerKM is in milliseconds. It gives 132 ms between San Jose and Amsterdam,
+	// where the one answer of Fly's that was published has 135 ms.
 	pingPerKM = 0.015
 )
 

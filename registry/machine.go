@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// A Machine is one virtual machine of an app, as far as the server reads it,
-// and the object it was read from.
+// A Machine is one virtual machine of an app: what the server reads of its JSON
+// object, and the object itself.
 type Machine struct {
 	Network Network
 	App     string
@@ -52,7 +52,7 @@ var States = [...]string{
 	"stopping", "suspended", "suspending", "updating",
 }
 
-// Key returns the key of the machine: gone ones of one app may share it.
+// Key returns the key of the machine. Gone machines of one app may have the same.
 func (m *Machine) Key() Key { return Key{Kind: KindMachine, Network: m.Network, Name: m.App, ID: m.ID} }
 
 func (m *Machine) Fields() []Field { return nil }
@@ -123,12 +123,12 @@ func (m *Machine) equal(f Fact) bool {
 		slices.Equal(m.Metadata, o.Metadata) && slices.Equal(m.Raw, o.Raw)
 }
 
-// Raw is a machine's JSON object as it came, compressed. It is never changed.
-// The zero Raw stands for no object.
+// Raw is a machine's JSON object as it came, compressed. It never changes. The zero Raw
+// is no object.
 type Raw []byte
 
-// NewRaw compresses object. It keeps nothing of it and may be called from
-// several goroutines.
+// NewRaw compresses object, and does not retain it. It may be called from several
+// goroutines.
 func NewRaw(object []byte) Raw {
 	if len(object) == 0 {
 		return nil
@@ -149,10 +149,10 @@ func (r Raw) JSON() ([]byte, error) {
 	return object, nil
 }
 
-// rawDict primes the compressor with what machine objects have in common: an
-// object of 600 octets takes about 220, at 2 µs, instead of 400 without it.
-// Stored objects need exactly these octets to be read back, so they can only
-// ever be added to by a new dictionary under a new name.
+// rawDict is a dictionary of what machine objects have in common: an object of 600
+// octets takes about 220 with it, at 2 µs, and 400 without. Stored objects can only be
+// read with exactly these octets, so the dictionary must never change. Another one
+// needs another name.
 var rawDict = s2.MakeDict([]byte(rawDictText), nil)
 
 const rawDictText = `{"id":"148e21dad76789","name":"aged-wind-2649","state":"stopped","region":"ams","instance_id":"01HQ3V9M7Z2W5X8Y4N6P0R1S2T",` +

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// A Network is a 6PN, named by its number: the 32 bits after fdaa in all of its
-// addresses. Zero is no network.
+// A Network is the number of a private network (6PN): the 32 bits after fdaa in all of
+// its addresses. 0 is no network.
 type Network uint32
 
 // NetworkOf returns the network that a's bits name, or 0 and false if a is
@@ -42,8 +42,8 @@ func (n Network) Prefix() netip.Prefix {
 	return netip.PrefixFrom(n.address(nil), 48)
 }
 
-// Server returns the address at which a network's DNS and API server is found
-// over WireGuard, such as fdaa:0:18::3.
+// Server returns the address of the network's DNS and API server, such as
+// fdaa:0:18::3.
 func (n Network) Server() netip.Addr {
 	return n.address([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 3})
 }
@@ -58,8 +58,8 @@ func (n Network) address(host []byte) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// A NetworkName names a network for people and the API. No answer depends on
-// it.
+// A NetworkName is the name of a network in the API and in messages. No answer depends
+// on it.
 type NetworkName struct {
 	Network Network
 	Name    string // lower case

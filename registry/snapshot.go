@@ -214,8 +214,8 @@ func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
 // Flycast yields all Flycast addresses, in ascending order.
 func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return ofKind[*Flycast](&s.facts, KindFlycast) }
 
-// FlycastIn yields the Flycast addresses that live in one network, whatever
-// network their apps are in, in ascending order.
+// FlycastIn yields the Flycast addresses in one network, in ascending order. Their
+// apps may be in other networks.
 func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
 	return inNetwork[*Flycast](&s.facts, KindFlycast, n)
 }

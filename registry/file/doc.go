@@ -1,8 +1,7 @@
-// Package file is the source of facts that is a file: it watches a registry
-// file, and applies its changes to a registry.Store. Package format reads the
-// file.
+// Package file takes facts from a registry file: it follows the file and applies its
+// changes to a registry.Store. Package format parses the file.
 //
-// A file that has any fault changes nothing: the facts stay as they were, and
-// every fault is logged. Before a Source removes more than half of a network's
-// machines, it reads the file a second time.
+// A file that has any fault changes nothing: the facts stay as they were, and every
+// fault is logged. A file that removes more than half of a network's machines takes
+// effect only if it stays the same for a second, or if the next content does so too.
 package file

@@ -1,4 +1,3 @@
-// Package index holds the containers that package registry keeps its machines
-// in: a persistent sorted tree, and a map that is cheap while it is small. It
-// knows nothing of machines.
+// Package index holds the containers of package registry: a persistent sorted tree, and
+// a map that is cheap while it has few keys. It knows nothing of facts.
 package index

@@ -1,11 +1,11 @@
 package index
 
-// A Small is a map that is a list while it has few keys, since most batches are one
-// event: a map costs 300 octets for its first key. The zero Small is ready to use.
+// A Small is a map that is a list while it has few keys: a Go map takes 300 octets for
+// its first key, and most batches of events have one. The zero Small is ready to use.
 type Small[K comparable, V any] struct {
-	list []smallEntry[K, V] // unless there is m
+	list []smallEntry[K, V] // nil if there is m
 	m    map[K]V
-	Size int // how many keys to make room for when there is to be m
+	Size int // how many keys to make room for in m
 }
 
 type smallEntry[K comparable, V any] struct {
@@ -16,7 +16,7 @@ type smallEntry[K comparable, V any] struct {
 // maxSmall is how many keys a Small compares one by one before it makes a map.
 const maxSmall = 8
 
-// Get returns the value of key, and whether it is there.
+// Get returns the value of key, and reports whether there is one.
 func (f *Small[K, V]) Get(key K) (val V, ok bool) {
 	if f.m != nil {
 		val, ok = f.m[key]
@@ -30,7 +30,7 @@ func (f *Small[K, V]) Get(key K) (val V, ok bool) {
 	return val, false
 }
 
-// Add adds a key that is not there.
+// Add adds a key that the map does not have.
 func (f *Small[K, V]) Add(key K, val V) {
 	if f.m == nil && len(f.list) < maxSmall {
 		f.list = append(f.list, smallEntry[K, V]{key, val})

@@ -6,48 +6,49 @@ import (
 	"sort"
 )
 
-// A Tree is a sequence in order, cut into leaves of up to maxLeaf. It never
-// changes: Apply makes a new tree, which shares with the old one all nodes but
-// those on the way to a change. A nil tree is empty.
+// A Tree is a sorted sequence in leaves of up to maxLeaf entries. It never changes:
+// Apply makes a new tree, which shares with the old one all nodes but those on the
+// path to a change. A nil tree is empty.
 //
-// What entries are compared by need not be in them: the caller brings the
-// comparison.
+// The caller passes the comparison to each method, which may compare by what is not in
+// the entries.
 type Tree[E any] struct {
-	entries []E      // of a leaf
-	kids    []kid[E] // of an inner node, which has one or more
+	entries  []E        // of a leaf
+	children []child[E] // of an inner node, which has one or more
 }
 
-// A kid is a tree that is not empty, in an inner node.
-type kid[E any] struct {
-	first E // of the tree, at any time
+// A child is a tree in an inner node. It is not empty.
+type child[E any] struct {
+	first E // the first entry of the tree
 	*Tree[E]
 }
 
-// Every change copies one leaf, and one inner node for each level. A million
-// entries of 16 octets make seven levels then, and a change of one about 1.6 kB.
-// Inner nodes twice as long would save half an octet an entry and cost a fifth
-// more; leaves half as long would save a tenth and cost 4 octets an entry.
+// A change copies one leaf, and one inner node for each level. So a million entries of
+// 16 octets make seven levels, and a change of one copies about 1.6 kB. Inner nodes
+// twice as long would save half an octet an entry, and a change would copy a fifth
+// more. With leaves half as long a change would copy a tenth less, and each entry
+// would take 4 octets more.
 const (
-	maxLeaf = 32
-	maxKids = 8
+	maxLeaf     = 32
+	maxChildren = 8
 )
 
-// Find returns the entry for which cmp gives 0. cmp gives a negative number for
-// entries before it, and a positive one for entries behind it.
+// Find returns the entry for which cmp returns 0. cmp returns a negative number for
+// entries before it, and a positive one for entries after it.
 func (t *Tree[E]) Find(cmp func(E) int) (e E, ok bool) {
 	if t == nil {
 		return e, false
 	}
-	for t.kids != nil {
-		lo, hi := 1, len(t.kids) // of the kids from lo on, the first behind it is hi or before
+	for t.children != nil {
+		lo, hi := 1, len(t.children) // the first child after the entry is between lo and hi
 		for lo < hi {
-			if mid := int(uint(lo+hi) / 2); cmp(t.kids[mid].first) <= 0 {
+			if mid := int(uint(lo+hi) / 2); cmp(t.children[mid].first) <= 0 {
 				lo = mid + 1
 			} else {
 				hi = mid
 			}
 		}
-		t = t.kids[lo-1].Tree
+		t = t.children[lo-1].Tree
 	}
 	lo, hi := 0, len(t.entries)
 	for lo < hi {
@@ -64,8 +65,8 @@ func (t *Tree[E]) Find(cmp func(E) int) (e E, ok bool) {
 	return e, false
 }
 
-// From yields the entries in order, from the first that is not before what is
-// looked for.
+// From yields the entries in order, from the first one for which before returns
+// false.
 func (t *Tree[E]) From(before func(E) bool) iter.Seq[E] {
 	return func(yield func(E) bool) { t.walk(before, yield) }
 }
@@ -80,8 +81,8 @@ func (t *Tree[E]) walk(before func(E) bool, yield func(E) bool) bool {
 			return false
 		}
 	}
-	i = sort.Search(len(t.kids), func(i int) bool { return !before(t.kids[i].first) })
-	for _, k := range t.kids[max(0, i-1):] {
+	i = sort.Search(len(t.children), func(i int) bool { return !before(t.children[i].first) })
+	for _, k := range t.children[max(0, i-1):] {
 		if !k.walk(before, yield) {
 			return false
 		}
@@ -89,15 +90,15 @@ func (t *Tree[E]) walk(before func(E) bool, yield func(E) bool) bool {
 	return true
 }
 
-// A Move changes one entry: it inserts the entry or replaces the one that is
-// equal to it, or removes it.
+// A Move changes one entry: it removes the entry, or inserts it in the place of an
+// equal one.
 type Move[E any] struct {
 	Entry  E
 	Remove bool
 }
 
-// Apply returns t after the moves, which are in order. cmp compares what a move
-// is about with an entry of t.
+// Apply returns t after the moves, which must be sorted. cmp compares the entry of a
+// move with an entry of t.
 func (t *Tree[E]) Apply(moves []Move[E], cmp func(moved, in E) int) *Tree[E] {
 	if len(moves) == 0 {
 		return t
@@ -105,44 +106,44 @@ func (t *Tree[E]) Apply(moves []Move[E], cmp func(moved, in E) int) *Tree[E] {
 	if t == nil {
 		t = new(Tree[E])
 	}
-	kids := t.after(nil, moves, cmp)
-	for len(kids) > 1 {
-		kids = appendInner(nil, kids)
+	children := t.after(nil, moves, cmp)
+	for len(children) > 1 {
+		children = appendInner(nil, children)
 	}
-	if len(kids) == 0 {
+	if len(children) == 0 {
 		return nil
 	}
-	for t = kids[0].Tree; len(t.kids) == 1; {
-		t = t.kids[0].Tree
+	for t = children[0].Tree; len(t.children) == 1; {
+		t = t.children[0].Tree
 	}
 	return t
 }
 
-// after appends what becomes of t to the kids of the node above.
-func (t *Tree[E]) after(dst []kid[E], moves []Move[E], cmp func(moved, in E) int) []kid[E] {
-	if t.kids == nil {
+// after applies the moves to t, and appends the nodes that replace it to dst.
+func (t *Tree[E]) after(dst []child[E], moves []Move[E], cmp func(moved, in E) int) []child[E] {
+	if t.children == nil {
 		return appendLeaves(dst, merged(t.entries, moves, cmp))
 	}
-	kids, rest := make([]kid[E], 0, len(t.kids)), t.kids
+	children, rest := make([]child[E], 0, len(t.children)), t.children
 	keep := func(n int) {
 		if n > 0 {
-			kids = append(join(append(kids, rest[0])), rest[1:n]...)
+			children = append(join(append(children, rest[0])), rest[1:n]...)
 		}
 		rest = rest[n:]
 	}
 	for len(moves) > 0 {
-		// The first move is for the last kid that does not begin behind it, and so
-		// are those before the next kid.
+		// The first move is for the last child that does not begin after it, and so
+		// are all moves before the next child.
 		keep(sort.Search(len(rest)-1, func(i int) bool { return cmp(moves[0].Entry, rest[i+1].first) < 0 }))
 		n := len(moves)
 		if len(rest) > 1 {
 			n = sort.Search(n, func(i int) bool { return cmp(moves[i].Entry, rest[1].first) >= 0 })
 		}
-		kids = join(rest[0].after(kids, moves[:n], cmp))
+		children = join(rest[0].after(children, moves[:n], cmp))
 		moves, rest = moves[n:], rest[1:]
 	}
 	keep(len(rest))
-	return appendInner(dst, kids)
+	return appendInner(dst, children)
 }
 
 // merged returns the entries of a leaf after the moves.
@@ -150,7 +151,7 @@ func merged[E any](rest []E, moves []Move[E], cmp func(moved, in E) int) []E {
 	n := len(rest) + len(moves)
 	for _, mv := range moves {
 		if mv.Remove {
-			n -= 2 // neither it nor, as a rule, an entry
+			n -= 2 // neither the move nor, mostly, an entry
 		}
 	}
 	out := make([]E, 0, max(0, n))
@@ -168,40 +169,39 @@ func merged[E any](rest []E, moves []Move[E], cmp func(moved, in E) int) []E {
 	return append(out, rest...)
 }
 
-// join makes one of the last two kids if that leaves it half empty, so that
-// nodes do not stay many when entries become few.
-func join[E any](kids []kid[E]) []kid[E] {
-	n := len(kids)
+// join merges the last two children if the result is at most half full, so that the
+// number of nodes falls with the number of entries.
+func join[E any](children []child[E]) []child[E] {
+	n := len(children)
 	if n < 2 {
-		return kids
+		return children
 	}
-	a, b := kids[n-2].Tree, kids[n-1].Tree
-	if len(a.entries)+len(b.entries) > maxLeaf/2 || len(a.kids)+len(b.kids) > maxKids/2 {
-		return kids
+	a, b := children[n-2].Tree, children[n-1].Tree
+	if len(a.entries)+len(b.entries) > maxLeaf/2 || len(a.children)+len(b.children) > maxChildren/2 {
+		return children
 	}
-	kids[n-2].Tree = &Tree[E]{slices.Concat(a.entries, b.entries), slices.Concat(a.kids, b.kids)}
-	return slices.Delete(kids, n-1, n)
+	children[n-2].Tree = &Tree[E]{slices.Concat(a.entries, b.entries), slices.Concat(a.children, b.children)}
+	return slices.Delete(children, n-1, n)
 }
 
-// appendLeaves appends leaves of the entries, and appendInner inner nodes of the
-// kids, with room to grow if it takes several. They own what they are given.
-
-func appendLeaves[E any](dst []kid[E], entries []E) []kid[E] {
+// appendLeaves appends the entries in leaves, which own them.
+func appendLeaves[E any](dst []child[E], entries []E) []child[E] {
 	for part := range parts(entries, maxLeaf) {
-		dst = append(dst, kid[E]{part[0], &Tree[E]{entries: part}})
+		dst = append(dst, child[E]{part[0], &Tree[E]{entries: part}})
 	}
 	return dst
 }
 
-func appendInner[E any](dst []kid[E], kids []kid[E]) []kid[E] {
-	for part := range parts(kids, maxKids) {
-		dst = append(dst, kid[E]{part[0].first, &Tree[E]{kids: part}})
+// appendInner appends the children in inner nodes, which own them.
+func appendInner[E any](dst []child[E], children []child[E]) []child[E] {
+	for part := range parts(children, maxChildren) {
+		dst = append(dst, child[E]{part[0].first, &Tree[E]{children: part}})
 	}
 	return dst
 }
 
-// parts yields s cut evenly into parts of at most most elements, if it takes
-// more than one; each but s itself has memory of its own.
+// parts yields s in one or more parts of equal length, of at most most elements. If
+// there are several, or s has room to grow, they are copies.
 func parts[T any](s []T, most int) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		n := 1

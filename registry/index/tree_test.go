@@ -76,7 +76,7 @@ func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 				}
 			}
 		}
-		if keys > 4000 && deepest <= maxKids {
+		if keys > 4000 && deepest <= maxChildren {
 			t.Errorf("seed %d: the most leaves there were is %d: the test does not test inner nodes", seed, deepest)
 		}
 	}
@@ -97,7 +97,7 @@ func TestTreeCopiesOnePath(t *testing.T) {
 		var nodes func(n *Tree[int], visit func(*Tree[int]))
 		nodes = func(n *Tree[int], visit func(*Tree[int])) {
 			visit(n)
-			for _, k := range n.kids {
+			for _, k := range n.children {
 				nodes(k.Tree, visit)
 			}
 		}
@@ -108,7 +108,7 @@ func TestTreeCopiesOnePath(t *testing.T) {
 				fresh++
 			}
 		})
-		for n := after; n.kids != nil; n = n.kids[0].Tree {
+		for n := after; n.children != nil; n = n.children[0].Tree {
 			depth++
 		}
 		if fresh != depth {
@@ -125,19 +125,19 @@ func checkTree[E any](t testing.TB, root *Tree[E], cmp func(a, b E) int) (leaves
 	depth := -1
 	var check func(n *Tree[E], level int)
 	check = func(n *Tree[E], level int) {
-		if len(n.entries)+len(n.kids) == 0 || len(n.entries) > maxLeaf || len(n.kids) > maxKids || len(n.entries) > 0 && n.kids != nil {
-			t.Errorf("a node of %d entries and %d kids", len(n.entries), len(n.kids))
+		if len(n.entries)+len(n.children) == 0 || len(n.entries) > maxLeaf || len(n.children) > maxChildren || len(n.entries) > 0 && n.children != nil {
+			t.Errorf("a node of %d entries and %d children", len(n.entries), len(n.children))
 		}
 		if room := cap(n.entries) - len(n.entries); room > 1 {
 			t.Errorf("a leaf of %d entries has room for %d more", len(n.entries), room)
 		}
-		for _, k := range n.kids {
+		for _, k := range n.children {
 			at := len(entries)
 			if check(k.Tree, level+1); cmp(k.first, entries[at]) != 0 {
-				t.Errorf("a kid that begins with %v stands under %v", entries[at], k.first)
+				t.Errorf("a child that begins with %v stands under %v", entries[at], k.first)
 			}
 		}
-		if n.kids == nil {
+		if n.children == nil {
 			entries = append(entries, n.entries...)
 			if leaves++; depth < 0 {
 				depth = level
