@@ -24,7 +24,7 @@ func newDataset(t testing.TB, seed uint64, shape Shape) *Dataset {
 	return d
 }
 
-// everything is all that a dataset writes, one after the other.
+// everything returns all that a dataset writes.
 func everything(t testing.TB, d *Dataset, traffic Traffic) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -44,8 +44,8 @@ func everything(t testing.TB, d *Dataset, traffic Traffic) []byte {
 	return b.Bytes()
 }
 
-// The golden digest changes only when the dataset does: then figures measured
-// before and after are not of the same questions, and RESULTS.md is to be made anew.
+// The golden digest changes only if the dataset does. Then figures of before and
+// after are of different queries, and RESULTS.md must be measured again.
 func TestSameSeedSameOctets(t *testing.T) {
 	const golden = "39bc179576b7e81d0761f40c0a3048085edd512924b80816dc3a8aaece729261"
 	d := newDataset(t, 1, DefaultShape(2000))
@@ -63,7 +63,7 @@ func TestAnotherSeedGivesOtherNames(t *testing.T) {
 	}
 }
 
-func TestShapeIsKept(t *testing.T) {
+func TestADatasetHasItsShape(t *testing.T) {
 	for _, shape := range []Shape{
 		DefaultShape(0), DefaultShape(1), DefaultShape(9), DefaultShape(2000), DefaultShape(20_000),
 		{Networks: 3, Apps: 10, Machines: 400, Skew: 2, Largest: 40},
@@ -98,8 +98,8 @@ func TestShapeFaultsAreAllNamed(t *testing.T) {
 	}
 }
 
-// registry is the registry file read back by a decoder that shares nothing with
-// the writer.
+// registry is the registry file, read by a decoder that shares no code with the
+// writer.
 type registry struct {
 	Networks []struct{ Name, Prefix string }
 	Peers    []struct{ Name, Address, Region string }
@@ -127,7 +127,7 @@ func readRegistry(t testing.TB, d *Dataset) registry {
 	return reg
 }
 
-func TestNoTwoThingsShareAnAddressOrIdentifier(t *testing.T) {
+func TestAddressesAndIdentifiersAreUnique(t *testing.T) {
 	shape := DefaultShape(5000)
 	shape.Networks = 2
 	reg := readRegistry(t, newDataset(t, 3, shape))
@@ -173,9 +173,9 @@ func TestMachineObjectsHaveRealisticSize(t *testing.T) {
 	}
 }
 
-// An answer worked out from the registry file alone agrees with what the
-// queries want: the two have only the facts in common.
-func TestQueriesWantWhatTheRegistrySays(t *testing.T) {
+// The right response of a query agrees with one that is computed from the registry
+// file alone.
+func TestQueriesAgreeWithTheRegistryFile(t *testing.T) {
 	shape := DefaultShape(3000)
 	shape.Networks = 2
 	d := newDataset(t, 5, shape)
@@ -230,18 +230,18 @@ func TestQueriesWantWhatTheRegistrySays(t *testing.T) {
 					want.Answers++
 				}
 			case TypeTXT:
-				continue // see TestMasterFileAnswersAsQueriesWant
+				continue // see TestQueriesAgreeWithTheMasterFile
 			}
 			if q.Want != want {
-				t.Errorf("%s type %d in network %d wants %+v; the registry says %+v", q.Name(), q.Type(), network, q.Want, want)
+				t.Errorf("%s type %d in network %d wants %+v; by the registry file it is %+v", q.Name(), q.Type(), network, q.Want, want)
 			}
 		}
 	}
 }
 
-// A server of the master file, played by miekg/dns's parser and a plain map
-// with empty non-terminals, gives what every query wants.
-func TestMasterFileAnswersAsQueriesWant(t *testing.T) {
+// The right response of a query agrees with the master file, read by the parser of
+// miekg/dns into a map with empty non-terminals.
+func TestQueriesAgreeWithTheMasterFile(t *testing.T) {
 	d := newDataset(t, 9, DefaultShape(1000))
 	var file bytes.Buffer
 	if err := d.WriteMaster(&file, 0); err != nil {
@@ -280,7 +280,7 @@ func TestMasterFileAnswersAsQueriesWant(t *testing.T) {
 			}
 		}
 		if got != q.Want {
-			t.Errorf("%s type %d: master file says %+v, query wants %+v", q.Name(), q.Type(), got, q.Want)
+			t.Errorf("%s type %d: by the master file it is %+v, the query wants %+v", q.Name(), q.Type(), got, q.Want)
 		}
 	}
 	for kind := range numKinds {
@@ -333,7 +333,7 @@ func TestQueriesAreWellFormed(t *testing.T) {
 	}
 }
 
-func TestQueriesSurviveTheirText(t *testing.T) {
+func TestQueriesAreReadBackAsTheyWereWritten(t *testing.T) {
 	d := newDataset(t, 1, DefaultShape(500))
 	queries, err := d.Queries(DefaultTraffic(300))
 	if err != nil {
@@ -364,7 +364,7 @@ func TestUnreadableQueriesAreRefusedWithTheirLine(t *testing.T) {
 	}
 }
 
-func TestTextIsCutLateAndAfterAComma(t *testing.T) {
+func TestTextIsCutAfterTheLastCommaThatFits(t *testing.T) {
 	item := strings.Repeat("x", 99)
 	got := charStrings([]string{item, item, item, item})
 	if len(got) != 2 || got[0] != item+","+item+"," || got[1] != item+","+item {
@@ -375,8 +375,8 @@ func TestTextIsCutLateAndAfterAComma(t *testing.T) {
 	}
 }
 
-// Memory must not grow with the number of machines: only the size of each app is kept.
-func TestWritingARegistryKeepsNoMachines(t *testing.T) {
+// Machines are written as they are made: memory does not grow with their number.
+func TestARegistryIsWrittenAsItIsMade(t *testing.T) {
 	var total int
 	count := writerFunc(func(p []byte) (int, error) { total += len(p); return len(p), nil })
 	d := newDataset(t, 1, DefaultShape(20_000))

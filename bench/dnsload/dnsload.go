@@ -116,7 +116,7 @@ func (f *flags) run(cmd *cobra.Command, server string) error {
 	done := showProgress(cmd.ErrOrStderr(), &f.Options)
 	result, err := load.Run(cmd.Context(), f.Options)
 	done()
-	if result.Sent > 0 {
+	if result.Sent > 0 || err == nil {
 		if err := f.write(cmd.OutOrStdout(), &result); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // The upstream answers in the generator's turns, and in no others.
-func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
+func TestAskMakesEveryQueryAndBesideWorksInTheSameLoop(t *testing.T) {
 	s, err := servers.NewUpstream(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
@@ -44,14 +44,15 @@ func TestAskMakesEveryQueryAnewAndBesideWorksInTheSameLoop(t *testing.T) {
 		if r.Answered == 0 || r.Lost > 0 || r.Wrong > 0 || r.Compared < r.Answered || r.WrongQuestion > 0 {
 			t.Errorf("%+v", r)
 		}
-		if got := after.Queries - before.Queries; got != uint64(most)+1 || got < r.Answered || after.Others != 0 {
+		// The last queries that were made may not have been sent.
+		if got := after.Queries - before.Queries; got > uint64(most)+1 || got < r.Answered || after.Others != 0 {
 			t.Errorf("the last query was number %d; %d came, %d others", most, got, after.Others)
 		}
 	}
 }
 
 func TestWrongAnswersToMadeQueriesAreShownWithTheirQuery(t *testing.T) {
-	server := serveUDP(t, "udp4", right) // 2001:db8::1, whatever is asked
+	server := serveUDP(t, "udp4", right) // 2001:db8::1, for every question
 	r, err := Run(t.Context(), Options{
 		Server: server, Window: 4, Sample: 1, Duration: 50 * time.Millisecond,
 		Ask: func(n uint32, q *dataset.Query) { servers.ForwardedQuery(n, 1232, q) },
@@ -68,7 +69,7 @@ func TestWrongAnswersToMadeQueriesAreShownWithTheirQuery(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfWhatRunsBesideEndsTheRun(t *testing.T) {
+func TestAnErrorOfBesideEndsTheRun(t *testing.T) {
 	broken := errors.New("broken")
 	_, err := Run(t.Context(), Options{
 		Server: serveUDP(t, "udp4", right), Queries: queries(t, 1),

@@ -75,7 +75,7 @@ func TestPendingQueriesAgreeWithAMap(t *testing.T) {
 	}
 }
 
-func TestWhatIsDueFollowsTheClock(t *testing.T) {
+func TestQueriesAreDueByTheClock(t *testing.T) {
 	p := pace{rate: 1000}
 	if n := p.due(0, 0, 64); n != 1 {
 		t.Errorf("%d due at once, want 1", n)
@@ -99,8 +99,8 @@ func TestWhatIsDueFollowsTheClock(t *testing.T) {
 	}
 }
 
-// steps returns a generator, and a function that does one turn of its loop and
-// answers everything that it sent, from preallocated memory.
+// steps returns a generator, and a function that makes one turn of its loop and
+// answers every query, from preallocated memory.
 func steps(t testing.TB, open bool) (*generator, func()) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -146,8 +146,8 @@ func steps(t testing.TB, open bool) (*generator, func()) {
 	}
 }
 
-// Sending, receiving, checking, comparing and timing a query must not touch
-// the heap: a collection would stall the generator, and look like the server.
+// Sending, receiving, checking, comparing and timing a query allocates nothing: a
+// collection would stall the generator, and the latency of the server would grow.
 func TestSteadyLoopAllocs(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -155,7 +155,7 @@ func TestSteadyLoopAllocs(t *testing.T) {
 	}{{"closed", false}, {"open", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			g, step := steps(t, tt.open)
-			step() // the first round opens nothing more
+			step() // allocates what all turns use
 			if got := testing.AllocsPerRun(1000, step); got != 0 {
 				t.Errorf("%v allocations a turn, want 0", got)
 			}
@@ -215,7 +215,7 @@ func TestSteadyTCPLoopAllocs(t *testing.T) {
 	}
 }
 
-func TestNamesWithoutEndAreNotSkipped(t *testing.T) {
+func TestNamesWithoutEndAreMalformed(t *testing.T) {
 	for _, msg := range [][]byte{{}, {3, 'a'}, {63}, {1, 'a', 1, 'b'}} {
 		if at := skipName(msg, 0); at >= 0 {
 			t.Errorf("%v: ended at %d", msg, at)
@@ -234,8 +234,8 @@ func BenchmarkTurn(b *testing.B) {
 	}
 }
 
-// Sending, the kernel's way there and back, this test's answers and checking,
-// all on one thread:
+// Sending, the kernel's work in both directions, the answers of this test, and
+// checking, all on one thread:
 //
 //	BenchmarkTurn-2   5100   371081 ns/op   5799 ns/query   0 B/op   0 allocs/op
 //

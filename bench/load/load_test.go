@@ -10,18 +10,18 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/internaldns/internaldns/bench/dataset"
 )
 
-// behaviour is how a test server treats query number n: it returns the
-// datagrams that are sent back to where the query came from.
+// A behaviour returns the messages with which a test server answers query number n.
 type behaviour func(n int, query []byte) [][]byte
 
-// answer returns the response that q wants, taking the addresses to be
-// 2001:db8::1, ::2 and so on.
+// answer returns the response to the query, with the addresses 2001:db8::1, ::2 and
+// so on.
 func answer(query []byte, answers int) []byte {
 	msg := bytes.Clone(query)
 	msg[2] |= 0x80
@@ -138,14 +138,14 @@ func serveTCP(t testing.TB, do behaviour) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// run runs with options that make tests short.
+// run runs with options that make a test short.
 func run(t testing.TB, o Options) Result {
 	t.Helper()
 	if o.Queries == nil {
 		o.Queries = queries(t, 50)
 	}
 	o.Duration = orDefault(o.Duration, 100*time.Millisecond)
-	o.Timeout = orDefault(o.Timeout, 500*time.Millisecond)
+	o.Timeout = orDefault(o.Timeout, time.Minute) // no query is lost, however busy the machine is
 	o.Sockets = orDefault(o.Sockets, 4)
 	o.Window = orDefault(o.Window, 16)
 	o.Sample = orDefault(o.Sample, 1)
@@ -194,19 +194,22 @@ func TestRightAnswersAreCountedAndCompared(t *testing.T) {
 }
 
 func TestUnansweredQueriesAreLost(t *testing.T) {
+	var dropped atomic.Uint64
 	server := serveUDP(t, "udp4", func(n int, query []byte) [][]byte {
 		if n%10 == 0 {
+			dropped.Add(1)
 			return nil
 		}
 		return right(n, query)
 	})
-	r := run(t, Options{Server: server, Rate: 2000, Duration: 200 * time.Millisecond, Timeout: 100 * time.Millisecond})
-	if r.Sent < 300 || r.Loss() < 0.08 || r.Loss() > 0.12 {
-		t.Errorf("lost %d of %d, want a tenth", r.Lost, r.Sent)
+	r := run(t, Options{Server: server, Rate: 2000, Duration: 200 * time.Millisecond, Timeout: time.Second})
+	// A machine that stands still for a second makes it lose others, which are late.
+	if want := dropped.Load(); r.Answered == 0 || r.Lost < want || r.Lost > want+r.Late {
+		t.Errorf("lost %d of %d, %d late, want %d", r.Lost, r.Sent, r.Late, want)
 	}
 }
 
-func TestFalseResponsesAreRefusedByTheirFault(t *testing.T) {
+func TestResponsesToOtherQueriesAreCountedByTheirFault(t *testing.T) {
 	other := queries(t, 26)
 	for _, tt := range []struct {
 		name  string
@@ -237,19 +240,20 @@ func TestFalseResponsesAreRefusedByTheirFault(t *testing.T) {
 		{"half a header", func(q []byte) []byte { return q[:6] }, func(r *Result) uint64 { return r.Malformed }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // each takes the timeout, which is long for a busy machine
 			server := serveUDP(t, "udp4", func(_ int, query []byte) [][]byte { return [][]byte{tt.forge(query)} })
-			r := run(t, Options{Server: server, Queries: other, Rate: 1000, Timeout: 50 * time.Millisecond, Deadline: 10 * time.Millisecond})
+			r := run(t, Options{Server: server, Queries: other, Rate: 1000, Timeout: 2 * time.Second})
 			if r.Answered != 0 || r.Lost != r.Sent || r.Sent == 0 {
-				t.Errorf("%d of %d were taken for answers", r.Answered, r.Sent)
+				t.Errorf("%d of %d were accepted", r.Answered, r.Sent)
 			}
 			if tt.count(&r) == 0 {
-				t.Errorf("not counted by its fault: %+v", r.Counts)
+				t.Errorf("it is not counted by its fault: %+v", r.Counts)
 			}
 		})
 	}
 }
 
-func TestATrueResponseBehindAFalseOneIsTaken(t *testing.T) {
+func TestARightResponseAfterAWrongOneIsTaken(t *testing.T) {
 	server := serveUDP(t, "udp4", func(_ int, query []byte) [][]byte {
 		forged := answer(query, 3)
 		forged[13]++
@@ -316,9 +320,10 @@ func TestAnEchoIsAcceptedOnlyWhenAskedFor(t *testing.T) {
 	}
 }
 
-// The server holds its answers back until 300 queries have come, which at
-// 1,000 a second takes 300 ms: the queries of that time must show it, though
-// each was sent on time and answered at once when the stall ended.
+// The server holds its answers back until 300 queries have come, which takes 300 ms
+// at 1,000 a second. The latency of the queries of that time shows it, though each
+// was sent on time and answered as soon as the stall ended. On a busy machine, more
+// queries take longer.
 func TestLatencyOfTheOpenLoopIncludesAStall(t *testing.T) {
 	var held [][]byte
 	server := serveUDP(t, "udp4", func(n int, query []byte) [][]byte {
@@ -331,15 +336,15 @@ func TestLatencyOfTheOpenLoopIncludesAStall(t *testing.T) {
 		}
 		return append(held, answer(query, 3))
 	})
-	r := run(t, Options{Server: server, Sockets: 1, Rate: 1000, Duration: 600 * time.Millisecond, Timeout: 2 * time.Second})
-	if r.Answered < 500 {
-		t.Fatalf("%d answered", r.Answered)
+	r := run(t, Options{Server: server, Sockets: 1, Rate: 1000, Duration: time.Second})
+	if r.Answered < 400 {
+		t.Fatalf("%d answered: the stall did not end", r.Answered)
 	}
 	if r.Latency.Max < 280*time.Millisecond {
 		t.Errorf("the longest latency is %v, the stall was 300ms", r.Latency.Max)
 	}
-	// 200 of about 600 queries waited for longer than the deadline of 100 ms.
-	if late := r.Answered - r.Within; late < 150 || late > 300 {
+	// 200 queries waited for longer than the deadline of 100 ms.
+	if late := r.Answered - r.Within; late < 150 {
 		t.Errorf("%d of %d answers missed the deadline, want about 200", late, r.Answered)
 	}
 }
@@ -347,10 +352,10 @@ func TestLatencyOfTheOpenLoopIncludesAStall(t *testing.T) {
 func TestTheOpenLoopKeepsItsRate(t *testing.T) {
 	server := serveUDP(t, "udp4", right)
 	for _, rate := range []float64{200, 5000} {
-		r := run(t, Options{Server: server, Rate: rate, Duration: 300 * time.Millisecond})
+		r := run(t, Options{Server: server, Rate: rate, Duration: 300 * time.Millisecond, Timeout: 10 * time.Second})
 		due := rate * 0.3
 		if got := float64(r.Sent + r.Unsent); got < due-1 || got > due+1 {
-			t.Errorf("%v a second for 300ms: %v were due, want %v", rate, got, due)
+			t.Errorf("at %v a second for 300ms, %v queries were due, want %v", rate, got, due)
 		}
 	}
 }
@@ -383,7 +388,7 @@ func TestEveryPortIsUsed(t *testing.T) {
 			l.WriteTo(answer(buf[:n], 3), from)
 		}
 	}()
-	run(t, Options{Server: l.LocalAddr().(*net.UDPAddr).AddrPort(), Sockets: 8})
+	run(t, Options{Server: l.LocalAddr().(*net.UDPAddr).AddrPort(), Sockets: 8, Duration: 300 * time.Millisecond})
 	l.Close()
 	<-done
 	if len(ports) != 8 {
@@ -398,7 +403,7 @@ func TestALostConnectionIsOpenedAgain(t *testing.T) {
 		}
 		return right(n, query)
 	})
-	r := run(t, Options{Server: server, Transport: TCP, Sockets: 2, Window: 4})
+	r := run(t, Options{Server: server, Transport: TCP, Sockets: 2, Window: 4, Duration: 300 * time.Millisecond})
 	if r.Reconnects == 0 || r.Answered == 0 {
 		t.Errorf("%+v", r.Counts)
 	}

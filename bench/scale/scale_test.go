@@ -20,7 +20,7 @@ func smallPlan() Plan {
 	return Plan{
 		Machines: 3000, Apps: 300, Smaller: []int{200}, BigApps: []int{300},
 		Updates: 100, Batches: []int{1, 50}, AppUpdates: 100,
-		Rate: 300, QueryRate: 500, Duration: 50 * time.Millisecond, Rounds: 1, Lasting: 100 * time.Millisecond,
+		Rate: 300, QueryRate: 500, Duration: 300 * time.Millisecond, Rounds: 1, Lasting: 400 * time.Millisecond,
 		GC: []string{"100", "off/1.5"}, ServerCPU: -1, LoadCPU: -1, Seed: 1,
 	}
 }

@@ -68,7 +68,7 @@ func TestHelpNamesServersPartsAndExamples(t *testing.T) {
 // scenario.
 func TestAScenarioSavesFiguresThatReportReads(t *testing.T) {
 	dir := t.TempDir()
-	small := strings.Fields("--machines 500 --apps 50 --smaller 100 --big-apps 100 --app-updates 20 --updates 20 --batches 5 --rate 200 --query-rate 300 --duration 30ms --rounds 1 --lasting 60ms --gc 100")
+	small := strings.Fields("--machines 500 --apps 50 --smaller 100 --big-apps 100 --app-updates 20 --updates 20 --batches 5 --rate 200 --query-rate 300 --duration 100ms --rounds 1 --lasting 200ms --gc 100")
 	for _, note := range []string{"Measured first.", "Measured again."} {
 		out, stderr, err := run(t, append([]string{"scale", "--out", dir, "--note", note}, small...)...)
 		if err != nil {

@@ -31,7 +31,7 @@ func pair(t testing.TB) (server, client int) {
 	return fds[0], fds[1]
 }
 
-// send sends the texts from the client, and fails the test unless all went.
+// send sends the texts, and fails the test unless the socket takes all.
 func send(t testing.TB, b *Batch, fd int, texts ...string) {
 	t.Helper()
 	for i, s := range texts {
@@ -42,7 +42,7 @@ func send(t testing.TB, b *Batch, fd int, texts ...string) {
 	}
 }
 
-func TestDatagramsGoBackToWhereTheyCameFrom(t *testing.T) {
+func TestDatagramsAreSentToTheirSource(t *testing.T) {
 	server, client := pair(t)
 	there, here := New(8, 64, true), New(8, 64, false)
 	send(t, here, client, "one", "three", "five and more")
@@ -65,7 +65,7 @@ func TestDatagramsGoBackToWhereTheyCameFrom(t *testing.T) {
 	}
 }
 
-func TestNothingWaitingIsEAGAIN(t *testing.T) {
+func TestAnEmptySocketIsEAGAIN(t *testing.T) {
 	server, _ := pair(t)
 	if n, err := New(4, 64, false).Recv(server, 4, false); n != 0 || err != unix.EAGAIN {
 		t.Errorf("got %d datagrams, %v", n, err)
