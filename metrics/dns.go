@@ -15,6 +15,7 @@ var protos = [...]string{UDP, TCP}
 // prometheus.Collector. The zero value counts from zero; a DNS must not be
 // copied after first use.
 type DNS struct {
+	unchecked
 	accepted atomic.Uint64
 	closed   [numClosings]atomic.Uint64
 
@@ -46,15 +47,8 @@ func (d *DNS) Accepted() { d.accepted.Add(1) }
 // Closed counts the end of a TCP connection.
 func (d *DNS) Closed(why Closing) { d.closed[why].Add(1) }
 
-// Describe implements prometheus.Collector.
-func (d *DNS) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch,
-		dnsRequests, dnsResponses, dnsDuration, dnsRequestSize, dnsResponseSize, dnsTruncated, dnsDropped,
-		tcpOpen, tcpAccepted, tcpClosed)
-}
-
-// Collect implements prometheus.Collector. It sums the shards while they count
-// on: each figure is true at some moment of the call, but not all at the same.
+// Collect implements prometheus.Collector. It adds up the shards while they are
+// written: each value is right at some moment of the call, but not all at the same.
 func (d *DNS) Collect(ch chan<- prometheus.Metric) {
 	var responses [len(rcodes)]uint64
 	for p, sum := range d.sum() {
@@ -93,7 +87,7 @@ func (d *DNS) collectTCP(ch chan<- prometheus.Metric) {
 	tcpOpen.send(ch, float64(accepted-closed))
 }
 
-// A total is what all shards of one transport have published.
+// A total is the sum of all shards of one transport.
 type total struct {
 	cells     [numCells]uint64
 	durations [durationBuckets]uint64
@@ -103,7 +97,7 @@ type total struct {
 // sum returns the totals by transport.
 func (d *DNS) sum() *[len(protos)]total {
 	d.mu.Lock()
-	shards := d.shards // shards are only ever added, so this part does not change
+	shards := d.shards // this part does not change: shards are only added
 	d.mu.Unlock()
 	var sums [len(protos)]total
 	for _, s := range shards {

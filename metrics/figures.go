@@ -11,6 +11,7 @@ import (
 // functions are called at every scrape, from any goroutine; one that is nil
 // reports nothing.
 type Figures struct {
+	unchecked
 	Build        Build
 	States       []string // states that machines are known to have: the values of the label state
 	Facts        func() Facts
@@ -19,10 +20,10 @@ type Figures struct {
 	Certificates func() []Certificate
 }
 
-// Build says which program runs.
+// Build is the version of the program.
 type Build struct{ Version, Revision, GoVersion string }
 
-// Facts is the size of the registry and of what was made from it.
+// Facts is the size of the registry.
 type Facts struct {
 	Index                                   uint64
 	Networks, Apps, Peers, Flycast, Regions int
@@ -61,15 +62,6 @@ func New(all ...prometheus.Collector) *prometheus.Registry {
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.MustRegister(all...)
 	return r
-}
-
-// Describe implements prometheus.Collector.
-func (f Figures) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch, buildInfo,
-		registryIndex, registryObjects, registryMachines, zoneUnformed,
-		sourceAge, sourceReads, sourceFailures,
-		keepWrites, keepFailures, keepAvailable, keepLeases, keepQuarantined,
-		certExpiry, certFailures)
 }
 
 // Collect implements prometheus.Collector.

@@ -11,6 +11,7 @@ import (
 // A Forward counts queries for forwarded names. It is a prometheus.Collector.
 // The zero value counts from zero; a Forward must not be copied after first use.
 type Forward struct {
+	unchecked
 	// Now returns what the forwarder measures at a scrape. It is set before the
 	// first scrape and may be called from any goroutine.
 	Now func() ForwardState
@@ -90,15 +91,6 @@ func (f *Forward) Total(c ForwardCount) (n uint64) {
 	return n
 }
 
-// Describe implements prometheus.Collector.
-func (f *Forward) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch,
-		forwardRequests, forwardResponses, forwardDuration, forwardMismatches, forwardTimeouts, forwardErrors,
-		forwardHedges, forwardProbes, forwardHealthy, forwardRefused, forwardLocal, forwardJoined, forwardFailed,
-		forwardTruncated, forwardWaiting, forwardQuestions,
-		cacheHits, cacheMisses, cacheStale, cachePrefetches, cacheEvictions, cacheEntries, cacheSize)
-}
-
 // Collect implements prometheus.Collector.
 func (f *Forward) Collect(ch chan<- prometheus.Metric) {
 	for c, m := range forwardCounts {
@@ -128,9 +120,9 @@ const (
 
 var transports = [numTransports]string{UDP, TCP, "tls"}
 
-// latencyBuckets is the number of buckets for how long upstreams take. Bucket i
-// holds what took longer than 2^(i-1) × 64 µs and not longer than 2^i × 64 µs: from
-// an upstream on the same machine to 4.2 s; the last has no upper bound.
+// latencyBuckets is the number of buckets for the time to a response. Bucket i holds
+// responses after more than 2^(i-1) × 64 µs and at most 2^i × 64 µs: from upstreams on
+// the same machine to 4.2 s. The last has no upper bound.
 const latencyBuckets = 18
 
 // numUpstreamRCodes is the number of counts of responses: RCODE 0 to 10, and one
@@ -184,7 +176,7 @@ func (u *Upstream) Responses(rcode uint16) uint64 {
 }
 
 // Mismatch counts a message that is not the response to a query. what is an index
-// into the names that NewUpstream was given.
+// of the names that NewUpstream was given.
 func (u *Upstream) Mismatch(what int) { u.mismatched[what].Add(1) }
 
 // Mismatches returns how many messages were counted as what.

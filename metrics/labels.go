@@ -9,9 +9,9 @@ const (
 // families are the values of the label family, as CoreDNS writes them.
 var families = [...]string{"1", "2"}
 
-// types are the values of the label type, and typeAt finds a QTYPE's place
-// among them. Types that nobody asks an internal resolver for, and numbers that
-// are no type, are all "other": a client must not be able to make series.
+// types are the values of the label type, and typeAt gives the index of a QTYPE in
+// it. QTYPEs that are unusual for an internal resolver, or no type at all, are
+// "other": clients must not be able to make new series.
 var (
 	types = [...]string{
 		"other", "A", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV",
@@ -23,8 +23,8 @@ var (
 	}
 )
 
-// rcodes are the values of the label rcode, and rcodeAt finds a response code's
-// place among them (RFC 6895, Section 2.3). Forwarded responses may carry any.
+// rcodes are the values of the label rcode, and rcodeAt gives the index of an RCODE in
+// it (RFC 6895, Section 2.3). Forwarded responses can have any RCODE.
 var (
 	rcodes = [...]string{
 		"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
@@ -41,19 +41,19 @@ type Reason uint8
 
 // The reasons for no response.
 const (
-	// DropShort is a message under 12 octets: without a header it has no response.
+	// DropShort is a message of less than 12 octets. It has no header to respond to.
 	DropShort Reason = iota
-	// DropResponse is a message with QR set. Responding to responses is how
-	// two servers keep each other busy for ever.
+	// DropResponse is a message with QR set. Two servers that respond to responses
+	// would send them to each other without end.
 	DropResponse
 	// DropCut is a datagram larger than the buffer it was read into.
 	DropCut
 	// DropSource is a datagram from a port or address that cannot be sent to.
 	DropSource
-	// DropStale is a query that waited until its client had given up.
+	// DropStale is a query that waited so long that its client has given up.
 	DropStale
-	// DropSend is a response that the system did not take, or that came from an
-	// upstream when the TCP connection was gone.
+	// DropSend is a response that the system refused, or whose TCP connection was
+	// closed before it came from an upstream.
 	DropSend
 	numReasons
 )
@@ -70,22 +70,20 @@ type Closing uint8
 const (
 	// ClosedByClient is the usual end: the client has no more queries.
 	ClosedByClient Closing = iota
-	// ClosedIdle is a connection on which nothing came for too long.
+	// ClosedIdle is a connection that was idle for too long.
 	ClosedIdle
-	// ClosedOld is a connection that lasted as long as one may.
+	// ClosedOld is a connection that reached the longest life of one.
 	ClosedOld
-	// ClosedFull is a connection that made room for another, since as many were
-	// open as may be: the one that had been idle for longest. Or the new one, if
-	// none could be closed for it.
+	// ClosedFull is a connection that was closed because the most connections were
+	// open: the one that was idle for longest or, if none was idle, the new one.
 	ClosedFull
-	// ClosedFrame is a connection whose client sent what cannot be decoded as
-	// messages.
+	// ClosedFrame is a connection whose octets could not be split into messages.
 	ClosedFrame
-	// ClosedRead is a connection that broke while reading.
+	// ClosedRead is a connection on which reading failed.
 	ClosedRead
-	// ClosedWrite is a connection whose client did not take the responses.
+	// ClosedWrite is a connection whose client did not read the responses.
 	ClosedWrite
-	// ClosedStop is a connection that the end of the server ended.
+	// ClosedStop is a connection that was closed because the server stopped.
 	ClosedStop
 	numClosings
 )
@@ -95,6 +93,5 @@ var closings = [numClosings]string{"client", "idle", "old", "full", "frame", "re
 // String returns the value of the label reason.
 func (c Closing) String() string { return closings[c] }
 
-// stateUnknown is the value of the label state for states that are not among
-// those known.
+// stateUnknown is the value of the label state for all unknown states.
 const stateUnknown = "unknown"

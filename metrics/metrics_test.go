@@ -18,8 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
 
-// The list in testdata is what operators build dashboards on.
-func TestTheListOfMetricsIsTheOneWrittenDown(t *testing.T) {
+// Operators build dashboards on the metrics that the list in testdata has.
+func TestTheMetricsAreThoseOfTheList(t *testing.T) {
 	const golden = "testdata/metrics.txt"
 	var b strings.Builder
 	for _, f := range gather(t, all()...) {
@@ -55,12 +55,12 @@ func TestEveryMetricObeysPrometheusNaming(t *testing.T) {
 			t.Errorf("%s is a histogram without a unit", name)
 		}
 		if !strings.HasSuffix(f.GetHelp(), ".") {
-			t.Errorf("the help text of %s is no sentence: %q", name, f.GetHelp())
+			t.Errorf("the help text of %s does not end with a full stop: %q", name, f.GetHelp())
 		}
 	}
 }
 
-func TestTheRuntimeAndTheProcessAreScrapedToo(t *testing.T) {
+func TestTheRuntimeAndTheProcessAreScraped(t *testing.T) {
 	families, err := New(&DNS{}).Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestStoreAndCertificatesAreScraped(t *testing.T) {
 	}
 }
 
-func TestAStateThatIsNotKnownIsCountedAsUnknown(t *testing.T) {
+func TestAnUnknownStateIsCountedAsUnknown(t *testing.T) {
 	f := allFigures()
 	f.Facts = func() Facts {
 		return Facts{Machines: map[string]int{"started": 3, "levitating": 2, "web.internal": 1}}
@@ -141,7 +141,7 @@ func TestAStateThatIsNotKnownIsCountedAsUnknown(t *testing.T) {
 	}
 }
 
-func TestTheAgeOfTheSourceIsThatOfItsLastGoodReading(t *testing.T) {
+func TestTheAgeOfTheSourceIsTheTimeSinceItsLastGoodReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := Source{}
 		f := Figures{Source: func() Source { return source }}
@@ -291,8 +291,8 @@ func allFigures() Figures {
 	}
 }
 
-// gather scrapes the collectors, which checks that what they send is what they
-// describe.
+// gather scrapes the collectors and returns their metrics. It fails the test if two
+// have the same name and labels.
 func gather(t testing.TB, collectors ...prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Where in a shard's cells each kind of count begins.
+// Where each kind of count begins in a shard's cells.
 const (
 	cellRequests     = 0 // by family, then type
 	cellResponses    = cellRequests + len(families)*len(types)
@@ -20,38 +20,36 @@ const (
 )
 
 const (
-	// sizeBuckets is the number of buckets for sizes. The first holds messages
-	// of up to 16 octets (the header alone takes 12), each other those of up to
-	// twice as much as the one before; the last has no upper bound and needs
-	// none.
+	// sizeBuckets is the number of buckets for sizes. The first holds messages of up
+	// to 16 octets (the header takes 12). The bound of each other one is twice that
+	// of the one before. The last has none: a message has at most 65,535 octets.
 	sizeBuckets = 13
 
-	// durationBuckets is the number of buckets for durations. Bucket i holds
-	// what took longer than 2^(i-1) µs and not longer than 2^i: from 1 µs, in
-	// which a good server answers from memory, to 8.4 s, at which no client
-	// waits any more. Two more buckets per factor of two would give quantiles
-	// in finer steps, for two thirds more series.
+	// durationBuckets is the number of buckets for durations. Bucket i holds queries
+	// that took longer than 2^(i-1) µs and not longer than 2^i: from 1 µs, in which a
+	// good server answers from memory, to 8.4 s, after which no client waits. The
+	// last has no upper bound. Two buckets for each factor of two would give finer
+	// quantiles, for twice as many series.
 	durationBuckets = 25
 )
 
-// A Shard counts the queries of one goroutine. Its methods may be called by
-// that goroutine only; scrapes may happen at any time and see what was flushed.
+// A Shard counts the queries of one goroutine. Only that goroutine may call its
+// methods. A scrape may come at any time; it sees the counts up to the last Flush.
 type Shard struct {
 	proto uint8 // place in protos
 
-	// What Flush has not published yet. Only the owner touches these.
+	// Counts since the last Flush. Only the owner uses these.
 	queries uint64
 	local   [numCells]uint64
 
-	// What scrapes read. Only the owner writes these.
+	// Counts up to the last Flush, which scrapes read. Only the owner writes these.
 	cells     [numCells]atomic.Uint64
 	durations [durationBuckets]atomic.Uint64
 	duration  atomic.Uint64 // nanoseconds, of all queries together
 }
 
-// Note counts a query and the response to it: QTYPE, or 0 if it could not be
-// read; whether it came over IPv6; the response's RCODE, extended ones included;
-// and the length of both, in octets.
+// Note counts a query and the response to it. qtype is 0 if it could not be read;
+// rcode may be an extended RCODE; the lengths are in octets.
 func (s *Shard) Note(qtype uint16, ipv6 bool, rcode uint16, reqLen, respLen int) {
 	at := cellRequests
 	if ipv6 {
@@ -72,12 +70,12 @@ func (s *Shard) Note(qtype uint16, ipv6 bool, rcode uint16, reqLen, respLen int)
 // Drop counts a message that gets no response.
 func (s *Shard) Drop(r Reason) { s.local[cellDropped+int(r)]++ }
 
-// Truncated counts a response that lacks records because they did not fit. It is noted
-// besides.
+// Truncated counts a response that lacks records because they did not fit. Note counts
+// it as well.
 func (s *Shard) Truncated() { s.local[cellTruncated]++ }
 
-// Flush publishes what was counted since the last Flush, and that each query
-// noted since then took elapsed. A worker calls it once per batch, after sending.
+// Flush publishes the counts since the last Flush; each query noted since then took
+// elapsed. A worker calls it once per batch, after sending.
 func (s *Shard) Flush(elapsed time.Duration) {
 	for i, n := range &s.local {
 		if n != 0 {

@@ -181,7 +181,7 @@ func TestABatchCountsItsDurationOncePerQuery(t *testing.T) {
 	}
 }
 
-// The race detector is half of this test.
+// Run with the race detector, this test also finds unsynchronized access.
 func TestScrapesSeeEveryQueryOfEveryShardOnce(t *testing.T) {
 	const workers, batches, batch = 4, 50, 32
 	var d DNS
@@ -258,7 +258,7 @@ func TestOpenConnectionsAreThoseAcceptedAndNotClosed(t *testing.T) {
 	}
 }
 
-// Counting must not touch the heap.
+// Counting does not allocate.
 func TestNoteAllocs(t *testing.T) {
 	var d DNS
 	s := d.NewShard(UDP)

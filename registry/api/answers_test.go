@@ -19,8 +19,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Whatever is asked, and however it is written, the answer is JSON, and an error
-// says what it is. Nobody takes what went wrong for what was done.
+// Every response is JSON, whatever the request, and an error has a message. So no
+// client takes an error for a success.
 func TestEveryAnswerIsJSON(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
@@ -41,7 +41,7 @@ func TestEveryAnswerIsJSON(t *testing.T) {
 	for target := range targets {
 		for _, method := range []string{"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"} {
 			if strings.HasPrefix(target, "/v1/watch") && method == "GET" || strings.HasSuffix(target, "/wait") && (method == "GET" || method == "HEAD") {
-				continue // those wait
+				continue // they wait
 			}
 			body := ""
 			if method == "PUT" || method == "POST" {
@@ -87,9 +87,9 @@ func checkJSONAnswer(t *testing.T, what, method string, rec *httptest.ResponseRe
 	}
 }
 
-// A path with nothing where a name should be is not another one: mux would lead to
-// the app of the name machines.
-func TestAPathThatLacksANameLeadsNowhere(t *testing.T) {
+// A path without a name in its place does not exist. The mux would clean it, and
+// find the app of the name machines.
+func TestAPathThatLacksANameDoesNotExist(t *testing.T) {
 	s := newWorld(t)
 	s.do("POST", "/v1/apps", `{"name":"machines","network":"fdaa:0:18::/48"}`)
 	server := s.serve(t, ListenConfig{Address: "127.0.0.1:0"})
@@ -123,9 +123,8 @@ func TestAPathThatLacksANameLeadsNowhere(t *testing.T) {
 	}
 }
 
-// Whoever waits for a state in vain is never told that it is there, whatever the
-// state is called.
-func TestAWaitInVainForWhatIsNoUTF8IsInVain(t *testing.T) {
+// A wait that times out gets an error, even if the state's name is not UTF-8.
+func TestAWaitForAStateThatIsNotUTF8TimesOut(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	w.do("PUT", "/v1/apps/web/machines/m1", m1)
@@ -141,8 +140,8 @@ func TestAWaitInVainForWhatIsNoUTF8IsInVain(t *testing.T) {
 	}
 }
 
-// What a client sends that says it is too long is refused before it has come.
-func TestABodyThatSaysItIsTooLongIsNotRead(t *testing.T) {
+// A body whose Content-Length is too large is refused before it is read.
+func TestABodyWithATooLargeContentLengthIsNotRead(t *testing.T) {
 	w := newWorld(t)
 	w.MaxImport = 1000
 	for _, target := range []string{"/v1/apps", "/v1/import"} {
@@ -157,13 +156,13 @@ func TestABodyThatSaysItIsTooLongIsNotRead(t *testing.T) {
 	}
 }
 
-// A panic is a defect, and stands out in the log; net/http would log it among the
-// clients that break off.
-func TestADefectIsLoggedAndAnswered(t *testing.T) {
+// A panic is logged as an error and answered with 500. net/http would log it among
+// disconnected clients.
+func TestAPanicIsLoggedAndAnswered(t *testing.T) {
 	w := newWorld(t)
 	core, logged := observer.New(zap.InfoLevel)
 	w.Log = zap.New(core)
-	w.Keeper = nil // whoever writes panics
+	w.Keeper = nil // every write panics
 	got := w.do("POST", "/v1/apps", `{"name":"web"}`)
 	if problem := differs(got, []string{"500", `{"error":"the server has a defect, which is in its log"}`}); problem != "" {
 		t.Error(problem)
@@ -178,7 +177,7 @@ func TestADefectIsLoggedAndAnswered(t *testing.T) {
 	}
 }
 
-// A pieces is a response of which it counts what is written at once.
+// A pieces is a response that counts its writes and the octets of the largest one.
 type pieces struct {
 	http.ResponseWriter
 	most, writes int
@@ -197,8 +196,8 @@ func (p *pieces) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (p *pieces) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// What a client that reads slowly takes of memory does not grow with the registry.
-func TestLongListsAreMadeAsTheyAreRead(t *testing.T) {
+// The memory that a slow client takes does not grow with the registry.
+func TestLongListsAreSentInPieces(t *testing.T) {
 	w := newWorld(t)
 	var events []registry.Event
 	for i := range 2000 {

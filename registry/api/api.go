@@ -86,7 +86,7 @@ func New(c Config) (*API, error) {
 	case c.Store == nil || c.Keeper == nil || c.Feed == nil:
 		return nil, errors.New("api: a store, its keeper and the feed of its commits are needed")
 	case c.Tokens == nil && !c.Local:
-		return nil, errors.New("api: nobody could use it: there are no tokens, and local clients need one")
+		return nil, errors.New("api: no client could use it: there are no tokens, and local clients need one")
 	}
 	if c.MaxImport == 0 {
 		c.MaxImport = maxImport

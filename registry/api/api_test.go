@@ -16,7 +16,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-func TestWhyAKeeperRefusesIsSaid(t *testing.T) {
+func TestAKeepersErrorIsInTheResponse(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
 		want string
@@ -35,8 +35,7 @@ func TestWhyAKeeperRefusesIsSaid(t *testing.T) {
 	}
 }
 
-// A body that is larger than may be is refused, whether or not it says so at
-// first.
+// A body over the limit is refused, with or without a Content-Length.
 func TestABodyOverTheLimitIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
@@ -58,9 +57,9 @@ func TestABodyOverTheLimitIsRefused(t *testing.T) {
 	}
 }
 
-// Of the destroyed machines of an app the last hundred can be shown; older ones
-// go with the write that makes them too many.
-func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
+// The last 100 destroyed machines of an app are stored. The write that adds one more
+// deletes the oldest.
+func TestTheLastDestroyedMachinesAreStored(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	for i := range objects.MaxGone + 20 {
@@ -78,24 +77,24 @@ func TestDestroyedMachinesAreKeptForAWhile(t *testing.T) {
 	for m := range s.GoneMachines(s.App(0x18, "web")) {
 		n++
 		if m.ID < "m020" {
-			t.Errorf("%s is still there", m.ID)
+			t.Errorf("%s is still stored", m.ID)
 		}
 	}
 	if n != objects.MaxGone {
-		t.Errorf("%d are kept, want %d", n, objects.MaxGone)
+		t.Errorf("%d are stored, want %d", n, objects.MaxGone)
 	}
 	if got := w.do("GET", "/v1/apps/web/machines/m019", ""); got.Code != 404 {
 		t.Error(shown(got))
 	}
-	// One that comes back under its id is the only one of it.
+	// A machine that is registered again under its id is the only one of that id.
 	w.do("PUT", "/v1/apps/web/machines/m119", `{"id":"m119","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"}`)
 	if got := w.do("GET", "/v1/apps/web/machines?include_deleted=1", ""); strings.Count(got.Body.String(), `"m119"`) != 1 {
 		t.Error(shown(got))
 	}
 }
 
-// Who has changed what can be read in the log, and what is broken stands out.
-func TestTheLogSaysWhoChangedWhat(t *testing.T) {
+// Each change is logged with its token, and errors of the server as errors.
+func TestEveryChangeIsLoggedWithItsToken(t *testing.T) {
 	w := newWorld(t)
 	core, logged := observer.New(zap.DebugLevel)
 	w.Log = zap.New(core)
@@ -121,7 +120,7 @@ func TestTheLogSaysWhoChangedWhat(t *testing.T) {
 	}
 }
 
-func TestStatsCountRequestsByRouteAndCode(t *testing.T) {
+func TestRequestsAreCountedByRouteAndCode(t *testing.T) {
 	w := newWorld(t)
 	w.do("GET", "/v1/apps", "")
 	w.do("GET", "/v1/apps", "")
@@ -176,8 +175,9 @@ func scrape(t testing.TB, c prometheus.Collector) map[string]float64 {
 	return got
 }
 
-// A machine that asks for one without a region gets one in its own.
-func TestAMachineIsCreatedWhereItIsAskedFor(t *testing.T) {
+// A machine that is created without a region is in the region of the client that
+// creates it.
+func TestAMachineWithoutARegionIsInItsCreatorsRegion(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	w.do("PUT", "/v1/apps/web/machines/m1", `{"id":"m1","state":"started","region":"nrt","private_ip":"fdaa:0:18::1:1"}`)
@@ -186,16 +186,17 @@ func TestAMachineIsCreatedWhereItIsAskedFor(t *testing.T) {
 		r, _ := w.send("POST", "/v1/apps/web/machines", `{}`)
 		r.RemoteAddr = from
 		if got := (&call{api: w.API, r: r, snap: w.store.Snapshot(), who: &grant{all: true}}).region(); got != want {
-			t.Errorf("asked from %s it is in %s, want %s", from, got, want)
+			t.Errorf("created from %s, it is in %s, want %s", from, got, want)
 		}
 		if got := (&call{api: w.API, r: r, snap: w.store.Snapshot(), who: &grant{}}).region(); got != "ams" {
-			t.Errorf("who may not see the network learns of %s", got)
+			t.Errorf("a client that may not see the network gets region %s", got)
 		}
 	}
 }
 
-// A node that hears late of what others do takes writes to it, if they say where.
-func TestAWriteDependsOnWhatTheKeeperKnows(t *testing.T) {
+// A node whose store lacks the last commits of other nodes makes writes that depend
+// on them, if the request gives the network.
+func TestAWriteDependsOnTheKeepersRegistry(t *testing.T) {
 	late := newWorld(t)
 	w := newWorldOf(t, func(w *world) registry.Keeper { return late.keeper })
 	late.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
@@ -206,13 +207,13 @@ func TestAWriteDependsOnWhatTheKeeperKnows(t *testing.T) {
 		{"DELETE", "/v1/apps/web/machines/m1", ""}, {"DELETE", "/v1/apps/web", ""},
 	} {
 		if got := w.do(r.method, strings.Replace(r.path, "web", "none", 1)+"?network=fdaa:0:18::/48", r.body); got.Code != 404 || !strings.Contains(got.Body.String(), "none") {
-			t.Errorf("%s %s of an app that nobody has: %s", r.method, r.path, shown(got))
+			t.Errorf("%s %s of an app that does not exist: %s", r.method, r.path, shown(got))
 		}
 		if got := w.do(r.method, r.path, r.body, "Authorization: Bearer "+secretAcme); got.Code >= 300 {
 			t.Errorf("%s %s: %s", r.method, r.path, shown(got))
 		}
 	}
 	if got := w.do("GET", "/v1/apps/web", "", "Authorization: Bearer "+secretAcme); got.Code != 404 {
-		t.Errorf("what the node has not heard of is shown: %s", shown(got))
+		t.Errorf("an app that the node does not have yet is shown: %s", shown(got))
 	}
 }

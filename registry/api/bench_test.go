@@ -11,7 +11,7 @@ import (
 	"github.com/internaldns/internaldns/registry/format"
 )
 
-// fill puts apps with machines each into networks of their own.
+// fill puts apps, each in a network of its own, with so many machines each.
 func (w *world) fill(b *testing.B, networks, machines int) {
 	var events []registry.Event
 	for i := range networks {
@@ -40,8 +40,7 @@ func (w *world) bench(b *testing.B, method, path, body string) {
 	}
 }
 
-// What the API costs beside the keeper, from request to response without a
-// socket.
+// BenchmarkRequest measures a request without sockets and without a keeper's disk.
 func BenchmarkRequest(b *testing.B) {
 	w := newWorld(b)
 	w.keeper.again = 0
@@ -70,14 +69,14 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("Export10000", func(b *testing.B) { w.bench(b, "GET", "/v1/export", "") })
 }
 
-// A list of all apps counts their machines.
+// BenchmarkListApps lists apps, of which each has its machines counted.
 func BenchmarkListApps(b *testing.B) {
 	w := newWorld(b)
 	w.fill(b, 1000, 100)
 	w.bench(b, "GET", "/v1/apps", "")
 }
 
-// An app's name, without its network, is looked for in all of them.
+// BenchmarkNameIn100000Networks finds an app by its name alone.
 func BenchmarkNameIn100000Networks(b *testing.B) {
 	w := newWorld(b)
 	w.fill(b, 100000, 0)

@@ -22,8 +22,8 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// addresses asks for AAAA of a name as somebody of fdaa:0:18::/48 would, and
-// returns the answers in order.
+// addresses asks for AAAA of a name from an address in fdaa:0:18::/48, and returns
+// the addresses of the answer in order.
 func (w *world) addresses(t testing.TB, name string) []string {
 	m := new(dns.Msg)
 	m.SetQuestion(name, dns.TypeAAAA)
@@ -49,21 +49,21 @@ func (w *world) addresses(t testing.TB, name string) []string {
 	return found
 }
 
-// Of many who want to change what they have seen, one does; the others are told
-// that it has changed since.
+// Of many clients that change the same version of a machine, one succeeds. The
+// others get 412.
 func TestOfManyCompareAndSwapsExactlyOneWins(t *testing.T) {
 	eachKeeper(t, ofManyCompareAndSwapsExactlyOneWins)
 }
 
 func ofManyCompareAndSwapsExactlyOneWins(t *testing.T, w *world) { swap(t, w) }
 
-// Also if they ask different nodes, which hear late of each other.
+// This holds for clients of different nodes, which get each other's commits late.
 func TestOfManyCompareAndSwapsOnTwoNodesExactlyOneWins(t *testing.T) {
 	server := etcdtest.Start(t)
 	swap(t, newEtcdWorld(t, server), newEtcdWorld(t, server))
 }
 
-// swap has writers ask nodes in turn to change what they have seen.
+// swap has writers change one version of a machine, at nodes in turn.
 func swap(t *testing.T, nodes ...*world) {
 	const writers, rounds = 8, 30
 	w := nodes[0]
@@ -97,7 +97,7 @@ func swap(t *testing.T, nodes ...*world) {
 		if won.Load() != 1 || lost.Load() != writers-1 {
 			t.Fatalf("round %d: %d won and %d lost", round, won.Load(), lost.Load())
 		}
-		// The next round begins when the first node has heard of this one.
+		// The next round begins when the first node has this one's commit.
 		w.until(t, func() bool {
 			_, got := w.send("GET", "/v1/apps/web/machines/m1", "")
 			return slices.Contains(winner, got.Body.String())
@@ -105,7 +105,7 @@ func swap(t *testing.T, nodes ...*world) {
 	}
 }
 
-// until waits for commits until something is so.
+// until waits for commits until a condition is true.
 func (w *world) until(t *testing.T, so func() bool) {
 	t.Helper()
 	for {
@@ -116,13 +116,13 @@ func (w *world) until(t *testing.T, so func() bool) {
 		select {
 		case <-next:
 		case <-t.Context().Done():
-			t.Fatal("it does not come to that")
+			t.Fatal("the condition does not become true")
 		}
 	}
 }
 
-// Machines that are created at once get each its own id and address.
-func TestWhatIsAllocatedAtOnceIsEachItsOwn(t *testing.T) {
+// Machines that are created at the same time get different ids and addresses.
+func TestIDsAndAddressesOfConcurrentCreationsDiffer(t *testing.T) {
 	eachKeeper(t, whatIsAllocatedAtOnceIsEachItsOwn)
 }
 
@@ -160,9 +160,9 @@ func whatIsAllocatedAtOnceIsEachItsOwn(t *testing.T, w *world) {
 	}
 }
 
-// An app is flipped between two sets of machines, one write at a time. Whoever
-// looks sees one of them, whole.
-func TestAnAnswerNeverMixes(t *testing.T) {
+// Imports replace an app's machines by one set or another in turn. Every answer and
+// every list has exactly one of the sets.
+func TestAnAnswerNeverMixesTwoCommits(t *testing.T) {
 	const machines, flips, readers = 20, 40, 2
 	w := newWorld(t)
 	var files, lists [2]string
@@ -197,11 +197,11 @@ func TestAnAnswerNeverMixes(t *testing.T) {
 				case slices.Equal(got, sets[1]):
 					seen[1].Add(1)
 				default:
-					t.Errorf("an answer is of neither set: %v", got)
+					t.Errorf("an answer has neither set: %v", got)
 					return
 				}
 				if _, rec := w.send("GET", "/v1/apps/web/machines", ""); !slices.Contains(lists[:], rec.Body.String()) {
-					t.Errorf("a list is of neither set: %s", rec.Body)
+					t.Errorf("a list has neither set: %s", rec.Body)
 					return
 				}
 			}
@@ -217,16 +217,16 @@ func TestAnAnswerNeverMixes(t *testing.T) {
 	t.Logf("%d flips; %d and %d answers", flips, seen[0].Load(), seen[1].Load())
 }
 
-// A machineOp is an operation on one machine, and what came of it.
+// A machineOp is an operation on one machine, with its result.
 type machineOp struct {
 	kind string // register, stop, start, delete, lookup or show
 	id   string
 }
 
-// What is known of a machine: not there yet, or its state.
+// The states of machineModel: absent, or the state of the machine.
 const absent = ""
 
-// machineModel is what one machine does, one operation after the other.
+// machineModel gives the result of each operation, if they come one after the other.
 var machineModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		parts := make(map[string][]porcupine.Operation)
@@ -273,8 +273,8 @@ var machineModel = porcupine.Model{
 	},
 }
 
-// What many clients see of machines that they register, stop, start and delete is
-// what they would see if all of it were done one after the other.
+// Clients register, stop, start and delete machines and look them up at the same
+// time. Some order of the operations, one after the other, gives the same results.
 func TestWritesAndLookupsAreLinearizable(t *testing.T) {
 	eachKeeper(t, writesAndLookupsAreLinearizable)
 }
@@ -306,17 +306,17 @@ func writesAndLookupsAreLinearizable(t *testing.T, w *world) {
 	if result := porcupine.CheckOperationsTimeout(machineModel, history, 30*time.Second); result != porcupine.Ok {
 		t.Errorf("%d operations: %v", len(history), result)
 	}
-	// The checker notices what cannot be: a lookup that finds a machine which
-	// nobody has registered.
+	// The checker must refuse a history that is impossible: a lookup finds a machine
+	// that was never registered.
 	impossible := append(history, porcupine.Operation{
 		Input: machineOp{"lookup", "m9"}, Output: "found", Call: 0, Return: 1,
 	})
 	if porcupine.CheckOperations(machineModel, impossible) {
-		t.Error("the checker takes everything")
+		t.Error("the checker accepts an impossible history")
 	}
 }
 
-// operate does op and says what came of it.
+// operate does op and returns its result.
 func (w *world) operate(t testing.TB, op machineOp) string {
 	path := "/v1/apps/web/machines/" + op.id
 	method, body := "POST", ""

@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// What docs/api.md shows, in its order, is what happens. … stands for what
-// cannot be known before.
-func TestTheDocumentShowsWhatHappens(t *testing.T) {
+// The commands of docs/api.md, in its order, print what it shows. … matches any text.
+func TestTheCommandsOfTheDocumentPrintWhatItShows(t *testing.T) {
 	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
 		t.Fatal(err)
@@ -34,8 +33,8 @@ func TestTheDocumentShowsWhatHappens(t *testing.T) {
 	}
 }
 
-// Which of Fly's routes are served, and which are not, is as docs/api.md says.
-func TestTheDocumentSaysWhichOfFlysRoutesAreServed(t *testing.T) {
+// docs/api.md lists which of Fly's routes are served, and which are not.
+func TestTheDocumentListsWhichOfFlysRoutesAreServed(t *testing.T) {
 	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +69,7 @@ func TestTheDocumentSaysWhichOfFlysRoutesAreServed(t *testing.T) {
 	}
 }
 
-// curl does what curl does with the options that the document uses.
+// curl runs a curl command with the options that the document uses.
 func (w *world) curl(t *testing.T, line string) string {
 	t.Helper()
 	words := regexp.MustCompile(`'[^']*'|\S+`).FindAllString(line, -1)

@@ -11,16 +11,15 @@ import (
 	"testing"
 )
 
-// A flyClient sends what Fly's Go client (fly-go, package flaps) sends, and reads
-// of the answers what that reads.
+// A flyClient sends the requests of Fly's Go client (fly-go, package flaps), and
+// reads the same fields of the responses.
 type flyClient struct {
 	t    *testing.T
 	base string
 }
 
-// call sends in as JSON, unless it is nil, and decodes the answer into out,
-// unless that is nil. It returns the status and what the client would say is
-// wrong.
+// call sends in as JSON, unless it is nil, and decodes the response into out, unless
+// that is nil. It returns the status and the error that Fly's client would report.
 func (f *flyClient) call(method, path string, in, out any) (int, string) {
 	f.t.Helper()
 	var body io.Reader
@@ -65,7 +64,7 @@ func (f *flyClient) call(method, path string, in, out any) (int, string) {
 	return resp.StatusCode, ""
 }
 
-// must is call for what must go well.
+// must is call for a request that must succeed.
 func (f *flyClient) must(method, path string, in, out any) {
 	f.t.Helper()
 	if status, wrong := f.call(method, path, in, out); wrong != "" {
@@ -99,9 +98,9 @@ type flyLaunch struct {
 	LeaseTTL    int            `json:"lease_ttl,omitempty"`
 }
 
-func TestFlysClientLeadsAnAppThroughItsLife(t *testing.T) { eachKeeper(t, leadThroughLife) }
+func TestFlysClientManagesAnApp(t *testing.T) { eachKeeper(t, manageApp) }
 
-func leadThroughLife(t *testing.T, w *world) {
+func manageApp(t *testing.T, w *world) {
 	server := httptest.NewServer(w)
 	defer server.Close()
 	f := &flyClient{t, server.URL}

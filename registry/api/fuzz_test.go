@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever is put as a machine is refused by its faults, or comes back octet for
-// octet.
+// Every body that is put as a machine is refused with its faults, or returned octet
+// for octet.
 func FuzzPutMachine(f *testing.F) {
 	for _, seed := range []string{
 		m1, `{"id":"m1"}`, `[]`, `{"id":"m1","state":"destroyed"}`, `{"id":"M1","state":"started","region":"AMS","private_ip":"fdaa:0:18::1:1","config":{"metadata":{"a":"b"},"dns":{"skip_registration":true}}}`,
@@ -23,7 +23,7 @@ func FuzzPutMachine(f *testing.F) {
 			if want := bytes.Trim([]byte(body), " \t\r\n"); !bytes.Equal(got.Body.Bytes(), want) {
 				t.Errorf("put %q, got %q", want, got.Body)
 			}
-			// What was taken can be exported and imported again.
+			// The machine can be exported and imported again.
 			_, file := w.send("GET", "/v1/export", "")
 			if _, again := w.send("POST", "/v1/import", file.Body.String()); again.Code != 200 || again.Header().Get(IndexHeader) != "2" {
 				t.Errorf("put %q, exported %s, imported: %s", body, file.Body, shown(again))
@@ -40,14 +40,14 @@ func FuzzPutMachine(f *testing.F) {
 	})
 }
 
-// No query does anything but what it says: it is refused, or filters.
+// Every query of a list is refused, or filters.
 func FuzzListQuery(f *testing.F) {
 	for _, seed := range []string{"", "region=ams", "state=started&state=stopped", "metadata.role=primary", "include_deleted", "network=fdaa:0:18::%2F48", "%", "ttl=1s", "metadata.=&&;"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		if bytes.ContainsAny([]byte(query), " #\r\n\x00\x7f") {
-			return // not in a request line
+			return // impossible in a request line
 		}
 		for i := range len(query) {
 			if query[i] < ' ' || query[i] > '~' {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// acmesFacts are what the token of acme is for, and othersFacts what it is not.
-// They have names in common.
+// The token of acme is for acmesFacts, and not for othersFacts. Some names are in
+// both.
 const (
 	acmesFacts = `{"name":"web","network":"fdaa:0:18::/48","flycast":["fdaa:0:18:0:1::3"],"machines":[` +
 		`{"id":"m1","state":"started","region":"ams","private_ip":"fdaa:0:18::1:1"},{"id":"m2","state":"destroyed"}]}`
@@ -17,16 +17,16 @@ const (
 		`{"name":"vault","network":"fdaa:0:34::/48","machines":[{"id":"m4","state":"stopped","region":"ams","private_ip":"fdaa:0:34::1:1"},{"id":"m5","state":"destroyed"}]}`
 )
 
-// A token for one network is answered the same, octet for octet, whether there
-// is anything in other networks or not: whatever it asks, and whatever it names.
-func TestWhatIsInOtherNetworksCannotBeTold(t *testing.T) {
+// Every response to a token for one network is the same, octet for octet, whether
+// other networks have facts or not.
+func TestATokenCannotFindOutWhatOtherNetworksHave(t *testing.T) {
 	alone, among := newWorld(t), newWorld(t)
 	const file = `{"apps":[%s],"peers":[{"name":"laptop","address":"fdaa:0:18::9"}%s],"networks":[{"name":"acme","prefix":"fdaa:0:18::/48"}%s]}`
 	alone.do("POST", "/v1/import", fmt.Sprintf(file, acmesFacts, "", ""))
 	among.do("POST", "/v1/import", fmt.Sprintf(file, acmesFacts+","+othersFacts,
 		`,{"name":"laptop","address":"fdaa:0:33::9"},{"name":"desk","address":"fdaa:0:34::9"}`, `,{"name":"secret","prefix":"fdaa:0:33::/48"}`))
 
-	// What differs by itself: times, and what is random.
+	// Times and random values differ anyway.
 	random := regexp.MustCompile(`"created_at":\d+|T\d\d:\d\d:\d\dZ|"(id|name)":"[0-9a-f]{14}"|fdaa:0:18:[0-9a-f:]+:2"|"instance_id":"\w+"|"timestamp":\d+`)
 	asked := 0
 	ask := func(method, path, body string, header ...string) {
@@ -35,7 +35,7 @@ func TestWhatIsInOtherNetworksCannotBeTold(t *testing.T) {
 		var answers [2]string
 		for i, w := range []*world{alone, among} {
 			_, rec := w.send(method, path, body, append(header, "Authorization: Bearer "+secretAcme)...)
-			rec.Header().Del("Content-Length") // of what is cut out below
+			rec.Header().Del("Content-Length") // it counts the values that are cut out below
 			answers[i] = random.ReplaceAllString(shown(rec), "")
 		}
 		if answers[0] != answers[1] {
@@ -53,7 +53,7 @@ func TestWhatIsInOtherNetworksCannotBeTold(t *testing.T) {
 	for i := range routes {
 		r := &routes[i]
 		if r.pattern == "/v1/watch" || r.pattern == "/v1/openapi.json" || strings.HasSuffix(r.pattern, "/wait") {
-			continue // TestAWatcherSeesItsNetworksOnly; the same for all; a wait for what is there waits
+			continue // see TestAWatcherSeesItsNetworksOnly; the same for all clients; a wait takes a minute
 		}
 		for _, tt := range [][4]string{
 			{"web", "m3", "laptop", "fdaa:0:33:0:1::3"}, {"vault", "m4", "desk", "fdaa:0:33:0:1::3"}, {"vault", "m5", "secret", "fdaa:0:34:0:1::3"},

@@ -14,14 +14,15 @@ import (
 	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
-// eachKeeper runs test with every keeper that there is.
+// eachKeeper runs test with every kind of keeper.
 func eachKeeper(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("memory", func(t *testing.T) { test(t, newWorld(t)) })
 	t.Run("disk", func(t *testing.T) { test(t, newDiskWorld(t)) })
 	t.Run("etcd", func(t *testing.T) { test(t, newEtcdWorld(t, etcdtest.Start(t))) })
 }
 
-// newEtcdWorld makes one that is kept in the etcd of server, among any others.
+// newEtcdWorld makes a world whose facts are in the etcd of server, like those of any
+// other of its worlds.
 func newEtcdWorld(t testing.TB, server *etcdtest.Server) *world {
 	return newWorldOf(t, func(w *world) registry.Keeper {
 		k, err := etcd.New(etcd.Config{Endpoints: []string{server.Proxy().Endpoint()}}, w.store, zap.NewNop())
@@ -43,7 +44,7 @@ type keeper interface {
 	Run(context.Context) error
 }
 
-// running returns k, loaded and at work until the test ends.
+// running loads k and runs it until the test ends.
 func running(t testing.TB, k keeper) registry.Keeper {
 	t.Helper()
 	if err := k.Load(t.Context()); err != nil {
@@ -61,8 +62,8 @@ func running(t testing.TB, k keeper) registry.Keeper {
 	return k
 }
 
-// A memoryKeeper keeps facts nowhere but in the store, and forgets leases only
-// when told to. fail, unless nil, is what writes return.
+// A memoryKeeper stores facts only in the store, and ends leases only when its method
+// does. fail, unless nil, is the error of all writes.
 type memoryKeeper struct {
 	store *registry.Store
 

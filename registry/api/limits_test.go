@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A pipeListener accepts connections that are made by dial, in memory, so that
-// the clock of their deadlines can be a fake one.
+// A pipeListener accepts connections that dial makes in memory, so that their
+// deadlines follow a fake clock.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -37,12 +37,12 @@ func (l pipeListener) Close() error {
 
 func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// A localConn looks like one over a Unix socket.
+// A localConn is a connection that looks like one over a Unix socket.
 type localConn struct{ net.Conn }
 
 func (localConn) LocalAddr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// dial connects to the server, and sends what is given.
+// dial connects to the server and sends the text sent.
 func (l pipeListener) dial(t *testing.T, sent string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	client, server := net.Pipe()
@@ -53,7 +53,7 @@ func (l pipeListener) dial(t *testing.T, sent string) (net.Conn, *bufio.Reader) 
 	return client, bufio.NewReader(client)
 }
 
-// inBubble runs test with a server under a fake clock.
+// inBubble runs test with a server and a fake clock.
 func inBubble(t *testing.T, test func(t *testing.T, w *world, l pipeListener)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -73,7 +73,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world, l pipeListener)) {
 
 const watchRequest = "GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// commit makes some commit.
+// commit makes a commit.
 func (w *world) commit(i int) {
 	w.send("PUT", "/v1/peers/laptop", fmt.Sprintf(`{"address":"fdaa:0:18:1::%x"}`, i+16))
 }
@@ -107,8 +107,8 @@ func TestAStreamLivesForHours(t *testing.T) {
 	})
 }
 
-// Who watches and does not read is cut, and holds nobody up.
-func TestASlowWatcherIsCut(t *testing.T) {
+// A client that watches and does not read is disconnected, and delays no write.
+func TestASlowWatcherIsDisconnected(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
 		conn, r := l.dial(t, watchRequest)
 		defer conn.Close()
@@ -134,9 +134,9 @@ func TestASlowWatcherIsCut(t *testing.T) {
 	})
 }
 
-// So many exports at a time are read, however slowly; those of whoever has a few
-// networks do not keep the operator from theirs.
-func TestOnlySoManyExport(t *testing.T) {
+// The number of exports at one time is bounded. Those with tokens for some networks
+// do not delay the operator's.
+func TestTheNumberOfExportsIsBounded(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	export := func(secret string) *http.Request {
@@ -175,8 +175,8 @@ func TestOnlySoManyExport(t *testing.T) {
 	}
 }
 
-// Whoever is not known does not keep a connection.
-func TestAStrangersConnectionIsClosed(t *testing.T) {
+// An unknown client cannot keep its connection.
+func TestAnUnknownClientIsDisconnected(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, l pipeListener) {
 		conn, r := l.dial(t, "GET /v1/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nobody\r\n\r\n")
 		defer conn.Close()
@@ -187,9 +187,9 @@ func TestAStrangersConnectionIsClosed(t *testing.T) {
 	})
 }
 
-// Who takes a long response bit by bit does not hold what it shows in memory for
-// ever, and whoever takes it steadily gets all of it.
-func TestALongResponseIsTakenForMinutes(t *testing.T) {
+// A client that reads a long response at a steady pace gets all of it. One that takes
+// longer than responseTime is disconnected, so that the snapshot can be freed.
+func TestALongResponseMayTakeMinutes(t *testing.T) {
 	for _, tt := range []struct {
 		pause time.Duration
 		whole bool
@@ -219,8 +219,8 @@ func TestALongResponseIsTakenForMinutes(t *testing.T) {
 	}
 }
 
-// A request that does not come to its end is given up.
-func TestASlowRequestIsCut(t *testing.T) {
+// A request that does not end in time is given up.
+func TestASlowRequestIsDisconnected(t *testing.T) {
 	for name, tt := range map[string]struct {
 		sent string
 		most time.Duration
@@ -237,18 +237,18 @@ func TestASlowRequestIsCut(t *testing.T) {
 				begin := time.Now()
 				io.Copy(io.Discard, r)
 				if took := time.Since(begin); took < tt.most-time.Second || took > tt.most+time.Second {
-					t.Errorf("cut after %v, want %v", took, tt.most)
+					t.Errorf("disconnected after %v, want %v", took, tt.most)
 				}
 				if w.store.Snapshot().Index != 1 {
-					t.Error("it was done")
+					t.Error("the change was made")
 				}
 			})
 		})
 	}
 }
 
-// An import may be slow, as long as it goes on, and not for ever.
-func TestASlowImportIsTakenForMinutes(t *testing.T) {
+// An import may take minutes, if each part of it comes in time.
+func TestASlowImportMayTakeMinutes(t *testing.T) {
 	for _, tt := range []struct {
 		pause time.Duration
 		want  string
@@ -281,9 +281,9 @@ func TestASlowImportIsTakenForMinutes(t *testing.T) {
 	}
 }
 
-// Whoever has a token for a few networks may send a file as slowly as the limits
-// let them, and keeps only their like from importing meanwhile.
-func TestASlowImportOfAFewNetworksKeepsNobodyWithAllWaiting(t *testing.T) {
+// A slow import with a token for some networks delays only other imports with such
+// tokens.
+func TestASlowImportOfSomeNetworksDelaysNoImportOfAll(t *testing.T) {
 	w := newWorld(t)
 	r, drip := io.Pipe()
 	slow := httptest.NewRequest("POST", "http://127.0.0.1:4280/v1/import", r)
@@ -303,7 +303,7 @@ func TestASlowImportOfAFewNetworksKeepsNobodyWithAllWaiting(t *testing.T) {
 		want        int
 	}{
 		{"another with a few networks", secretOther, http.StatusServiceUnavailable},
-		{"whoever has all of them", secretAll, http.StatusOK},
+		{"a token for all networks", secretAll, http.StatusOK},
 	} {
 		if _, rec := w.send("POST", "/v1/import", file, "Authorization: Bearer "+tt.secret); rec.Code != tt.want {
 			t.Errorf("%s gets %d %s, want %d", tt.who, rec.Code, rec.Body, tt.want)

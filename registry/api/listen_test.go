@@ -42,7 +42,7 @@ func overUnix(path string) *http.Client {
 	}}
 }
 
-func TestAUnixSocketIsItsOwnersAndNeedsNoToken(t *testing.T) {
+func TestAUnixSocketIsForItsOwnerAndNeedsNoToken(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(t.TempDir(), "api")
 	s := w.serve(t, ListenConfig{Address: "unix:" + path})
@@ -63,7 +63,7 @@ func TestAUnixSocketIsItsOwnersAndNeedsNoToken(t *testing.T) {
 	}
 }
 
-func TestTheGroupMayUseASocketThatIsForIt(t *testing.T) {
+func TestASocketCanBeForItsGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "api")
 	newWorld(t).serve(t, ListenConfig{Address: "unix:" + path, Group: true})
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
@@ -100,7 +100,7 @@ func TestAStaleSocketIsReplacedAndNothingElseIs(t *testing.T) {
 	}
 }
 
-func TestLoopbackWithoutATokenTakesOnlyItsOwnNames(t *testing.T) {
+func TestLoopbackWithoutATokenRefusesHostsOfOthers(t *testing.T) {
 	s := newWorld(t).serve(t, ListenConfig{Address: "127.0.0.1:0"})
 	_, port, _ := net.SplitHostPort(s.Addr())
 	for host, want := range map[string]int{
@@ -123,7 +123,7 @@ func TestLoopbackWithoutATokenTakesOnlyItsOwnNames(t *testing.T) {
 	}
 }
 
-func TestTLSIsServedWhereItIsGiven(t *testing.T) {
+func TestWithCertificatesOnlyTLSIsServed(t *testing.T) {
 	pair := httptest.NewTLSServer(nil)
 	defer pair.Close()
 	s := newWorld(t).serve(t, ListenConfig{Address: "127.0.0.1:0", TLS: pair.TLS})
@@ -138,14 +138,14 @@ func TestTLSIsServedWhereItIsGiven(t *testing.T) {
 	if resp, err := http.Get("http://" + s.Addr() + "/v1/apps"); err == nil {
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
-			t.Error("it is served without TLS, too")
+			t.Error("it is also served without TLS")
 		}
 	}
 }
 
-// A server that stops lets go of those who wait, and of nobody else before the
-// answer.
-func TestAServerStopsWithThoseWhoWait(t *testing.T) {
+// A server that stops ends waits and streams at once, and answers other requests
+// first.
+func TestAServerThatStopsEndsWaits(t *testing.T) {
 	w := newWorld(t)
 	s, err := w.Listen(ListenConfig{Address: "127.0.0.1:0"})
 	if err != nil {

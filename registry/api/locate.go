@@ -138,8 +138,8 @@ const maxNames = 4096
 // lookup returns the networks in which c.snap has an app of that name. find looks in
 // all of them.
 func (n *nameCache) lookup(c *call, name string, find func() []registry.Network) []registry.Network {
-	// What is found in a registry that is read after apps stays valid as long as
-	// apps does: a commit is visible before it is counted.
+	// The store is read after Apps. A commit is visible before Apps counts it, so
+	// what find returns is valid as long as Apps does not change.
 	apps := c.api.Feed.Apps()
 	n.mu.Lock()
 	if n.networks == nil || n.apps != apps || len(n.networks) >= maxNames {

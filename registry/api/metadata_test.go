@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Metadata is written a key at a time, so that no body is too large, but all of
-// them together make an object that was larger than any that can be sent. What
-// makes such an object smaller is done, and so is what says another state.
+// Metadata is written key by key, so small bodies can make an object that is larger
+// than any body may be. Such a write is refused. A write that makes a large object
+// smaller, or changes its state, is not.
 func TestMetadataCannotMakeAnObjectGrowWithoutEnd(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// What is remembered of names follows the apps that come and go, at once.
-func TestNamesThatAreRememberedFollowTheApps(t *testing.T) {
+// The cache of names follows apps that are created and deleted at once.
+func TestTheCacheOfNamesFollowsTheApps(t *testing.T) {
 	w := newWorld(t)
 	wants := func(when string, code int) {
 		t.Helper()
-		for range 3 { // found, and remembered
+		for range 3 { // the second is found in the cache
 			if _, got := w.send("GET", "/v1/apps/web", ""); got.Code != code {
 				t.Errorf("%s: %s", when, shown(got))
 			}
@@ -29,9 +29,9 @@ func TestNamesThatAreRememberedFollowTheApps(t *testing.T) {
 	wants("at last", 404)
 }
 
-// Whoever has created an app finds it, however many others look for names
-// meanwhile.
-func TestAnAppIsFoundByWhoCreatedIt(t *testing.T) {
+// A client finds the app that it has created, however many others look for names at
+// the same time.
+func TestAClientFindsTheAppThatItHasCreated(t *testing.T) {
 	const clients, each = 4, 60
 	w := newWorld(t)
 	var wg sync.WaitGroup
@@ -43,13 +43,13 @@ func TestAnAppIsFoundByWhoCreatedIt(t *testing.T) {
 					t.Error(shown(got))
 				}
 				if _, got := w.send("GET", "/v1/apps/"+name, ""); got.Code != http.StatusOK {
-					t.Errorf("%s was created, and: %s", name, shown(got))
+					t.Errorf("%s was created and is not found: %s", name, shown(got))
 				}
 				if _, got := w.send("DELETE", "/v1/apps/"+name, ""); got.Code != http.StatusAccepted {
 					t.Error(shown(got))
 				}
 				if _, got := w.send("GET", "/v1/apps/"+name, ""); got.Code != http.StatusNotFound {
-					t.Errorf("%s was deleted, and: %s", name, shown(got))
+					t.Errorf("%s was deleted and is found: %s", name, shown(got))
 				}
 			}
 		})

@@ -90,7 +90,7 @@ func TestEveryDescribedRouteAnswers(t *testing.T) {
 	w := newWorld(t)
 	for path, item := range doc.Paths.Map() {
 		if path == "/v1/watch" {
-			continue // does not end; TestAWatcher… ask it
+			continue // it does not end; the tests TestAWatcher… ask it
 		}
 		path = strings.NewReplacer("{app}", "web", "{id}", "m1", "{key}", "role", "{name}", "n", "{address}", "fdaa:0:18:0:1::3").Replace(path)
 		for method := range item.Operations() {
@@ -105,8 +105,8 @@ func TestEveryDescribedRouteAnswers(t *testing.T) {
 	}
 }
 
-// checkDescribed fails t if openapi.json does not allow the response to r, or the
-// request, if it was taken.
+// checkDescribed fails t if openapi.json does not allow the response to r, or if it
+// does not allow a request that succeeded.
 func checkDescribed(t testing.TB, r *http.Request, body string, rec *httptest.ResponseRecorder) {
 	t.Helper()
 	doc, err := description()
@@ -129,7 +129,7 @@ func checkDescribed(t testing.TB, r *http.Request, body string, rec *httptest.Re
 	if rec.Code < 300 {
 		r.Body = io.NopCloser(strings.NewReader(body))
 		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
-			t.Errorf("%s %s was taken, and is described as wrong: %v\n%s", r.Method, r.URL, err, body)
+			t.Errorf("%s %s succeeded, and its description does not allow it: %v\n%s", r.Method, r.URL, err, body)
 		}
 	}
 	out := &openapi3filter.ResponseValidationInput{
@@ -137,14 +137,14 @@ func checkDescribed(t testing.TB, r *http.Request, body string, rec *httptest.Re
 		Body: io.NopCloser(strings.NewReader(rec.Body.String())), Options: in.Options,
 	}
 	if rec.Body.Len() > 1<<20 {
-		out.Options.ExcludeResponseBody = true // takes long, and says no more
+		out.Options.ExcludeResponseBody = true // it takes long and finds nothing more
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), out); err != nil {
-		t.Errorf("the answer to %s %s is not described: %v\n%s", r.Method, r.URL, err, shown(rec))
+		t.Errorf("the response to %s %s is not described: %v\n%s", r.Method, r.URL, err, shown(rec))
 	}
 }
 
-// theMux knows the patterns, and not what to do.
+// theMux finds the pattern of a request.
 var theMux = sync.OnceValue(func() *http.ServeMux {
 	mux, seen := http.NewServeMux(), make(map[string]bool)
 	for _, r := range routes {
@@ -156,7 +156,7 @@ var theMux = sync.OnceValue(func() *http.ServeMux {
 	return mux
 })
 
-// pathParams returns what stands in a path where the pattern has parameters.
+// pathParams returns the parts of a path where the pattern has parameters.
 func pathParams(pattern, path string) map[string]string {
 	params := make(map[string]string)
 	parts := strings.Split(path, "/")

@@ -11,9 +11,9 @@ import (
 	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
-// Until the facts are there, nobody is told that there are none, and the keeper
-// is asked nothing. Who may not ask does not learn even that.
-func TestUntilTheFactsAreThereNothingIsAnswered(t *testing.T) {
+// Until the facts are loaded, known clients get 503, unknown ones 401, and the keeper
+// is not called.
+func TestUntilTheFactsAreLoadedRequestsGet503(t *testing.T) {
 	ready := errors.New("the facts are not loaded yet")
 	feed, store := new(watch.Feed), registry.NewStore(nil)
 	store.Notify(feed.Note)
@@ -39,10 +39,10 @@ func TestUntilTheFactsAreThereNothingIsAnswered(t *testing.T) {
 		}
 	}
 	if w := ask("GET", "/v1/apps", "192.0.2.1:1"); w.Code != http.StatusUnauthorized {
-		t.Errorf("from elsewhere: %d %s, want 401", w.Code, w.Body)
+		t.Errorf("an unknown client: %d %s, want 401", w.Code, w.Body)
 	}
 	ready = nil
 	if w := ask("GET", "/v1/apps", "127.0.0.1:1"); w.Code != http.StatusOK {
-		t.Errorf("when they are: %d %s, want 200", w.Code, w.Body)
+		t.Errorf("once they are loaded: %d %s, want 200", w.Code, w.Body)
 	}
 }

@@ -17,18 +17,18 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// A world is an API over an empty registry, with what tests need of it.
+// A world is an API with an empty registry, and the parts that tests use.
 type world struct {
 	*API
 	t      testing.TB
 	store  *registry.Store
-	keeper *memoryKeeper // that of newWorld
+	keeper *memoryKeeper // of newWorld
 	feed   *watch.Feed
 	names  *zone.Publisher
 }
 
-// newWorld makes one that is kept in memory, in which everybody on loopback may do
-// everything, and whom the tokens of tokensFile let in.
+// newWorld makes a world in memory. Clients on loopback may do everything, and those
+// with a token of tokensFile what it allows.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	return newWorldOf(t, func(w *world) registry.Keeper {
@@ -37,7 +37,7 @@ func newWorld(t testing.TB) *world {
 	})
 }
 
-// newWorldOf makes one that keep keeps.
+// newWorldOf makes a world with the keeper that keep returns.
 func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	t.Helper()
 	w := &world{t: t, feed: new(watch.Feed)}
@@ -49,7 +49,7 @@ func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	if err := os.WriteFile(path, []byte(tokensFile()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-time.Hour) // a file that may still be written is not read at once
+	old := time.Now().Add(-time.Hour) // a new file may still be written, and is not read at once
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +64,8 @@ func newWorldOf(t testing.TB, keep func(*world) registry.Keeper) *world {
 	return w
 }
 
-// do sends a request as a client on loopback would. It fails the test if
-// openapi.json does not say that the answer can be such.
+// do sends a request as a client on loopback. It fails the test if openapi.json does
+// not allow the response.
 func (w *world) do(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r, rec := w.send(method, target, body, header...)
@@ -73,7 +73,7 @@ func (w *world) do(method, target, body string, header ...string) *httptest.Resp
 	return rec
 }
 
-// send is do without a look at openapi.json, which takes longer than the rest.
+// send is do without the comparison with openapi.json, which takes most of the time.
 func (w *world) send(method, target, body string, header ...string) (*http.Request, *httptest.ResponseRecorder) {
 	r := httptest.NewRequest(method, "http://127.0.0.1:4280"+target, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:50000"
@@ -89,8 +89,8 @@ func (w *world) send(method, target, body string, header ...string) (*http.Reque
 	return r, rec
 }
 
-// Scripts are conversations: a request line with headers and body, then what
-// came back.
+// A script is a list of requests, each a line with headers and a body, and their
+// responses.
 //
 //	> PUT /v1/apps/web/machines/1
 //	> If-Match: 3
@@ -98,8 +98,8 @@ func (w *world) send(method, target, body string, header ...string) (*http.Reque
 //	412
 //	{"error":"…"}
 //
-// A line of the answer is a status, a header, or the body's lines. What stands
-// between « and » in it is a regular expression.
+// A line of the response is a status, a header, or a line of the body. Text between
+// « and » is a regular expression.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -116,7 +116,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// runScript holds a conversation with w.
+// runScript sends the requests of a script to w and compares the responses.
 func runScript(t *testing.T, w *world, text string) {
 	t.Helper()
 	lines := strings.Split(text, "\n")
@@ -156,7 +156,7 @@ func shown(got *httptest.ResponseRecorder) string {
 	return b.String()
 }
 
-// differs says how a response is not what a script wants.
+// differs returns how a response differs from the one in a script; "" if it does not.
 func differs(got *httptest.ResponseRecorder, want []string) string {
 	if len(want) == 0 || want[0] != fmt.Sprint(got.Code) {
 		return fmt.Sprintf("the status is %d, want %v (%s)", got.Code, want, http.StatusText(got.Code))
@@ -175,7 +175,7 @@ func differs(got *httptest.ResponseRecorder, want []string) string {
 	return ""
 }
 
-// matches compares text with what a script wants.
+// matches reports whether text is as a script has it.
 func matches(want, got string) bool {
 	var pattern strings.Builder
 	pattern.WriteString("(?s)^")

@@ -21,7 +21,7 @@ func hashOf(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestANewTokenIsGoodForWhatItsLineSays(t *testing.T) {
+func TestANewTokenHasTheGrantOfItsLine(t *testing.T) {
 	secret, line := NewToken("ci", 0x18, 0x33)
 	again, _ := NewToken("ci")
 	if len(secret) < 40 || secret == again || strings.Contains(line, secret) {
@@ -79,8 +79,8 @@ func TestABrokenFileOfTokensIsRefusedByLine(t *testing.T) {
 	}
 }
 
-// Whatever a file of tokens holds, it is refused whole, or every line that counts
-// is a token.
+// Every file of tokens is refused as a whole, or each of its lines, apart from empty
+// ones and comments, is a token.
 func FuzzParseTokens(f *testing.F) {
 	f.Add(tokensFile())
 	f.Add("a " + hashOf("a") + " *\n\n#\n a\t" + hashOf("b") + " fdaa:0:18::/48 #x")
@@ -107,8 +107,8 @@ func FuzzParseTokens(f *testing.F) {
 	})
 }
 
-// A change of the file takes effect within two looks, unless the file is broken
-// or gone: then the last good one stays in effect.
+// A change of the file takes effect within two looks. If the file is invalid or does
+// not exist, the last valid content stays in effect.
 func TestTokensFollowTheirFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	synctest.Test(t, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestTokensFollowTheirFile(t *testing.T) {
 			if err := os.Rename(path+".new", path); err != nil {
 				t.Fatal(err)
 			}
-			// The bubble's clock stands at 2000; the file's time is put to it.
+			// The bubble's clock begins in the year 2000, so the file's time is set to it.
 			if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestTokensFollowTheirFile(t *testing.T) {
 		synctest.Wait()
 		wants("two looks later", "b")
 		if tokens.holds(held) {
-			t.Error("a token that was taken out still holds")
+			t.Error("a token that was removed is still valid")
 		}
 		write("b broken *\n")
 		time.Sleep(2*filewatch.Interval + time.Millisecond)
@@ -166,7 +166,7 @@ func TestTokensFollowTheirFile(t *testing.T) {
 		synctest.Wait()
 		wants("without the file", "b")
 
-		// Of equal size, and within the resolution of the file's time.
+		// The size is equal, and the time differs by less than its resolution.
 		write("c " + hashOf("c") + " *\n")
 		time.Sleep(2*filewatch.Interval + time.Millisecond)
 		synctest.Wait()

@@ -10,8 +10,8 @@ import (
 	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
-// start sends a request from another goroutine. The function that it returns
-// waits for the answer.
+// start sends a request from another goroutine. The function that it returns waits
+// for the response.
 func (w *world) start(ctx context.Context, target string) func() *httptest.ResponseRecorder {
 	done := make(chan *httptest.ResponseRecorder)
 	r := httptest.NewRequestWithContext(ctx, "GET", "http://127.0.0.1"+target, nil)
@@ -53,7 +53,7 @@ func TestAWaitEndsWithTheCommitThatItWaitsFor(t *testing.T) {
 	})
 }
 
-func TestAWaitForAStateThatIsThereDoesNotWait(t *testing.T) {
+func TestAWaitForTheCurrentStateEndsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
 	w.do("PUT", "/v1/apps/web/machines/m1", m1)
@@ -66,7 +66,7 @@ func TestAWaitForAStateThatIsThereDoesNotWait(t *testing.T) {
 	}
 }
 
-func TestAWaitIsOverAfterItsTime(t *testing.T) {
+func TestAWaitEndsAfterItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
@@ -110,7 +110,7 @@ func TestAWaitEndsWithItsAppOrTheServer(t *testing.T) {
 	})
 }
 
-func TestOnlySoManyWait(t *testing.T) {
+func TestTheNumberOfWaitsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
@@ -131,14 +131,13 @@ func TestOnlySoManyWait(t *testing.T) {
 			answer()
 		}
 		if got := w.do("GET", "/v1/apps/web/machines/m1/wait", ""); got.Code != 200 {
-			t.Errorf("after they left: %s", shown(got))
+			t.Errorf("after they have ended: %s", shown(got))
 		}
 	})
 }
 
-// A stream that is quiet shows that it lives, and lets the watcher know how far
-// it is.
-func TestAQuietStreamShowsThatItLives(t *testing.T) {
+// A quiet stream sends heartbeats, and the index up to which it has sent all changes.
+func TestAQuietStreamSendsHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		ctx, leave := context.WithCancel(t.Context())
@@ -151,7 +150,7 @@ func TestAQuietStreamShowsThatItLives(t *testing.T) {
 			close(done)
 		}()
 		time.Sleep(watch.Heartbeat + time.Second)
-		w.do("POST", "/v1/apps", `{"name":"vault","network":"fdaa:0:33::/48"}`) // which it may not see
+		w.do("POST", "/v1/apps", `{"name":"vault","network":"fdaa:0:33::/48"}`) // which the client may not see
 		time.Sleep(2 * watch.Heartbeat)
 		synctest.Wait()
 		leave()
@@ -162,8 +161,8 @@ func TestAQuietStreamShowsThatItLives(t *testing.T) {
 	})
 }
 
-// However much is committed all the time, a stream hears that it shall end.
-func TestAStreamEndsUnderCommits(t *testing.T) {
+// A stream ends in time, even if there are commits all the time.
+func TestAStreamEndsDuringCommits(t *testing.T) {
 	w := newWorld(t)
 	w.commit(0)
 	r := httptest.NewRequest("GET", "http://127.0.0.1:4280/v1/watch?index=0", nil)
@@ -175,7 +174,7 @@ func TestAStreamEndsUnderCommits(t *testing.T) {
 		} else if writes > 1000 {
 			panic("it goes on for ever")
 		}
-		w.commit(writes) // before the stream looks whether there is more
+		w.commit(writes) // before the stream looks for more
 	}}, r)
 }
 

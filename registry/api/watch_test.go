@@ -14,13 +14,13 @@ import (
 	"github.com/internaldns/internaldns/registry/api/watch"
 )
 
-// A listener reads events of a real connection.
+// A listener reads events from a real connection.
 type listener struct {
 	t     *testing.T
 	lines *bufio.Scanner
 }
 
-// listen watches w over a real connection, which ends with the test.
+// listen watches w over a real connection until the test ends.
 func (w *world) listen(t *testing.T, query string, header ...string) *listener {
 	t.Helper()
 	server := httptest.NewServer(w)
@@ -122,9 +122,9 @@ func TestAWatcherSeesItsNetworksOnly(t *testing.T) {
 	l.wants(`id: 3|event: commit|data: {"index":3,"changes":[{"kind":"app","network":"fdaa:0:18::/48","name":"web","after":{}}]}`)
 }
 
-// A server that was started again knows what there is, and not what has gone
-// since its last commits: who comes back to it with an index from before is not
-// told its load as if that were all that has changed.
+// A server that has restarted does not know what was deleted before. A client that
+// connects again with an older index must list everything: the load at start is no
+// list of changes.
 func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
 	w := newWorld(t)
 	tx := w.store.Begin()
@@ -139,7 +139,7 @@ func TestAWatcherFromBeforeTheStartIsToldToListAgain(t *testing.T) {
 	l.wants(`id: 7|event: commit|«.*»`)
 }
 
-// A commit that changes very much is not told object by object.
+// A commit of more than MaxChanged objects is sent as a reset.
 func TestAWatcherIsToldToListAgainAfterAVeryLargeCommit(t *testing.T) {
 	w := newWorld(t)
 	l := w.listen(t, "?index=0")
@@ -153,7 +153,7 @@ func TestAWatcherIsToldToListAgainAfterAVeryLargeCommit(t *testing.T) {
 		}
 	}
 	w.do("POST", "/v1/apps", `{"name":"web","network":"fdaa:0:18::/48"}`)
-	// It depends on who is quicker whether the first is told.
+	// The stream may or may not send the first commit before it ends.
 	got := l.next()
 	if strings.HasPrefix(got, "id: 1|event: commit|") {
 		got = l.next()

@@ -35,8 +35,8 @@ func writeRegistry(w io.Writer, n int) {
 	io.WriteString(w, "\n]}\n")
 }
 
-// BenchmarkParse loads a registry of 20,000 machines. heap-B/machine is what the
-// facts keep, objects included, and file-B/machine what the file held.
+// BenchmarkParse loads a registry of 20,000 machines. heap-B/machine is the memory of
+// the facts, objects included; file-B/machine is the size of the file.
 func BenchmarkParse(b *testing.B) {
 	const machines = 20_000
 	var text strings.Builder

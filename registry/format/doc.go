@@ -18,8 +18,8 @@
 //
 // A file is read whole and checked whole. If anything is wrong with it, Parse
 // returns no facts, and every fault by object and field. Empty and cut-off files
-// are faults, and so are keys that are given twice: such a file may say less
-// than its author meant.
+// are faults, and so are keys that are given twice: such a file may lack facts that
+// its author meant.
 //
 // # From octets to facts
 //

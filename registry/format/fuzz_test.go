@@ -14,9 +14,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Whatever the file holds: Parse does not panic, and gives either faults, each of
-// which says something, or facts that are valid and that Write and Parse carry
-// over unchanged. What is accepted as JSON is well-formed JSON.
+// Parse never panics. It returns either faults, each with a problem, or valid facts,
+// which Write and Parse carry over unchanged. JSON that it accepts is well-formed.
 //
 // The seeds are the files in testdata. Found inputs go to testdata/fuzz.
 func FuzzParse(f *testing.F) {
@@ -52,10 +51,10 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if !yaml && !jsontext.Value(content).IsValid() {
-			t.Error("accepted what is not well-formed JSON")
+			t.Error("accepted malformed JSON")
 		}
 		if err := facts.Validate(); err != nil {
-			t.Errorf("accepted what is not valid: %v", err)
+			t.Errorf("accepted invalid facts: %v", err)
 		}
 		for _, m := range facts.Machines {
 			if object := raw(t, m); !yaml && !bytes.Contains(content, []byte(object)) {
@@ -64,11 +63,11 @@ func FuzzParse(f *testing.F) {
 		}
 		var text bytes.Buffer
 		if err := Write(&text, facts); err != nil {
-			t.Fatalf("write what was read: %v", err)
+			t.Fatalf("write the facts: %v", err)
 		}
 		again, err := Parse("x.json", bytes.NewReader(text.Bytes()), nil)
 		if err != nil {
-			t.Fatalf("read what was written: %v\n%s", err, text.Bytes())
+			t.Fatalf("read the facts that were written: %v\n%s", err, text.Bytes())
 		}
 		if !reflect.DeepEqual(sorted(again), sorted(facts)) {
 			t.Errorf("facts\n   read %+v\n  again %+v\nwritten %s", facts, again, text.Bytes())
@@ -97,7 +96,7 @@ func sorted(f *registry.Facts) *registry.Facts {
 	slices.SortFunc(f.RTTs, func(a, b registry.RTT) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	// No facts of a kind are the same as an empty list of them.
+	// A nil list is the same as an empty one.
 	for _, list := range []any{&f.Networks, &f.Apps, &f.Machines, &f.Peers, &f.Flycast, &f.Regions, &f.RTTs} {
 		if v := reflect.ValueOf(list).Elem(); v.Len() == 0 {
 			v.SetZero()

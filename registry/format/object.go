@@ -183,7 +183,7 @@ func (o *Object) splice(from, to int, with []byte) {
 	}
 }
 
-// Quote returns s as a JSON string. What is not UTF-8 in s is replaced.
+// Quote returns s as a JSON string. Octets of s that are not UTF-8 are replaced.
 func Quote(s string) []byte {
 	b, _ := jsontext.AppendQuote(nil, s)
 	return b

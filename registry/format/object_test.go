@@ -45,8 +45,9 @@ func TestOneFieldChangesAndAllOtherOctetsStay(t *testing.T) {
 	}
 }
 
-// An object after many changes is the one that parsing its octets anew gives.
-func TestChangesFindTheMembersThatChangesBeforeHaveMoved(t *testing.T) {
+// After many changes, the positions of members are those that parsing the octets
+// finds.
+func TestChangesMoveTheMembersAfterThem(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	names, values := []string{"a", "bb", "é\"", ""}, []string{"1", `"text"`, `{ "a" : [ ] }`, "null"}
 	for range 200 {
@@ -103,7 +104,7 @@ func FuzzSetAndDropField(f *testing.F) {
 		}
 		object = bytes.Trim(object, " \t\r\n")
 		if _, err := jsontext.AppendQuote(nil, name); err != nil {
-			return // no name that can come out of JSON
+			return // JSON cannot have this name
 		}
 		want := meaning(t, object)
 		want[name] = json.Number("17")

@@ -17,7 +17,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// mustParse parses a registry file that is good.
+// mustParse parses a valid registry file.
 func mustParse(t testing.TB, name, content string) *registry.Facts {
 	t.Helper()
 	facts, err := Parse(name, strings.NewReader(content), nil)
@@ -64,8 +64,8 @@ func raw(t testing.TB, m *registry.Machine) string {
 	return string(b)
 }
 
-// one is a registry of one app, web, with one machine, of which the text object
-// gives the fields beside those that it must have.
+// one is a registry of one app, web, with one machine. It has the required fields and
+// those in the text object.
 func one(object string) string {
 	return `{"apps": [{"name": "web", "machines": [{"id": "148e21dad76789", "state": "started", "region": "ams",` +
 		` "private_ip": "fdaa:0:18:a7b:7d:f066:b83b:2"` + object + `}]}]}`
@@ -112,7 +112,7 @@ func TestYAMLGivesTheFactsOfTheSameJSON(t *testing.T) {
 				t.Fatal(err)
 			}
 			if m.ID == "5683d56ea79d28" || m.ID == "6e82de14c35038" {
-				// In YAML customer_id is a number, in a place of strings.
+				// In YAML customer_id is a number, where a string is wanted.
 				if !bytes.Contains(object, []byte(`"customer_id":"`)) {
 					t.Errorf("%s: customer_id is no string in %s", m.ID, object)
 				}
@@ -125,7 +125,7 @@ func TestYAMLGivesTheFactsOfTheSameJSON(t *testing.T) {
 	}
 }
 
-// What a machine object holds beside what is read is kept octet for octet.
+// Fields of a machine's object that are not read are stored octet for octet.
 func TestRawIsTheObjectAsItCame(t *testing.T) {
 	object := "{ \"id\":\"148e21dad76789\",\t\"state\": \"started\",\n\"region\":\"ams\",\"private_ip\":\"fdaa:0:18:a7b:7d:f066:b83b:2\",\r\n" +
 		`"big": 12345678901234567890123456789, "float": 1.10, "text": "\u00e9\/<&>", "zero": -0.0e+0, "nested": {"list": [ 1 , [ ] ] } }`
@@ -156,7 +156,7 @@ func TestNamesFoldToLowerCase(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFault(t *testing.T) {
+func TestFilesWithoutFaults(t *testing.T) {
 	for _, tt := range []struct{ name, file string }{
 		{"a registry without apps", `{"apps": []}`},
 		{"keys that are not read", `{"$schema": "x", "apps": [{"name": "web", "org": {"id": 7}, "network": "fdaa:0:18::/48", "machines": []}], "version": 3}`},
@@ -167,7 +167,7 @@ func TestWhatIsNoFault(t *testing.T) {
 		{"null in the metadata and in dns", one(`, "config": {"metadata": null, "dns": null}`)},
 		{"null for skip_registration", one(`, "config": {"dns": {"skip_registration": null}}`)},
 		{"any metadata", one(`, "config": {"metadata": {"": "", "a.b": "\u0000", "K": "` + strings.Repeat("x", 10000) + `"}}`)},
-		{"a state nobody knows", strings.Replace(one(``), "started", "levitating", 1)},
+		{"an unknown state", strings.Replace(one(``), "started", "levitating", 1)},
 		{"a peer without a region", `{"apps": [], "peers": [{"name": "my-peer", "address": "fdaa:0:18:a7b:d6b:0:a:102"}]}`},
 		{"a peer in a network without apps", `{"apps": [], "peers": [{"name": "my-peer", "address": "fdaa:9:9::1", "region": null}]}`},
 		{"a round trip written as a float", `{"apps": [], "rtt_ms": {"sjc": {"ams": 1.35e2, "fra": null}, "lab": null}}`},
@@ -183,7 +183,7 @@ func TestWhatIsNoFault(t *testing.T) {
 	}
 }
 
-func TestAppWithoutNetworkIsInThatOfItsMachines(t *testing.T) {
+func TestAnAppWithoutNetworkIsInTheNetworkOfItsMachines(t *testing.T) {
 	const gone, live = `{"id": "a", "state": "destroyed", "private_ip": "%s"}`, `{"id": "b", "state": "stopped", "region": "ams", "private_ip": "%s"}`
 	for _, tt := range []struct{ name, machines, want string }{
 		{"of the first that is not gone", fmt.Sprintf(gone+","+live, "fdaa:1:1::1", "fdaa:0:18::2"), "fdaa:0:18::/48"},
@@ -204,7 +204,7 @@ func TestAppWithoutNetworkIsInThatOfItsMachines(t *testing.T) {
 	}
 }
 
-// The pool decodes out of order; the facts stand in the order of the file.
+// The pool decodes in any order; the facts are in the order of the file.
 func TestMachinesKeepTheirOrder(t *testing.T) {
 	const apps, each = 40, 75
 	var b strings.Builder
@@ -218,7 +218,7 @@ func TestMachinesKeepTheirOrder(t *testing.T) {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			// Of very different sizes, so that batches end anywhere.
+			// The sizes differ much, so that batches end anywhere.
 			fmt.Fprintf(&b, `{"id": "m-%d-%d", "state": "started", "region": "ams", "private_ip": "fdaa:0:18:%x::%x", "pad": "%s"}`,
 				a, i, a+1, i, strings.Repeat("x", (a*i*7919)%3000))
 		}
@@ -249,19 +249,19 @@ func TestMachinesKeepTheirOrder(t *testing.T) {
 	}
 }
 
-func TestProgressIsTold(t *testing.T) {
+func TestProgressIsReported(t *testing.T) {
 	var b strings.Builder
 	writeRegistry(&b, 2*progressEvery-1)
-	var told []int
-	if _, err := Parse("x.json", strings.NewReader(b.String()), func(n int) { told = append(told, n) }); err != nil {
+	var calls []int
+	if _, err := Parse("x.json", strings.NewReader(b.String()), func(n int) { calls = append(calls, n) }); err != nil {
 		t.Fatal(err)
 	}
-	if want := []int{progressEvery}; !reflect.DeepEqual(told, want) {
-		t.Errorf("progress was called with %v, want %v", told, want)
+	if want := []int{progressEvery}; !reflect.DeepEqual(calls, want) {
+		t.Errorf("progress was called with %v, want %v", calls, want)
 	}
 }
 
-// A reader's error is not a fault of the file: it may be good.
+// A reader's error is not a fault of the file, which may be valid.
 func TestReadErrorIsNoFault(t *testing.T) {
 	broken := errors.New("input/output error")
 	org := readFile(t, "testdata/org.json")
@@ -303,7 +303,7 @@ func TestFormByNameOrContent(t *testing.T) {
 		{"r.yaml", strings.TrimSpace(json), true},
 		{"registry", json, true},
 		{"registry", yaml, true},
-		{"registry.conf", "# no extension we know\napps: []\n", true},
+		{"registry.conf", "# an unknown extension\napps: []\n", true},
 		{"registry", strings.Repeat(" ", 2*readSize) + `{"apps": []}`, true},
 	} {
 		_, err := Parse(tt.name, strings.NewReader(tt.content), nil)

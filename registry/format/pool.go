@@ -13,7 +13,7 @@ import (
 type pool struct {
 	workers *workers.Pool[*batch]
 	batch   *batch      // at hand; nil if the next object begins one
-	free    chan []byte // buffers for the octets of batches; bounds what is read ahead
+	free    chan []byte // buffers for the octets of batches; they bound how far the walk reads ahead
 	count   int
 }
 
@@ -24,9 +24,9 @@ type batch struct {
 	out    []decoded
 }
 
-// batchSize is how many octets of objects go to a worker at once: enough that
-// handing over costs little for each machine (about a hundred fit), and little
-// enough that all workers soon have some.
+// batchSize is how many octets of objects go to a worker at once: large enough
+// (about a hundred machines) that the handover costs little for each, and small enough
+// that all workers soon have a batch.
 const batchSize = 64 << 10
 
 // newPool starts the workers. They end in wait, which must be called.
@@ -72,7 +72,7 @@ func (p *pool) add(object jsontext.Value) int {
 	return p.count - 1
 }
 
-// wait ends the workers and returns what they made of each machine, by number.
+// wait ends the workers and returns the decoded machines, by number.
 func (p *pool) wait() []decoded {
 	if p.batch != nil {
 		p.workers.Add(p.batch)

@@ -25,7 +25,7 @@ type walk struct {
 	progress func(machines int)
 
 	apps    []app
-	facts   registry.Facts  // what is not in apps
+	facts   registry.Facts  // except apps, with their machines and Flycast addresses
 	problem *registry.Fault // why the walk has stopped early; else nil
 
 	// Where the walk is, to say where it stopped.

@@ -15,10 +15,9 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// Write writes facts as a registry file in JSON, from which Parse makes equal
-// facts. A machine is written as the object it was read from, octet for octet,
-// or, if it has none, as its fields. Equal facts give equal files, whatever
-// order they are in: apps stand by network and name, machines by id.
+// Write writes facts as a registry file in JSON, from which Parse makes equal facts.
+// A machine is written as MachineObject returns it. Equal facts give equal files,
+// whatever order they are in: apps are sorted by network and name, machines by id.
 //
 // The facts must be valid (see registry.Facts.Validate).
 func Write(w io.Writer, f *registry.Facts) error {
@@ -212,7 +211,7 @@ func (p *printer) rtts(rtts []registry.RTT) {
 	p.raw("}\n }")
 }
 
-// next writes what stands before item i of a list.
+// next writes the comma and the space before item i of a list.
 func (p *printer) next(i int, space string) {
 	if i > 0 {
 		p.raw(",")

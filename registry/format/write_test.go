@@ -107,7 +107,7 @@ func shuffle[T any](rng *rand.Rand, s []T) {
 	rng.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 }
 
-// full is a writer that takes so many octets and no more.
+// full is a writer that fails after so many octets.
 type full int
 
 var errFull = errors.New("no space left on device")
@@ -132,7 +132,7 @@ func TestWriteReturnsTheWritersError(t *testing.T) {
 	}
 }
 
-func TestWriteRefusesWhatJSONCannotHold(t *testing.T) {
+func TestWriteRefusesValuesThatJSONCannotHold(t *testing.T) {
 	for _, r := range []registry.Region{
 		{Code: "lab", Name: "caf\xe9"}, {Code: "lab", Latitude: math.NaN()}, {Code: "lab", Longitude: math.Inf(1)},
 	} {

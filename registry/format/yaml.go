@@ -18,28 +18,28 @@ import (
 
 const (
 	// maxYAML is the largest YAML file that is read, in octets: some 100,000
-	// machines. YAML can only be read as a tree, which takes about 15 times
-	// the text, so a larger one could take the server down. JSON has no limit.
+	// machines. YAML can only be read as a tree, which takes about 15 times the
+	// memory of the text. JSON has no limit.
 	maxYAML = 64 << 20
 
-	// maxAliased bounds what aliases may add to a YAML file, in octets, of
-	// which each node counts for nodeCost besides its text. It is enough for
-	// 15,000 machines that share a block of defaults of 20 lines, and keeps a
-	// few lines of aliases of aliases from filling the memory.
+	// maxAliased bounds how many octets aliases may add to a YAML file. Each node
+	// counts as nodeCost octets and its text. The bound is enough for 15,000 machines
+	// that share a block of defaults of 20 lines. Without it, a few lines of aliases
+	// of aliases could fill the memory.
 	maxAliased = 16 << 20
 	nodeCost   = 16
 
-	// maxDepth is how deep a YAML file may be nested, as jsontext has it for
-	// JSON.
+	// maxDepth is how deep a YAML file may be nested: as deep as jsontext allows
+	// JSON to be.
 	maxDepth = 10000
 )
 
-// toJSON returns the YAML document text as JSON, keys in their order, or nil and
-// why it cannot. Faults beside a result are of single values.
+// toJSON returns the YAML document text as JSON, with its keys in their order. If it
+// cannot, it returns nil and the faults. Faults beside a result are of single values.
 //
-// YAML takes many a machine id for a number, such as 148e21, and a region for
-// something else again. Where the file's shape has a string, the literal text
-// counts; elsewhere numbers are kept exactly.
+// YAML reads some machine ids as numbers, such as 148e21, and some regions as other
+// types. Where the file's shape has a string, toJSON takes the literal text. Other
+// numbers keep all their digits.
 func toJSON(text []byte) ([]byte, registry.Faults) {
 	refuse := func(format string, args ...any) ([]byte, registry.Faults) {
 		return nil, registry.Faults{{Problem: fmt.Sprintf(format, args...)}}
@@ -69,7 +69,7 @@ func toJSON(text []byte) ([]byte, registry.Faults) {
 	return c.out, c.faults
 }
 
-// A shape says where the registry file has strings.
+// A shape tells where the registry file has strings.
 type shape struct {
 	text   bool              // a string
 	fields map[string]*shape // an object with these fields
@@ -105,7 +105,7 @@ func shapeOf(kind registry.Kind) *shape {
 	return s
 }
 
-// field returns the shape of a field of s, nil if s says nothing of it.
+// field returns the shape of a field of s; nil if it is unknown.
 func (s *shape) field(name string) *shape {
 	if s == nil {
 		return nil
@@ -123,9 +123,9 @@ type converter struct {
 	err    error // ends the conversion
 
 	depth   int
-	aliases int                 // how many aliases the node at hand is within
-	aliased int                 // what came through aliases so far; see maxAliased
-	within  map[*yaml.Node]bool // the anchored nodes that the node at hand is within
+	aliases int                 // how many aliases the current node is within
+	aliased int                 // octets that aliases have added so far; see maxAliased
+	within  map[*yaml.Node]bool // the anchored nodes that the current node is within
 }
 
 func (c *converter) node(n *yaml.Node, s *shape) {
@@ -169,8 +169,8 @@ func (c *converter) node(n *yaml.Node, s *shape) {
 	}
 }
 
-// scalar writes a scalar: what YAML takes for null as null, and else as a string
-// if it is to be text, or as what YAML takes it for.
+// scalar writes a scalar: as null if YAML reads it as null, otherwise as a string if
+// text is true, or as the type that YAML reads.
 func (c *converter) scalar(n *yaml.Node, text bool) {
 	tag := n.ShortTag()
 	switch {
@@ -202,13 +202,13 @@ func (c *converter) quote(n *yaml.Node, s string) {
 }
 
 // jsonNumber returns a YAML number in JSON: as it is written if that is JSON,
-// else with all of its digits, and false if it is infinite or none at all.
+// otherwise with all its digits. It reports false if JSON has no such number.
 func jsonNumber(s string) (string, bool) {
 	if v := jsontext.Value(s); v.Kind() == jsontext.KindNumber && v.IsValid() {
 		return s, true
 	}
 	if len(s) > 1000 {
-		return "", false // no honest number, and slow to convert
+		return "", false // it takes long to convert, and no file needs it
 	}
 	digits := strings.ReplaceAll(strings.TrimPrefix(s, "+"), "_", "")
 	if i, ok := new(big.Int).SetString(digits, 0); ok { // 0x1F, 0o17, 017, 0b11
@@ -224,9 +224,9 @@ func jsonNumber(s string) (string, bool) {
 // A pair is an entry of a mapping.
 type pair struct{ key, value *yaml.Node }
 
-// pairs returns the entries of a mapping in their order, with those that it
-// merges from others where the merge key stands. Own entries go before merged
-// ones of the same key, earlier merged ones before later.
+// pairs returns the entries of a mapping in their order. The entries that it merges
+// from others are where the merge key is. An own entry is used before a merged one of
+// the same key, and an earlier merged one before a later one.
 func (c *converter) pairs(n *yaml.Node) []pair {
 	own := make(map[string]bool, len(n.Content)/2)
 	merges := false
@@ -256,8 +256,8 @@ func (c *converter) pairs(n *yaml.Node) []pair {
 
 func isMerge(key *yaml.Node) bool { return key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" }
 
-// key returns the scalar that is a key, its text counting as it is written, or
-// nil if it is none.
+// key returns the scalar that is a key; nil if it is none. Its literal text is the
+// key.
 func (c *converter) key(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -270,8 +270,8 @@ func (c *converter) key(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// merged returns the entries of what a merge key names: a mapping, or a list of
-// mappings.
+// merged returns the entries that a merge key adds: those of a mapping, or of a list
+// of mappings.
 func (c *converter) merged(n *yaml.Node) (pairs []pair) {
 	if c.err != nil {
 		return nil
@@ -292,10 +292,10 @@ func (c *converter) merged(n *yaml.Node) (pairs []pair) {
 	return pairs
 }
 
-// follow calls visit with what an alias stands for.
+// follow calls visit with the value of an alias.
 func (c *converter) follow(n *yaml.Node, visit func(*yaml.Node)) {
 	if c.within[n.Alias] {
-		c.fail(n, "the alias %s stands within what it stands for", quote(n.Value))
+		c.fail(n, "the alias %s is within its own value", quote(n.Value))
 		return
 	}
 	c.within[n.Alias] = true

@@ -8,8 +8,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// In the places of strings YAML's literal text counts, whatever YAML takes it
-// for.
+// Where the file has strings, YAML's literal text is used, even if YAML reads it as
+// another type.
 func TestYAMLTextIsLiteral(t *testing.T) {
 	for _, id := range []string{
 		"148e21", "5683e5", "1e999", "0x18", "0o17", "017", "0b11", "1-000", "123", "12345678901234567890123",
@@ -43,8 +43,8 @@ rtt_ms:
 	}
 }
 
-// The raw object of a machine in YAML is JSON: keys in their order, what YAML
-// takes for numbers as numbers and exactly.
+// The object of a machine in YAML is stored as JSON: its keys in their order, and its
+// numbers with all digits.
 func TestYAMLMachineAsJSON(t *testing.T) {
 	const head = `
 defaults: &defaults
@@ -117,7 +117,7 @@ func TestYAMLIsBounded(t *testing.T) {
 		{"aliases nested within aliases", deeper + "apps: []\n", "nested more than 10000 deep"},
 		{"merges of merges", merges + "apps: []\n", "aliases make the file larger by more than 16 MiB"},
 		{"merges of nothing", empty + "apps: []\n", "aliases make the file larger by more than 16 MiB"},
-		{"a merge of itself", "a: &a\n  <<: *a\napps: []\n", `the alias "a" stands within what it stands for`},
+		{"a merge of itself", "a: &a\n  <<: *a\napps: []\n", `the alias "a" is within its own value`},
 		{"a huge file", strings.Repeat("#", maxYAML+1), "the file is larger than 64 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestYAMLIsBounded(t *testing.T) {
 	}
 }
 
-// A block of defaults in every machine is what aliases are for.
-func TestYAMLAliasesOfHonestSize(t *testing.T) {
+// An alias can give every machine a block of defaults.
+func TestYAMLAliasesOfUsualSize(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("defaults: &defaults {state: started, region: ams, config: {image: \"" + strings.Repeat("i", 300) + "\"}}\n")
 	b.WriteString("apps:\n- name: web\n  machines:\n")

@@ -13,8 +13,8 @@ type Failure struct {
 	Challenge bool // with WWW-Authenticate (RFC 9110, Section 11.6.1)
 }
 
-// A FailureBody is the body of an error's response. Fly's clients read only Error,
-// and tell errors apart by Status.
+// A FailureBody is the body of an error's response. Fly's clients read only Error, and
+// Status, by which they distinguish errors.
 type FailureBody struct {
 	Error    string      `json:"error"`
 	Status   string      `json:"status,omitzero"`

@@ -22,8 +22,8 @@ type Launch struct {
 	form                          *Form // with the fields that the server does not read
 }
 
-// requestFields are fields of a Launch that say what to do with it, and are not
-// the machine's.
+// requestFields are fields of a Launch that are about the request and not fields of
+// the machine.
 var requestFields = []string{
 	"current_version", "lease_ttl", "lsvd", "min_secrets_version", "skip_health_checks", "skip_launch",
 	"skip_secrets", "skip_service_registration",

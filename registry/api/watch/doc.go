@@ -5,6 +5,6 @@
 // GET /v1/watch with a Stream, and GET …/wait by a look at the registry after
 // each commit.
 //
-// Package watch starts no goroutines. Its memory is bounded: a client that is too
-// late for what a Feed remembers is told to list everything again.
+// Package watch starts no goroutines. Its memory is bounded: a client that has
+// missed commits which the Feed no longer has must list everything again.
 package watch

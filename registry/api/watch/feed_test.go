@@ -8,8 +8,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// noted returns a feed of commits with that many objects each, from index 1 on;
-// instead of a commit that is negative, so many indexes are left out.
+// noted returns a feed of commits with that many objects each, from index 1. A
+// negative number leaves out so many indexes.
 func noted(sizes ...int) *Feed {
 	f := new(Feed)
 	index := uint64(0)
@@ -37,22 +37,22 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 		want  string
 	}{
 		{"of an empty feed", noted(), 0, "[]"},
-		{"all there are", noted(1, 2, 3), 0, "[1 2]"},
-		{"those that come next", noted(1, 2, 3), 1, "[2 3]"},
+		{"all commits", noted(1, 2, 3), 0, "[1 2]"},
+		{"the commits that follow", noted(1, 2, 3), 1, "[2 3]"},
 		{"none", noted(1, 2, 3), 3, "[]"},
-		{"an index that is shown and not noted yet", noted(1), 2, "[]"},
+		{"an index that is visible and not noted yet", noted(1), 2, "[]"},
 		{"commits that change nothing, too", noted(1, 0, 0, 1), 1, "[2 3]"},
-		{"what was loaded at once, from nothing", noted(-5, 3, 1), 0, "[6 7]"},
-		{"what was loaded at once, from before", noted(-5, 3, 1), 5, "unknown"},
-		{"what was loaded at once, from there", noted(-5, 3, 1), 6, "[7]"},
+		{"a load of several commits, from nothing", noted(-5, 3, 1), 0, "[6 7]"},
+		{"a load of several commits, from the index before it", noted(-5, 3, 1), 5, "unknown"},
+		{"a load of several commits, from its index", noted(-5, 3, 1), 6, "[7]"},
 		{"several commits that came as one, from the one before", noted(1, -3, 1), 1, "[5]"},
 		{"several commits that came as one, from among them", noted(1, -3, 1), 3, "unknown"},
-		{"the oldest that is kept", noted(many...), uint64(len(many) - MaxCommits), fmt.Sprintf("[%d %d]", len(many)-MaxCommits+1, len(many)-MaxCommits+2)},
-		{"what is forgotten", noted(many...), uint64(len(many) - MaxCommits - 1), "unknown"},
-		{"as much as fits", noted(full...), 0, "[1 2]"},
-		{"by objects", noted(append(full, 1)...), 0, "unknown"},
-		{"by objects, the rest", noted(append(full, 1)...), 1, "[2 3]"},
-		{"a commit that is as large as may be", noted(1, MaxChanged, 1), 1, "[2 3]"},
+		{"the oldest commits that are remembered", noted(many...), uint64(len(many) - MaxCommits), fmt.Sprintf("[%d %d]", len(many)-MaxCommits+1, len(many)-MaxCommits+2)},
+		{"forgotten commits", noted(many...), uint64(len(many) - MaxCommits - 1), "unknown"},
+		{"as many objects as fit", noted(full...), 0, "[1 2]"},
+		{"one object too many", noted(append(full, 1)...), 0, "unknown"},
+		{"one object too many, after the forgotten commit", noted(append(full, 1)...), 1, "[2 3]"},
+		{"a commit of MaxChanged objects", noted(1, MaxChanged, 1), 1, "[2 3]"},
 		{"a commit that is too large", noted(1, MaxChanged+1, 1), 1, "unknown"},
 		{"after a commit that is too large", noted(1, MaxChanged+1, 1), 2, "[3]"},
 		{"at a commit that is too large", noted(1, MaxChanged+1), 2, "[]"},
@@ -75,8 +75,8 @@ func TestAFeedForgetsTheOldestFirst(t *testing.T) {
 	}
 }
 
-// Telling a feed of a commit costs the same whatever is in it, and whoever
-// watches.
+// Note takes the same time however large the commit is and however many clients
+// watch.
 func BenchmarkNote(b *testing.B) {
 	f := new(Feed)
 	c := &registry.Changes{Machines: make([]registry.MachineChange, 1)}

@@ -114,7 +114,7 @@ var closed = func() <-chan struct{} {
 	return c
 }()
 
-// An event is the data of an event.
+// An event is the data of a server-sent event.
 type event struct {
 	Index   uint64   `json:"index"`
 	Changes []change `json:"changes,omitempty"`
@@ -131,7 +131,7 @@ type change struct {
 	After   *state `json:"after,omitzero"`
 }
 
-// A state is what a client is told of an object besides its names.
+// A state is what an event has of an object besides its names.
 type state struct {
 	State   string `json:"state,omitzero"`
 	Region  string `json:"region,omitzero"`
@@ -144,7 +144,7 @@ func (s *Stream) reset(index uint64) {
 	s.event("reset", event{Index: index})
 }
 
-// event adds an event to what is to be sent.
+// event adds an event to the buffer.
 func (s *Stream) event(name string, e event) {
 	// Names of regions need not be UTF-8; they are sent with replacement characters.
 	data, err := json.Marshal(e, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
@@ -168,7 +168,7 @@ func (s *Stream) beat() {
 	s.buf.WriteString("\n")
 }
 
-// flush sends what is to be sent.
+// flush sends the buffer.
 func (s *Stream) flush() error {
 	if err := s.Send(s.buf.Bytes()); err != nil {
 		return err
