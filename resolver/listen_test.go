@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
+	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/miekg/dns"
@@ -172,4 +177,37 @@ func TestRunReturnsTheErrorOfASocket(t *testing.T) {
 			t.Errorf("with a broken %s socket, Run returned %v", network, err)
 		}
 	}
+}
+
+// An idle server has the goroutines that doc.go lists, and no others.
+func TestGoroutinesOfAnIdleServer(t *testing.T) {
+	r := start(t, Config{UDPWorkers: 2, TCPWorkers: 3}) // at two addresses
+	want := map[string]int{"(*Server).Run": 1, "(*udpWorker).serve": 4}
+	if _, ok := r.tcp.(*tcpGoroutines); ok {
+		want["(*tcpGoroutines).serve"], want["(*tcpGoroutines).accept"] = 1, 2
+	} else {
+		want["(*tcpEpoll).serve"], want["(*epollWorker).serve"] = 1, 3
+	}
+	var got map[string]int
+	for end := time.Now().Add(patience); !maps.Equal(got, want); runtime.Gosched() { // until all have started
+		if time.Now().After(end) {
+			t.Fatalf("the server has the goroutines %v, want %v", got, want)
+		}
+		got = goroutinesOf()
+	}
+}
+
+// goroutinesOf returns how many goroutines run methods of this package, by the method that
+// they began with.
+func goroutinesOf() map[string]int {
+	var all strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&all, 2)
+	method := regexp.MustCompile(`internaldns/resolver\.(\(\*\w+\)\.\w+)\(`)
+	got := make(map[string]int)
+	for stack := range strings.SplitSeq(all.String(), "\n\n") {
+		if calls := method.FindAllStringSubmatch(stack, -1); calls != nil {
+			got[calls[len(calls)-1][1]]++
+		}
+	}
+	return got
 }

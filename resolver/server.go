@@ -55,10 +55,10 @@ type Config struct {
 	// TCPTotal is how long a TCP connection may be open. Default 5m.
 	TCPTotal time.Duration
 
-	// Prefer makes the system run answering threads before all other threads of
-	// the program. On Linux, Run makes the others nicer, until the program ends.
-	// Other systems ignore it.
-	Prefer bool
+	// ReniceOthers makes Run raise the niceness of all threads of the program but
+	// those that answer, until the program ends. The system then runs answering
+	// threads first. Other systems than Linux ignore it.
+	ReniceOthers bool
 
 	// goroutines makes Linux serve TCP as systems without epoll do, for tests.
 	goroutines bool
@@ -101,7 +101,7 @@ type Server struct {
 	conns   atomic.Int64 // open TCP connections
 	once    sync.Once    // of Close
 	addrs   []netip.AddrPort
-	threads *socket.AnsweringThreads // nil: no thread is preferred
+	threads *socket.AnsweringThreads // nil without ReniceOthers
 }
 
 // Listen binds all addresses in c.Listen. If any fails, it binds none and returns all
@@ -228,7 +228,7 @@ func (s *Server) Run(ctx context.Context) error {
 		once.Do(func() { failure = err })
 		cancel()
 	}
-	if s.config.Prefer {
+	if s.config.ReniceOthers {
 		s.threads = socket.NewAnsweringThreads(s.Waiting())
 	}
 	for _, w := range s.workers {

@@ -180,7 +180,7 @@ func (w *world) serve(ctx context.Context, cpu int) (addr netip.AddrPort, stop f
 		runtime.GOMAXPROCS(1)
 	}
 	srv, err := resolver.Listen(resolver.Config{
-		Listen: []string{"127.0.0.1:0"}, Zone: w.publisher, Metrics: new(metrics.DNS), Prefer: true, Log: zap.NewNop(),
+		Listen: []string{"127.0.0.1:0"}, Zone: w.publisher, Metrics: new(metrics.DNS), ReniceOthers: true, Log: zap.NewNop(),
 	})
 	if err != nil {
 		release()

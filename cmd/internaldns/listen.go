@@ -98,7 +98,7 @@ func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
 	for _, addr := range absent(listen, here) {
 		s.log.Warn("the address is on no interface; queries are answered once it is", zap.String("listen", addr))
 	}
-	c := resolver.Config{Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, Prefer: true, Log: s.log}
+	c := resolver.Config{Listen: listen, Zone: s.publisher, Metrics: &s.dns, MaxUDPSize: s.config.MaxUDPSize, ReniceOthers: true, Log: s.log}
 	if s.config.forwards() {
 		c.Forward = late
 	}
