@@ -34,7 +34,7 @@ func TestApply(t *testing.T) {
 		{"an app of a new network is added", `app 7/api`, `
 			app 7/api: none -> there
 			in networks 7`},
-		{"an app goes with its machines and its addresses in all networks", `-app 1/web`, `
+		{"an app is deleted with its machines and its addresses in all networks", `-app 1/web`, `
 			app 1/web: there -> none
 			flycast fdaa:0:1::9: 1/web -> none
 			flycast fdaa:0:2::9: 1/web -> none
@@ -68,11 +68,11 @@ func TestApply(t *testing.T) {
 		{"a machine starts", `machine 1/web/m2 iad fdaa:0:1::2:5 started`, `
 			machine 1/web/m2: iad fdaa:0:1::2:5 stopped -> iad fdaa:0:1::2:5 started
 			in networks 1`},
-		{"no answer tells stopped from suspended", `machine 1/web/m2 iad fdaa:0:1::2:5 suspended`, `
+		{"answers are the same for stopped and suspended", `machine 1/web/m2 iad fdaa:0:1::2:5 suspended`, `
 			machine 1/web/m2: iad fdaa:0:1::2:5 stopped -> iad fdaa:0:1::2:5 suspended`},
-		{"no answer tells that the object has changed", `machine 1/web/m1 ams fdaa:0:1::1:5 started role=primary raw:{"id":"m1"}`, `
+		{"no answer depends on the rest of the object", `machine 1/web/m1 ams fdaa:0:1::1:5 started role=primary raw:{"id":"m1"}`, `
 			machine 1/web/m1: ams fdaa:0:1::1:5 started -> ams fdaa:0:1::1:5 started`},
-		{"no answer tells upper-case metadata from lower", `machine 1/web/m1 ams fdaa:0:1::1:5 started Role=PRIMARY`, `
+		{"answers are the same for metadata in upper and lower case", `machine 1/web/m1 ams fdaa:0:1::1:5 started Role=PRIMARY`, `
 			machine 1/web/m1: ams fdaa:0:1::1:5 started -> ams fdaa:0:1::1:5 started`},
 		{"metadata changes", `machine 1/web/m1 ams fdaa:0:1::1:5 started role=replica`, `
 			machine 1/web/m1: ams fdaa:0:1::1:5 started -> ams fdaa:0:1::1:5 started
@@ -81,7 +81,7 @@ func TestApply(t *testing.T) {
 			machine 1/db/m3: ams fdaa:0:1::3:5 started -> ams fdaa:0:1::3:5 started`},
 		{"a skipped machine's start is in no answer", `machine 1/db/m3 ams fdaa:0:1::3:5 stopped skip`, `
 			machine 1/db/m3: ams fdaa:0:1::3:5 started -> ams fdaa:0:1::3:5 stopped`},
-		{"a skipped machine's region is that of an asker", `machine 1/db/m3 iad fdaa:0:1::3:5 started skip`, `
+		{"a skipped machine's region is that of a client", `machine 1/db/m3 iad fdaa:0:1::3:5 started skip`, `
 			machine 1/db/m3: ams fdaa:0:1::3:5 started -> iad fdaa:0:1::3:5 started
 			in networks 1`},
 		{"a machine is skipped no more", `machine 1/db/m3 ams fdaa:0:1::3:5 started`, `
@@ -97,7 +97,7 @@ func TestApply(t *testing.T) {
 		{"a machine is deleted", `-machine 1/web/m1`, `
 			machine 1/web/m1: ams fdaa:0:1::1:5 started -> none
 			in networks 1`},
-		{"deletes of what is not there do nothing", `-app 1/nope
+		{"deleting what does not exist does nothing", `-app 1/nope
 			-app 9/web
 			-machine 1/db/m1
 			-machine 9/web/m1
@@ -112,7 +112,7 @@ func TestApply(t *testing.T) {
 			machine 1/web/m1: ams fdaa:0:1::1:5 started -> ams fdaa:0:1::2:5 started
 			machine 1/web/m2: iad fdaa:0:1::2:5 stopped -> iad fdaa:0:1::1:5 stopped
 			in networks 1`},
-		{"a machine, a peer and a Flycast address change places", `machine 1/web/m1 ams fdaa:0:1::a:102 started role=primary
+		{"a machine, a peer and a Flycast address exchange their addresses", `machine 1/web/m1 ams fdaa:0:1::a:102 started role=primary
 			peer 1/laptop fdaa:0:1::9 ams
 			-flycast fdaa:0:1::9
 			flycast fdaa:0:1::1:5 1/web`, `
@@ -172,7 +172,7 @@ func TestApply(t *testing.T) {
 			peer 1/laptop: fdaa:0:1::a:102 ams -> fdaa:0:1::a:103 ams
 			peer 1/phone: fdaa:0:1::a:103 -> fdaa:0:1::a:102
 			in networks 1`},
-		{"a peer is put twice, first where another is put", `peer 1/laptop fdaa:0:1::a:105 ams
+		{"a peer is put twice, first at the address of another put", `peer 1/laptop fdaa:0:1::a:105 ams
 			peer 1/tablet fdaa:0:1::a:105
 			peer 1/laptop fdaa:0:1::a:106 ams`, `
 			peer 1/laptop: fdaa:0:1::a:102 ams -> fdaa:0:1::a:106 ams
@@ -183,44 +183,44 @@ func TestApply(t *testing.T) {
 			in networks 1`},
 		{"a peer is put as it was", `peer 1/phone fdaa:0:1::a:103`, `no commit since 1`},
 
-		{"a Flycast address is seen where it lives, not where its app is", `flycast fdaa:0:3::9 1/web`, `
+		{"a Flycast address is in the network of its bits, not in its app's", `flycast fdaa:0:3::9 1/web`, `
 			flycast fdaa:0:3::9: none -> 1/web
 			in networks 3`},
 		{"a Flycast address changes its app", `flycast fdaa:0:2::9 1/db`, `
 			flycast fdaa:0:2::9: 1/web -> 1/db
 			in networks 2`},
-		{"no answer tells apps of one name apart", `flycast fdaa:0:2::9 2/web`, `
+		{"answers are the same for two apps of one name", `flycast fdaa:0:2::9 2/web`, `
 			flycast fdaa:0:2::9: 1/web -> 2/web`},
 		{"a Flycast address is put twice, the last counts", `flycast fdaa:0:2::9 1/db
 			flycast fdaa:0:2::9 1/web`, `no commit since 1`},
-		{"a Flycast address goes", `-flycast fdaa:0:2::9`, `
+		{"a Flycast address is deleted", `-flycast fdaa:0:2::9`, `
 			flycast fdaa:0:2::9: 1/web -> none
 			in networks 2`},
-		{"a Flycast address is not named by one outside fdaa::/16", `-flycast 2001:0:2::9`, `no commit since 1`},
+		{"an address outside fdaa::/16 is no Flycast address", `-flycast 2001:0:2::9`, `no commit since 1`},
 
-		{"a network is named, and no answer tells", `network 2 other`, `network 2: none -> other`},
+		{"a network gets a name, which is in no answer", `network 2 other`, `network 2: none -> other`},
 		{"a network is renamed", `network 1 acme-2`, `network 1: acme -> acme-2`},
 		{"a network is renamed twice, the last counts", `network 1 other
 			network 1 acme`, `no commit since 1`},
-		{"a network's name is taken away and given again", `network 1 acme
+		{"a network's name is deleted and put again", `network 1 acme
 			-network 1`, `no commit since 1`},
-		{"a name goes to another network", `network 2 acme
+		{"a name moves to another network", `network 2 acme
 			network 1 other`, `
 			network 1: acme -> other
 			network 2: none -> acme`},
 		{"a name is another network's", `network 2 acme`, `fault network "acme": name: is already the name of fdaa:0:1::/48`},
-		{"two networks are given one name", `network 2 x
+		{"two networks get one name", `network 2 x
 			network 3 x`, `fault network "x": name: is already the name of fdaa:0:2::/48`},
-		{"a network's name goes", `-network 1`, `network 1: acme -> none`},
+		{"a network's name is deleted", `-network 1`, `network 1: acme -> none`},
 
-		{"a region comes", `region mars 3 4`, `geography`},
+		{"a region is added", `region mars 3 4`, `geography`},
 		{"a region moves", `region moon 1 2.5`, `geography`},
-		{"a region stays", `region moon 1 2`, `no commit since 1`},
-		{"a region goes", `-region moon`, `geography`},
+		{"a region is put as it was", `region moon 1 2`, `no commit since 1`},
+		{"a region is deleted", `-region moon`, `geography`},
 		{"a round trip is measured", `rtt ams moon 1200`, `geography`},
 		{"a round trip is measured again, the same", `rtt moon ams 1300`, `no commit since 1`},
-		{"a round trip is forgotten", `-rtt moon ams`, `geography`},
-		{"a round trip is forgotten and measured again", `-rtt moon ams
+		{"a round trip is deleted", `-rtt moon ams`, `geography`},
+		{"a round trip is deleted and measured again", `-rtt moon ams
 			rtt moon ams 1300`, `no commit since 1`},
 
 		{"all faults at once", `app 1/-web
@@ -269,21 +269,21 @@ func TestApply(t *testing.T) {
 			fault rtt_ms "kv" to "AMS": "kv" cannot be a region: the word has another meaning in names`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			hooked := 0
-			s := NewStore(func(*Snapshot, *Changes) { hooked++ })
+			published := 0
+			s := NewStore(func(*Snapshot, *Changes) { published++ })
 			if _, err := s.Apply(script(t, acme)); err != nil {
 				t.Fatal(err)
 			}
 			before, was := s.Snapshot(), dump(s.Snapshot())
-			got := said(s.Apply(script(t, tt.do)))
+			got := outcome(s.Apply(script(t, tt.do)))
 			if want := trimmed(tt.want); got != want {
-				t.Errorf("the events\n%s\nsaid\n%s\n\nwant\n%s", trimmed(tt.do), got, want)
+				t.Errorf("the events\n%s\ngave\n%s\n\nwant\n%s", trimmed(tt.do), got, want)
 			}
 			if strings.HasPrefix(got, "fault") || strings.HasPrefix(got, "no commit") {
-				if s.Snapshot() != before || hooked != 1 {
-					t.Errorf("nothing should have changed, but the index is %d and the hook was called %d times", s.Snapshot().Index, hooked)
+				if s.Snapshot() != before || published != 1 {
+					t.Errorf("nothing should have changed, but the index is %d and %d commits were published", s.Snapshot().Index, published)
 				}
-				// Nothing of the refused batch may show in the next commit.
+				// The next commit must have nothing of the refused batch.
 				if _, err := s.Apply(script(t, `network 9 next`)); err != nil {
 					t.Fatal(err)
 				}
@@ -292,8 +292,8 @@ func TestApply(t *testing.T) {
 				if after != was {
 					t.Errorf("after it the registry is\n%s\nwant\n%s", after, was)
 				}
-			} else if s.Snapshot().Index != 2 || hooked != 2 {
-				t.Errorf("the index is %d and the hook was called %d times, want 2 and 2", s.Snapshot().Index, hooked)
+			} else if s.Snapshot().Index != 2 || published != 2 {
+				t.Errorf("the index is %d and %d commits were published, want 2 and 2", s.Snapshot().Index, published)
 			}
 			if dump(before) != was {
 				t.Error("the snapshot from before has changed")
@@ -302,8 +302,8 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// The order of events matters only among puts under one key.
-func TestEventsWorkInAnyOrder(t *testing.T) {
+// The order of events matters only among puts of one key.
+func TestEventsApplyInAnyOrder(t *testing.T) {
 	text := `
 		-app 1/db
 		app 1/db
@@ -333,7 +333,7 @@ func TestEventsWorkInAnyOrder(t *testing.T) {
 		if err != nil {
 			t.Fatalf("in the order\n%s\nthe events are refused: %v", eventLines(events), err)
 		}
-		got := said(c, err) + "\n" + dump(s.Snapshot())
+		got := outcome(c, err) + "\n" + dump(s.Snapshot())
 		if want == "" {
 			want = got
 		}
@@ -343,7 +343,7 @@ func TestEventsWorkInAnyOrder(t *testing.T) {
 	}
 }
 
-// The index of a network moves only with its own answers.
+// The index of a network changes only when its own answers change.
 func TestNetworkIndexIsThatOfTheLastAnswerChanged(t *testing.T) {
 	s := NewStore(nil)
 	for i, tt := range []struct {
@@ -370,7 +370,7 @@ func TestNetworkIndexIsThatOfTheLastAnswerChanged(t *testing.T) {
 	}
 }
 
-// Each of these was wrong once.
+// Each of these was a bug once.
 
 func TestAGoneMachineComesBack(t *testing.T) {
 	s := NewStore(nil)
@@ -384,7 +384,7 @@ func TestAGoneMachineComesBack(t *testing.T) {
 		t.Fatalf("the destroyed machine is found as %s", show(m))
 	}
 	for m := range snap.Machines(snap.App(1, "web")) {
-		if m.ID == "m1" { // put as it was handed out, with what the store noted in it
+		if m.ID == "m1" { // put as the store returned it, with the fields that the store has set
 			back := *m
 			back.State = StateStarted
 			if _, err := s.Apply([]Event{Put(&back)}); err != nil {
@@ -401,14 +401,14 @@ func TestAGoneMachineComesBack(t *testing.T) {
 	}
 }
 
-func TestDeletingAMachineLeavesGoneOnesWhoseIDsBeginLikeIts(t *testing.T) {
+func TestDeletingAMachineLeavesGoneOnesWhoseIDsHaveItsIDAsAPrefix(t *testing.T) {
 	s := NewStore(nil)
 	gone := &Machine{Network: 1, App: "web", ID: "m1\x00x", State: "destroyed"}
 	if _, err := s.Apply(append(script(t, acme), Put(gone))); err != nil {
 		t.Fatal(err)
 	}
-	if got := said(s.Apply(script(t, `-machine 1/web/m1`))); strings.Count(got, "machine") != 1 {
-		t.Errorf("deleting one machine says\n%s", got)
+	if got := outcome(s.Apply(script(t, `-machine 1/web/m1`))); strings.Count(got, "machine") != 1 {
+		t.Errorf("deleting one machine gives\n%s", got)
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// machinesPerApp is the shape of the benchmarks' registries.
+// machinesPerApp is how many machines an app of the benchmarks has.
 const machinesPerApp = 10
 
-// benchFacts makes up a registry of one network, of machines as flyctl leaves
-// them.
+// benchFacts returns a registry of one network, with machines that have the metadata of
+// flyctl.
 func benchFacts(machines int) *Facts {
 	const network = Network(0x18)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -65,7 +65,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// Loading a registry in one Apply, and the octets it then holds for each
+// The time to load a registry in one Apply, and the octets that it then takes for each
 // machine, raw objects included.
 func BenchmarkLoad(b *testing.B) {
 	for _, machines := range []int{100_000} {
@@ -125,8 +125,7 @@ func loaded(tb testing.TB, machines int) (*Store, []*Machine) {
 	return s, f.Machines
 }
 
-// One machine stops or starts: what that allocates must hardly grow with the
-// registry.
+// One machine stops or starts. The garbage of that must hardly grow with the registry.
 func BenchmarkApply(b *testing.B) {
 	for _, machines := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprint(machines), func(b *testing.B) {
@@ -146,7 +145,7 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// What readers ask of a snapshot of 100,000 machines.
+// The methods of a snapshot of 100,000 machines.
 func BenchmarkSnapshot(b *testing.B) {
 	s, list := loaded(b, 100_000)
 	snap := s.Snapshot()
@@ -183,8 +182,8 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
-// A change of one machine must cost what it touches, not what exists.
-func TestApplyAllocatesWhatItTouches(t *testing.T) {
+// A change of one machine must cost what it changes, not what exists.
+func TestApplyAllocatesForWhatItChanges(t *testing.T) {
 	allocs := func(machines int) float64 {
 		s, list := loaded(t, machines)
 		states := []string{"stopped", StateStarted}

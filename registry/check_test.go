@@ -38,7 +38,7 @@ func validateSlow(f *Facts) Faults {
 			fs.addf(&a, "name", "is listed twice in %v", a.Network)
 		}
 	}
-	// All that can hold an address, as far as it is one, in order.
+	// All objects that have a valid address, in order.
 	type holder struct {
 		fmt.Stringer
 		addr netip.Addr
@@ -137,8 +137,8 @@ func TestValidateAgreesWithComparingEverythingWithEverything(t *testing.T) {
 		if got, want := faultLines(err), faultLines(validateSlow(f).Err()); got != want {
 			t.Fatalf("%+v\nhas the faults\n%s\n\nwant\n%s", f, got, want)
 		}
-		// A store takes what is valid, and refuses what is not (but for what is
-		// only listed twice: events that put it twice are fine).
+		// A store takes valid facts and refuses others, except for objects that are
+		// listed twice: of several puts the last counts.
 		if err == nil {
 			if _, err := NewStore(nil).Apply(NewStore(nil).Snapshot().Diff(f)); err != nil {
 				t.Fatalf("a store refuses valid facts: %v", err)
@@ -146,7 +146,7 @@ func TestValidateAgreesWithComparingEverythingWithEverything(t *testing.T) {
 		}
 	}
 	if valid < draws/10 || valid > draws-draws/10 {
-		t.Errorf("%d of %d drawn registries are valid: the draw is lopsided", valid, draws)
+		t.Errorf("%d of %d drawn registries are valid: the draw is too one-sided", valid, draws)
 	}
 }
 
@@ -260,7 +260,8 @@ func TestFaultsPrintALineEachUpToAHundred(t *testing.T) {
 	}
 }
 
-// A registry that is wrong throughout must not take the square of its size.
+// The time for a registry in which everything is wrong must not grow with the square of
+// its size.
 func TestFaultsOfALargeRegistryAreFoundInTime(t *testing.T) {
 	own := func(i int) int { return i }
 	same := func(int) int { return 7 }
@@ -281,8 +282,8 @@ func TestFaultsOfALargeRegistryAreFoundInTime(t *testing.T) {
 			if len(fs) != tt.faults {
 				t.Errorf("%d faults, want %d", len(fs), tt.faults)
 			}
-			// It takes a second; squared, hours. Most of the limit is for busy
-			// machines.
+			// It takes a second, or hours if the time grew with the square. The limit is
+			// for busy machines.
 			if took := time.Since(start); took > 60*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -290,7 +291,7 @@ func TestFaultsOfALargeRegistryAreFoundInTime(t *testing.T) {
 	}
 }
 
-// Nothing is checked of gone machines, so all may have one id.
+// Gone machines are not checked, so all may have one id.
 func TestManyGoneMachinesOfOneIDAreComparedInTime(t *testing.T) {
 	const machines = 20_000
 	same := func(int) int { return 7 }
@@ -304,7 +305,7 @@ func TestManyGoneMachinesOfOneIDAreComparedInTime(t *testing.T) {
 		t.Errorf("the store holds %d machines, want %d", stats.Total(), machines)
 	}
 	if n := len(s.Snapshot().Diff(f)); n != 0 {
-		t.Errorf("afterwards Diff says %d events, want none", n)
+		t.Errorf("afterwards Diff returns %d events, want none", n)
 	}
 	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("it took %v", took)

@@ -2,7 +2,7 @@ package registry
 
 import "testing"
 
-// sameFacts fails the test unless a snapshot says exactly what f says.
+// sameFacts fails the test unless a snapshot holds exactly the facts of f.
 func sameFacts(t testing.TB, s *Snapshot, f *Facts) {
 	t.Helper()
 	tw := newTwin()
@@ -41,7 +41,7 @@ func sameFacts(t testing.TB, s *Snapshot, f *Facts) {
 		got.rtts[[2]string{r.From, r.To}] = r.MS
 	}
 	if changes := s.Diff(s.Facts()); len(changes) > 0 {
-		t.Errorf("the facts of the registry are not what it holds: %v", changes)
+		t.Errorf("the registry differs from its own facts: %v", changes)
 	}
 	if got, want := got.contents(), tw.contents(); got != want {
 		t.Errorf("the registry is\n%s\n\nwant\n%s", got, want)
@@ -61,10 +61,10 @@ func TestDiffMakesAnyRegistryAnyOther(t *testing.T) {
 			}
 			sameFacts(t, s.Snapshot(), f)
 			if t.Failed() {
-				t.Fatalf("from\n%s\nby the events\n%s", was, eventLines(events))
+				t.Fatalf("the registry was\n%s\nand the events were\n%s", was, eventLines(events))
 			}
 			if again := s.Snapshot().Diff(f); len(again) > 0 {
-				t.Fatalf("when the registry is\n%s\nDiff still wants\n%s", dump(s.Snapshot()), eventLines(again))
+				t.Fatalf("when the registry is\n%s\nDiff still returns\n%s", dump(s.Snapshot()), eventLines(again))
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func TestDiff(t *testing.T) {
 			peer 1/phone: none -> fdaa:0:1::a:102
 			peer 2/laptop: none -> fdaa:0:2::a:102
 			in networks 1 2`},
-		{"one of two gone machines of an id goes", `
+		{"one of two gone machines of an id is deleted", `
 			app 1/web
 			machine 1/web/m1 ams fdaa:0:1::1:5 destroyed raw:1
 			machine 1/web/m1 ams fdaa:0:1::1:5 destroyed raw:2`, `
@@ -167,7 +167,7 @@ func TestDiff(t *testing.T) {
 			if faults != nil {
 				t.Fatal(faults)
 			}
-			if got, want := said(s.Apply(s.Snapshot().Diff(to.facts()))), trimmed(tt.want); got != want {
+			if got, want := outcome(s.Apply(s.Snapshot().Diff(to.facts()))), trimmed(tt.want); got != want {
 				t.Errorf("\n got %s\nwant %s", got, want)
 			}
 			sameFacts(t, s.Snapshot(), to.facts())
@@ -175,9 +175,9 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// What Diff says must not hang on the order of a map, or logs of two servers
+// The events of Diff must not depend on the order of a map, or the logs of two servers
 // could not be compared.
-func TestDiffSaysTheSameEveryTime(t *testing.T) {
+func TestDiffReturnsTheSameEveryTime(t *testing.T) {
 	d := newDraw(3)
 	s := NewStore(nil)
 	if _, err := s.Apply(s.Snapshot().Diff(d.facts())); err != nil {
@@ -187,7 +187,7 @@ func TestDiffSaysTheSameEveryTime(t *testing.T) {
 	want := eventLines(s.Snapshot().Diff(f))
 	for range 20 {
 		if got := eventLines(s.Snapshot().Diff(f)); got != want {
-			t.Fatalf("Diff says\n%s\nand then\n%s", want, got)
+			t.Fatalf("Diff returns\n%s\nand then\n%s", want, got)
 		}
 	}
 }

@@ -23,25 +23,25 @@ func TestPing(t *testing.T) {
 		name, from, to string
 		want           int // -1: unknown
 	}{
-		{"in one region there is no way to go", "ams", "ams", 0},
-		{"… even if one was measured", "here", "here", 0},
-		{"… even if nobody knows where it is", "nowhere", "nowhere", 0},
-		{"by distance; the one real answer that was published says 135", "sjc", "ams", 132},
+		{"within one region it is 0", "ams", "ams", 0},
+		{"within one region it is 0, even if measured", "here", "here", 0},
+		{"within one region it is 0, even without coordinates", "nowhere", "nowhere", 0},
+		{"by distance; the one answer that was published has 135", "sjc", "ams", 132},
 		{"by distance, back", "ams", "sjc", 132},
 		{"as measured", "here", "fra", 90},
 		{"as measured the other way, which differs", "fra", "here", 91},
-		{"as measured the other way, for want of this one", "moon", "here", 1300},
-		{"as measured the other way, before any distance", "here", "near", 7},
+		{"as measured the other way, if this way is not", "moon", "here", 1300},
+		{"as measured the other way, rather than by distance", "here", "near", 7},
 		{"as measured, also if 0", "here", "zero", 0},
 		{"a quarter of the way around the earth", "here", "pole", 150},
 		{"half way around the earth", "here", "back", 300},
 		{"1.4995 ms are 1", "here", "low", 1},
 		{"1.5011 ms are 2", "here", "high", 2},
 		{"two regions in one place are 1 ms apart", "here", "same", 1},
-		{"an overridden region is where it was put", "syd", "here", 2},
+		{"by the coordinates that were put for a built-in region", "syd", "here", 2},
 		{"no coordinates", "here", "nowhere", -1},
-		{"no coordinates to begin with", "nowhere", "here", -1},
-		{"an asker without a region", "", "here", -1},
+		{"no coordinates of the first", "nowhere", "here", -1},
+		{"a client without a region", "", "here", -1},
 		{"a machine without a region", "here", "", -1},
 		{"neither has a region", "", "", -1},
 	} {
@@ -80,7 +80,7 @@ func TestPingAgreesWithTheLawOfCosines(t *testing.T) {
 	}
 }
 
-// The regions are Fly.io's, each a name that a machine can have, on the map.
+// The regions are Fly.io's. A machine can be in each, and all have coordinates.
 func TestBuiltinRegions(t *testing.T) {
 	regions := BuiltinRegions()
 	for code, r := range regions {
@@ -108,7 +108,7 @@ func TestRegionsOfTheStoreChangeItsGeography(t *testing.T) {
 	before := s.Snapshot()
 	mustApply(t, s, script(t, "region moon 1 2\nrtt moon ams 1300")...)
 	if ms, known := s.Snapshot().Geography().Ping("ams", "moon"); ms != 1300 || !known {
-		t.Errorf("the moon is %d ms away, %v", ms, known)
+		t.Errorf("the moon is %d ms away, known: %v", ms, known)
 	}
 	if _, known := before.Geography().Ping("ams", "moon"); known {
 		t.Error("the snapshot from before knows the moon")

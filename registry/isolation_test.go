@@ -13,8 +13,8 @@ import (
 // Each test is named for the anomaly that it forbids (Adya, Weak Consistency,
 // 1999; Berenson et al., A Critique of ANSI SQL Isolation Levels, 1995).
 
-// race runs write n times in each of writers goroutines and, meanwhile, read in
-// readers goroutines over and over.
+// race runs write n times in each of writers goroutines. Meanwhile readers goroutines
+// call read again and again.
 func race(writers, n, readers int, write func(writer, i int), read func()) {
 	var writing, reading sync.WaitGroup
 	var done atomic.Bool
@@ -48,7 +48,7 @@ func mustApply(t testing.TB, s *Store, events ...Event) *Changes {
 	return c
 }
 
-// numbered is machine i of app web, with an address of its own.
+// numbered returns machine i of app web, which has an address of its own.
 func numbered(i int, state string) *Machine {
 	return &Machine{
 		Network: 1, App: "web", ID: fmt.Sprintf("m%d", i), State: state, Region: "ams",
@@ -56,7 +56,7 @@ func numbered(i int, state string) *Machine {
 	}
 }
 
-// A batch that is refused is never seen, not even while it is looked at.
+// A batch that is refused is never seen, not even while it is checked.
 func TestNoDirtyRead(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(numbered(0, "stopped")))
@@ -72,7 +72,7 @@ func TestNoDirtyRead(t *testing.T) {
 			t.Errorf("a refused batch is seen: m0 is %s", m.State)
 		}
 		if m := snap.Machine("m9"); m != nil {
-			t.Errorf("a refused batch is seen: %v is there", m)
+			t.Errorf("a refused batch is seen: %v exists", m)
 		}
 		if snap.Index != 1 {
 			t.Errorf("a refused batch is seen: the index is %d", snap.Index)
@@ -80,7 +80,7 @@ func TestNoDirtyRead(t *testing.T) {
 	})
 }
 
-// Of two writers neither takes back what the other has done.
+// No writer undoes a change of another.
 func TestNoLostUpdate(t *testing.T) {
 	const writers, each = 4, 50
 	s := NewStore(nil)
@@ -95,7 +95,7 @@ func TestNoLostUpdate(t *testing.T) {
 	}
 	for i := range writers * each {
 		if snap.Machine(fmt.Sprintf("m%d", i)) == nil {
-			t.Errorf("machine m%d is lost", i)
+			t.Errorf("machine m%d is missing", i)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestNoDirtyWrite(t *testing.T) {
 	})
 }
 
-// What was read once in a snapshot is read so ever after.
+// A second read from a snapshot returns the same as the first.
 func TestNoNonRepeatableRead(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(numbered(0, "stopped")))
@@ -128,14 +128,14 @@ func TestNoNonRepeatableRead(t *testing.T) {
 		for range 5 {
 			runtime.Gosched()
 			if is := show(snap.Machine("m0")); is != was {
-				t.Errorf("one snapshot says %s and then %s", was, is)
+				t.Errorf("one snapshot returns %s and then %s", was, is)
 			}
 		}
 	})
 }
 
-// A list read twice from a snapshot has the same members, by whatever index it
-// is found, and as many as the snapshot counts.
+// A list read twice from a snapshot has the same members, and as many as the snapshot
+// counts, whatever index it is read from.
 func TestNoPhantom(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
@@ -167,8 +167,8 @@ func TestNoPhantom(t *testing.T) {
 	})
 }
 
-// Two objects that always change together are never seen apart, whatever the
-// time between the reads.
+// Of two objects that always change together, a snapshot has both changes or neither,
+// however long after each other they are read.
 func TestNoReadSkew(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))
@@ -199,12 +199,12 @@ func TestNoReadSkew(t *testing.T) {
 			t.Errorf("the index of addresses is not of the same commit as that of ids")
 		}
 		if (snap.PeerAt(numbered(2, "").Address) != nil) != (a.Address == home) {
-			t.Errorf("the table of peers is not of the same commit as that of machines")
+			t.Errorf("the peers are not of the same commit as the machines")
 		}
 	})
 }
 
-// Writers that each see an address, id or name free cannot all have it.
+// Of several writers that all see an address, id or name free, one gets it.
 func TestNoWriteSkewOnUniqueness(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}), Put(&App{Network: 1, Name: "db"}))
@@ -276,7 +276,7 @@ func TestNoTornBatch(t *testing.T) {
 				t.Errorf("app %s has %d of %d machines", a.Name, n, size)
 			}
 			if snap.Peer(1, a.Name) == nil {
-				t.Errorf("app %s is there without the peer of its batch", a.Name)
+				t.Errorf("app %s exists without the peer of its batch", a.Name)
 			}
 		}
 		if stats := snap.Stats(); stats.Apps != apps || stats.Total() != machines {
@@ -293,18 +293,18 @@ func TestPublishAndNotifySeeCommitsInOrderBeforeApplyReturns(t *testing.T) {
 	var s *Store
 	s = NewStore(func(snap *Snapshot, c *Changes) {
 		if running.Add(1) != 1 {
-			t.Error("two commits are in the hook at once")
+			t.Error("two commits are published at once")
 		}
 		runtime.Gosched()
 		if snap.Index != c.Index || snap.Index != seen.Load()+1 {
-			t.Errorf("the hook sees commit %d with the changes of %d after commit %d", snap.Index, c.Index, seen.Load())
+			t.Errorf("commit %d is published with the changes of %d after commit %d", snap.Index, c.Index, seen.Load())
 		}
 		if shown := s.Snapshot(); shown.Index != c.Index-1 {
 			t.Errorf("commit %d is published with the store at %d", c.Index, shown.Index)
 		}
 		for _, ch := range c.Machines {
 			if ch.After != nil && snap.Machine(ch.After.ID) != ch.After {
-				t.Errorf("commit %d says %v changed, but its snapshot has another", c.Index, ch.After)
+				t.Errorf("the changes of commit %d have %v, but its snapshot has another", c.Index, ch.After)
 			}
 		}
 		seen.Store(snap.Index)

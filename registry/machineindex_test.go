@@ -10,7 +10,7 @@ import (
 	"github.com/internaldns/internaldns/registry/index"
 )
 
-// inOrder returns the entries of tree, and faults those that are out of order.
+// inOrder returns the entries of tree, and fails the test if they are not sorted.
 // Package index tests the nodes.
 func inOrder[E any](t testing.TB, tree *index.Tree[E], cmp func(a, b E) int) []E {
 	t.Helper()
@@ -23,8 +23,8 @@ func inOrder[E any](t testing.TB, tree *index.Tree[E], cmp func(a, b E) int) []E
 	return entries
 }
 
-// checkMachineIndex faults trees in disorder, and keys that are not the machines'. It
-// returns how many machines there are.
+// checkMachineIndex fails the test if a tree is not sorted or has a wrong key. It returns
+// how many machines there are.
 func checkMachineIndex(t testing.TB, s *Snapshot) int {
 	t.Helper()
 	f := s.machines
@@ -41,7 +41,7 @@ func checkMachineIndex(t testing.TB, s *Snapshot) int {
 		})
 		for _, p := range entries {
 			if want[p.number] != p {
-				t.Errorf("order %d: a orderEntry %v, want %v", o, p, want[p.number])
+				t.Errorf("order %d: an entry %v, want %v", o, p, want[p.number])
 			}
 		}
 		equal(t, fmt.Sprint("entries in order ", o), len(entries), len(want))
@@ -63,7 +63,7 @@ func checkMachineIndex(t testing.TB, s *Snapshot) int {
 	return len(machines)
 }
 
-// Leaves split, join and go, and always hold each machine once in each order.
+// Leaves are split, joined and removed. They always hold each machine once in each order.
 func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 	for seed := range uint64(4 * *soak) {
 		d := newDraw(seed)
@@ -90,7 +90,7 @@ func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 			if n := pick(d, 1, 3, 140, 1400); round%10 < 7 { // grow, then shrink
 				put := map[string]bool{}
 				for range n {
-					// Two of one id in a batch could both be there: one gone, one not.
+					// A batch could put two of one id: one gone, one not.
 					if m := draw(); !put[m.ID] {
 						put[m.ID] = true
 						events = append(events, Put(m))
@@ -135,7 +135,7 @@ func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 				}
 			}
 			if sorted(got) != sorted(want) {
-				t.Errorf("machines too many:\n%s\nmachines missing:\n%s", sorted(without(got, want)), sorted(without(want, got)))
+				t.Errorf("there are also\n%s\nand there are not\n%s", sorted(without(got, want)), sorted(without(want, got)))
 			}
 			equal(t, "machines by network", len(slices.Collect(snap.MachinesIn(1)))+len(slices.Collect(snap.MachinesIn(2))), live)
 			if t.Failed() {
@@ -146,7 +146,7 @@ func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 			t.Errorf("the most machines there were is %d: the test does not split many leaves", most)
 		}
 		if f := s.Snapshot().machines; f != (machineIndex{last: f.last}) {
-			t.Errorf("of an empty registry is left: %v", f)
+			t.Errorf("an empty registry still has %v", f)
 		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// soak multiplies the random draws of this package's tests.
+// soak is a factor for the number of random draws in this package's tests.
 var soak = flag.Int("registry.soak", 1, "how many times as many random draws as usual")
 
 // modelRounds is how many random batches the model test applies to each store.
 const modelRounds = 100
 
-func TestStoreDoesWhatItsObviousTwinDoes(t *testing.T) {
+func TestStoreDoesWhatItsSimpleTwinDoes(t *testing.T) {
 	for seed := range uint64(6 * *soak) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -28,7 +28,7 @@ func TestStoreDoesWhatItsObviousTwinDoes(t *testing.T) {
 			s := NewStore(func(*Snapshot, *Changes) { commits++ })
 			type kept struct {
 				snap *Snapshot
-				said string
+				dump string
 			}
 			var old []kept
 			accepted, refused := 0, 0
@@ -63,12 +63,12 @@ func TestStoreDoesWhatItsObviousTwinDoes(t *testing.T) {
 				}
 			}
 			for _, k := range old {
-				if got := dump(k.snap); got != k.said {
-					t.Errorf("the snapshot of commit %d has changed since:\n%s\nwas\n%s", k.snap.Index, got, k.said)
+				if got := dump(k.snap); got != k.dump {
+					t.Errorf("the snapshot of commit %d has changed since:\n%s\nwas\n%s", k.snap.Index, got, k.dump)
 				}
 			}
 			if accepted < modelRounds/5 || refused < modelRounds/5 {
-				t.Errorf("%d batches accepted and %d refused: the draw is lopsided", accepted, refused)
+				t.Errorf("%d batches accepted and %d refused: the draw is too one-sided", accepted, refused)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func faultLines(err error) string {
 	return strings.Join(lines, "\n")
 }
 
-// checkChanges compares what a commit says it changed with what it changed.
+// checkChanges compares the Changes of a commit with the twin before and after it.
 func checkChanges(t testing.TB, before, after *twin, c *Changes) {
 	t.Helper()
 	equal(t, "Changes.Index", c.Index, after.index)
@@ -111,15 +111,15 @@ func checkChanges(t testing.TB, before, after *twin, c *Changes) {
 	equal(t, "Changes.Networks", fmt.Sprint(c.Networks), fmt.Sprint(before.touched(after)))
 
 	sides := func(kind string, was, is []string, change func(yield func(b, a string))) {
-		var said [2][]string
+		var sides [2][]string
 		change(func(b, a string) {
 			if b == a {
 				t.Errorf("Changes has a %s that did not change: %s", kind, b)
 			}
-			said[0], said[1] = appendSome(said[0], b), appendSome(said[1], a)
+			sides[0], sides[1] = appendSome(sides[0], b), appendSome(sides[1], a)
 		})
-		equal(t, kind+" before", sorted(said[0]), sorted(without(was, is)))
-		equal(t, kind+" after", sorted(said[1]), sorted(without(is, was)))
+		equal(t, kind+" before", sorted(sides[0]), sorted(without(was, is)))
+		equal(t, kind+" after", sorted(sides[1]), sorted(without(is, was)))
 	}
 	machines := func(tw *twin) (out []string) {
 		for _, m := range tw.machines {
@@ -191,7 +191,7 @@ func checkChanges(t testing.TB, before, after *twin, c *Changes) {
 	})
 }
 
-// checkSnapshot asks every question that a snapshot answers.
+// checkSnapshot calls every method of a snapshot.
 func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 	t.Helper()
 	equal(t, "Index", s.Index, tw.index)
@@ -250,10 +250,10 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 		for _, p := range peersIn {
 			equal(t, "Peer", showPeer(s.Peer(n, p.Name)), showPeer(&p))
 		}
-		equal(t, "Peer", s.Peer(n, "nobody"), nil)
+		equal(t, "Peer", s.Peer(n, "other"), nil)
 		in := keep(tw.flycast, func(f Flycast) bool { return f.Network() == n })
 		equalFlycast(t, "FlycastIn", s.FlycastIn(n), in)
-		for _, name := range []string{"", "web", "db", "api", "nobody"} {
+		for _, name := range []string{"", "web", "db", "api", "other"} {
 			equal(t, "App", s.App(n, name) != nil, tw.hasApp(n, name))
 		}
 	}
@@ -303,8 +303,8 @@ func checkSnapshot(t testing.TB, tw *twin, s *Snapshot) {
 	}
 }
 
-// filters are those by each field with words that machines of the twin have, and
-// some that combine two or three fields.
+// filters returns filters by each field, with words that machines of the twin have, and
+// some by two or three fields.
 var filters = func() (list []Filter) {
 	var byRegion, byGroup, byPair []Filter
 	for _, region := range []string{"", "ams", "fra", "xyz", "AMS", "am", "ams\x00"} {
@@ -319,7 +319,7 @@ var filters = func() (list []Filter) {
 	}
 	byGroup = append(byGroup, Filter{Groups: []string{"b", "app", "B"}})
 	list = slices.Concat([]Filter{{}}, byRegion, byGroup, byPair)
-	for i, p := range byPair { // some of all combinations, each word in one
+	for i, p := range byPair { // not all combinations, but each word in one
 		r, g := byRegion[i%len(byRegion)], byGroup[i%len(byGroup)]
 		list = append(list,
 			Filter{Regions: r.Regions, Groups: g.Groups},
@@ -347,7 +347,7 @@ func (f *Filter) selectsSlow(m *Machine) bool {
 	return region && group
 }
 
-// ping is Geography.Ping over a registry that was made anew.
+// ping is Geography.Ping of a new registry with the facts of the twin.
 func (t *twin) ping(from, to string) (uint32, bool) {
 	f := t.facts()
 	return newGeography(f.Regions, f.RTTs).Ping(from, to)
@@ -376,8 +376,8 @@ func checkAddressIn(t testing.TB, tw *twin, s *Snapshot, addr netip.Addr) {
 	equal(t, fmt.Sprint("FlycastAt ", addr), opt(s.FlycastAt(addr), func(f *Flycast) string { return f.App }), flycast)
 }
 
-// equalMachines compares a list that is sorted by id with the machines that
-// keep keeps.
+// equalMachines compares a list, which must be sorted by id, with the machines for which
+// keep returns true.
 func equalMachines(t testing.TB, what string, got iter.Seq[*Machine], all []*Machine, keepFn func(*Machine) bool) {
 	t.Helper()
 	ms := slices.Collect(got)
@@ -405,7 +405,7 @@ func equalFlycast(t testing.TB, what string, got iter.Seq[*Flycast], want []Flyc
 		lines(want, func(f Flycast) string { return fmt.Sprint(f.Address, f.App, f.Owner) }))
 }
 
-// dump writes down all that a snapshot says.
+// dump returns all that a snapshot holds as text.
 func dump(s *Snapshot) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, s.Index, s.Stats(), s.Geography().Codes())
@@ -466,7 +466,7 @@ func opt[T any](v *T, show func(*T) string) string {
 
 func sorted(list []string) string { return strings.Join(slices.Sorted(slices.Values(list)), "\n") }
 
-// without returns a less what b has, too.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	b = slices.Clone(b)
 	var out []string

@@ -16,11 +16,11 @@ func TestFoldChangesOnlyASCIILetters(t *testing.T) {
 		}
 	}
 	if n := testing.AllocsPerRun(100, func() { Fold("all-lower-case-already") }); n != 0 {
-		t.Errorf("folding what is lower case already takes %v allocations", n)
+		t.Errorf("folding a text in lower case takes %v allocations", n)
 	}
 }
 
-func TestWhatIsAName(t *testing.T) {
+func TestValidNames(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for _, tt := range []struct {
 		s                string
@@ -97,7 +97,7 @@ func TestParseNetwork(t *testing.T) {
 			t.Errorf("ParseNetwork(%q) is %v, %v; want %v", tt.in, got, err, tt.want)
 		}
 		if err != nil && !strings.Contains(err.Error(), "fdaa") {
-			t.Errorf("%q does not say what a network looks like", err)
+			t.Errorf("%q does not have an example of a network", err)
 		}
 	}
 }
@@ -140,6 +140,6 @@ func TestNetworksAndTheirAddresses(t *testing.T) {
 		}
 	}
 	if _, ok := NetworkOf(netip.Addr{}); ok {
-		t.Error("no address is in a network")
+		t.Error("the zero address is in a network")
 	}
 }

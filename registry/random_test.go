@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// A draw makes random events and facts from few names and addresses, so that
-// they clash often.
+// A draw makes random events and facts from few names and addresses, so that many of
+// them conflict.
 type draw struct{ *rand.Rand }
 
 // testNetworks is the highest network number that is drawn.
@@ -103,7 +103,7 @@ func (d draw) region() Region {
 
 func (d draw) rtt() RTT { return RTT{From: d.regionCode(), To: d.regionCode(), MS: uint32(d.IntN(2))} }
 
-// event draws an event. has is what may be there.
+// event draws an event, mostly about objects that has holds.
 func (d draw) event(has *twin) Event {
 	switch d.IntN(30) {
 	case 0, 1:
@@ -135,7 +135,7 @@ func (d draw) event(has *twin) Event {
 		r := d.rtt()
 		return Delete(Key{Kind: KindRTT, Name: r.From, ID: r.To})
 	case 22:
-		if len(has.machines) > 0 { // as it is, or with something changed
+		if len(has.machines) > 0 { // as it is, or in another state
 			m := *pick(d, has.machines...)
 			m.State = pick(d, m.State, "started", "destroyed", "stopped")
 			return Put(&m)

@@ -10,13 +10,13 @@ func roundTrip(t testing.TB, object []byte) {
 	t.Helper()
 	given := bytes.Clone(object)
 	r := NewRaw(given)
-	clear(given) // it keeps nothing of it
+	clear(given) // NewRaw must not retain it
 	got, err := r.JSON()
 	if err != nil || !bytes.Equal(got, object) {
 		t.Errorf("an object of %d octets came back as %d, %v", len(object), len(got), err)
 	}
 	if cap(r)-len(r) > 0 && len(r) > 0 && cap(r) >= 2*len(r)+64 {
-		t.Errorf("%d octets are kept in %d", len(r), cap(r))
+		t.Errorf("%d octets take %d", len(r), cap(r))
 	}
 }
 
@@ -47,11 +47,11 @@ func TestABrokenRawIsAnError(t *testing.T) {
 	}
 }
 
-// What machines have in common must not be stored with each.
+// What machines have in common must take no room in each.
 func TestRawIsSmall(t *testing.T) {
 	object := benchObject(benchFacts(machinesPerApp).Machines[0])
 	if r := NewRaw(object); len(r) > len(object)*6/10 {
-		t.Errorf("an object of %d octets is kept in %d", len(object), len(r))
+		t.Errorf("an object of %d octets takes %d", len(object), len(r))
 	}
 }
 
@@ -60,6 +60,6 @@ func FuzzRaw(f *testing.F) {
 	f.Add([]byte(rawDictText))
 	f.Fuzz(func(t *testing.T, object []byte) {
 		roundTrip(t, object)
-		Raw(object).JSON() // whatever it is, no panic
+		Raw(object).JSON() // must not panic
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// script reads events, one on each line; a minus sign before one deletes. A
-// network is written as its number, a machine as network/app/id.
+// script returns the events in a text, one a line. A minus sign before an object deletes
+// it. A network is written as its number, a machine as network/app/id.
 //
 //	app 1/web
 //	machine 1/web/m1 ams fdaa:0:1::5 started [skip] [key=value]… [raw:text]
@@ -63,7 +63,7 @@ func scriptEvent(t testing.TB, w []string) Event {
 			} else if s == "skip" {
 				m.Skip = true
 			} else {
-				t.Fatalf("%v: what is %q?", w, s)
+				t.Fatalf("%v: %q is unknown", w, s)
 			}
 		}
 		return Put(m)
@@ -98,9 +98,9 @@ func scriptEvent(t testing.TB, w []string) Event {
 	return Event{}
 }
 
-// said writes down what Apply returned, sorted: changes as before -> after,
-// faults as they are.
-func said(c *Changes, err error) string {
+// outcome returns what Apply returned as sorted lines: changes as before -> after, or
+// faults.
+func outcome(c *Changes, err error) string {
 	var lines []string
 	if err != nil {
 		for _, f := range err.(Faults) {
@@ -159,7 +159,7 @@ func change[T any](kind string, c struct{ Before, After *T }, key, value func(*T
 	return fmt.Sprintf("%s %s: %s -> %s", kind, key(cmp.Or(c.After, c.Before)), side(c.Before), side(c.After))
 }
 
-// trimmed takes indentation and empty lines from a text in a table.
+// trimmed returns a text without its indentation and empty lines.
 func trimmed(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -45,7 +45,7 @@ func TestANetworkIsKnownByFactsOrAName(t *testing.T) {
 		Put(&NetworkName{Network: 1, Name: "acme"}),
 		Put(&App{Network: 2, Name: "web"}),
 		Put(&Peer{Name: "laptop", Address: netip.MustParseAddr("fdaa:0:3::1")}),
-		Delete(Key{Kind: KindPeer, Network: 3, Name: "laptop"}), // its serial stands
+		Delete(Key{Kind: KindPeer, Network: 3, Name: "laptop"}), // its serial stays
 	} {
 		if _, err := s.Apply([]Event{e}); err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestANetworkIsKnownByFactsOrAName(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyKeeperRefusesWritesWithoutAsking(t *testing.T) {
+func TestAReadOnlyKeeperRefusesWrites(t *testing.T) {
 	_, err := ReadOnly{}.Write(context.Background(), func(*Snapshot) (Write, error) {
 		t.Error("decide was called")
 		return Write{}, nil

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A twin is a registry again, kept in plain slices and maps, slow and obvious.
-// It shares no code with the store but the checks of single objects.
+// A twin is a second, slow and simple implementation of the registry, in slices and
+// maps. It shares no code with the store but the checks of single objects.
 type twin struct {
 	index    uint64
 	serials  map[Network]uint64
@@ -43,7 +43,7 @@ func (t *twin) hasApp(n Network, name string) bool {
 	return slices.ContainsFunc(t.apps, func(a App) bool { return a.Network == n && a.Name == name })
 }
 
-// puts remembers, under each key, the put that counts: the last.
+// puts holds the last put of each key, which is the one that counts.
 type puts[K comparable, T any] struct {
 	keys []K // as first mentioned in the batch
 	what map[K]*T
@@ -72,7 +72,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 	machineKey := func(n Network, app, id string) string { return fmt.Sprintf("%d %q %q", n, app, id) }
 	key := func(m *Machine) string { return machineKey(m.Network, m.App, m.ID) }
 
-	// What is deleted is put as nothing.
+	// A deletion is a put of nothing.
 	for _, e := range events {
 		if !e.Delete {
 			continue
@@ -144,7 +144,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 		}
 	}
 
-	// All that is mentioned leaves.
+	// All objects that are put or deleted leave.
 	for _, n := range names.keys {
 		delete(next.names, n)
 	}
@@ -158,8 +158,8 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 		delete(next.rtts, k)
 	}
 
-	// What is put comes, and says if it may not. Who holds an id or an address is
-	// asked of those who stayed and those who came before.
+	// Then each object that is put is added. It is a fault if one that stayed, or was
+	// added before, has its id or address.
 	ids := map[string]*Machine{}
 	addrs := map[netip.Addr]fmt.Stringer{}
 	for _, m := range next.machines {
@@ -265,7 +265,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 	return next, nil
 }
 
-// touched returns the networks of which answers can tell t from next.
+// touched returns the networks in which an answer of t can differ from one of next.
 func (t *twin) touched(next *twin) []Network {
 	var out []Network
 	for n := range testNetworks + 1 {
@@ -276,7 +276,7 @@ func (t *twin) touched(next *twin) []Network {
 	return out
 }
 
-// visible writes down all of a network that an answer can depend on.
+// visible returns all of a network that an answer can depend on, as text.
 func (t *twin) visible(n Network) string {
 	var lines []string
 	for _, a := range t.apps {
@@ -288,7 +288,7 @@ func (t *twin) visible(n Network) string {
 		switch {
 		case m.Network != n || m.Gone():
 		case m.Skip:
-			lines = append(lines, fmt.Sprintf("asker %v %s", m.Address, m.Region))
+			lines = append(lines, fmt.Sprintf("client %v %s", m.Address, m.Region))
 		default:
 			line := fmt.Sprintf("machine %s %s %v %s %v", m.App, m.ID, m.Address, m.Region, m.State == "started")
 			for _, p := range m.Metadata {
@@ -311,7 +311,7 @@ func (t *twin) visible(n Network) string {
 	return strings.Join(lines, "\n")
 }
 
-// contents writes down everything.
+// contents returns everything, as text.
 func (t *twin) contents() string {
 	var lines []string
 	for n, name := range t.names {
@@ -339,7 +339,7 @@ func (t *twin) contents() string {
 	return strings.Join(lines, "\n")
 }
 
-// show writes down a machine.
+// show returns a machine as text.
 func show(m *Machine) string {
 	if m == nil {
 		return "none"

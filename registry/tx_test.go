@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// A transaction does what the same batches applied one by one do, or, aborted,
-// nothing at all; and objects know the commit that made them as they are.
-func TestTransactionsDoWhatTheirObviousTwinDoes(t *testing.T) {
+// A transaction has the effect of its batches applied one by one, or, if it is aborted,
+// none. Modified is the commit that made an object as it is.
+func TestTransactionsDoWhatTheirSimpleTwinDoes(t *testing.T) {
 	for seed := range uint64(6 * *soak) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			d := newDraw(seed)
 			tw := newTwin()
-			var hooked []uint64
-			s := NewStore(func(_ *Snapshot, c *Changes) { hooked = append(hooked, c.Index) })
+			var published []uint64
+			s := NewStore(func(_ *Snapshot, c *Changes) { published = append(published, c.Index) })
 			modified := make(map[string]uint64)
 			for range 40 {
 				before, beforeTwin, beforeModified := s.Snapshot(), tw, maps.Clone(modified)
-				hooked = nil
+				published = nil
 				tx := s.Begin()
 				var made []uint64
 				for range 1 + d.IntN(4) {
@@ -41,8 +41,8 @@ func TestTransactionsDoWhatTheirObviousTwinDoes(t *testing.T) {
 					tw = next
 					checkSnapshot(t, tw, tx.Snapshot())
 				}
-				if s.Snapshot() != before || hooked != nil {
-					t.Fatal("a transaction showed before it was committed")
+				if s.Snapshot() != before || published != nil {
+					t.Fatal("a transaction was visible before it was committed")
 				}
 				if d.one(3) {
 					tx.Abort()
@@ -51,8 +51,8 @@ func TestTransactionsDoWhatTheirObviousTwinDoes(t *testing.T) {
 				} else {
 					tx.Commit()
 				}
-				if !slices.Equal(hooked, made) {
-					t.Fatalf("the hook was called for the commits %d, want %d", hooked, made)
+				if !slices.Equal(published, made) {
+					t.Fatalf("the commits %d were published, want %d", published, made)
 				}
 				checkSnapshot(t, tw, s.Snapshot())
 				if t.Failed() {
@@ -63,20 +63,19 @@ func TestTransactionsDoWhatTheirObviousTwinDoes(t *testing.T) {
 	}
 }
 
-// noteModified compares the indexes that objects carry with what the objects
-// were like at the commit before.
+// noteModified checks Modified of all objects: it changes only with the object.
 func noteModified(t testing.TB, at map[string]uint64, s *Snapshot) {
 	t.Helper()
 	now := make(map[string]uint64)
-	note := func(said string, modified uint64) {
-		want, ok := at[said]
+	note := func(object string, modified uint64) {
+		want, ok := at[object]
 		if !ok {
 			want = s.Index
 		}
 		if modified != want {
-			t.Errorf("in commit %d, %s is of commit %d, want %d", s.Index, said, modified, want)
+			t.Errorf("in commit %d, %s is of commit %d, want %d", s.Index, object, modified, want)
 		}
-		now[said] = modified
+		now[object] = modified
 	}
 	for a := range s.Apps() {
 		note(fmt.Sprint("app ", a.Network, a.Name), a.Modified)
@@ -93,7 +92,7 @@ func noteModified(t testing.TB, at map[string]uint64, s *Snapshot) {
 	maps.Copy(at, now)
 }
 
-func TestASourceNumbersItsOwnChanges(t *testing.T) {
+func TestASourceCanNumberItsOwnCommits(t *testing.T) {
 	var indexes []uint64
 	s := NewStore(func(_ *Snapshot, c *Changes) { indexes = append(indexes, c.Index) })
 	at := func(index uint64, events ...Event) {
@@ -130,7 +129,7 @@ func TestASourceNumbersItsOwnChanges(t *testing.T) {
 		t.Errorf("stopped, the machine is of %d in commit %v, err %v", s.Snapshot().Machine("m1").Modified, c, err)
 	}
 	if want := []uint64{7, 9, 12, 13}; !slices.Equal(indexes, want) {
-		t.Errorf("the hook was called for %d, want %d", indexes, want)
+		t.Errorf("the commits %d were published, want %d", indexes, want)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// A rig is a source at work on a file, in a bubble: time is fake, also the
-// modification times.
+// A rig is a source that follows a file in a synctest bubble. Time is fake, and so are
+// the modification times.
 type rig struct {
 	t     *testing.T
 	path  string
@@ -33,7 +33,7 @@ type rig struct {
 	stop    func()
 }
 
-// inRig runs f in a bubble with a source that has loaded content.
+// inRig calls f in a bubble, with a source that has loaded content.
 func inRig(t *testing.T, content string, f func(r *rig)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -71,7 +71,7 @@ func (r *rig) run() {
 	}
 }
 
-// put puts content in the place of the file, in one step.
+// put replaces the file by one with that content, in one step.
 func (r *rig) put(content string) {
 	r.t.Helper()
 	next := r.path + ".next"
@@ -81,7 +81,7 @@ func (r *rig) put(content string) {
 	}
 }
 
-// write writes content into a file that may be there already.
+// write writes content into a new file or one that exists.
 func (r *rig) write(path, content string) {
 	r.t.Helper()
 	if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chtimes(path, time.Time{}, time.Now())); err != nil {
@@ -89,16 +89,16 @@ func (r *rig) write(path, content string) {
 	}
 }
 
-// pass lets time go by, a little longer than d.
+// pass waits for d and a millisecond.
 func (r *rig) pass(d time.Duration) {
 	time.Sleep(d + time.Millisecond)
 	synctest.Wait()
 }
 
-// settle is how long it takes until a change is in effect.
+// settle is the time from a change of the file until it is in effect.
 const settle = 2 * filewatch.Interval
 
-// replace puts content in the place of the file and waits until it is taken.
+// replace replaces the file and waits until the change is in effect.
 func (r *rig) replace(content string) {
 	r.t.Helper()
 	r.put(content)
@@ -163,7 +163,7 @@ const (
 	refused = "error: registry file refused; the facts stay as they are"
 )
 
-// network18 writes a registry of started machines with these ids in one app of
+// network18 returns a registry file with started machines of these ids, in one app of
 // fdaa:0:18::/48.
 func network18(ids ...string) string { return `{"apps": [` + appOf("web", "fdaa:0:18", ids...) + `]}` }
 
@@ -258,7 +258,7 @@ func TestSameContentIsNotAppliedAgain(t *testing.T) {
 	})
 }
 
-func TestBadFileChangesNothingAndIsSaidOnce(t *testing.T) {
+func TestBadFileChangesNothingAndIsLoggedOnce(t *testing.T) {
 	const bad = `{"apps": [{"name": "web", "network": "fdaa:0:18::/48", "machines": [{"id": "a", "state": 5}]}, {"name": "pg"}]}`
 	said := []string{
 		refused,
@@ -279,7 +279,7 @@ func TestBadFileChangesNothingAndIsSaidOnce(t *testing.T) {
 		r.wantLog()
 		r.wantFailures(1, "want a string, got a number\n")
 
-		r.src.Reload() // asked for, it is counted; what it says is known
+		r.src.Reload() // is counted, but its faults have been logged
 		synctest.Wait()
 		r.pass(settle)
 		r.wantLog("error: registry file refused as before; the facts stay as they are")
@@ -341,7 +341,7 @@ func TestCheckedAtFollowsTheClock(t *testing.T) {
 	})
 }
 
-// Reload applies what the store does not have, though the file is as before.
+// Reload applies what the store lacks, though the file has not changed.
 func TestReloadAppliesTheSameFileAgain(t *testing.T) {
 	inRig(t, network18("a", "b"), func(r *rig) {
 		network, _ := registry.ParseNetwork("fdaa:0:18::/48")

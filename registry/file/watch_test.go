@@ -12,8 +12,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// patience is how long a test waits for what must happen: far longer than it
-// takes.
+// patience is how long a test waits for an event, which takes far less.
 const patience = 20 * time.Second
 
 // must fails the test on any error of a step.
@@ -31,8 +30,8 @@ func put(t testing.TB, path, content string) {
 	must(t, os.WriteFile(path, []byte(content), 0o644))
 }
 
-// configMap lays a directory out as Kubernetes mounts a ConfigMap: the file is a
-// link through ..data, which is a link to the directory of one version.
+// configMap fills a directory as Kubernetes does for a ConfigMap: the file is a link
+// through ..data, which is a link to the directory of one version.
 func configMap(t testing.TB, dir string) {
 	t.Helper()
 	must(t, os.Mkdir(filepath.Join(dir, "..v1"), 0o755), os.Symlink("..v1", filepath.Join(dir, "..data")),
@@ -40,7 +39,7 @@ func configMap(t testing.TB, dir string) {
 	put(t, filepath.Join(dir, "..v1", "registry.json"), "1")
 }
 
-// swap gives a ConfigMap its second version, as Kubernetes does it.
+// swap replaces the version of a ConfigMap in the way of Kubernetes.
 func swap(t testing.TB, dir, content string) {
 	t.Helper()
 	must(t, os.Mkdir(filepath.Join(dir, "..v2"), 0o755))
@@ -50,7 +49,7 @@ func swap(t testing.TB, dir, content string) {
 		os.RemoveAll(filepath.Join(dir, "..v1")))
 }
 
-// The whole of it, on a real file in real time: load, follow, read, apply.
+// All steps on a real file in real time: load, follow, read, apply.
 func TestRunAppliesTheNextVersionOfAConfigMap(t *testing.T) {
 	dir := t.TempDir()
 	configMap(t, dir)

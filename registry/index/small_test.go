@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A Small is a map, whatever its size.
+// A Small has the entries of a map, whatever its size.
 func TestSmallIsAMap(t *testing.T) {
 	for seed := range uint64(50 * *soak) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -19,7 +19,7 @@ func TestSmallIsAMap(t *testing.T) {
 			for key := range 6 * maxSmall {
 				got, ok := f.Get(key)
 				if want, is := twin[key]; got != want || ok != is {
-					t.Fatalf("seed %d: of %d keys, %d has %d, %v, want %d, %v", seed, len(twin), key, got, ok, want, is)
+					t.Fatalf("seed %d: of %d keys, Get %d returns %d, %v, want %d, %v", seed, len(twin), key, got, ok, want, is)
 				}
 			}
 		}

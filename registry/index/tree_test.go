@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Readers see a tree as a sorted slice, and an old tree does not
-// change.
+// A tree has the entries of a sorted slice, and an old tree does not change.
 func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 	type entry struct{ key, value int }
 	compare := func(a, b entry) int { return cmp.Compare(a.key, b.key) }
@@ -26,7 +25,7 @@ func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 		for round := range 60 {
 			old = append(old, version{root, slices.Clone(twin)})
 			most := 1 + r.IntN(1<<r.IntN(12))
-			removing := r.IntN(3) * 50 // of 100: none, half or all of what is changed
+			removing := r.IntN(3) * 50 // per cent of the changes
 			var moves []Move[entry]
 			for range most {
 				moves = append(moves, Move[entry]{entry{r.IntN(keys), round}, r.IntN(100) < removing})
@@ -63,7 +62,7 @@ func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 				at, has := slices.BinarySearchFunc(twin, entry{key: key}, compare)
 				got, found := root.Find(func(e entry) int { return cmp.Compare(e.key, key) })
 				if found != has || found && got != twin[at] {
-					t.Fatalf("seed %d round %d: find %d gives %v, %v", seed, round, key, got, found)
+					t.Fatalf("seed %d round %d: Find %d returns %v, %v", seed, round, key, got, found)
 				}
 				var rest []entry
 				for e := range root.From(func(e entry) bool { return e.key < key }) {
@@ -72,18 +71,17 @@ func TestTreeIsAPersistentSortedSlice(t *testing.T) {
 					}
 				}
 				if want := twin[at:min(len(twin), at+100)]; !slices.Equal(rest, want) {
-					t.Fatalf("seed %d round %d: from %d come %v, want %v", seed, round, key, rest, want)
+					t.Fatalf("seed %d round %d: From %d yields %v, want %v", seed, round, key, rest, want)
 				}
 			}
 		}
 		if keys > 4000 && deepest <= maxChildren {
-			t.Errorf("seed %d: the most leaves there were is %d: the test does not test inner nodes", seed, deepest)
+			t.Errorf("seed %d: there were at most %d leaves: the test does not test inner nodes", seed, deepest)
 		}
 	}
 }
 
-// A change of one entry must copy its leaf and the nodes above it, and nothing
-// beside.
+// A change of one entry must copy its leaf and the nodes above it, and no other node.
 func TestTreeCopiesOnePath(t *testing.T) {
 	compare := cmp.Compare[int]
 	var moves []Move[int]
@@ -117,9 +115,9 @@ func TestTreeCopiesOnePath(t *testing.T) {
 	}
 }
 
-// checkTree faults nodes that are empty, too long, out of order, under another
-// entry than their first, or leaves that are not all equally deep. It returns how
-// many leaves and entries there are.
+// checkTree fails the test if a node is empty, too long, not sorted or has a wrong first
+// entry, or if the leaves are not all on one level. It returns the number of leaves, and
+// the entries.
 func checkTree[E any](t testing.TB, root *Tree[E], cmp func(a, b E) int) (leaves int, entries []E) {
 	t.Helper()
 	depth := -1
@@ -134,7 +132,7 @@ func checkTree[E any](t testing.TB, root *Tree[E], cmp func(a, b E) int) (leaves
 		for _, k := range n.children {
 			at := len(entries)
 			if check(k.Tree, level+1); cmp(k.first, entries[at]) != 0 {
-				t.Errorf("a child that begins with %v stands under %v", entries[at], k.first)
+				t.Errorf("a child that begins with %v has the first entry %v", entries[at], k.first)
 			}
 		}
 		if n.children == nil {
@@ -142,7 +140,7 @@ func checkTree[E any](t testing.TB, root *Tree[E], cmp func(a, b E) int) (leaves
 			if leaves++; depth < 0 {
 				depth = level
 			} else if level != depth {
-				t.Errorf("leaves stand at levels %d and %d", depth, level)
+				t.Errorf("there are leaves on levels %d and %d", depth, level)
 			}
 		}
 	}
@@ -151,7 +149,7 @@ func checkTree[E any](t testing.TB, root *Tree[E], cmp func(a, b E) int) (leaves
 	}
 	for i := 1; i < len(entries); i++ {
 		if cmp(entries[i-1], entries[i]) >= 0 {
-			t.Errorf("%v stands before %v", entries[i-1], entries[i])
+			t.Errorf("%v is before %v", entries[i-1], entries[i])
 		}
 	}
 	return leaves, entries
