@@ -132,9 +132,11 @@
 //
 // In format 1, every id, address and name had a key that named its owner, a claim, and
 // the key import existed while an import was under way. Load upgrades a registry of
-// format 1 (prepare in load.go): it puts import for good, so that servers of older
-// versions read, renew leases and answer, but write nothing: their clients get 503, "an
-// import is under way". Then it deletes the claims, and puts what they excluded again, so
-// that what was in effect stays. Servers can be replaced one after the other; writes go
-// through the new ones. There is no way back but a backup.
+// format 1 (prepare in upgrade.go). First it puts import for good, so that servers of
+// older versions read, renew leases and answer, but write nothing: their clients get 503,
+// "an import is under way". Then it puts again what the claims excluded, so that what was
+// in effect stays, and deletes the claims. Claims with leases stay until these end, since
+// old servers renew a lease only while its claims exist; new servers ignore them. So
+// servers can be replaced one after the other, while clients write through the new ones.
+// There is no way back but a backup.
 package etcd

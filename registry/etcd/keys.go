@@ -24,8 +24,11 @@ const (
 	keyLock     = "lock"     // exists, with a lease, while a new epoch is written
 )
 
-// currentFormat is the value of keyFormat.
-const currentFormat = "2"
+// The values of keyFormat.
+const (
+	currentFormat = "2"
+	upgrading     = "upgrading to 2"
+)
 
 // A ref is what a key below an epoch names. Network and Name of a Flycast address are
 // those of its app.

@@ -23,6 +23,10 @@ const (
 	// time.
 	pageOctets = 4 << 20
 
+	// prepareTime bounds the calls that make or upgrade a registry: a minute for some
+	// 100,000 claims.
+	prepareTime = time.Minute
+
 	// progressEvery is how often a long listing logs how far it is.
 	progressEvery = 2 * time.Second
 )
@@ -54,7 +58,9 @@ func (k *Keeper) load(ctx context.Context) error {
 	if err := k.connect(ctx); err != nil {
 		return err
 	}
-	c, err := k.prepare(ctx)
+	call, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
+	c, err := k.prepare(call)
 	if err != nil {
 		return err
 	}

@@ -138,6 +138,9 @@ func (m *mirror) setHead(revision int64, d dirty) {
 // put notes the value of a key, which is below the epoch. object, unless nil, is what
 // decode would make of it.
 func (m *mirror) put(kv *mvccpb.KeyValue, key string, object registry.Fact, d dirty) {
+	if isClaim(key) {
+		return
+	}
 	e := &entry{key: key, create: kv.CreateRevision, mod: kv.ModRevision, lease: clientv3.LeaseID(kv.Lease)}
 	if old := m.entries[key]; old != nil {
 		e.why = old.why // the same reason is not logged again

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,11 +22,9 @@ var errBroken = errors.New("the registry is damaged")
 func (k *Keeper) prepare(ctx context.Context) (*control, error) {
 	absent := func(key string) clientv3.Cmp { return clientv3.Compare(clientv3.CreateRevision(k.key(key)), "=", 0) }
 	put := func(key, value string) clientv3.Op { return clientv3.OpPut(k.key(key), value) }
-	for range 2 {
+	for range 3 {
 		c, err := k.control(ctx)
-		call, cancel := context.WithTimeout(ctx, callTime)
-		defer cancel()
-		txn := k.client.Txn(call)
+		txn := k.client.Txn(ctx)
 		switch {
 		case err != nil:
 			return nil, err
@@ -36,9 +35,14 @@ func (k *Keeper) prepare(ctx context.Context) (*control, error) {
 			return nil, fmt.Errorf("%w: of %s and %s only one is there", errBroken, k.key(keyRegistry), k.key(keyEpoch))
 		case c.format == "": // servers of format 1 take this for an import that does not end
 			txn.If(absent(keyFormat), clientv3.Compare(clientv3.Value(k.key(keyRegistry)), "=", c.name)).
-				Then(put(keyFormat, currentFormat), put(keyHead, ""))
+				Then(put(keyFormat, upgrading), put(keyHead, ""))
+		case c.format == upgrading:
+			if err := k.dropClaims(ctx, c); err != nil {
+				return nil, err
+			}
+			txn.If(clientv3.Compare(clientv3.Value(k.key(keyFormat)), "=", upgrading)).Then(put(keyFormat, currentFormat))
 		case c.format == currentFormat:
-			return k.dropClaims(ctx, c)
+			return c, nil
 		case c.formatLeased:
 			return nil, errors.New("a server of an older version imports a registry; this one waits until that has ended")
 		default:
@@ -53,52 +57,60 @@ func (k *Keeper) prepare(ctx context.Context) (*control, error) {
 
 // claimKinds are the beginnings of the keys of format 1 that said whose an id, an address
 // or a name is, and how objects say that they want it.
-var claimKinds = map[string]string{"ids/": wantID, "addresses/": wantAddress, "names/": wantName}
+var claimKinds = map[string]string{"ids": wantID, "addresses": wantAddress, "names": wantName}
 
-// dropClaims deletes the claims of format 1. An object that had one comes before others
-// that want the same (see mirror.before): those that are older are put again.
-func (k *Keeper) dropClaims(ctx context.Context, c *control) (*control, error) {
+// isClaim reports whether a key below an epoch is a claim of format 1.
+func isClaim(key string) bool {
+	kind, _, _ := strings.Cut(key, "/")
+	return claimKinds[kind] != ""
+}
+
+// dropClaims deletes the claims of format 1, except those with leases: old servers can
+// renew a lease only while its claims exist. An object that had a claim comes before
+// others that want the same (see mirror.before): those that are older are put again.
+func (k *Keeper) dropClaims(ctx context.Context, c *control) error {
 	root := k.key(c.epoch) + "/"
 	owners := make(map[string]string) // key of the owner, by what it wants
+	var ops []clientv3.Op
 	for kind, want := range claimKinds {
-		err := pages(ctx, k.client, root+kind, c.revision, func(kv *mvccpb.KeyValue) error {
-			owners[want+string(kv.Key[len(root+kind):])] = string(kv.Value)
+		err := pages(ctx, k.client, root+kind+"/", c.revision, func(kv *mvccpb.KeyValue) error {
+			owners[want+string(kv.Key[len(root+kind+"/"):])] = string(kv.Value)
+			if kv.Lease == 0 {
+				ops = append(ops, clientv3.OpDelete(string(kv.Key)))
+			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-	}
-	if len(owners) == 0 {
-		return c, nil
 	}
 	m, err := k.list(ctx, c)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	again := make(map[*entry]bool)
 	for want, key := range owners {
-		owner := m.entries[key]
-		if owner == nil || !slices.Contains(m.wanted[want], owner) {
+		if owner := m.entries[key]; slices.Contains(m.wanted[want], owner) {
+			for _, e := range m.wanted[want] {
+				again[e] = again[e] || older(e, owner)
+			}
+		}
+	}
+	for e, is := range again {
+		if !is {
 			continue
 		}
-		for _, e := range m.wanted[want] {
-			if e == owner || !older(e, owner) {
-				continue
-			}
-			call, cancel := context.WithTimeout(ctx, callTime)
-			_, err := k.client.Txn(call).If(clientv3.Compare(clientv3.ModRevision(root+e.key), "=", e.mod)).
-				Then(putUnchanged(root + e.key)).Commit()
-			cancel()
-			if err != nil {
-				return nil, err
-			}
+		// Only if it is as it was: another server may be upgrading, too.
+		same := clientv3.Compare(clientv3.ModRevision(root+e.key), "=", e.mod)
+		if _, err := k.client.Txn(ctx).If(same).Then(putUnchanged(root + e.key)).Commit(); err != nil {
+			return err
 		}
 	}
-	for kind := range claimKinds {
-		if err := k.wipe(ctx, root+kind); err != nil {
-			return nil, err
+	for some := range slices.Chunk(ops, maxOps) {
+		if _, err := k.client.Txn(ctx).Then(some...).Commit(); err != nil {
+			return err
 		}
 	}
 	k.log.Info("registry in etcd upgraded", zap.String("format", currentFormat), zap.Int("claims", len(owners)))
-	return k.control(ctx)
+	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/internaldns/internaldns/registry/etcd/etcdtest"
 )
 
-// format1 puts a registry of format 1: two machines with claims, and one put by hand,
-// which wants the address of the first and is older.
+// format1 puts a registry of format 1: two machines with claims, one with a lease, and
+// one put by hand, which wants the address of the first and is older.
 func format1(s *etcdtest.Server) {
 	const root = "/internaldns/1/"
 	put := func(key, value string) { s.Etcdctl("put", key, value) }
@@ -32,6 +32,10 @@ func format1(s *etcdtest.Server) {
 		put(root+claim, "machines/fdaa:0:18/web/"+owner)
 	}
 	put(root+"machines/fdaa:0:18/web/m1", object("m1", 1, "stopped"))
+	lease := strings.Fields(s.Etcdctl("lease", "grant", "60"))[1]
+	s.Etcdctl("put", "--lease="+lease, root+"machines/fdaa:0:18/web/leased", object("leased", 4, "started"))
+	s.Etcdctl("put", "--lease="+lease, root+"ids/leased", "machines/fdaa:0:18/web/leased")
+	s.Etcdctl("put", "--lease="+lease, root+"addresses/"+address(4).String(), "machines/fdaa:0:18/web/leased")
 	put("/internaldns/written", "")
 	put("/internaldns/7/apps/fdaa:0:18/half", "{}") // of an import that crashed
 }
@@ -82,20 +86,36 @@ func TestARegistryOfFormat1IsUpgradedAndNothingIsLost(t *testing.T) {
 			t.Errorf("quarantined: %v", q)
 		}
 	}
-	for _, prefix := range []string{"1/ids/", "1/addresses/", "1/names/", "7/"} {
-		if left := s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/"+prefix); left != "" {
-			t.Errorf("left: %s", left)
+	// With their claims, old servers can renew leases.
+	for prefix, want := range map[string]string{"1/ids/": "/internaldns/1/ids/leased", "1/addresses/": "/internaldns/1/addresses/" + address(4).String(), "1/names/": "", "7/": ""} {
+		if got := strings.TrimSpace(s.Etcdctl("get", "--prefix", "--keys-only", "/internaldns/"+prefix)); got != want {
+			t.Errorf("below %s there is %q, want %q", prefix, got, want)
 		}
 	}
 	if oldWrite(t, client) {
 		t.Error("an old server can still write")
 	}
 	a.do(t, newMachine("web", "m3", 3, "started"))
+	a.do(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: "leased"}), newMachine("web", "m4", 4, "started"))
 	b.do(t, registry.Delete(registry.Key{Kind: registry.KindMachine, Network: acme, Name: "web", ID: "m1"}))
 	if b.store.Snapshot().Machine("hand") == nil {
 		t.Error("what was excluded by a machine is not in effect when that is deleted")
 	}
 	converged(t, a, b)
+}
+
+// A server that crashes while it upgrades leaves the rest to the next.
+func TestAnUpgradeThatWasInterruptedIsCompleted(t *testing.T) {
+	s := serve(t)
+	format1(s)
+	s.Etcdctl("put", "/internaldns/import", "upgrading to 2")
+	a := start(t, s)
+	if m := a.store.Snapshot().Machine("m1"); m == nil || a.store.Snapshot().Machine("hand") != nil {
+		t.Errorf("after the upgrade: m1 is %v, hand %v", m, a.store.Snapshot().Machine("hand"))
+	}
+	if got := s.Etcdctl("get", "--print-value-only", "/internaldns/import"); got != "2\n" {
+		t.Errorf("the format is %q", got)
+	}
 }
 
 // An import of an old server ends before the upgrade, or with its lease.
