@@ -57,7 +57,7 @@ func TestCachedAllocs(t *testing.T) {
 		{"a hit that must be cut", "A www.example.com.", "NOERROR TC", small},
 		{"a negative hit", "AAAA www.example.com.", "NOERROR", stub},
 		{"a failure", "A failing.example.com.", "SERVFAIL", stub},
-		{"a name kept at home", "PTR 1.0.0.10.in-addr.arpa.", "NXDOMAIN", stub},
+		{"a special name", "PTR 1.0.0.10.in-addr.arpa.", "NXDOMAIN", stub},
 		{"localhost", "A localhost.", "NOERROR", stub},
 		{"a query without RD", "A www.example.com.", "REFUSED", noRD},
 		{"a client who is not allowed", "A www.example.com.", "REFUSED", stranger},

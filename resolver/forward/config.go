@@ -133,9 +133,9 @@ func (c *Config) validate() error {
 		for i, u := range upstreams {
 			switch {
 			case !u.Addr.IsValid() || u.Addr.Port() == 0 || u.Addr.Addr().IsUnspecified() || u.Addr.Addr().IsMulticast():
-				errs = append(errs, fmt.Errorf("%s: %v is no address that can be asked", name, u))
+				errs = append(errs, fmt.Errorf("%s: %v is not the address of a server", name, u))
 			case own.has(u.Addr):
-				errs = append(errs, fmt.Errorf("%s: %v is our own listen address, and we would ask ourselves", name, u))
+				errs = append(errs, fmt.Errorf("%s: %v is an address that this server listens at", name, u))
 			case slices.Contains(upstreams[:i], u):
 				errs = append(errs, fmt.Errorf("%s: %v is named twice", name, u))
 			}
@@ -148,7 +148,7 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("%s: has no upstream", name))
 		}
 		if c.Local(f.Suffix.wire()) {
-			errs = append(errs, fmt.Errorf("%s: is in one of our own zones, which are never forwarded", name))
+			errs = append(errs, fmt.Errorf("%s: is in a local zone, and those are never forwarded", name))
 		}
 		check(name, f.Upstreams)
 	}

@@ -102,13 +102,13 @@ func TestConfigFaults(t *testing.T) {
 		"max_in_flight: must be positive, got -1",
 		"cache_octets: must be positive, got -5",
 		"stale_after: must be positive, got -1s",
-		"upstream: 10.0.0.1:53 is our own listen address, and we would ask ourselves",
-		"upstream: 127.0.0.1:5300 is our own listen address, and we would ask ourselves",
-		"upstream: [::1]:5300 is our own listen address, and we would ask ourselves",
+		"upstream: 10.0.0.1:53 is an address that this server listens at",
+		"upstream: 127.0.0.1:5300 is an address that this server listens at",
+		"upstream: [::1]:5300 is an address that this server listens at",
 		"upstream: 10.0.0.1:5353 is named twice",
-		"upstream: 0.0.0.0:53 is no address that can be asked",
-		"forward web.internal.: is in one of our own zones, which are never forwarded",
-		"forward corp.example.: 10.0.0.1:53 is our own listen address, and we would ask ourselves",
+		"upstream: 0.0.0.0:53 is not the address of a server",
+		"forward web.internal.: is in a local zone, and those are never forwarded",
+		"forward corp.example.: 10.0.0.1:53 is an address that this server listens at",
 		"forward empty.example.: has no upstream",
 	}
 	if err == nil || err.Error() != strings.Join(want, "\n") {
@@ -146,7 +146,7 @@ func TestResolvConf(t *testing.T) {
 			{"a file that says nothing new changes nothing", "nameserver 10.0.0.53\nnameserver fe80::1%eth0\n#\n", want},
 			{"new nameservers take over", "nameserver 10.0.0.54\nnameserver 10.0.0.53\n", "10.0.0.54:53 10.0.0.53:53"},
 			{"an empty file changes nothing", "", "10.0.0.54:53 10.0.0.53:53"},
-			{"nobody but ourselves changes nothing", "nameserver 127.0.0.1\n", "10.0.0.54:53 10.0.0.53:53"},
+			{"a file with only this server changes nothing", "nameserver 127.0.0.1\n", "10.0.0.54:53 10.0.0.53:53"},
 			{"then it goes on", "nameserver 10.0.0.53\n", "10.0.0.53:53"},
 		} {
 			write(step.content)

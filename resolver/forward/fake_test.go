@@ -19,15 +19,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// local is where the clients of most tests are.
+// local is the address of the clients of most tests.
 var local = netip.MustParseAddr("127.0.0.1")
 
-// isLocal is the Local of tests: our zones are internal. and the reverse one.
+// isLocal is the Local of tests: the local zones are internal. and the reverse zone.
 func isLocal(name []byte) bool {
 	return wire.Within(name, []byte("\x08internal\x00")) || wire.Within(name, []byte(localReverse))
 }
 
-// start returns a Forwarder at work, which ends with the test.
+// start returns a running Forwarder, which ends with the test.
 func start(t testing.TB, c Config) *Forwarder {
 	t.Helper()
 	f := newForwarder(t, c)
@@ -50,28 +50,27 @@ func newForwarder(t testing.TB, c Config) *Forwarder {
 	return f
 }
 
-// started reports whether Run has begun.
-func (s *flights) started() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running
-}
-
-// run lets f work until the test ends.
-func run(t testing.TB, f *Forwarder) {
+// begin calls f.Run and returns when f takes queries. end ends Run and waits for it.
+func begin(t testing.TB, f *Forwarder) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
-	for !f.flights.started() {
-		time.Sleep(time.Microsecond) // until Run has begun
+	for running := false; !running; {
+		time.Sleep(time.Microsecond) // the real clock is meant: Run does not say when it has begun
+		f.flights.mu.Lock()
+		running = f.flights.running
+		f.flights.mu.Unlock()
 	}
-	t.Cleanup(func() {
+	return func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	})
+	}
 }
+
+// run lets f work until the test ends.
+func run(t testing.TB, f *Forwarder) { t.Cleanup(begin(t, f)) }
 
 // A client asks a Forwarder as package resolver does.
 type client struct {
@@ -113,7 +112,7 @@ func typeOf(s string) uint16 {
 	return n
 }
 
-// cached returns what f says at once, or nil.
+// cached returns the response that f has at once, or nil.
 func (c client) cached(t testing.TB, f *Forwarder, question string) *dns.Msg {
 	t.Helper()
 	msg := c.query(t, question)
@@ -128,8 +127,8 @@ func (c client) cached(t testing.TB, f *Forwarder, question string) *dns.Msg {
 	return c.unpack(t, msg, out)
 }
 
-// send asks f, and returns what it says at once or later; nil if f does not take
-// the query.
+// send asks f, and returns a channel with the response, which may come later. It
+// returns nil if f does not take the query.
 func (c client) send(t testing.TB, f *Forwarder, question string) <-chan *dns.Msg {
 	t.Helper()
 	msg := c.query(t, question)
@@ -142,16 +141,16 @@ func (c client) send(t testing.TB, f *Forwarder, question string) <-chan *dns.Ms
 		came <- c.unpack(t, msg, out)
 		return came
 	}
-	ours := slices.Clone(msg)
-	if !f.Submit(&q, c.Client, func(out []byte) { came <- c.unpack(t, ours, out) }) {
+	own := slices.Clone(msg)
+	if !f.Submit(&q, c.Client, func(out []byte) { came <- c.unpack(t, own, out) }) {
 		return nil
 	}
-	clear(msg) // what Submit must not have kept
+	clear(msg) // Submit must not have kept it
 	q = wire.Query{}
 	return came
 }
 
-// ask asks f and waits for the response, and how long it took.
+// ask asks f. It returns the response and how long that took.
 func (c client) ask(t testing.TB, f *Forwarder, question string) (*dns.Msg, time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -168,8 +167,8 @@ func (c client) ask(t testing.TB, f *Forwarder, question string) (*dns.Msg, time
 	return nil, 0
 }
 
-// unpack checks that out is the response to msg, and what holds of every
-// response, and returns it.
+// unpack returns out, the response to msg. It checks what must be true of every
+// response.
 func (c client) unpack(t testing.TB, msg, out []byte) *dns.Msg {
 	t.Helper()
 	q, m := new(dns.Msg), new(dns.Msg)
@@ -284,8 +283,8 @@ func records(lines ...string) (rrs []dns.RR) {
 	return rrs
 }
 
-// A fake is an upstream at a loopback address that does what handle says, over
-// UDP and TCP.
+// A fake is an upstream at a loopback address. It calls handle for each request,
+// over UDP and TCP.
 type fake struct {
 	t      testing.TB
 	addr   netip.AddrPort
@@ -315,7 +314,7 @@ func newFakeAt(t testing.TB, at string, handle func(*request)) *fake {
 		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
 		if err != nil {
 			ln.Close()
-			continue // someone else has the port for UDP
+			continue // another process has the port for UDP
 		}
 		f := &fake{t: t, addr: addr, udp: udp, handle: handle}
 		f.wg.Go(f.serveUDP)
@@ -378,7 +377,7 @@ func (f *fake) serveConn(conn net.Conn) {
 func (f *fake) serve(raw []byte, from netip.AddrPort, tcp bool, send func([]byte)) {
 	r := &request{raw: raw, msg: new(dns.Msg), from: from, tcp: tcp, send: send, fake: f}
 	if err := r.msg.Unpack(raw); err != nil {
-		f.t.Errorf("our query does not unpack: %v\n%x", err, raw)
+		f.t.Errorf("the query does not unpack: %v\n%x", err, raw)
 		return
 	}
 	f.mu.Lock()
@@ -411,5 +410,5 @@ func (r *request) truth() *dns.Msg {
 	return r.reply(q.Name + " 60 IN A 192.0.2.1")
 }
 
-// isTruth is what show says of truth.
+// isTruth is what show returns for truth.
 func isTruth(name string) string { return "NOERROR [" + name + " 60 A 192.0.2.1]" }

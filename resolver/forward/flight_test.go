@@ -24,7 +24,7 @@ const ms = time.Millisecond
 
 func TestFailOver(t *testing.T) {
 	t.Run("one after the other", func(t *testing.T) {
-		inScript(t, Config{}, map[string]behaviour{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 			for i := range 100 {
 				name := fmt.Sprintf("n%d.example.", i)
 				m, took := stub.ask(t, f, "A "+name)
@@ -38,7 +38,7 @@ func TestFailOver(t *testing.T) {
 		})
 	})
 	t.Run("all at once", func(t *testing.T) {
-		inScript(t, Config{}, map[string]behaviour{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 			began := time.Now()
 			var came []<-chan *dns.Msg
 			for i := range 100 {
@@ -55,7 +55,7 @@ func TestFailOver(t *testing.T) {
 		})
 	})
 	t.Run("after it has worked for long", func(t *testing.T) {
-		inScript(t, Config{}, map[string]behaviour{"A": after(2 * ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": after(2 * ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 			for i := range 200 {
 				stub.ask(t, f, fmt.Sprintf("A before%d.example.", i))
 			}
@@ -68,13 +68,13 @@ func TestFailOver(t *testing.T) {
 		})
 	})
 	t.Run("a closed port costs no time", func(t *testing.T) {
-		inScript(t, Config{}, map[string]behaviour{"A": refusing, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": refusing, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 			expect(t, f, "A www.example.", isTruth("www.example."), 2*ms)
 		})
 	})
 	for _, rcode := range []int{dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeNotAuth} {
 		t.Run(dns.RcodeToString[rcode]+" moves on", func(t *testing.T) {
-			inScript(t, Config{}, map[string]behaviour{"A": saying(rcode), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+			inScript(t, Config{}, map[string]behavior{"A": saying(rcode), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 				expect(t, f, "A www.example.", isTruth("www.example."), 3*ms)
 				s.now("B", saying(rcode))
 				expect(t, f, "A other.example.", "SERVFAIL", 2*ms)
@@ -84,9 +84,9 @@ func TestFailOver(t *testing.T) {
 	}
 }
 
-// A slow upstream costs the other a tenth more queries, not as many again.
+// A slow upstream costs the other one a tenth more queries, not twice as many.
 func TestHedgesAreBounded(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": after(150 * ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": after(150 * ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		const n = 1000
 		for i := range n {
 			stub.send(t, f, fmt.Sprintf("A n%d.example.", i))
@@ -103,7 +103,7 @@ func TestHedgesAreBounded(t *testing.T) {
 }
 
 func TestOneUpstreamIsAskedAgain(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": blackHole}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": blackHole}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A www.example.", "SERVFAIL EDE 22", 1800*ms)
 		for _, want := range []time.Duration{0, 800 * ms, 1400 * ms} {
 			got := s.times("A A www.example.")
@@ -118,11 +118,11 @@ func TestOneUpstreamIsAskedAgain(t *testing.T) {
 			t.Errorf("a dead upstream was asked %d times, want never", got)
 		}
 	})
-	inScript(t, Config{}, map[string]behaviour{"A": refusing}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": refusing}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A www.example.", "SERVFAIL EDE 23", 1400*ms)
 		expect(t, f, "A www.example.", "SERVFAIL EDE 23", 0)
 	})
-	inScript(t, Config{}, map[string]behaviour{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) {
+	inScript(t, Config{}, map[string]behavior{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) {
 		if n == 0 {
 			return blackHole(q, n)
 		}
@@ -132,15 +132,15 @@ func TestOneUpstreamIsAskedAgain(t *testing.T) {
 	})
 }
 
-// A name that takes its time is waited for, if its upstream lives.
+// A flight waits for a name that takes long, if its upstream answers probes.
 func TestSlowNameIsWaitedFor(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": probesOr(after(3 * time.Second))}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": probesOr(after(3 * time.Second))}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A slow.example.", isTruth("slow.example."), 3*time.Second)
 		if st := f.Status().Upstreams[0].State; st != "healthy" {
 			t.Errorf("the upstream is %s, want healthy", st)
 		}
 	})
-	inScript(t, Config{}, map[string]behaviour{"A": probesOr(blackHole)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": probesOr(blackHole)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A never.example.", "SERVFAIL EDE 22", 5*time.Second)
 		expect(t, f, "A never.example.", "SERVFAIL EDE 22", 0)
 		for i := range 20 {
@@ -153,9 +153,9 @@ func TestSlowNameIsWaitedFor(t *testing.T) {
 }
 
 func TestDeadUpstreamComesBack(t *testing.T) {
-	for name, down := range map[string]behaviour{"silent": blackHole, "refusing": refusing} {
+	for name, down := range map[string]behavior{"silent": blackHole, "refusing": refusing} {
 		t.Run(name, func(t *testing.T) {
-			inScript(t, Config{}, map[string]behaviour{"A": down}, func(t *testing.T, f *Forwarder, s *scripted) {
+			inScript(t, Config{}, map[string]behavior{"A": down}, func(t *testing.T, f *Forwarder, s *scripted) {
 				for range 60 { // a minute of trouble
 					m, took := stub.ask(t, f, "A www.example.")
 					if show(m) != "SERVFAIL EDE 22" && show(m) != "SERVFAIL EDE 23" || took > 2*time.Second {
@@ -191,10 +191,10 @@ func TestDeadUpstreamComesBack(t *testing.T) {
 	}
 }
 
-// With one of two dead, the other is asked alone, and the first again once it is
-// back.
+// While the first of two is dead, only the other is asked. When the first is back,
+// it is asked again.
 func TestFirstIsPreferredAgain(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": blackHole, "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for i := range 20 {
 			stub.ask(t, f, fmt.Sprintf("A n%d.example.", i))
 			time.Sleep(200 * ms)
@@ -211,7 +211,7 @@ func TestFirstIsPreferredAgain(t *testing.T) {
 
 func TestStale(t *testing.T) {
 	fresh, stale := isTruth("www.example."), "NOERROR [www.example. 30 A 192.0.2.1] EDE 3"
-	answered := map[string]behaviour{"A": after(ms)}
+	answered := map[string]behavior{"A": after(ms)}
 	expired := func(t *testing.T, f *Forwarder) {
 		t.Helper()
 		expect(t, f, "A www.example.", fresh, ms)
@@ -259,7 +259,7 @@ func TestStale(t *testing.T) {
 			m.Rcode, m.Answer, m.Ns = dns.RcodeNameError, nil, records("example. 60 IN SOA a. b. 1 2 3 4 60")
 			return ms, m, nil
 		}
-		inScript(t, Config{}, map[string]behaviour{"A": none}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": none}, func(t *testing.T, f *Forwarder, s *scripted) {
 			expect(t, f, "A no.example.", "NXDOMAIN authority [example. 60 SOA]", ms)
 			time.Sleep(61 * time.Second)
 			s.now("A", saying(dns.RcodeServerFailure))
@@ -286,7 +286,7 @@ func TestStale(t *testing.T) {
 }
 
 func TestPrefetch(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": after(ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": after(ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		stub.ask(t, f, "A hot.example.")
 		stub.ask(t, f, "A cold.example.")
 		for range 600 { // two minutes
@@ -311,7 +311,7 @@ func TestPrefetch(t *testing.T) {
 
 // RFC 9520: failures are remembered, for longer each time, and 5 minutes at most.
 func TestFailuresAreRemembered(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": saying(dns.RcodeServerFailure)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": saying(dns.RcodeServerFailure)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for time.Since(s.began) < 30*time.Minute {
 			stub.ask(t, f, "A broken.example.")
 			time.Sleep(500 * ms)
@@ -349,7 +349,7 @@ func TestLimits(t *testing.T) {
 		}
 		return taken
 	}
-	inScript(t, Config{MaxInFlight: 50, MaxPerSource: 30}, map[string]behaviour{"A": probesOr(blackHole)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{MaxInFlight: 50, MaxPerSource: 30}, map[string]behavior{"A": probesOr(blackHole)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		second := stub
 		second.Addr = other
 		if n := count(t, f, stub, 40, "n%d.example."); n != 30 {
@@ -374,10 +374,10 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// A machine that asks from all the addresses it owns is one client, and so is none
-// of its neighbours.
+// A machine that asks from all its addresses is one client, and its neighbors are
+// others.
 func TestAMachineIsOneSource(t *testing.T) {
-	inScript(t, Config{MaxInFlight: 50, MaxPerSource: 20}, map[string]behaviour{"A": blackHole}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{MaxInFlight: 50, MaxPerSource: 20}, map[string]behavior{"A": blackHole}, func(t *testing.T, f *Forwarder, s *scripted) {
 		taken := func(prefix string) (n int) {
 			for i := range 25 {
 				c := stub
@@ -399,10 +399,11 @@ func TestAMachineIsOneSource(t *testing.T) {
 	})
 }
 
-// Want of something on our side says nothing about a name, nor about an upstream.
+// A failure whose cause is on this machine says nothing about a name, nor about an
+// upstream.
 func TestOurLimitsAreNotRemembered(t *testing.T) {
 	for _, err := range []error{upstream.ErrNoSocket, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {
-		inScript(t, Config{}, map[string]behaviour{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) { return 0, nil, err }}, func(t *testing.T, f *Forwarder, s *scripted) {
+		inScript(t, Config{}, map[string]behavior{"A": func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) { return 0, nil, err }}, func(t *testing.T, f *Forwarder, s *scripted) {
 			expect(t, f, "A www.example.", "SERVFAIL", 0)
 			s.now("A", after(ms))
 			expect(t, f, "A www.example.", isTruth("www.example."), ms)
@@ -413,9 +414,9 @@ func TestOurLimitsAreNotRemembered(t *testing.T) {
 	}
 }
 
-// An upstream that comes and goes is used while it is there.
+// An upstream that comes and goes is used while it answers.
 func TestFlappingUpstream(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": after(ms), "B": after(20 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": after(ms), "B": after(20 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		answeredByA := 0
 		for i := range 600 { // a minute; A is up for three seconds and down for three
 			if i%60 == 0 {
@@ -440,8 +441,8 @@ func TestFlappingUpstream(t *testing.T) {
 	})
 }
 
-// What may not be cached is given to those who wait, as it came, and asked for
-// again.
+// A response that must not be cached is passed to the clients that wait. The next
+// client causes another query.
 func TestUncacheableAnswersArePassed(t *testing.T) {
 	zero := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) { return ms, answerTo(q, 0), nil }
 	noSOA := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
@@ -449,7 +450,7 @@ func TestUncacheableAnswersArePassed(t *testing.T) {
 		m.Answer, m.Rcode = nil, dns.RcodeNameError
 		return ms, m, nil
 	}
-	inScript(t, Config{}, map[string]behaviour{"A": zero}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": zero}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for range 2 {
 			expect(t, f, "A www.example.", "NOERROR [www.example. 0 A 192.0.2.1]", ms)
 		}
@@ -460,14 +461,14 @@ func TestUncacheableAnswersArePassed(t *testing.T) {
 	})
 }
 
-// Negative responses are cached for the time that their SOA says.
+// Negative responses are cached for the time in their SOA.
 func TestNegativeResponsesAreCached(t *testing.T) {
 	no := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
 		m := answerTo(q, 0)
 		m.Answer, m.Rcode, m.Ns = nil, dns.RcodeNameError, records("example. 600 IN SOA a. b. 1 2 3 4 30")
 		return ms, m, nil
 	}
-	inScript(t, Config{}, map[string]behaviour{"A": no}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": no}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 30 SOA]", ms)
 		time.Sleep(29 * time.Second)
 		expect(t, f, "A no.example.", "NXDOMAIN authority [example. 1 SOA]", 0)
@@ -480,7 +481,7 @@ func TestNegativeResponsesAreCached(t *testing.T) {
 	})
 }
 
-// What an upstream says of its failure is passed on.
+// The extended error of an upstream is passed on.
 func TestExtendedErrorPasses(t *testing.T) {
 	bogus := func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
 		m := answerTo(q, 60)
@@ -489,15 +490,15 @@ func TestExtendedErrorPasses(t *testing.T) {
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus})
 		return ms, m, nil
 	}
-	inScript(t, Config{}, map[string]behaviour{"A": bogus}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": bogus}, func(t *testing.T, f *Forwarder, s *scripted) {
 		expect(t, f, "A bogus.example.", "SERVFAIL EDE 6", ms)
 		expect(t, f, "A bogus.example.", "SERVFAIL EDE 6", 0)
 	})
 }
 
-// Who waits for a question is an entry in a list.
+// A client that waits is an entry in a list.
 func TestWaitingTakesNoGoroutine(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": probesOr(after(time.Second))}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": probesOr(after(time.Second))}, func(t *testing.T, f *Forwarder, s *scripted) {
 		stub.send(t, f, "A www.example.")
 		time.Sleep(500 * ms)
 		synctest.Wait()
@@ -518,7 +519,7 @@ func TestWaitingTakesNoGoroutine(t *testing.T) {
 	})
 }
 
-// Run ends whatever is under way, soon, and takes nothing after.
+// Run ends all flights at once, and no query is taken afterwards.
 func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := func(ctx context.Context, _ *upstream.Query, _ func(upstream.Hint)) (*message.Response, error) {
@@ -548,9 +549,9 @@ func TestRunEnds(t *testing.T) {
 	})
 }
 
-// A name that is local never leaves, even if package resolver should err.
-func TestOurNamesNeverLeave(t *testing.T) {
-	inScript(t, Config{}, map[string]behaviour{"A": after(ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+// An upstream is never asked for a local name, even if package resolver submits one.
+func TestLocalNamesAreNotForwarded(t *testing.T) {
+	inScript(t, Config{}, map[string]behavior{"A": after(ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for _, question := range []string{"AAAA web.internal.", "DS internal.", "A WEB.INTERNAL."} {
 			q := wireQuery(t, stub, question)
 			if f.Submit(q, stub.Client, func([]byte) {}) {
@@ -558,12 +559,12 @@ func TestOurNamesNeverLeave(t *testing.T) {
 			}
 		}
 		if s.count("A") != 0 {
-			t.Error("upstream was asked for our names")
+			t.Error("the upstream was asked for local names")
 		}
 	})
 }
 
-// The longest suffix decides who is asked.
+// The longest suffix decides which upstream is asked.
 func TestForwards(t *testing.T) {
 	c := Config{
 		Upstreams: []Upstream{upstreamA},
@@ -573,7 +574,7 @@ func TestForwards(t *testing.T) {
 			{suffix(t, "10.in-addr.arpa"), []Upstream{upstreamB}},
 		},
 	}
-	inScript(t, c, map[string]behaviour{"A": after(ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, c, map[string]behavior{"A": after(ms), "B": after(2 * ms)}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for name, wait := range map[string]time.Duration{
 			"corp.example.": 2 * ms, "a.b.corp.example.": 2 * ms, "notcorp.example.": ms, "example.": ms,
 			"www.public.corp.example.": ms, "1.0.0.10.in-addr.arpa.": 2 * ms,
@@ -594,7 +595,7 @@ func TestClientsDiffer(t *testing.T) {
 		m.AuthenticatedData = true
 		return ms, m, nil
 	}
-	inScript(t, Config{}, map[string]behaviour{"A": many}, func(t *testing.T, f *Forwarder, s *scripted) {
+	inScript(t, Config{}, map[string]behavior{"A": many}, func(t *testing.T, f *Forwarder, s *scripted) {
 		for _, tt := range []struct {
 			name string
 			c    client
@@ -628,7 +629,7 @@ func TestClientsDiffer(t *testing.T) {
 		cd.cd = true
 		cd.ask(t, f, "A many.example.")
 		if n := s.count("A"); n != 3 {
-			t.Errorf("with CD, upstream was asked %d times, want 3: what was checked is no answer then", n)
+			t.Errorf("with CD, upstream was asked %d times, want 3: a validated answer is none for CD", n)
 		}
 	})
 }

@@ -66,9 +66,9 @@ func New(c Config) (*Forwarder, error) {
 		f.resolvConf = f.followResolvConf(c.ResolvConf)
 		switch err := f.resolvConf.Load(context.Background()); {
 		case errors.Is(err, errNoNameserver):
-			c.Log.Warn("no nameserver but ourselves; nothing is forwarded until there is one", zap.String("file", c.ResolvConf))
+			c.Log.Warn("no nameserver other than this server; nothing is forwarded until there is one", zap.String("file", c.ResolvConf))
 		case err != nil:
-			c.Log.Warn("cannot read the nameservers; nothing is forwarded until they are there", zap.Error(err))
+			c.Log.Warn("cannot read the nameservers; nothing is forwarded until that succeeds", zap.Error(err))
 		}
 	}
 	return f, nil

@@ -36,16 +36,16 @@ func (f *Forwarder) followResolvConf(path string) *filewatch.Follower {
 	report := func(err error) {
 		switch {
 		case errors.Is(err, errNoNameserver):
-			log.Warn("no nameserver but ourselves; the last ones stay", zap.String("file", path))
+			log.Warn("no nameserver other than this server; the last ones stay in use", zap.String("file", path))
 		case err != nil:
-			log.Warn("cannot read the nameservers; the last ones stay", zap.Error(err))
+			log.Warn("cannot read the nameservers; the last ones stay in use", zap.Error(err))
 		}
 	}
 	return filewatch.New(filewatch.Config{Paths: []string{path}, Take: take, Report: report})
 }
 
 // errNoNameserver reports a resolv.conf without a nameserver other than this server.
-var errNoNameserver = errors.New("no nameserver but ourselves")
+var errNoNameserver = errors.New("no nameserver other than this server")
 
 // parseResolvConf returns the nameservers in a resolv.conf(5), without those in
 // own, each once and in order. It ignores lines that it does not know.

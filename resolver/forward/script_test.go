@@ -17,37 +17,38 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A scripted upstream takes the place of the sockets: tests in fake time say what
+// A scripted upstream takes the place of the network. Tests in fake time set what
 // each upstream does.
 type scripted struct {
 	t  testing.TB
 	mu sync.Mutex
 	// do is what an upstream does when it is asked. Guarded by mu, as all that
 	// follows.
-	do    map[string]behaviour
+	do    map[string]behavior
 	asked map[string][]time.Duration // by upstream and question, since the start
 	began time.Time
 }
 
-// A behaviour says what to respond with and after how long; n is how often the
-// upstream was asked that question before. A nil message and error: never.
-type behaviour func(q *dns.Question, n int) (time.Duration, *dns.Msg, error)
+// A behavior returns the response to a question, and the time until it comes. n is
+// how often the upstream was asked that question before. If message and error are
+// nil, there is no response.
+type behavior func(q *dns.Question, n int) (time.Duration, *dns.Msg, error)
 
-// Behaviours of upstreams.
+// Behaviors of upstreams.
 var (
-	blackHole behaviour = func(*dns.Question, int) (time.Duration, *dns.Msg, error) { return 0, nil, nil }
-	refusing  behaviour = func(*dns.Question, int) (time.Duration, *dns.Msg, error) {
+	blackHole behavior = func(*dns.Question, int) (time.Duration, *dns.Msg, error) { return 0, nil, nil }
+	refusing  behavior = func(*dns.Question, int) (time.Duration, *dns.Msg, error) {
 		return 0, nil, errors.New("connection refused")
 	}
 )
 
 // after answers truly after d.
-func after(d time.Duration) behaviour {
+func after(d time.Duration) behavior {
 	return func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) { return d, answerTo(q, 60), nil }
 }
 
 // saying answers with an RCODE.
-func saying(rcode int) behaviour {
+func saying(rcode int) behavior {
 	return func(q *dns.Question, _ int) (time.Duration, *dns.Msg, error) {
 		m := answerTo(q, 60)
 		m.Rcode, m.Answer = rcode, nil
@@ -55,8 +56,8 @@ func saying(rcode int) behaviour {
 	}
 }
 
-// probesOr answers probes truly and is b for the rest.
-func probesOr(b behaviour) behaviour {
+// probesOr answers probes truly, and behaves like b otherwise.
+func probesOr(b behavior) behavior {
 	return func(q *dns.Question, n int) (time.Duration, *dns.Msg, error) {
 		if q.Name == "." {
 			return time.Millisecond, answerTo(q, 60), nil
@@ -84,9 +85,9 @@ var (
 	nameOf    = map[Upstream]string{upstreamA: "A", upstreamB: "B"}
 )
 
-// inScript runs test in fake time, with a Forwarder whose upstreams do as the
-// script says. Those named in do are its upstreams unless c says otherwise.
-func inScript(t *testing.T, c Config, do map[string]behaviour, test func(t *testing.T, f *Forwarder, s *scripted)) {
+// inScript runs test in fake time, with a Forwarder whose upstreams behave as do
+// says. They are those in do, unless c has others.
+func inScript(t *testing.T, c Config, do map[string]behavior, test func(t *testing.T, f *Forwarder, s *scripted)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if c.Upstreams == nil {
@@ -130,8 +131,8 @@ func (s *scripted) exchange(ctx context.Context, uq *upstream.Query, _ func(upst
 	return r, err
 }
 
-// now makes an upstream behave differently.
-func (s *scripted) now(upstream string, b behaviour) {
+// now changes the behavior of an upstream.
+func (s *scripted) now(upstream string, b behavior) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.do[upstream] = b
@@ -156,7 +157,7 @@ func (s *scripted) count(upstream string) (n int) {
 	return n
 }
 
-// expect asks and checks what comes and after how long.
+// expect asks, and checks the response and the time that it took.
 func expect(t *testing.T, f *Forwarder, question, want string, wait time.Duration) {
 	t.Helper()
 	m, took := stub.ask(t, f, question)

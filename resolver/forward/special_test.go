@@ -36,30 +36,30 @@ func TestSpecialNames(t *testing.T) {
 		{"::1 has no name, but a zone", "PTR 1." + zero, "NOERROR", stub},
 		{"unique local addresses have none", "PTR 1.0.d.f.ip6.arpa.", "NXDOMAIN authority [d.f.ip6.arpa. 10800 SOA]", stub},
 		{"link-local addresses have none", "PTR 1.b.e.f.ip6.arpa.", "NXDOMAIN authority [b.e.f.ip6.arpa. 10800 SOA]", stub},
-		{"home.arpa is at home", "A printer.home.arpa.", "NXDOMAIN authority [home.arpa. 10800 SOA]", stub},
-		{"its DS is too, for who does not validate", "DS home.arpa.", "NOERROR authority [home.arpa. 10800 SOA]", stub},
-		{"but who validates needs the proof", "DS home.arpa.", "no response", do},
+		{"home.arpa is special", "A printer.home.arpa.", "NXDOMAIN authority [home.arpa. 10800 SOA]", stub},
+		{"its DS is too, for clients that do not validate", "DS home.arpa.", "NOERROR authority [home.arpa. 10800 SOA]", stub},
+		{"but a client that validates needs the proof", "DS home.arpa.", "no response", do},
 		{"the DS of others stays", "DS 10.in-addr.arpa.", "NOERROR authority [10.in-addr.arpa. 10800 SOA]", do},
 		{"carrier-grade addresses have no names", "PTR 1.0.64.100.in-addr.arpa.", "NXDOMAIN authority [64.100.in-addr.arpa. 10800 SOA]", stub},
 		{"up to 100.127", "PTR 1.0.127.100.in-addr.arpa.", "NXDOMAIN authority [127.100.in-addr.arpa. 10800 SOA]", stub},
 		{"100.63 is public", "PTR 1.0.63.100.in-addr.arpa.", "no response", stub},
 		{"100.128 is public", "PTR 1.0.128.100.in-addr.arpa.", "no response", stub},
-		{"upstreams' encrypted resolvers do not stand for us", "TYPE64 _dns.resolver.arpa.", "NOERROR authority [resolver.arpa. 10800 SOA]", stub},
+		{"upstreams' encrypted resolvers are not those of this server", "TYPE64 _dns.resolver.arpa.", "NOERROR authority [resolver.arpa. 10800 SOA]", stub},
 		{"nor does anything else there", "A a.b.resolver.arpa.", "NOERROR authority [resolver.arpa. 10800 SOA]", stub},
 		{"resolver.arpa is a zone", "NS resolver.arpa.", "NOERROR [resolver.arpa. 10800 NS resolver.arpa.]", stub},
-		{"service.arpa is at home", "PTR _http._tcp.default.service.arpa.", "NXDOMAIN authority [service.arpa. 10800 SOA]", stub},
-		{"but who validates needs the proof for it too", "DS service.arpa.", "no response", do},
+		{"service.arpa is special", "PTR _http._tcp.default.service.arpa.", "NXDOMAIN authority [service.arpa. 10800 SOA]", stub},
+		{"but a client that validates needs the proof for it too", "DS service.arpa.", "no response", do},
 		{"the example names are ordinary", "A www.example.", "no response", stub},
 		{"example.com is ordinary", "A example.com.", "no response", stub},
 		{"a name that only ends alike is ordinary", "A contest.", "no response", stub},
-		{"what a Forward names is forwarded", "PTR 1.5.10.in-addr.arpa.", "no response", stub},
+		{"the suffix of a Forward is forwarded", "PTR 1.5.10.in-addr.arpa.", "no response", stub},
 		{"also the name itself", "A corp.test.", "no response", stub},
-		{"and what stands beside it is not", "A other.test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
+		{"and its neighbor is not", "A other.test.", "NXDOMAIN authority [test. 10800 SOA]", stub},
 		{"a name exists that a Forward is below", "A test.", "NOERROR authority [test. 10800 SOA]", stub},
 		{"also in an empty zone", "PTR 6.10.in-addr.arpa.", "NOERROR authority [10.in-addr.arpa. 10800 SOA]", stub},
-		{"and not what stands beside it", "PTR 7.10.in-addr.arpa.", "NXDOMAIN authority [10.in-addr.arpa. 10800 SOA]", stub},
-		{"a name exists that our reverse zone is below", "PTR a.d.f.ip6.arpa.", "NOERROR authority [d.f.ip6.arpa. 10800 SOA]", stub},
-		{"a Forward above does not open it", "A www.onion.", "NXDOMAIN authority [onion. 10800 SOA]", stub},
+		{"and its neighbor does not", "PTR 7.10.in-addr.arpa.", "NXDOMAIN authority [10.in-addr.arpa. 10800 SOA]", stub},
+		{"a name exists that the local reverse zone is below", "PTR a.d.f.ip6.arpa.", "NOERROR authority [d.f.ip6.arpa. 10800 SOA]", stub},
+		{"a Forward above a special name does not change it", "A www.onion.", "NXDOMAIN authority [onion. 10800 SOA]", stub},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newForwarder(t, Config{
@@ -82,7 +82,7 @@ func TestSpecialNames(t *testing.T) {
 	}
 }
 
-// Every name in the list is kept, also below.
+// Every special name is answered here, and so is every name below it.
 func TestEverySpecialNameIsAnsweredHere(t *testing.T) {
 	f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}})
 	for name := range specialNames {
@@ -93,7 +93,7 @@ func TestEverySpecialNameIsAnsweredHere(t *testing.T) {
 		}
 	}
 	if len(specialNames) != 8+15+2+16+64 {
-		t.Errorf("%d names are kept at home, want those of RFC 6303, RFC 7793 and eight others", len(specialNames))
+		t.Errorf("%d names are special, want those of RFC 6303, RFC 7793 and eight others", len(specialNames))
 	}
 }
 
@@ -107,7 +107,7 @@ func TestWhoMayAsk(t *testing.T) {
 	store(t, f, stub, "A www.example.", "www.example. 60 IN A 192.0.2.1")
 	off := newForwarder(t, Config{})
 	only := newForwarder(t, Config{Forwards: []Forward{{suffix(t, "corp.example"), []Upstream{upstreamB}}}})
-	const refused, notOurs = "REFUSED EDE 18", "REFUSED EDE 20"
+	const refused, noForwarder = "REFUSED EDE 18", "REFUSED EDE 20"
 	for _, tt := range []struct {
 		name, question, want string
 		f                    *Forwarder
@@ -120,12 +120,12 @@ func TestWhoMayAsk(t *testing.T) {
 		{"a link-local address with a zone may", "A www.example.", isTruth("www.example."), f, with("[fe80::1%eth0]:1", true)},
 		{"a public address may not", "A www.example.", refused, f, with("203.0.113.1:1", true)},
 		{"a public IPv6 address may not", "A www.example.", refused, f, with("[2001:db8::1]:1", true)},
-		{"nor ask for what is kept at home", "A localhost.", refused, f, with("203.0.113.1:1", true)},
-		{"without RD nothing comes from the cache", "A www.example.", notOurs, f, with("127.0.0.1:1", false)},
-		{"without upstreams names are refused", "A www.example.", notOurs, off, stub},
-		{"but what is kept at home is answered", "A localhost.", "NOERROR [localhost. 10800 A 127.0.0.1]", off, stub},
+		{"nor ask for special names", "A localhost.", refused, f, with("203.0.113.1:1", true)},
+		{"without RD nothing comes from the cache", "A www.example.", noForwarder, f, with("127.0.0.1:1", false)},
+		{"without upstreams names are refused", "A www.example.", noForwarder, off, stub},
+		{"but special names are answered", "A localhost.", "NOERROR [localhost. 10800 A 127.0.0.1]", off, stub},
 		{"with a Forward alone, its names are a miss", "A www.corp.example.", "no response", only, stub},
-		{"and others refused", "A www.example.", notOurs, only, stub},
+		{"and others refused", "A www.example.", noForwarder, only, stub},
 	} {
 		if got := show(tt.c.cached(t, tt.f, tt.question)); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -133,11 +133,11 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 	hits, clients, rd := f.stats.Total(metrics.CacheHit), f.stats.Total(metrics.RefusedClient), f.stats.Total(metrics.RefusedRD)
 	if hits != 5 || clients != 3 || rd != 1 {
-		t.Errorf("counted %d hits, %d refused clients, %d queries refused for want of RD; want 5, 3 and 1", hits, clients, rd)
+		t.Errorf("counted %d hits, %d refused clients, %d queries refused because they lack RD; want 5, 3 and 1", hits, clients, rd)
 	}
 }
 
-// TTLs count down, and reach 0 never.
+// TTLs count down, and never reach 0.
 func TestTTLsCountDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newForwarder(t, Config{Upstreams: []Upstream{upstreamA}})

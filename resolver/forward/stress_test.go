@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,8 +13,8 @@ import (
 )
 
 // Many clients, upstreams that misbehave in every way at once, a cache that is
-// flushed meanwhile, and an end in the middle: every client is told once at most
-// and the truth or SERVFAIL, and nothing is left behind.
+// flushed meanwhile, and an end in the middle: every client gets at most one
+// response, which is the truth or SERVFAIL, and nothing is left behind.
 func TestTroubleLeavesNothingBehind(t *testing.T) {
 	trouble := func(r *request) {
 		var n int
@@ -46,32 +45,27 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 		Upstreams:   []Upstream{newFake(t, trouble).upstream(), newFake(t, trouble).upstream()},
 		CacheOctets: 50_000, MaxInFlight: 300, StaleAfter: 20 * time.Millisecond,
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
-	for !f.flights.started() {
-		time.Sleep(time.Microsecond)
-	}
+	end := begin(t, f)
 	all, names := suffix(t, "."), 400
 	var wg sync.WaitGroup
-	var good, failed, untold atomic.Int32
+	var good, failed, notTaken atomic.Int32
 	for worker := range 80 {
 		wg.Go(func() {
 			for i := range 8 {
 				name := fmt.Sprintf("n%d.example.", (i*80+worker)%names)
 				q := wireQuery(t, stub, "A "+name)
-				told := make(chan string, 2)
+				responses := make(chan string, 2)
 				check := func(out []byte) {
 					m := new(dns.Msg)
 					if err := m.Unpack(out); err != nil {
 						t.Error(err)
 					}
-					told <- show(m)
+					responses <- show(m)
 				}
 				if out := f.Cached(q, stub.Client, time.Now(), make([]byte, 0, 1232)); len(out) > 0 {
 					check(out)
 				} else if !f.Submit(q, stub.Client, check) {
-					untold.Add(1)
+					notTaken.Add(1)
 					continue
 				}
 				if i == 5 {
@@ -81,7 +75,7 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 					continue // does not wait
 				}
 				select {
-				case got := <-told:
+				case got := <-responses:
 					if strings.HasPrefix(got, "NOERROR ["+name) && strings.Contains(got, " A 192.0.2.1]") {
 						good.Add(1)
 					} else if strings.HasPrefix(got, wire.ServFail.String()) {
@@ -89,25 +83,22 @@ func TestTroubleLeavesNothingBehind(t *testing.T) {
 					} else {
 						t.Errorf("%s: %s", name, got)
 					}
-					if len(told) > 0 {
-						t.Errorf("%s: told twice", name)
+					if len(responses) > 0 {
+						t.Errorf("%s: a second response", name)
 					}
 				case <-time.After(10 * time.Second):
-					t.Errorf("%s: not told", name)
+					t.Errorf("%s: no response", name)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	end()
 	if waiting, open := f.flights.count(); waiting != 0 || open != 0 || len(f.flights.bySource) != 0 {
 		t.Errorf("left behind: %d waiting, %d flights, %d sources", waiting, open, len(f.flights.bySource))
 	}
 	if good.Load() < failed.Load() {
 		t.Errorf("%d good answers, %d SERVFAIL", good.Load(), failed.Load())
 	}
-	t.Logf("%d good answers, %d SERVFAIL, %d not taken", good.Load(), failed.Load(), untold.Load())
+	t.Logf("%d good answers, %d SERVFAIL, %d not taken", good.Load(), failed.Load(), notTaken.Load())
 }

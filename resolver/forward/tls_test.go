@@ -22,8 +22,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A tlsFake is an upstream over TLS that answers truly, in reverse order if
-// several questions wait.
+// A tlsFake is an upstream over TLS that answers truth. It holds the response to a
+// name that begins with "first." back until the next one.
 type tlsFake struct {
 	upstream Upstream
 	roots    *x509.CertPool
@@ -88,7 +88,7 @@ func (f *tlsFake) serve(t *testing.T, conn net.Conn) {
 		}
 		r := &request{msg: new(dns.Msg)}
 		if err := r.msg.Unpack(msg); err != nil {
-			t.Errorf("our query does not unpack: %v", err)
+			t.Errorf("the query does not unpack: %v", err)
 			return
 		}
 		b := pack(r.truth())

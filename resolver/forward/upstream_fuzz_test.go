@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A mutation is a response that matches its query and is then spoiled.
+// mutate spoils a response that matches its query.
 func mutate(r *rand.Rand, msg []byte) []byte {
 	for range 1 + r.IntN(4) {
 		switch at := 12 + r.IntN(len(msg)-12); r.IntN(6) {
@@ -35,7 +35,7 @@ func mutate(r *rand.Rand, msg []byte) []byte {
 }
 
 // Whatever comes over the socket, the client gets an answer to its question or
-// SERVFAIL, and the cache holds nothing that nobody asked for.
+// SERVFAIL, and the cache holds only what was asked for.
 func TestSpoiledResponses(t *testing.T) {
 	const seed = 20
 	spoil := func(r *request) {

@@ -54,7 +54,7 @@ func TestWithoutSocketsAServerIsNotDead(t *testing.T) {
 		s.miss(query(s))
 	}
 	for s.State() != Healthy {
-		time.Sleep(time.Millisecond) // real time: the probe goes over a real socket
+		time.Sleep(time.Millisecond) // the real clock is meant: the probe goes over a real socket
 	}
 	if n := s.Stats.Probes.Load(); n != 1 {
 		t.Errorf("%d probes were sent, want 1", n)
@@ -109,7 +109,7 @@ func TestACanceledQueryIsOver(t *testing.T) {
 	}
 	if n := a.sockets.open.Load(); n != 0 {
 		for a.sockets.open.Load() != 0 { // a goroutine gives the one for TCP back
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // the real clock is meant: the goroutine does not say when
 		}
 	}
 }
