@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -81,14 +80,11 @@ func TestAKilledServerLosesNothing(t *testing.T) {
 		}
 		if len(faults) > 0 {
 			s.kill()
-			t.Fatalf("round %d:\n%s\nthe log ends with\n%s\nthe server said\n%s",
-				round, strings.Join(faults, "\n"), strings.Join(h.lines, "\n"), strings.Join(s.log, "\n"))
+			t.Fatalf("round %d:\n%s\nthe history ends with\n%s\nthe log of the server is\n%s",
+				round, strings.Join(faults, "\n"), strings.Join(h.lines, "\n"), s.Log())
 		}
 	}
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	if err := s.wait(); err != nil {
-		t.Errorf("the last server ended: %v\n%s", err, strings.Join(s.log, "\n"))
-	}
+	s.Stop(t)
 	if _, err := disk.Check(filepath.Join(dir, "data"), nil); err != nil {
 		t.Error(err)
 	}

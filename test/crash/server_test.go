@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,84 +21,43 @@ import (
 	"github.com/internaldns/internaldns/test/internal/program"
 )
 
-// patience bounds how long a server may take to serve or to end. Only one that hangs
-// takes that long.
+// patience bounds how long a request may take. Only a server that hangs takes that
+// long.
 const patience = 30 * time.Second
 
-// A server is a running internaldns serve --data.
+// A server is a running internaldns serve --data, with a client of its API.
 type server struct {
-	cmd    *exec.Cmd
+	*program.Server
 	client *http.Client
-	dns    chan string   // gets the address at which it answers queries, when it does
-	ended  chan struct{} // closed when it has ended
-	log    []string      // complete when ended is closed
 }
 
 // start starts a server that stores its registry in dir.
 func start(t testing.TB, dir string) *server {
 	t.Helper()
 	socket := filepath.Join(dir, "api")
-	s := &server{dns: make(chan string, 1), ended: make(chan struct{})}
-	s.cmd = exec.Command(os.Getenv(program.Env), "serve", "--data", filepath.Join(dir, "data"), "--api", "unix:"+socket, "--api-local",
-		"--listen", "127.0.0.1:0", "--network", network, "--admin", "off", "--upstream", "off")
-	stderr, err := s.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
+	return &server{
+		program.Start(t, "--data", filepath.Join(dir, "data"), "--api", "unix:"+socket, "--api-local",
+			"--listen", "127.0.0.1:0", "--network", network, "--admin", "off", "--upstream", "off"),
+		&http.Client{Timeout: patience, Transport: &http.Transport{
+			MaxIdleConnsPerHost: writers,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", socket)
+			},
+		}},
 	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(s.ended)
-		addr := ""
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			s.log = append(s.log, lines.Text())
-			var line struct {
-				Msg string
-				DNS []string
-			}
-			json.Unmarshal(lines.Bytes(), &line) // a line that is not JSON is only logged
-			if len(line.DNS) > 0 {
-				addr = line.DNS[0]
-			}
-			if line.Msg == "serving" {
-				s.dns <- addr
-			}
-		}
-	}()
-	s.client = &http.Client{Timeout: patience, Transport: &http.Transport{
-		MaxIdleConnsPerHost: writers,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
-	return s
 }
 
 // serving waits until the server answers queries, and returns its address.
 func (s *server) serving(t testing.TB) (addr string) {
 	t.Helper()
-	select {
-	case addr = <-s.dns:
-	case <-s.ended:
-		t.Fatalf("the server ended:\n%s", strings.Join(s.log, "\n"))
-	case <-time.After(patience):
-		s.kill()
-		t.Fatalf("the server does not serve:\n%s", strings.Join(s.log, "\n"))
-	}
-	return addr
+	s.Wait(t)
+	return s.Addrs[0].String()
 }
 
 // kill ends the server as a crash does.
 func (s *server) kill() {
-	s.cmd.Process.Kill()
-	s.wait()
-}
-
-func (s *server) wait() error {
-	<-s.ended
+	s.Kill()
 	s.client.CloseIdleConnections()
-	return s.cmd.Wait()
 }
 
 // do makes a request. It returns an error if there was no response.

@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
-// registryFile writes org.json with one more app, big, whose hundred machines do
-// not fit into the datagram of a usual client, and returns its path.
+// registryFile writes org.json with one more app, big, and returns its path. The
+// addresses of its hundred machines do not fit a UDP response of 1,232 octets.
 func registryFile(t testing.TB) string {
 	t.Helper()
 	org, err := os.ReadFile("../../zone/testdata/org.json")
@@ -54,17 +54,16 @@ func bigAddr(i int) netip.Addr {
 	return netip.MustParseAddr(fmt.Sprintf("fdaa:0:18:b16:0:%x:1:2", i))
 }
 
-// serve starts the program. Loopback is in network fdaa:0:18::/48 but for
-// 127.9.0.0/16, which is in the other one of org.json.
+// serve starts the program. Clients on loopback are in network fdaa:0:18::/48, and
+// those in 127.9.0.0/16 in the other network of org.json.
 func serve(t testing.TB) netip.AddrPort {
 	t.Helper()
 	return program.Serve(t, "--registry", registryFile(t), "--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "off",
 		"--client", "127.0.0.0/8=fdaa:0:18::/48,ams", "--client", "127.9.0.0/16=fdaa:3:9018::/48").Addrs[0]
 }
 
-// goResolver returns Go's own resolver, with server as the only one it knows,
-// asking from the address from if that is valid. With tcp it asks over TCP only;
-// otherwise as it likes.
+// goResolver returns Go's own resolver with one server. It sends from the address
+// from, if that is valid, and over TCP only, if tcp is true.
 func goResolver(server netip.AddrPort, tcp bool, from netip.Addr) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		if tcp {
@@ -92,9 +91,9 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// said writes what a lookup returned: its items in ascending order, or the kind
-// of its error.
-func said[T any](items []T, err error) string {
+// result writes the result of a lookup: its items in ascending order, or the kind of
+// its error.
+func result[T any](items []T, err error) string {
 	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok && dnsErr.IsNotFound {
 		return "not found"
 	}
@@ -117,5 +116,5 @@ const (
 	myPeer = "fdaa:0:18:a7b:d6b:0:a:102"
 )
 
-// quoted writes items as said does.
-func quoted(items ...string) string { return said(items, nil) }
+// quoted writes items as result does.
+func quoted(items ...string) string { return result(items, nil) }

@@ -9,8 +9,7 @@ import (
 	fly "github.com/azazeal/fly/dns"
 )
 
-// A library for Fly's names, which knows nothing of us, gives what org.json
-// holds, from every function it has.
+// Every function of a library for Fly's names returns what org.json has.
 func TestFlyLibrary(t *testing.T) {
 	server := serve(t)
 	for _, tr := range transports {
@@ -18,7 +17,7 @@ func TestFlyLibrary(t *testing.T) {
 		d := fly.New(r)
 		t.Run(tr.name, func(t *testing.T) { testFlyLibrary(t, d.Regions, d.Instances, d.Apps, d.Peers, d.Peer, d.PrivateIP) })
 
-		// Its package functions ask Go's default resolver.
+		// The functions of the package use Go's default resolver.
 		t.Run(tr.name+" by default", func(t *testing.T) {
 			d := net.DefaultResolver
 			preferGo, dial := d.PreferGo, d.Dial
@@ -37,23 +36,23 @@ func testFlyLibrary(t *testing.T,
 	privateIP func(context.Context) (net.IP, error),
 ) {
 	ctx := deadline(t)
-	one := func(ip net.IP, err error) string { return said([]net.IP{ip}, err) }
+	one := func(ip net.IP, err error) string { return result([]net.IP{ip}, err) }
 	for _, tt := range []struct{ call, got, want string }{
-		{"Regions(web)", said(regions(ctx, "web")), quoted("ams", "sjc", "yyz")},
-		{"Regions(pg)", said(regions(ctx, "pg")), quoted("fra", "lab", "xx1")},
-		{"Regions(asleep)", said(regions(ctx, "asleep")), quoted("")}, // it splits the empty text
-		{"Regions(nobody)", said(regions(ctx, "nobody")), "not found"},
-		{"Instances(web)", said(instances(ctx, "web", "")), quoted(webAMS, webSJC, webYYZ)},
-		{"Instances(web, yyz)", said(instances(ctx, "web", "yyz")), quoted(webYYZ)},
-		{"Instances(web, sin)", said(instances(ctx, "web", "sin")), "not found"}, // stopped
-		{"Instances(web, fra)", said(instances(ctx, "web", "fra")), "not found"},
-		{"Instances(vault)", said(instances(ctx, "vault", "")), "not found"},
-		{"Apps()", said(apps(ctx)), quoted("asleep", "big", "fly-builder-quiet-sun-7", "pg", "web")},
-		{"Peers()", said(peers(ctx)), quoted("my-peer")},
+		{"Regions(web)", result(regions(ctx, "web")), quoted("ams", "sjc", "yyz")},
+		{"Regions(pg)", result(regions(ctx, "pg")), quoted("fra", "lab", "xx1")},
+		{"Regions(asleep)", result(regions(ctx, "asleep")), quoted("")}, // the library splits the empty text
+		{"Regions(absent)", result(regions(ctx, "absent")), "not found"},
+		{"Instances(web)", result(instances(ctx, "web", "")), quoted(webAMS, webSJC, webYYZ)},
+		{"Instances(web, yyz)", result(instances(ctx, "web", "yyz")), quoted(webYYZ)},
+		{"Instances(web, sin)", result(instances(ctx, "web", "sin")), "not found"}, // stopped
+		{"Instances(web, fra)", result(instances(ctx, "web", "fra")), "not found"},
+		{"Instances(vault)", result(instances(ctx, "vault", "")), "not found"},
+		{"Apps()", result(apps(ctx)), quoted("asleep", "big", "fly-builder-quiet-sun-7", "pg", "web")},
+		{"Peers()", result(peers(ctx)), quoted("my-peer")},
 		{"Peer(my-peer)", one(peer(ctx, "my-peer")), quoted(myPeer)},
 		{"Peer(interactive-1f2e)", one(peer(ctx, "interactive-1f2e")), "not found"},
-		{"Peer(phantoon)", one(peer(ctx, "phantoon")), "not found"},     // another network's
-		{"PrivateIP() from loopback", one(privateIP(ctx)), "not found"}, // package netns asks from a 6PN address
+		{"Peer(phantoon)", one(peer(ctx, "phantoon")), "not found"},     // in another network
+		{"PrivateIP() from loopback", one(privateIP(ctx)), "not found"}, // package netns sends from a 6PN address
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s is %s, want %s", tt.call, tt.got, tt.want)

@@ -12,10 +12,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// flyctl asks over TCP through its WireGuard tunnel, reads the response with a
-// single Read, does not look at the RCODE, and asserts that each record of the
-// answer section has the type it asked for.
-func flyctlAsk(t testing.TB, server netip.AddrPort, qtype uint16, name string) string {
+// askAsFlyctl sends a query in the way of flyctl: over TCP. Like flyctl, it reads the
+// response with a single Read, ignores the RCODE, and asserts that each record of the
+// answer section has the QTYPE.
+func askAsFlyctl(t testing.TB, server netip.AddrPort, qtype uint16, name string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", server.String())
 	if err != nil {
@@ -36,7 +36,7 @@ func flyctlAsk(t testing.TB, server netip.AddrPort, qtype uint16, name string) s
 		t.Fatal(err)
 	}
 	if n < 2 || n != 2+int(binary.BigEndian.Uint16(buf)) {
-		t.Fatalf("%s: one Read gives %d octets, not the whole response: %x", name, n, buf[:min(n, 64)])
+		t.Fatalf("%s: one Read returns %d octets, not the whole response: %x", name, n, buf[:min(n, 64)])
 	}
 	var m dns.Msg
 	if err := m.Unpack(buf[2:n]); err != nil {
@@ -65,7 +65,7 @@ func TestFlyctl(t *testing.T) {
 		{dns.TypeTXT, "_peer.internal", quoted("my-peer")},
 		{dns.TypeTXT, "regions.web.internal", quoted("ams,sjc,yyz")},
 		{dns.TypeTXT, "vms.asleep.internal", quoted("")},
-		{dns.TypeTXT, "regions.nobody.internal", ""},
+		{dns.TypeTXT, "regions.absent.internal", ""},
 		{dns.TypeTXT, "web.internal", ""},
 		{dns.TypeAAAA, "web.internal", quoted(webAMS, webSJC, webYYZ)},
 		{dns.TypeAAAA, "top2.nearest.of.web.internal", quoted(webAMS, webYYZ)},
@@ -73,20 +73,20 @@ func TestFlyctl(t *testing.T) {
 		{dns.TypeAAAA, "my-peer._peer.internal", quoted(myPeer)},
 		{dns.TypeAAAA, "_api.internal", quoted("fdaa::3")},
 		{dns.TypeAAAA, "asleep.internal", ""},
-		{dns.TypeAAAA, "nobody.internal", ""},
+		{dns.TypeAAAA, "absent.internal", ""},
 		{dns.TypeAAAA, "example.com", ""},
 	} {
-		if got := flyctlAsk(t, server, tt.qtype, tt.name); got != tt.want {
+		if got := askAsFlyctl(t, server, tt.qtype, tt.name); got != tt.want {
 			t.Errorf("%s %s\n got %s\nwant %s", dns.TypeToString[tt.qtype], tt.name, got, tt.want)
 		}
 	}
-	if got := flyctlAsk(t, server, dns.TypeAAAA, "big.internal"); strings.Count(got, `" "`) != 99 {
+	if got := askAsFlyctl(t, server, dns.TypeAAAA, "big.internal"); strings.Count(got, `" "`) != 99 {
 		t.Errorf("big.internal is at %s", got)
 	}
 }
 
-// Items stand in each list in the order that is promised, and addresses in
-// ascending order: what Go's resolver does not keep, miekg/dns shows.
+// Items of lists have their documented order, and addresses are ascending. Go's
+// resolver sorts them; miekg/dns does not.
 func TestOrder(t *testing.T) {
 	server := serve(t)
 	for _, network := range []string{"udp", "tcp"} {
@@ -115,7 +115,7 @@ func TestOrder(t *testing.T) {
 		}
 		txt := m.Answer[0].(*dns.TXT).Txt
 		var whole []string
-		for _, s := range txt { // string by string, as some clients do
+		for _, s := range txt { // string by string, as some clients read it
 			whole = append(whole, strings.Split(strings.TrimSuffix(s, ","), ",")...)
 		}
 		for i, item := range whole {

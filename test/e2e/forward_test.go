@@ -19,8 +19,8 @@ import (
 	"github.com/internaldns/internaldns/test/internal/program"
 )
 
-// forwarding starts the program with an upstream, which it returns a count of the
-// queries to.
+// forwarding starts the program with an upstream, and returns the count of queries
+// that reach the upstream.
 func forwarding(t *testing.T) (server netip.AddrPort, asked *atomic.Int64) {
 	t.Helper()
 	asked = new(atomic.Int64)
@@ -58,11 +58,11 @@ func forwarding(t *testing.T) (server netip.AddrPort, asked *atomic.Int64) {
 		"--upstream", pc.LocalAddr().String(), "--network", "fdaa:0:18::/48").Addrs[0], asked
 }
 
-// bothAt returns sockets at one free port of both transports.
+// bothAt returns a UDP socket and a TCP listener at one free port.
 func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
 	t.Helper()
 	var err error
-	for range 20 { // the port of one may be taken for the other
+	for range 20 { // the port may be free for one of the two only
 		var l net.Listener
 		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			break
@@ -77,8 +77,7 @@ func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-// What the header of a response says of forwarding.
-func TestWhatClientsAreToldOfForwarding(t *testing.T) {
+func TestTheHeaderOfForwardedResponses(t *testing.T) {
 	server, asked := forwarding(t)
 	ask := func(network, name string, change func(*dns.Msg)) *dns.Msg {
 		t.Helper()
@@ -101,33 +100,33 @@ func TestWhatClientsAreToldOfForwarding(t *testing.T) {
 		change              func(*dns.Msg)
 		want                string
 	}{
-		{"what nobody desires is not asked for", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
-		{"what was asked for elsewhere is not ours", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
-		{"the cache says the same", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"a query without RD is not forwarded", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"a forwarded response is not authoritative", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
+		{"the same from the cache", "udp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
 		{"in any letter case", "udp", "WWW.Example.com.", plain, "NOERROR qr rd ra, 1 records"},
 		{"over TCP too", "tcp", "www.example.com.", plain, "NOERROR qr rd ra, 1 records"},
-		{"who desires no recursion is not told what is in the cache", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
-		{"over TCP neither", "tcp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
-		{"of what is too large comes what fits", "udp", "many.example.com.", plain, "NOERROR qr tc rd ra, 29 records"},
-		{"more for those who take more", "udp", "many.example.com.", edns(1232), "NOERROR qr tc rd ra, 74 records"},
-		{"all for those who take so much", "udp", "many.example.com.", edns(4096), "NOERROR qr rd ra, 100 records"},
-		{"all over TCP", "tcp", "many.example.com.", plain, "NOERROR qr rd ra, 100 records"},
-		{"ours are ours", "udp", "web.internal.", plain, "NOERROR qr aa rd ra, 0 records"},
-		{"also for who desires no recursion", "udp", "nobody.internal.", noRD, "NXDOMAIN qr aa ra, 0 records"},
+		{"a query without RD is not answered from the cache", "udp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"also over TCP", "tcp", "www.example.com.", noRD, "REFUSED qr ra, 0 records"},
+		{"a response that is too large is truncated", "udp", "many.example.com.", plain, "NOERROR qr tc rd ra, 29 records"},
+		{"at the size of the client", "udp", "many.example.com.", edns(1232), "NOERROR qr tc rd ra, 74 records"},
+		{"and whole if it fits", "udp", "many.example.com.", edns(4096), "NOERROR qr rd ra, 100 records"},
+		{"and whole over TCP", "tcp", "many.example.com.", plain, "NOERROR qr rd ra, 100 records"},
+		{"a local answer is authoritative", "udp", "web.internal.", plain, "NOERROR qr aa rd ra, 0 records"},
+		{"also without RD", "udp", "absent.internal.", noRD, "NXDOMAIN qr aa ra, 0 records"},
 	} {
 		before := asked.Load()
 		if got := header(ask(tt.network, tt.name, tt.change)); got != tt.want {
 			t.Errorf("%s: %s over %s\n got %s\nwant %s", tt.does, tt.name, tt.network, got, tt.want)
 		}
 		if strings.HasPrefix(tt.want, "REFUSED") && asked.Load() != before {
-			t.Errorf("%s: upstream was asked", tt.does)
+			t.Errorf("%s: the upstream was asked", tt.does)
 		}
 	}
 }
 
-// Resolvers ask for a name label by label from the right, and go no further below a
-// name that does not exist (RFC 9156; RFC 8020). So everything above a name that
-// exists does too, whoever of us answers for it.
+// Resolvers ask for a name label by label from the right, and not for names below one
+// that does not exist (RFC 9156; RFC 8020). So every name above an existing one
+// exists too, forwarded or local.
 func TestNamesAreFoundLabelByLabel(t *testing.T) {
 	server, _ := forwarding(t)
 	c := dns.Client{Timeout: 20 * time.Second}
@@ -151,9 +150,10 @@ func TestNamesAreFoundLabelByLabel(t *testing.T) {
 	}
 }
 
-// Over TLS an upstream must be who it shall be, by the authorities of the system.
+// Over TLS, the certificate of an upstream must have its name, and be signed by an
+// authority of the system.
 func TestUpstreamsOverTLS(t *testing.T) {
-	web := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1 and example.com
+	web := httptest.NewTLSServer(nil) // for its certificate, which is valid for 127.0.0.1 and example.com
 	t.Cleanup(web.Close)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: web.TLS.Certificates})
 	if err != nil {
@@ -181,23 +181,31 @@ func TestUpstreamsOverTLS(t *testing.T) {
 	}
 	t.Setenv("SSL_CERT_FILE", roots)
 	for name, want := range map[string]string{
-		"":                 "NOERROR qr rd ra, 1 records",
-		"#example.com":     "NOERROR qr rd ra, 1 records",
-		"#someone.example": "SERVFAIL qr rd ra, 0 records",
+		"":               "NOERROR qr rd ra, 1 records",
+		"#example.com":   "NOERROR qr rd ra, 1 records",
+		"#other.example": "SERVFAIL qr rd ra, 0 records",
 	} {
 		server := program.Serve(t, "--listen", "127.0.0.1:0", "--admin", "off", "--upstream", "tls://"+l.Addr().String()+name).Addrs[0]
 		c := dns.Client{Timeout: 20 * time.Second}
-		m, _, err := c.Exchange(new(dns.Msg).SetQuestion("www.example.net.", dns.TypeA), server.String())
-		if err != nil {
-			t.Fatal(err)
+		got := ""
+		// On a busy machine, a handshake can take longer than the server waits for an
+		// upstream: then the next name is answered.
+		for i := range 20 {
+			m, _, err := c.Exchange(new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.net.", i), dns.TypeA), server.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = header(m); got == want {
+				break
+			}
 		}
-		if got := header(m); got != want {
-			t.Errorf("of an upstream that shall be %q, a client gets %s, want %s", name, got, want)
+		if got != want {
+			t.Errorf("with an upstream of name %q, a client gets %s, want %s", name, got, want)
 		}
 	}
 }
 
-// header writes what the header of m says, as dig does.
+// header writes the header of m, as dig does.
 func header(m *dns.Msg) string {
 	flags := ""
 	for _, f := range []struct {

@@ -16,7 +16,7 @@ func TestGoResolver(t *testing.T) {
 	for _, tr := range transports {
 		r, ctx := goResolver(server, tr.tcp, netip.Addr{}), deadline(t)
 		ip := func(network string) func(string) string {
-			return func(name string) string { return said(r.LookupIP(ctx, network, name)) }
+			return func(name string) string { return result(r.LookupIP(ctx, network, name)) }
 		}
 		for _, tt := range []struct {
 			does string
@@ -25,37 +25,37 @@ func TestGoResolver(t *testing.T) {
 			want string
 		}{
 			{"an app has the addresses of its started machines", "web.internal", ip("ip6"), quoted(webAMS, webSJC, webYYZ)},
-			{"with A beside AAAA it is the same", "web.internal", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
-			{"absolute it is the same", "web.internal.", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
-			{"in any case it is the same", "Web.INTERNAL", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
-			{"of IPv4 there is nothing", "web.internal", ip("ip4"), "not found"},
+			{"the same with A and AAAA", "web.internal", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
+			{"the same for the absolute name", "web.internal.", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
+			{"the same in any letter case", "Web.INTERNAL", ip("ip"), quoted(webAMS, webSJC, webYYZ)},
+			{"an app has no IPv4 addresses", "web.internal", ip("ip4"), "not found"},
 			{"a region has its machines", "sjc.web.internal", ip("ip"), quoted(webSJC)},
-			{"the nearest is the client's", "top1.nearest.of.web.internal", ip("ip"), quoted(webAMS)},
+			{"the nearest machine is that in the client's region", "top1.nearest.of.web.internal", ip("ip"), quoted(webAMS)},
 			{"an app without started machines is not found", "asleep.internal", ip("ip"), "not found"},
-			{"an app that is not there is not found", "nobody.internal", ip("ip"), "not found"},
+			{"an app that does not exist is not found", "absent.internal", ip("ip"), "not found"},
 			{"another network's app is not found", "vault.internal", ip("ip"), "not found"},
 			{"Flycast addresses are found", "web.flycast", ip("ip"), quoted("fdaa:0:18:0:1::3")},
-			{"more addresses than a datagram holds are all there", "big.internal", ip("ip"), quoted(big...)},
+			{"more addresses than fit a datagram are all returned", "big.internal", ip("ip"), quoted(big...)},
 
-			{"a list is one text", "_apps.internal", func(n string) string { return said(r.LookupTXT(ctx, n)) },
+			{"a list is one text", "_apps.internal", func(n string) string { return result(r.LookupTXT(ctx, n)) },
 				quoted("asleep,big,fly-builder-quiet-sun-7,pg,web")},
-			{"an empty list is an empty text", "regions.asleep.internal", func(n string) string { return said(r.LookupTXT(ctx, n)) }, quoted("")},
-			{"machines are listed", "vms.web.internal", func(n string) string { return said(r.LookupTXT(ctx, n)) },
+			{"an empty list is an empty text", "regions.asleep.internal", func(n string) string { return result(r.LookupTXT(ctx, n)) }, quoted("")},
+			{"machines are listed", "vms.web.internal", func(n string) string { return result(r.LookupTXT(ctx, n)) },
 				quoted("148e21dad76789 ams,3d8d9250a27de8 sjc,5683d56ea79d28 yyz")},
-			{"an app has no text", "web.internal", func(n string) string { return said(r.LookupTXT(ctx, n)) }, "not found"},
-			{"no list of what is not there", "vms.nobody.internal", func(n string) string { return said(r.LookupTXT(ctx, n)) }, "not found"},
+			{"an app has no text", "web.internal", func(n string) string { return result(r.LookupTXT(ctx, n)) }, "not found"},
+			{"an app that does not exist has no list", "vms.absent.internal", func(n string) string { return result(r.LookupTXT(ctx, n)) }, "not found"},
 
-			{"a machine's address has its name", webAMS, func(a string) string { return said(r.LookupAddr(ctx, a)) },
+			{"a machine's address has its name", webAMS, func(a string) string { return result(r.LookupAddr(ctx, a)) },
 				quoted("148e21dad76789.vm.web.internal.")},
-			{"a peer's address has its name", myPeer, func(a string) string { return said(r.LookupAddr(ctx, a)) },
+			{"a peer's address has its name", myPeer, func(a string) string { return result(r.LookupAddr(ctx, a)) },
 				quoted("my-peer._peer.internal.")},
-			{"another network's address has none", "fdaa:3:9018:a7b:2dbb:3e15:aaea:2", func(a string) string { return said(r.LookupAddr(ctx, a)) }, "not found"},
+			{"an address in another network has none", "fdaa:3:9018:a7b:2dbb:3e15:aaea:2", func(a string) string { return result(r.LookupAddr(ctx, a)) }, "not found"},
 
-			{"hosts are found", "web.internal", func(n string) string { return said(r.LookupHost(ctx, n)) }, quoted(webAMS, webSJC, webYYZ)},
-			{"an app takes no mail", "web.internal", func(n string) string { return said(r.LookupMX(ctx, n)) }, "not found"},
-			{"a name is its own canonical one", "web.internal", func(n string) string {
+			{"hosts are found", "web.internal", func(n string) string { return result(r.LookupHost(ctx, n)) }, quoted(webAMS, webSJC, webYYZ)},
+			{"an app has no MX record", "web.internal", func(n string) string { return result(r.LookupMX(ctx, n)) }, "not found"},
+			{"a name is its own canonical name", "web.internal", func(n string) string {
 				cname, err := r.LookupCNAME(ctx, n)
-				return said([]string{cname}, err)
+				return result([]string{cname}, err)
 			}, quoted("web.internal.")},
 			{"the zone has a name server", "internal", func(n string) string {
 				ns, err := r.LookupNS(ctx, n)
@@ -63,7 +63,7 @@ func TestGoResolver(t *testing.T) {
 				for _, s := range ns {
 					hosts = append(hosts, s.Host)
 				}
-				return said(hosts, err)
+				return result(hosts, err)
 			}, quoted("_api.internal.")},
 		} {
 			t.Run(tr.name+"/"+tt.does, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestGoResolver(t *testing.T) {
 	}
 }
 
-// Of one server, each client sees its own network.
+// Each client of one server sees its own network.
 func TestTwoNetworksFromOneServer(t *testing.T) {
 	server := serve(t)
 	for _, tr := range transports {
@@ -84,22 +84,22 @@ func TestTwoNetworksFromOneServer(t *testing.T) {
 			{"127.9.0.1", quoted("vault,web"), quoted("fdaa:3:9018:a7b:2dbb:3e15:aaea:2"), quoted("fdaa:3:9018:a7b:2dbb:3e15:bbbb:2")},
 		} {
 			r, ctx := goResolver(server, tr.tcp, netip.MustParseAddr(tt.from)), deadline(t)
-			if got := said(r.LookupTXT(ctx, "_apps.internal")); got != tt.apps {
+			if got := result(r.LookupTXT(ctx, "_apps.internal")); got != tt.apps {
 				t.Errorf("%s over %s: apps are %s, want %s", tt.from, tr.name, got, tt.apps)
 			}
-			if got := said(r.LookupIP(ctx, "ip6", "web.internal")); got != tt.web {
+			if got := result(r.LookupIP(ctx, "ip6", "web.internal")); got != tt.web {
 				t.Errorf("%s over %s: web is at %s, want %s", tt.from, tr.name, got, tt.web)
 			}
-			if got := said(r.LookupIP(ctx, "ip6", "vault.internal")); got != tt.vault {
+			if got := result(r.LookupIP(ctx, "ip6", "vault.internal")); got != tt.vault {
 				t.Errorf("%s over %s: vault is at %s, want %s", tt.from, tr.name, got, tt.vault)
 			}
 		}
 	}
 }
 
-// What is not ours is an error of the server, and never "not found": a program
-// must not conclude from it that a name does not exist.
-func TestGoResolverIsToldThatForeignNamesAreRefused(t *testing.T) {
+// A name that is neither local nor forwarded is an error of the server, and not "not
+// found": a program must not conclude that the name does not exist.
+func TestOtherNamesAreRefusedToGoResolver(t *testing.T) {
 	server := serve(t)
 	_, err := goResolver(server, false, netip.Addr{}).LookupIP(context.Background(), "ip", "example.com.")
 	dnsErr, ok := err.(*net.DNSError)

@@ -18,15 +18,16 @@ import (
 	"github.com/internaldns/internaldns/test/internal/program"
 )
 
-// mixAnswers is how many answers the test below looks at.
-var mixAnswers = flag.Int64("e2e.answers", 200_000, "how many answers to look at while an app changes all of its machines")
+// mixAnswers is how many answers the test below checks.
+var mixAnswers = flag.Int64("e2e.answers", 200_000, "answers to check while an app changes all of its machines")
 
-// mixMachines is how many machines each of the two sets has.
+// mixMachines is the number of machines in each of the two sets.
 const mixMachines = 20
 
-// An answer shows one version of the registry, whole. A writer replaces all
-// machines of an app, again and again, in one write each; whoever asks sees all of
-// one set or all of the other, over every transport and in every type.
+// An answer has one version of the registry, whole. A writer replaces all machines of
+// an app with another set, again and again, in one write each. Every answer has all
+// machines of one set and none of the other, over every transport and for every
+// type.
 func TestAnAnswerNeverMixesTwoVersions(t *testing.T) {
 	server := program.Serve(t, "--data", filepath.Join(t.TempDir(), "d"), "--api", "127.0.0.1:0", "--api-local",
 		"--listen", "127.0.0.1:0", "--admin", "off", "--network", "fdaa:0:18::/48", "--upstream", "off")
@@ -81,7 +82,7 @@ func TestAnAnswerNeverMixesTwoVersions(t *testing.T) {
 	}
 	t.Logf("%d answers of one set and %d of the other, during %d writes", seen[0].Load(), seen[1].Load(), writes)
 	if !t.Failed() && (seen[0].Load() == 0 || seen[1].Load() == 0) {
-		t.Error("only one set was ever seen: nothing is shown by this")
+		t.Error("only one set was ever seen: this test shows nothing")
 	}
 }
 
@@ -95,16 +96,16 @@ func mixSet(set int) string {
 	return `{"apps": [{"name": "web", "network": "fdaa:0:18::/48", "machines": [` + strings.Join(machines, ",\n") + `]}]}`
 }
 
-// A mixReader asks one question over and over.
+// A mixReader sends one question again and again.
 type mixReader struct {
 	network, name string
 	qtype         uint16
 }
 
-// mixWindow is how many queries a reader has open at one time.
+// mixWindow is the number of queries that a reader has outstanding.
 const mixWindow = 16
 
-// read looks at answers until none are left to look at.
+// read checks answers until left is used up.
 func (r mixReader) read(server netip.AddrPort, left *atomic.Int64, seen *[2]atomic.Int64) error {
 	conn, err := dns.Dial(r.network, server.String())
 	if err != nil {
@@ -138,7 +139,7 @@ func (r mixReader) read(server netip.AddrPort, left *atomic.Int64, seen *[2]atom
 	return nil
 }
 
-// mixOf returns which set an answer shows.
+// mixOf returns which set an answer has.
 func mixOf(m *dns.Msg) (set int, err error) {
 	if m.Rcode != dns.RcodeSuccess || m.Truncated {
 		return 0, fmt.Errorf("want all machines, got\n%v", m)

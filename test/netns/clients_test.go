@@ -20,20 +20,19 @@ import (
 
 var update = flag.Bool("update", false, "write what the clients print to testdata")
 
-// programs that people look up names with, and the packages of Debian that they
-// are in.
+// programs are DNS clients, with their packages in Debian.
 var programs = map[string]string{
 	"dig": "bind9-dnsutils", "nslookup": "bind9-dnsutils", "host": "bind9-host", "getent": "libc-bin",
 }
 
-// The files in testdata are sessions of people at a machine: what they type,
-// what they get, and the exit status if that is not 0. The programs are as
-// Debian has them, and find the server by /etc/resolv.conf.
+// The files in testdata are terminal sessions: commands, their output, and the exit
+// status if it is not 0. The programs are those of Debian, and read
+// /etc/resolv.conf.
 func TestClients(t *testing.T) {
 	for name, pkg := range programs {
 		t.Run(name, func(t *testing.T) {
 			if _, err := exec.LookPath(name); err != nil {
-				need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", name, pkg))
+				need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", name, pkg))
 			}
 			serve(t, "[fdaa::3]:53")
 			path := filepath.Join("testdata", name+".txt")
@@ -62,7 +61,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// changing matches what is not the same each time, or for each version.
+// changing matches output that differs between runs or versions.
 var changing = regexp.MustCompile(`(?m), id: \d+|^; <<>> DiG .* <<>>|^;; Query time: .*|^;; WHEN: .*| in \d+ ms$`)
 
 // run runs a command and returns what it printed and its exit status.
@@ -80,33 +79,33 @@ func run(t testing.TB, command string) string {
 	return text
 }
 
-// What people take for "it is not there" must not be said of what is. This was
-// so when A records of an app were answered with NXDOMAIN.
-func TestNoClientDoubtsAnAppWithoutA(t *testing.T) {
+// For a name that exists, no client prints what users read as "it does not exist".
+// They did when A records of an app were answered with NXDOMAIN.
+func TestNoClientReportsAnExistingNameAsAbsent(t *testing.T) {
 	for _, command := range []string{"host", "nslookup"} {
 		if _, err := exec.LookPath(command); err != nil {
-			need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", command, programs[command]))
+			need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", command, programs[command]))
 		}
 	}
 	serve(t, "[fdaa::3]:53")
 	for _, name := range []string{"web.internal", "asleep.internal", "_apps.internal", "vm.web.internal", "web.flycast"} {
 		for _, command := range []string{"host", "nslookup"} {
 			out := run(t, command+" "+name)
-			for _, doubt := range []string{"not found", "NXDOMAIN", "Non-authoritative", "SERVFAIL", "REFUSED", "exit status"} {
-				if strings.Contains(out, doubt) {
-					t.Errorf("%s %s says %q:\n%s", command, name, doubt, out)
+			for _, bad := range []string{"not found", "NXDOMAIN", "Non-authoritative", "SERVFAIL", "REFUSED", "exit status"} {
+				if strings.Contains(out, bad) {
+					t.Errorf("%s %s prints %q:\n%s", command, name, bad, out)
 				}
 			}
 		}
 	}
 }
 
-// A program on a machine, with a library for Fly's names and the resolvers of Go
-// and of the system as they are: they read /etc/resolv.conf.
+// A program on a machine uses a library for Fly's names, with the resolver of Go and
+// with that of the system. Both read /etc/resolv.conf.
 func TestFlyLibraryOnAMachine(t *testing.T) {
 	serve(t, "[fdaa::3]:53")
 	for name, r := range map[string]*net.Resolver{
-		"Go's resolver": {PreferGo: true}, "the system's": {},
+		"Go's resolver": {PreferGo: true}, "the system's resolver": {},
 	} {
 		d, ctx := fly.New(r), context.Background()
 		apps, err := d.Apps(ctx)

@@ -12,8 +12,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Every question of expect.tsv, asked from the asker's own address at fdaa::3,
-// over real sockets, is answered so.
+// Every question of expect.tsv, sent from the client's own address to fdaa::3, has
+// the answer of the file.
 func TestExpected(t *testing.T) {
 	for _, listen := range []string{"[fdaa::3]:53", "[::]:53"} {
 		t.Run(listen, func(t *testing.T) {
@@ -39,12 +39,12 @@ func testExpected(t *testing.T, network string) {
 		}
 		n++
 		part := strings.SplitN(lines.Text(), "\t", 5)
-		asker, qtype, name, want := part[0], part[1], part[2], strings.TrimSuffix(part[3]+" "+part[4], " ")
-		if conns[asker] == nil {
-			conns[asker] = dial(t, network, asker, server)
+		client, qtype, name, want := part[0], part[1], part[2], strings.TrimSuffix(part[3]+" "+part[4], " ")
+		if conns[client] == nil {
+			conns[client] = dial(t, network, client, server)
 		}
-		if got := outcome(exchange(t, conns[asker], dns.StringToType[qtype], name)); got != want {
-			t.Errorf("%s %s over %s, asked by %s\n got %s\nwant %s", qtype, name, network, asker, got, want)
+		if got := outcome(exchange(t, conns[client], dns.StringToType[qtype], name)); got != want {
+			t.Errorf("%s %s over %s, asked by %s\n got %s\nwant %s", qtype, name, network, client, got, want)
 		}
 	}
 	if n != 531 {
@@ -52,8 +52,8 @@ func testExpected(t *testing.T, network string) {
 	}
 }
 
-// Who a client is follows from both addresses of its query.
-func TestWhoAsks(t *testing.T) {
+// The network of a client follows from both addresses of its query.
+func TestTheNetworkOfAClient(t *testing.T) {
 	serve(t, "[::]:53")
 	const (
 		own     = "fdaa:0:18::3" // the server's address over WireGuard
@@ -67,20 +67,20 @@ func TestWhoAsks(t *testing.T) {
 		name, want     string
 	}{
 		{"a machine is in its own network", machine, server, dns.TypeAAAA, "web.internal", web},
-		{"also at its network's own address", machine, own, dns.TypeAAAA, "web.internal", web},
+		{"also at the server's address in its network", machine, own, dns.TypeAAAA, "web.internal", web},
 		{"also at any address of its network", machine, "fdaa:0:18::99", dns.TypeAAAA, "web.internal", web},
 		{"an address of no machine is in the network it names", "fdaa:0:18:dead::1", server, dns.TypeAAAA, "web.internal", web},
 		{"a machine that asks at another network's address is refused", machine, other, dns.TypeAAAA, "web.internal", "REFUSED"},
-		{"over WireGuard, the address asked says the network", laptop, own, dns.TypeAAAA, "web.internal", web},
-		{"and which address is the server's", laptop, own, dns.TypeAAAA, "_api.internal", "NOERROR " + own},
-		{"and says the other network", laptop, other, dns.TypeTXT, "_apps.internal", `NOERROR "vault,web"`},
+		{"over WireGuard, the destination address gives the network", laptop, own, dns.TypeAAAA, "web.internal", web},
+		{"and the address of the server", laptop, own, dns.TypeAAAA, "_api.internal", "NOERROR " + own},
+		{"the same for the other network", laptop, other, dns.TypeTXT, "_apps.internal", `NOERROR "vault,web"`},
 		{"a network without facts is empty", laptop, nowhere, dns.TypeAAAA, "web.internal", "NXDOMAIN"},
-		{"other addresses of a network say nothing", laptop, "fdaa:0:18::99", dns.TypeAAAA, "web.internal", "REFUSED"},
-		{"without a network there is nothing", laptop, server, dns.TypeAAAA, "web.internal", "REFUSED"},
+		{"other destination addresses give no network", laptop, "fdaa:0:18::99", dns.TypeAAAA, "web.internal", "REFUSED"},
+		{"a client without a network is refused", laptop, server, dns.TypeAAAA, "web.internal", "REFUSED"},
 		{"fdaa::3 itself is in no network", server, server, dns.TypeAAAA, "web.internal", "REFUSED"},
 		{"IPv4 loopback is in no network here", "127.0.0.1", "127.0.0.1", dns.TypeAAAA, "web.internal", "REFUSED"},
 		{"a machine knows its own address", machine, server, dns.TypeAAAA, "fly-local-6pn", "NOERROR " + machine},
-		{"a peer asks from its own region", "fdaa:0:18:a7b:d6b:0:a:102", server, dns.TypeAAAA, "top1.nearest.of.pg.internal", "NOERROR fdaa:0:18:a7b:8c:1:3:2"},
+		{"a peer has its own region", "fdaa:0:18:a7b:d6b:0:a:102", server, dns.TypeAAAA, "top1.nearest.of.pg.internal", "NOERROR fdaa:0:18:a7b:8c:1:3:2"},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
 			if got := outcome(exchange(t, dial(t, network, tt.from, tt.to), tt.qtype, tt.name)); got != tt.want {
@@ -90,8 +90,8 @@ func TestWhoAsks(t *testing.T) {
 	}
 }
 
-// A server may start before its address is there.
-func TestAnAddressMayArriveLater(t *testing.T) {
+// A server can start before its address exists.
+func TestAnAddressCanBeAddedLater(t *testing.T) {
 	late := []string{"2001:db8::53", "192.0.2.53"}
 	serve(t, "[2001:db8::53]:53", "192.0.2.53:53", "[fdaa::3]:53")
 	for _, addr := range late {

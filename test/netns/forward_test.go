@@ -20,23 +20,23 @@ import (
 	"github.com/internaldns/internaldns/test/internal/program"
 )
 
-// The machine knows nobody but us. Whatever it looks up, in the world or at home,
-// it gets what it would get from whom we ask.
-func TestTheWorldIsAsUpstreamHasIt(t *testing.T) {
+// The server is the only one in resolv.conf. A lookup of a forwarded name gives what
+// the upstream gives.
+func TestForwardedNamesAreAsTheUpstreamHasThem(t *testing.T) {
 	need(t, outside)
 	// getaddrinfo(3) asks for A only where there is an IPv4 address.
 	if err := ip("addr add 10.9.9.9/32 dev lo"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ip("addr del 10.9.9.9/32 dev lo") })
-	zone, questions := world()
-	serveWorld(t, zone)
+	zone, questions := upstreamZone()
+	serveUpstream(t, zone)
 	program.Serve(t, "--registry", "../../zone/testdata/org.json", "--listen", "[fdaa::3]:53",
 		"--admin", "127.0.0.1:9153", "--upstream", upstream)
 
-	t.Run("dig", func(t *testing.T) { digWorld(t, questions) })
-	t.Run("getent", func(t *testing.T) { getentWorld(t, questions) })
-	t.Run("Go", func(t *testing.T) { goWorld(t, questions) })
+	t.Run("dig", func(t *testing.T) { testDig(t, questions) })
+	t.Run("getent", func(t *testing.T) { testGetent(t, questions) })
+	t.Run("Go", func(t *testing.T) { testGo(t, questions) })
 
 	var status struct {
 		Forward struct {
@@ -53,13 +53,13 @@ func TestTheWorldIsAsUpstreamHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &status.Forward
-	if len(f.Upstreams) != 1 || f.Upstreams[0].State != "healthy" || f.Cache.Misses < worldNames || f.Cache.Hits < worldNames {
-		t.Errorf("after all that, the status of forwarding is %+v", *f)
+	if len(f.Upstreams) != 1 || f.Upstreams[0].State != "healthy" || f.Cache.Misses < zoneNames || f.Cache.Hits < zoneNames {
+		t.Errorf("the status of forwarding is %+v", *f)
 	}
 }
 
-// atHome are lookups of our own names, which must go on as ever.
-var atHome = []struct{ command, want string }{
+// local are lookups of local names.
+var local = []struct{ command, want string }{
 	{"dig +short web.internal AAAA", "fdaa:0:18:a7b:7d:f066:b83b:2\nfdaa:0:18:a7b:1d3:cb60:76c3:2\nfdaa:0:18:a7b:1d3:ea9b:7cc0:2\n"},
 	{"dig +short _apps.internal TXT", `"asleep,fly-builder-quiet-sun-7,pg,web"` + "\n"},
 	{"dig +short -x fdaa:0:18:a7b:7d:f066:b83b:2", "148e21dad76789.vm.web.internal.\n"},
@@ -67,18 +67,18 @@ var atHome = []struct{ command, want string }{
 	{"dig +short localhost A", "127.0.0.1\n"},
 }
 
-func testAtHome(t *testing.T) {
+func testLocal(t *testing.T) {
 	t.Helper()
-	for _, tt := range atHome {
+	for _, tt := range local {
 		if got := run(t, tt.command); got != tt.want {
 			t.Errorf("$ %s\n got %s\nwant %s", tt.command, got, tt.want)
 		}
 	}
 }
 
-// dig asks every question upstream, and twice of us: the second time the cache
-// knows.
-func digWorld(t *testing.T, questions []question) {
+// testDig sends every question with dig to the upstream, and twice to the server: the
+// second response is from the cache.
+func testDig(t *testing.T, questions []question) {
 	hasProgram(t, "dig")
 	batch := filepath.Join(t.TempDir(), "questions")
 	var lines strings.Builder
@@ -94,7 +94,7 @@ func digWorld(t *testing.T, questions []question) {
 		out := run(t, command)
 		blocks := strings.Split(out, ";; Got answer:\n")[1:]
 		if len(blocks) != len(questions) {
-			t.Fatalf("$ %s\ngives %d answers to %d questions:\n%.2000s", command, len(blocks), len(questions), out)
+			t.Fatalf("$ %s\nprints %d answers to %d questions:\n%.2000s", command, len(blocks), len(questions), out)
 		}
 		return blocks
 	}
@@ -102,20 +102,20 @@ func digWorld(t *testing.T, questions []question) {
 	for _, from := range []string{"upstream", "the cache"} {
 		got := ask("")
 		for i := range questions {
-			if g, w := digSays(got[i]), digSays(want[i]); g != w {
+			if g, w := digResponse(got[i]), digResponse(want[i]); g != w {
 				t.Errorf("%s %s, from %s\n got %.600s\nwant %.600s", questions[i].qtype, questions[i].name, from, g, w)
 			}
 			if !strings.Contains(got[i], ";; flags: qr rd ra;") {
 				t.Errorf("%s %s, from %s, has other flags than qr rd ra:\n%.300s", questions[i].qtype, questions[i].name, from, got[i])
 			}
 		}
-		testAtHome(t)
+		testLocal(t)
 	}
 }
 
-// digSays returns what counts of what dig printed of one response: status,
-// question, records; of the authority section only that of a negative response.
-func digSays(block string) string {
+// digResponse returns the part of dig's output for one response that is compared:
+// status, question, records; the authority section of negative responses only.
+func digResponse(block string) string {
 	var status, section string
 	var question, answer, authority []string
 	for line := range strings.Lines(block) {
@@ -142,8 +142,8 @@ func digSays(block string) string {
 	return strings.Join(slices.Concat([]string{status}, question, answer, authority), "\n")
 }
 
-// getent looks up hosts as every program in C does.
-func getentWorld(t *testing.T, questions []question) {
+// testGetent looks up hosts with getent, as programs in C do.
+func testGetent(t *testing.T, questions []question) {
 	hasProgram(t, "getent")
 	var names []string
 	for _, q := range questions {
@@ -156,7 +156,7 @@ func getentWorld(t *testing.T, questions []question) {
 		got := run(t, command)
 		want := ""
 		withResolvConf(t, "nameserver "+upstream+"\n", func() { want = run(t, command) })
-		if strings.Count(want, "\n") < worldNames/2 {
+		if strings.Count(want, "\n") < zoneNames/2 {
 			t.Fatalf("getent %s finds little: %.300s", database, want)
 		}
 		gots, wants := strings.Split(got, "\n"), strings.Split(want, "\n")
@@ -167,12 +167,12 @@ func getentWorld(t *testing.T, questions []question) {
 			}
 		}
 	}
-	testAtHome(t)
+	testLocal(t)
 }
 
-// goWorld looks names up with Go's own resolver, which reads resolv.conf, and with
-// one that asks upstream.
-func goWorld(t *testing.T, questions []question) {
+// testGo looks up names with Go's own resolver, which reads resolv.conf, and with one
+// that asks the upstream.
+func testGo(t *testing.T, questions []question) {
 	ours := &net.Resolver{PreferGo: true}
 	direct := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(upstream, "53"))
@@ -186,7 +186,7 @@ func goWorld(t *testing.T, questions []question) {
 			case "A", "AAAA":
 				var list []netip.Addr
 				list, err = r.LookupNetIP(ctx, "ip", q.name+".")
-				slices.SortFunc(list, netip.Addr.Compare) // A and AAAA come as they come
+				slices.SortFunc(list, netip.Addr.Compare) // A and AAAA responses come in any order
 				found = list
 			case "MX":
 				var list []*net.MX
@@ -218,12 +218,12 @@ func goWorld(t *testing.T, questions []question) {
 func hasProgram(t testing.TB, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		need(t, fmt.Errorf("there is no %s here: apt-get install -y %s", name, programs[name]))
+		need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", name, programs[name]))
 	}
 }
 
-// withResolvConf runs f while resolv.conf is another, for programs that begin
-// meanwhile. The file is the namespace's own.
+// withResolvConf runs f with another resolv.conf, for programs that f starts. The
+// file belongs to the namespace.
 func withResolvConf(t testing.TB, text string, f func()) {
 	t.Helper()
 	const path = "/etc/resolv.conf"

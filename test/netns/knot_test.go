@@ -16,23 +16,24 @@ import (
 	"github.com/miekg/dns"
 )
 
-// upstream is where the world's names are in these tests.
+// upstream is the address of the upstream in these tests.
 const upstream = "127.0.0.53"
 
-// A question is what clients ask the world.
+// A question is one for a forwarded name.
 type question struct{ name, qtype string }
 
-// worldNames is how many names the world has, beside some special ones.
-const worldNames = 3000
+// zoneNames is the number of names in the zone of the upstream, besides some special
+// ones.
+const zoneNames = 3000
 
-// world returns a zone file, and a question for each name in it: A, AAAA, MX, TXT
+// upstreamZone returns a zone file, and a question for each name in it: A, AAAA, MX, TXT
 // and HTTPS records, CNAMEs that lead to one of them over up to eight others, and
-// RRsets of 60 kB, which take TCP.
-func world() (zone string, questions []question) {
+// RRsets of 60 kB, which need TCP.
+func upstreamZone() (zone string, questions []question) {
 	var z strings.Builder
 	z.WriteString("$ORIGIN example.com.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\n")
 	chain := 0
-	for i := range worldNames {
+	for i := range zoneNames {
 		n, qtype := fmt.Sprintf("n%d", i), ""
 		switch i % 6 {
 		case 0:
@@ -78,16 +79,16 @@ func world() (zone string, questions []question) {
 	)
 }
 
-// serveWorld runs Knot DNS, of Debian, with a zone at upstream, port 53, until the
-// test ends.
-func serveWorld(t testing.TB, zone string) {
+// serveUpstream runs Knot DNS with a zone at the upstream's address, port 53, until
+// the test ends.
+func serveUpstream(t testing.TB, zone string) {
 	t.Helper()
 	knotd, err := exec.LookPath("knotd")
 	if err != nil {
-		knotd = "/usr/sbin/knotd" // not everybody's PATH has it
+		knotd = "/usr/sbin/knotd" // often a directory that only root has in PATH
 	}
 	if _, err := os.Stat(knotd); err != nil {
-		need(t, errors.New("there is no knotd here: apt-get install -y knot"))
+		need(t, errors.New("knotd is not installed: apt-get install -y knot"))
 	}
 	dir := t.TempDir()
 	conf := fmt.Sprintf(`

@@ -23,17 +23,17 @@ import (
 // insideEnv is set for the process that runs in the namespaces.
 const insideEnv = "TEST_IN_NETNS"
 
-// outside says why the tests are not in namespaces of their own; nil if they
-// are.
+// outside is the reason why the tests do not run in their own namespaces; nil if they
+// do.
 var outside error
 
-// TestMain runs the tests in new network and mount namespaces, in a process of
-// their own: what they do to interfaces and files ends with it.
+// TestMain runs the tests in another process, in new network and mount namespaces:
+// their changes to interfaces and files end with the process.
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(insideEnv) != "":
-		if err := furnish(); err != nil {
-			fmt.Fprintf(os.Stderr, "make a network to test in: %v\n", err)
+		if err := setUp(); err != nil {
+			fmt.Fprintf(os.Stderr, "set up the namespace: %v\n", err)
 			os.Exit(1)
 		}
 		os.Exit(program.Main(m))
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 
 // enter runs this program again, in namespaces, and returns its exit status.
 func enter(m *testing.M) int {
-	path, remove, err := program.Build() // there is no network inside, for modules
+	path, remove, err := program.Build() // go build can need the network, which the namespace has not
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -59,7 +59,7 @@ func enter(m *testing.M) int {
 		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	if err := cmd.Start(); err != nil { // root, and still not allowed: in a container, say
+	if err := cmd.Start(); err != nil { // root without the permission, as in a container
 		outside = fmt.Errorf("make namespaces: %w", err)
 		return m.Run()
 	}
@@ -67,7 +67,7 @@ func enter(m *testing.M) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// need skips a test that cannot run here, or fails it in CI.
+// need skips a test that cannot run, or fails it in CI, unless missing is nil.
 func need(t testing.TB, missing error) {
 	t.Helper()
 	switch {
@@ -79,17 +79,17 @@ func need(t testing.TB, missing error) {
 	}
 }
 
-// Addresses in the namespace. A client that does not choose asks fdaa::3 from
-// that of a machine of app web, as if it were that machine.
+// Addresses in the namespace. A client that does not choose an address sends from
+// that of machine.
 const (
 	server  = "fdaa::3"
-	machine = "fdaa:0:18:a7b:7d:f066:b83b:2"
-	laptop  = "fd00::9" // no 6PN address
+	machine = "fdaa:0:18:a7b:7d:f066:b83b:2" // of app web
+	laptop  = "fd00::9"                      // no 6PN address
 )
 
-// furnish makes the namespace one in which every 6PN address is here, fdaa::3
-// is on an interface, and fdaa::3 is the one to ask for names.
-func furnish() error {
+// setUp makes every 6PN address local to the namespace, puts fdaa::3 on an interface,
+// and makes it the server in resolv.conf.
+func setUp() error {
 	if err := ip("link set lo up"); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func furnish() error {
 	}
 	for _, args := range []string{
 		"add local fdaa::/16 dev lo src " + machine,
-		"del local " + server + " dev lo table local", // with it, the system would ask itself from fdaa::3
+		"del local " + server + " dev lo table local", // with it, clients of fdaa::3 would send from fdaa::3
 	} {
 		if err := ip("-6 route " + args); err != nil {
 			return err
@@ -130,8 +130,8 @@ func ip(args string) error {
 	return nil
 }
 
-// reach returns when datagrams to an address that was just added reach it: the
-// system puts it among its local routes some moments later.
+// reach returns when datagrams to an address that was just added reach it. The kernel
+// adds its route later.
 func reach(addr string) error {
 	lc := net.ListenConfig{Control: socket.Freebind}
 	conn, err := lc.ListenPacket(context.Background(), "udp", net.JoinHostPort(addr, "0"))
@@ -140,7 +140,7 @@ func reach(addr string) error {
 	}
 	defer conn.Close()
 	for range 500 {
-		conn.WriteTo([]byte{0}, conn.LocalAddr()) // or there is no route yet
+		conn.WriteTo([]byte{0}, conn.LocalAddr()) // fails while there is no route
 		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if _, _, err := conn.ReadFrom(make([]byte, 1)); err == nil {
 			return nil
@@ -149,15 +149,14 @@ func reach(addr string) error {
 	return fmt.Errorf("nothing reaches %s", addr)
 }
 
-// replace lets the file at path have other text, for this process and those it
-// starts.
+// replace replaces the file at path, for this process and those that it starts.
 func replace(path, text string) error {
 	f, err := os.CreateTemp("", filepath.Base(path))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	defer os.Remove(f.Name()) // the mount keeps it
+	defer os.Remove(f.Name()) // the mount still refers to the file
 	if _, err := f.WriteString(text); err != nil {
 		return err
 	}
@@ -167,7 +166,7 @@ func replace(path, text string) error {
 	return os.NewSyscallError("mount", unix.Mount(f.Name(), path, "", unix.MS_BIND, ""))
 }
 
-// serve serves org.json at the given addresses.
+// serve starts the program with org.json, at the addresses.
 func serve(t testing.TB, listen ...string) {
 	t.Helper()
 	need(t, outside)
@@ -178,8 +177,8 @@ func serve(t testing.TB, listen ...string) {
 	program.Serve(t, args...)
 }
 
-// dial connects a socket at address from, on an interface or not, to port 53 at
-// address to.
+// dial returns a socket at address from, which need not be on an interface, that is
+// connected to port 53 of address to.
 func dial(t testing.TB, network, from, to string) *dns.Conn {
 	t.Helper()
 	d := net.Dialer{
@@ -192,13 +191,13 @@ func dial(t testing.TB, network, from, to string) *dns.Conn {
 	}
 	conn, err := d.DialContext(context.Background(), network, net.JoinHostPort(to, "53"))
 	if err != nil {
-		t.Fatalf("%s asks at %s: %v", from, to, err)
+		t.Fatalf("connect %s to %s: %v", from, to, err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	return &dns.Conn{Conn: conn, UDPSize: 8192}
 }
 
-// exchange asks one question and returns the response.
+// exchange sends a query and returns the response.
 func exchange(t testing.TB, conn *dns.Conn, qtype uint16, name string) *dns.Msg {
 	t.Helper()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -208,7 +207,7 @@ func exchange(t testing.TB, conn *dns.Conn, qtype uint16, name string) *dns.Msg 
 	}
 	m, err := conn.ReadMsg()
 	if err != nil {
-		t.Fatalf("%s %s, asked by %v at %v: %v", dns.TypeToString[qtype], name, conn.LocalAddr(), conn.RemoteAddr(), err)
+		t.Fatalf("%s %s, from %v to %v: %v", dns.TypeToString[qtype], name, conn.LocalAddr(), conn.RemoteAddr(), err)
 	}
 	if m.Id != q.Id || len(m.Question) != 1 || m.Question[0] != q.Question[0] || m.Truncated {
 		t.Errorf("%s %s: the response is %v", dns.TypeToString[qtype], name, m)

@@ -1,4 +1,4 @@
-// Package program builds and runs the real program, for tests of the whole.
+// Package program builds and runs the program, for tests of the whole.
 package program
 
 import (
@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for the program to serve, and to end. It is
-// reached only if the program hangs.
-const patience = 20 * time.Second
+// patience bounds how long the program may take to serve, and to end. Only a program
+// that hangs takes that long.
+const patience = 30 * time.Second
 
-// Env names the environment variable that says which program to test. Without
-// it, Main builds one.
+// Env is the environment variable with the path of the program to test. If it is not
+// set, Main builds the program.
 const Env = "TEST_PROGRAM"
 
 // Main runs the tests of m with a program to test, and returns their exit
@@ -53,22 +53,24 @@ func Build() (path string, remove func(), err error) {
 	return path, func() { os.RemoveAll(dir) }, nil
 }
 
-// A Server is a running internaldns serve.
+// A Server is an internaldns serve that was started.
 type Server struct {
 	Addrs []netip.AddrPort // where it answers, in the order of --listen
 	API   string           // HOST:PORT of the control API; "" if it is not served
 
-	t     testing.TB
-	cmd   *exec.Cmd
-	log   []string      // complete when ended is closed
-	ended chan struct{} // closed when the log is at its end
+	args    []string
+	cmd     *exec.Cmd
+	serving chan struct{} // closed when it answers queries; Addrs and API are set then
+	ended   chan struct{} // closed when it has ended
+	log     []string      // complete when ended is closed
+	err     error         // of the process; valid when ended is closed
 }
 
-// Serve starts internaldns serve with args and returns when it answers queries.
-// It is stopped when the test ends, if not before.
-func Serve(t testing.TB, args ...string) *Server {
+// Start starts internaldns serve with args, and does not wait until it answers. The
+// caller must call Kill or Stop.
+func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, ended: make(chan struct{})}
+	s := &Server{args: args, serving: make(chan struct{}), ended: make(chan struct{})}
 	s.cmd = exec.Command(os.Getenv(Env), append([]string{"serve"}, args...)...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -77,14 +79,8 @@ func Serve(t testing.TB, args ...string) *Server {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	type heard struct {
-		addrs []netip.AddrPort
-		api   string
-	}
-	serving := make(chan heard, 1)
 	go func() {
 		defer close(s.ended)
-		var h heard
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			s.log = append(s.log, lines.Text())
 			var line struct {
@@ -92,43 +88,65 @@ func Serve(t testing.TB, args ...string) *Server {
 				DNS []netip.AddrPort
 				API string
 			}
-			json.Unmarshal(lines.Bytes(), &line) // what is no JSON is in the log all the same
-			if line.Msg == "listening" {
-				h = heard{line.DNS, line.API}
-			}
-			if line.Msg == "serving" {
-				serving <- h
+			json.Unmarshal(lines.Bytes(), &line) // a line that is not JSON has no Msg
+			switch line.Msg {
+			case "listening":
+				s.Addrs, s.API = line.DNS, line.API
+			case "serving":
+				close(s.serving)
 			}
 		}
+		s.err = s.cmd.Wait()
 	}()
-	t.Cleanup(s.Stop)
-	select {
-	case h := <-serving:
-		s.Addrs, s.API = h.addrs, h.api
-	case <-s.ended:
-		t.Fatalf("serve %s ended:\n%s", strings.Join(args, " "), strings.Join(s.log, "\n"))
-	case <-time.After(patience):
-		s.cmd.Process.Kill()
-		<-s.ended
-		t.Fatalf("serve %s does not serve:\n%s", strings.Join(args, " "), strings.Join(s.log, "\n"))
-	}
 	return s
 }
 
-// Stop has the server stop in order.
-func (s *Server) Stop() {
-	s.t.Helper()
-	if s.cmd.ProcessState != nil {
-		return
+// Serve starts internaldns serve with args and returns when it answers queries. It
+// is stopped when the test ends.
+func Serve(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := Start(t, args...)
+	t.Cleanup(func() { s.Stop(t) })
+	s.Wait(t)
+	return s
+}
+
+// Wait returns when the server answers queries, and fails the test if it does not.
+func (s *Server) Wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.serving:
+	case <-s.ended:
+		t.Fatalf("serve %s ended:\n%s", strings.Join(s.args, " "), s.Log())
+	case <-time.After(patience):
+		s.Kill()
+		t.Fatalf("serve %s does not serve:\n%s", strings.Join(s.args, " "), s.Log())
 	}
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() {
+	s.cmd.Process.Kill()
+	<-s.ended
+}
+
+// Stop stops the server in order, unless it has ended, and fails the test if that
+// is not possible or if the server ended with an error.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { s.cmd.Process.Kill() })
 	<-s.ended
-	err := s.cmd.Wait()
 	if !late.Stop() {
-		s.t.Errorf("the server does not stop")
+		t.Error("the server does not stop")
 	}
-	if err != nil {
-		s.t.Errorf("the server ended: %v\n%s", err, strings.Join(s.log, "\n"))
+	if s.err != nil {
+		t.Errorf("the server ended: %v\n%s", s.err, s.Log())
 	}
+}
+
+// Log returns the log of a server that has ended.
+func (s *Server) Log() string {
+	<-s.ended
+	return strings.Join(s.log, "\n")
 }
