@@ -14,7 +14,6 @@ type Report struct {
 	Path     string
 	Octets   int64  // size of the file
 	Index    uint64 // of the last commit
-	Records  uint64
 	Apps     int
 	Machines int // gone ones included
 	Peers    int
@@ -56,7 +55,7 @@ func Check(dir string, progress Progress) (Report, error) {
 
 func (c *contents) report(path string) Report {
 	return Report{
-		Path: path, Octets: c.octets, Index: c.index, Records: c.records, Warnings: c.warnings,
+		Path: path, Octets: c.octets, Index: c.index, Warnings: c.warnings,
 		Apps: len(c.facts.Apps), Machines: len(c.facts.Machines), Peers: len(c.facts.Peers), Leases: len(c.leases),
 	}
 }
