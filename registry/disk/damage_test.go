@@ -104,7 +104,7 @@ func TestDamageIsFoundAndNeverServed(t *testing.T) {
 				}
 			}
 			if refused < 100 || whole < 100 {
-				t.Errorf("%d files were refused and %d were not; does this test still damage what matters?", refused, whole)
+				t.Errorf("%d files were refused and %d were not, want 100 of each", refused, whole)
 			}
 			for i := range 50 {
 				n := d.IntN(len(octets))
@@ -137,7 +137,8 @@ func TestDamageThatBboltDoesNotSee(t *testing.T) {
 	if native.Uint16(octets[branch*pageSize+8:]) != kindBranch {
 		t.Fatal("there are too few machines for a branch page")
 	}
-	leaf := slices.Min(leaves(octets, branch)) // there are pages behind it
+	children := leaves(octets, branch)
+	leaf := slices.Min(children) // there are pages behind it
 	type edit = func(page []byte)
 	set16 := func(at int, v uint16) edit { return func(page []byte) { native.PutUint16(page[at:], v) } }
 	set32 := func(at int, v uint32) edit { return func(page []byte) { native.PutUint32(page[at:], v) } }
@@ -162,7 +163,7 @@ func TestDamageThatBboltDoesNotSee(t *testing.T) {
 		{"a list of free pages with further pages", p.free, set32(12, 5), "page "},
 		{"a branch that is its own first child", branch, set64(pageHeader+8, branch), "used twice"},
 		{"a branch that is its own second child", branch, set64(second+8, branch), "used twice"},
-		{"a branch with a child twice", branch, set64(second+8, leaf), "used twice"},
+		{"a branch with a child twice", branch, set64(second+8, children[0]), "used twice"},
 		{"a branch with a child beyond the file", branch, set64(second+8, 1<<40), "is not in the file"},
 		{"a branch with another key", branch, func(page []byte) {
 			at := second + int(native.Uint32(page[second:]))

@@ -86,7 +86,7 @@ func TestWhatEndsALeaseEarly(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if s.has(1) != tt.stays {
-					t.Errorf("a minute later the machine's being there is %v, want %v", s.has(1), tt.stays)
+					t.Errorf("a minute later the machine is there: %v, want %v", s.has(1), tt.stays)
 				}
 			})
 		})
@@ -108,7 +108,7 @@ func TestARestartRevivesNoLease(t *testing.T) {
 		time.Sleep(time.Minute)
 		s = serve(t, dir)
 		if s.has(1) || s.has(2) || !s.has(3) {
-			t.Error("after the restart there are machines whose leases are over, or not all others")
+			t.Error("after the restart a machine whose lease is over is still there, or another is not")
 		}
 		if got := s.store.Snapshot().Index; got < index+2 {
 			t.Errorf("after two leases ended the registry is at %d, and may have been at %d", got, index+2)
@@ -179,7 +179,7 @@ func TestLeasesEndWhileTheDiskFails(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if s.has(2) || s.has(3) || !s.has(1) || s.Status().Writable {
-					t.Error("with the disk failing, machines whose leases ended are still there, or others are not")
+					t.Error("while the disk fails, machines whose leases ended are still there, or others are not")
 				}
 				shown := s.store.Snapshot().Index
 				if restart {
