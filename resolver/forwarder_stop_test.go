@@ -73,8 +73,8 @@ func TestStopWaitsForForwardedResponses(t *testing.T) {
 }
 
 // A forwarder that does not answer delays the end of the server by forwardGrace. Its
-// responses after that reach nobody, not even a socket that has the same descriptor
-// then.
+// responses after that are dropped. They must not reach a socket that has the same
+// descriptor then.
 func TestStopWaitsAtMostForwardGrace(t *testing.T) {
 	d := newFakeForwarder()
 	r := start(t, Config{Forward: d, Listen: []string{"127.0.0.1:0", "[::]:0"}})

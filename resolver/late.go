@@ -11,15 +11,15 @@ import (
 	"github.com/internaldns/internaldns/zone/wire"
 )
 
-// A response is late if the forwarder gives it after its worker went on to other
-// queries. Over UDP, the forwarder's goroutine sends it. A datagram needs only the
-// socket, and a lock shows whether that is still open. Over TCP, it is queued for
-// the worker that owns the connection: only the worker knows whether the
-// connection is still the same client's, and whether there is room to write.
+// A response is late if the forwarder has it only after the worker has continued with
+// other queries. Over UDP, the forwarder's goroutine sends it: a datagram needs only
+// the socket, and a lock shows whether that is open. Over TCP, it is queued for the
+// connection's worker: only the worker knows whether the connection is still the same
+// client's, and whether there is room to write.
 
 // forwardGrace is how long, after the order to stop, the server waits for the
-// forwarder's responses. A forwarder gives up within that time even if all
-// upstreams are dead. Clients ask again for what takes longer.
+// forwarder's responses. If all upstreams are dead, the forwarder gives up within that
+// time. If a response takes longer, its client asks again.
 const forwardGrace = 2 * time.Second
 
 // pending counts the queries that the forwarder has and that have no response yet.
@@ -193,8 +193,8 @@ func (q *lateQueue) take() *lateBatch {
 	return b
 }
 
-// close drops what is queued and all responses that come later. It wakes nobody
-// after. The worker must have ended.
+// close drops what is queued and all responses that come later, and calls wake no
+// more. The worker must have ended.
 func (q *lateQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -317,7 +317,7 @@ func (w *tcpWorker) retry(c *tcpConn) {
 // deliver writes the responses that are queued in w.late. Those of one connection
 // leave in one write.
 func (w *tcpWorker) deliver() {
-	w.shard.Flush(time.Since(w.now)) // what is counted so far took another time
+	w.shard.Flush(time.Since(w.now)) // late responses are counted with other durations
 	batch := w.late.take()
 	if len(batch.responses) == 0 {
 		return
@@ -346,7 +346,7 @@ func (w *tcpWorker) deliver() {
 
 // hold appends msg, the response to q, to c.out. If msg is empty or has no room
 // there, hold puts the query back before those that wait: it is answered again
-// when there is room. As a rule its response is in the forwarder's cache then.
+// when there is room. Usually its response is in the forwarder's cache then.
 func (w *tcpWorker) hold(c *tcpConn, q *lateQuery, msg []byte) {
 	if len(msg) == 0 || c.out != nil && len(c.out)+len(msg) > maxHeld {
 		frame := appendFrame(make([]byte, 0, frameHeader+len(q.query)+len(c.in)), q.query)

@@ -20,16 +20,16 @@ const (
 	// dozens of queries.
 	goroutineRead = 4096
 
-	// goroutineWrite is how long a write may hold up other connections. Most
+	// goroutineWrite is how long a write may delay other connections. Most
 	// clients take their responses at once. Go's net package has no write that
 	// does not wait at all.
 	goroutineWrite = 10 * time.Millisecond
 )
 
 // A tcpGoroutines is a tcpServer for systems without epoll. One goroutine for each
-// listener accepts, one for each connection reads and writes, and one sees to
-// deadlines and late responses. They share one worker: reading and waiting is done
-// with mu unlocked, everything else with mu locked.
+// listener accepts, one for each connection reads and writes, and one handles
+// deadlines and late responses. They share one worker. They wait with mu unlocked, and
+// do everything else with mu locked.
 type tcpGoroutines struct {
 	listeners []*net.TCPListener
 	wg        sync.WaitGroup
@@ -192,8 +192,8 @@ func (g *tcpGoroutines) read(c *tcpConn, in []byte) {
 	}
 }
 
-// writeOut writes c.out, however long the client takes. If it takes too long,
-// expire closes the connection. deliver may append to c.out meanwhile.
+// writeOut writes c.out. It waits, with mu unlocked, until the client has taken all, or
+// until expire closes the connection. deliver may append to c.out meanwhile.
 func (g *tcpGoroutines) writeOut(c *tcpConn) {
 	s, out := &c.goroutine, c.out
 	s.conn.SetWriteDeadline(time.Time{})

@@ -42,6 +42,6 @@ func (g *tcpGoroutines) stocked() int {
 	return len(g.worker.stock)
 }
 
-// breakListener makes the first listener fail. To close it would be the order to
-// stop, so it gets a deadline, which is an error that nobody expects.
+// breakListener makes the first listener fail. If it were closed, the server would
+// take that for the order to stop, so it gets a deadline in the past.
 func (g *tcpGoroutines) breakListener() { g.listeners[0].SetDeadline(time.Unix(1, 0)) }

@@ -90,7 +90,7 @@ func TestAResponseLeavesFromTheAddressAsked(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 stands for all IPv4 addresses. Go's net package would listen at all IPv6
+// 0.0.0.0 means all IPv4 addresses. Go's net package would listen at all IPv6
 // addresses too.
 func TestAnIPv4WildcardDoesNotAnswerOverIPv6(t *testing.T) {
 	r := start(t, Config{Listen: []string{"0.0.0.0:0"}})
