@@ -142,6 +142,11 @@ func (g *grant) mayWrite(s *registry.Snapshot, events []registry.Event) error {
 	return faults.Err()
 }
 
+// covers reports whether all networks that an event concerns are in the grant.
+func (g *grant) covers(e registry.Event) bool {
+	return !slices.ContainsFunc(networksOf(e), func(n registry.Network) bool { return !g.sees(n) })
+}
+
 // networksOf returns the networks that an event concerns. Network 0 stands for all:
 // only a grant for all networks has it.
 func networksOf(e registry.Event) []registry.Network {

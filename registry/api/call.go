@@ -212,15 +212,6 @@ func (c *call) audit() {
 		zap.String("path", c.r.URL.Path), zap.Int("status", c.w.status), zap.String("index", c.w.Header().Get(IndexHeader)))
 }
 
-// parseQuery parses the query of a URL.
-func parseQuery(raw string) (url.Values, error) {
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return nil, failf(http.StatusBadRequest, "the query is malformed: %v", err)
-	}
-	return query, nil
-}
-
 // flag returns a parameter that is true or false; false without it.
 func (c *call) flag(name string) (bool, error) {
 	v, given := c.query[name]

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -105,9 +106,9 @@ func allowed(methods map[string]*route) string {
 // checkQuery parses the query. It refuses parameters that the route does not take,
 // and those that are given twice.
 func (c *call) checkQuery() error {
-	query, err := parseQuery(c.r.URL.RawQuery)
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
-		return err
+		return failf(http.StatusBadRequest, "the query is malformed: %v", err)
 	}
 	c.query = query
 	for _, name := range slices.Sorted(maps.Keys(query)) {

@@ -36,15 +36,15 @@ func (c *call) exportFacts() error {
 	return format.Write(slowWriter{c}, facts)
 }
 
-// part returns the facts of the grant's networks. A Flycast address is one if both
-// its app's network and its own are.
+// part returns the facts that the grant may write.
 func (g *grant) part(f *registry.Facts) *registry.Facts {
-	return &registry.Facts{
-		Apps:     keep(f.Apps, func(a registry.App) bool { return g.sees(a.Network) }),
-		Machines: keep(f.Machines, func(m *registry.Machine) bool { return g.sees(m.Network) }),
-		Peers:    keep(f.Peers, func(p registry.Peer) bool { return g.sees(p.Network()) }),
-		Flycast:  keep(f.Flycast, func(a registry.Flycast) bool { return g.sees(a.Network()) && g.sees(a.Owner) }),
+	part := new(registry.Facts)
+	for fact := range f.All() {
+		if g.covers(registry.Put(fact)) {
+			part.Add(fact)
+		}
 	}
+	return part
 }
 
 // keep returns the elements of list for which is is true.
@@ -215,12 +215,7 @@ func (g *grant) difference(s *registry.Snapshot, f *registry.Facts) []registry.E
 				return false
 			}
 		}
-		for _, n := range networksOf(e) {
-			if !g.sees(n) {
-				return false
-			}
-		}
-		return true
+		return g.covers(e)
 	})
 }
 
