@@ -76,11 +76,11 @@ func TestOurOwnAddressIsNoUpstream(t *testing.T) {
 		name, listen, upstream string // %d is the port that is listened at
 		want                   string // in the fault; "" if there is none
 	}{
-		{"the address and port that we listen at", "127.0.0.1:0", "127.0.0.1:%d", "upstream: 127.0.0.1:%d is our own listen address"},
-		{"with every address, loopback", "0.0.0.0:0", "127.0.0.1:%d", "our own listen address"},
-		{"with every address, other loopback", "0.0.0.0:0", "127.9.9.9:%d", "our own listen address"},
-		{"with every address, IPv4 too", "[::]:0", "127.0.0.1:%d", "our own listen address"},
-		{"over TLS too", "127.0.0.1:0", "tls://127.0.0.1:%d", "our own listen address"},
+		{"the address and port that the server listens at", "127.0.0.1:0", "127.0.0.1:%d", "upstream: 127.0.0.1:%d is an address that this server listens at"},
+		{"with every address, loopback", "0.0.0.0:0", "127.0.0.1:%d", "an address that this server listens at"},
+		{"with every address, other loopback", "0.0.0.0:0", "127.9.9.9:%d", "an address that this server listens at"},
+		{"with every address, IPv4 too", "[::]:0", "127.0.0.1:%d", "an address that this server listens at"},
+		{"over TLS too", "127.0.0.1:0", "tls://127.0.0.1:%d", "an address that this server listens at"},
 		{"another port is another server", "127.0.0.1:0", "127.0.0.1:1", ""},
 		{"another address is another server", "127.0.0.1:0", "127.0.0.2:%d", ""},
 	} {
