@@ -24,20 +24,20 @@ import (
 // defaultAPI is where clients look for the control API.
 const defaultAPI = "127.0.0.1:4280"
 
-// An apiClient asks a control API, for a command.
+// An apiClient sends a command's requests to a control API.
 type apiClient struct {
 	p     *program
-	group string // the command that the flags are of
+	group string // the command with these flags, such as apps; also the API's path
 
 	address   string // HOST:PORT, unix:PATH or a URL
 	tokenFile string
 	ca        string // file
-	network   string // prefix or name; "" for that of the token, or the only one there is
-	json      bool   // for programs
-	ifIndex   uint64 // 0: whatever has happened since
+	network   string // prefix or name; "" for the network of the token, or the only one
+	json      bool   // print answers as JSON
+	ifIndex   uint64 // 0 for no condition
 
-	api    *client.Client    // after open
-	flagOf map[string]string // the flag that sets a field of the object sent
+	api    *client.Client    // set by open
+	flagOf map[string]string // by the name of a field of the object sent: the flag that sets it
 }
 
 // apiFlags adds the flags of commands that ask an API.
@@ -60,17 +60,17 @@ func (c *apiClient) networkFlag(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&c.network, "network", c.p.env("NETWORK"), "`NETWORK` of the object, by prefix or name, if its name is in several")
 }
 
-// jsonFlag adds the flag that asks for what programs read.
+// jsonFlag adds the flag for output as JSON.
 func (c *apiClient) jsonFlag(cmd *cobra.Command) {
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print what the API says, as JSON")
 }
 
-// indexFlag adds the flag that keeps a command from undoing newer changes.
+// indexFlag adds the flag that refuses to overwrite a newer change.
 func (c *apiClient) indexFlag(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&c.ifIndex, "if-index", 0, "only if the object was not changed after this `INDEX`; else the exit status is 4")
 }
 
-// env returns a variable of our environment.
+// env returns the variable INTERNALDNS_… of that name; "" if it is not set.
 func (p *program) env(name string) string {
 	for _, v := range p.environ {
 		if key, value, _ := strings.Cut(v, "="); key == envPrefix+name {
@@ -80,7 +80,7 @@ func (p *program) env(name string) string {
 	return ""
 }
 
-// open makes c ready to ask.
+// open reads the files of the flags and makes the client.
 func (c *apiClient) open() error {
 	var roots *x509.CertPool
 	if c.ca != "" {
@@ -134,7 +134,7 @@ func (c *apiClient) complete(r client.Request) client.Request {
 	return r
 }
 
-// fault returns err in the words of the command line, with its exit status.
+// fault returns err with flags in place of what the API calls them, and with its exit status.
 func (c *apiClient) fault(err error) error {
 	if err == nil {
 		return nil
@@ -165,7 +165,7 @@ func (c *apiClient) fault(err error) error {
 	return err
 }
 
-// problem returns the API's error. Fields that flags set are named by the flags.
+// problem returns the error of the API. A field that a flag sets has the flag's name in it.
 func (c *apiClient) problem(e *client.Error) error {
 	switch {
 	case strings.Contains(string(e.Body), "HTTP request to an HTTPS server"): // what net/http says
@@ -188,24 +188,36 @@ func (c *apiClient) problem(e *client.Error) error {
 	return errors.Join(faults...)
 }
 
-// printAnswer prints an answer: for programs as it came, else as write does with what
-// it was decoded to.
+// printBody prints an answer unchanged.
+func (c *apiClient) printBody(body []byte) error {
+	_, err := fmt.Fprintln(c.p.stdout, strings.TrimRight(string(body), "\n"))
+	return err
+}
+
+// printAnswer prints an answer: unchanged with --json, else decoded, as write does it.
 func printAnswer[T any](c *apiClient, body []byte, write func(w io.Writer, v T)) error {
 	if c.json {
-		_, err := fmt.Fprintln(c.p.stdout, strings.TrimRight(string(body), "\n"))
-		return err
+		return c.printBody(body)
 	}
-	var v T
-	if err := json.Unmarshal(body, &v); err != nil {
-		return fmt.Errorf("the answer of the API: %w", err)
+	v, err := decoded[T](body)
+	if err != nil {
+		return err
 	}
 	w := tabwriter.NewWriter(c.p.stdout, 0, 8, 2, ' ', 0)
 	write(w, v)
 	return w.Flush()
 }
 
-// harmless returns s in one line that is safe for a terminal: it replaces what
-// cannot be printed, such as the beginning of a terminal's escape sequence.
+// decoded decodes an answer.
+func decoded[T any](body []byte) (v T, err error) {
+	if err := json.Unmarshal(body, &v); err != nil {
+		return v, fmt.Errorf("the answer of the API: %w", err)
+	}
+	return v, nil
+}
+
+// harmless returns s in a form that is safe for a terminal: it replaces characters that
+// cannot be printed, such as the first one of an escape sequence.
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -219,10 +231,9 @@ func harmless(s string) string {
 func (c *apiClient) done(header http.Header, body []byte, format string, args ...any) error {
 	if c.json {
 		if len(body) == 0 {
-			return nil // no empty line either: that is not JSON
+			return nil // an empty line is not JSON
 		}
-		_, err := fmt.Fprintln(c.p.stdout, strings.TrimRight(string(body), "\n"))
-		return err
+		return c.printBody(body)
 	}
 	_, err := fmt.Fprintf(c.p.stdout, "%s (index %s)\n", fmt.Sprintf(format, args...), header.Get("Internaldns-Index"))
 	return err

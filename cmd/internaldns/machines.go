@@ -18,7 +18,7 @@ import (
 	"github.com/internaldns/internaldns/internal/client"
 )
 
-// A listedMachine is what the commands print of a machine.
+// A listedMachine is the part of a machine that the commands print.
 type listedMachine struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
@@ -35,7 +35,7 @@ func (m *listedMachine) group() string {
 }
 
 func (p *program) machinesCommand() *cobra.Command {
-	cmd := group("machines", "List, register, start, stop and remove machines", `Lists, registers, starts, stops and removes machines of the registry that a
+	cmd, c := p.group("machines", "List, register, start, stop and remove machines", `Lists, registers, starts, stops and removes machines of the registry that a
 server's control API serves. It does not run machines: start and stop record
 that one is started or stopped, and answers hold its address only while it is
 started. A machine may be in a process group of its app, such as "worker", which
@@ -45,9 +45,7 @@ its metadata fly_process_group names.`,
   internaldns machines put pg e2865013b3d986 --region fra --address fdaa:0:18:a7b:99:1:2:2
   internaldns machines stop pg e2865013b3d986
   internaldns machines rm pg e2865013b3d986`)
-	c := p.apiFlags(cmd)
 	c.networkFlag(cmd)
-	c.jsonFlag(cmd)
 	cmd.AddCommand(c.machinesList(), c.machinesGet(), c.machinesPut(),
 		c.machinesState("start", "started"), c.machinesState("stop", "stopped"), c.machinesState("suspend", "suspended"),
 		c.removal("APP ID", "Remove a machine", "pg 1857961b2d73e8", "machine", func(args []string) string { return client.Path("apps", args[0], "machines", args[1]) }),
@@ -66,17 +64,17 @@ func (c *apiClient) machinesList() *cobra.Command {
 				query.Set(name, value)
 			}
 		}
-		for _, pair := range metadata {
-			key, value, ok := strings.Cut(pair, "=")
-			if !ok {
-				return fmt.Errorf("--metadata: want KEY=VALUE, got %q", pair)
-			}
+		pairs, err := parsePairs(metadata)
+		if err != nil {
+			return err
+		}
+		for key, value := range pairs {
 			query.Set("metadata."+key, value)
 		}
 		if all {
 			query.Set("include_deleted", "true")
 		}
-		body, _, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0], "machines"), Query: query})
+		body, _, err := c.ask(cmd.Context(), client.Request{Method: http.MethodGet, Path: client.Path("apps", args[0], "machines"), Query: query})
 		if err != nil {
 			return err
 		}
@@ -100,7 +98,7 @@ func showMachines(w io.Writer, machines ...listedMachine) {
 
 func (c *apiClient) machinesGet() *cobra.Command {
 	return c.verb("get", "APP ID", "Show one machine", "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
-		body, header, err := c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0], "machines", args[1])})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodGet, Path: client.Path("apps", args[0], "machines", args[1])})
 		if err != nil {
 			return err
 		}
@@ -139,9 +137,9 @@ func (c *apiClient) machinesPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var m listedMachine
-			if err := json.Unmarshal(body, &m); err != nil {
-				return fmt.Errorf("the answer of the API: %w", err)
+			m, err := decoded[listedMachine](body)
+			if err != nil {
+				return err
 			}
 			return c.done(header, body, "machine %s is %s at %s", m.ID, harmless(m.State), m.PrivateIP)
 		})
@@ -178,13 +176,9 @@ func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]b
 		}
 		return os.ReadFile(file)
 	}
-	pairs := make(map[string]string, len(f.metadata))
-	for _, pair := range f.metadata {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, fmt.Errorf("--metadata: want KEY=VALUE, got %q", pair)
-		}
-		pairs[key] = value
+	pairs, err := parsePairs(f.metadata)
+	if err != nil {
+		return nil, err
 	}
 	object := map[string]any{"config": map[string]any{"metadata": pairs}}
 	if len(id) > 0 {
@@ -198,6 +192,19 @@ func (c *apiClient) machineObject(file string, id []string, f machineFlags) ([]b
 		}
 	}
 	return json.Marshal(object)
+}
+
+// parsePairs parses the values of --metadata.
+func parsePairs(texts []string) (map[string]string, error) {
+	pairs := make(map[string]string, len(texts))
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("--metadata: want KEY=VALUE, got %q", text)
+		}
+		pairs[key] = value
+	}
+	return pairs, nil
 }
 
 // machinesState returns the command that sets a machine's state.
