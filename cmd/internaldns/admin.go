@@ -16,8 +16,8 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// Limits of the admin listener. Requests are a line and some headers, and responses
-// some tens of kilobytes, so the limits are generous for scrapers and probes.
+// Limits of the admin listener. They are generous for scrapers and probes: a request has a
+// line and some headers, and a response has some tens of kilobytes.
 const (
 	adminConns       = 64
 	adminHeaderBytes = 16 << 10
@@ -29,13 +29,13 @@ const (
 	adminScrapes     = 4               // at one time
 )
 
-// adminPages produce the pages of the admin listener.
+// adminPages make the pages of the admin listener.
 type adminPages struct {
-	ready  func() error // nil once queries are answered; else why they are not
+	ready  func() error // returns why queries are not answered; nil if they are
 	scrape prometheus.Gatherer
 	status func() status
-	// flush drops a name from the cache, or all at or below it, and returns how
-	// many answers those were; nil if nothing is forwarded.
+	// flush drops a name from the cache, or all names at or below it, and returns the number
+	// of answers dropped. It is nil if nothing is forwarded.
 	flush func(name forward.Suffix, below bool) int
 }
 

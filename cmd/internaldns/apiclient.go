@@ -50,7 +50,7 @@ func (p *program) apiFlags(cmd *cobra.Command) *apiClient {
 		address = defaultAPI
 	}
 	flags.StringVar(&c.address, "api", address, "the control API: `HOST:PORT`, unix:PATH or https://HOST:PORT (INTERNALDNS_API)")
-	flags.StringVar(&c.tokenFile, "token-file", p.env("TOKEN_FILE"), "`FILE` with the token to show (INTERNALDNS_TOKEN_FILE; or the token itself in INTERNALDNS_TOKEN)")
+	flags.StringVar(&c.tokenFile, "token-file", p.env("TOKEN_FILE"), "`FILE` with the token for the API (INTERNALDNS_TOKEN_FILE; or the token itself in INTERNALDNS_TOKEN)")
 	flags.StringVar(&c.ca, "api-ca", p.env("API_CA"), "authorities to trust for an https API, a `FILE` of PEM certificates")
 	return c
 }
@@ -62,7 +62,7 @@ func (c *apiClient) networkFlag(cmd *cobra.Command) {
 
 // jsonFlag adds the flag for output as JSON.
 func (c *apiClient) jsonFlag(cmd *cobra.Command) {
-	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print what the API says, as JSON")
+	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print the answers of the API, as JSON")
 }
 
 // indexFlag adds the flag that refuses to overwrite a newer change.
@@ -143,7 +143,7 @@ func (c *apiClient) fault(err error) error {
 		return fmt.Errorf("%w; --api-ca names authorities to trust", err)
 	}
 	if lost, ok := errors.AsType[*client.Unreachable](err); ok {
-		return exitError{fmt.Errorf("%w; is a server's API there? --api says where", lost.Err), exitUnavailable}
+		return exitError{fmt.Errorf("%w; is a server's API at this address? set it with --api", lost.Err), exitUnavailable}
 	}
 	refused, ok := errors.AsType[*client.Error](err)
 	if !ok {
@@ -158,7 +158,7 @@ func (c *apiClient) fault(err error) error {
 	case refused.Code == http.StatusConflict, refused.Code == http.StatusPreconditionFailed:
 		return exitError{err, exitConflict}
 	case refused.Code == http.StatusUnauthorized:
-		return exitError{fmt.Errorf("%w; --token-file says which to show, and internaldns token makes one", err), exitDenied}
+		return exitError{fmt.Errorf("%w; give it with --token-file; internaldns token makes one", err), exitDenied}
 	case refused.Code == http.StatusForbidden:
 		return exitError{err, exitDenied}
 	}

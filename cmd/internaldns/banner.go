@@ -13,16 +13,16 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// tryThese are the questions that a first run suggests: one for addresses, one
-// for text, and one whose answer depends on the client's region.
+// tryThese are the questions that the banner suggests: one for addresses, one for text, and one
+// whose answer depends on the client's region.
 var tryThese = []string{
 	"AAAA web.internal",
 	"TXT _instances.internal",
 	"TXT top2.nearest.of.web.internal",
 }
 
-// writeBanner says what the sample holds, and how to ask for it at server. The
-// lines with dig work unchanged; self is how the user calls this program.
+// writeBanner prints what the sample holds, and commands to ask the server for it, which work
+// unchanged. self is the command that runs this program.
 func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, self string) error {
 	if server.Addr().IsUnspecified() { // the server is at ::, but not every client can send there
 		loopback := netip.IPv6Loopback()
@@ -63,8 +63,8 @@ func writeBanner(w io.Writer, snap *registry.Snapshot, server netip.AddrPort, se
 	return b.Flush()
 }
 
-// self returns what to type to run this program once more: its name, if the
-// shell finds it, or where it is. What "go run" built is gone afterwards.
+// self returns the command that runs this program again: its name if the shell finds it, else
+// its path, or "go run" if that has built it, since it removes the program afterwards.
 func self() string {
 	path, err := os.Executable()
 	if err != nil {
@@ -79,14 +79,13 @@ func self() string {
 	return path
 }
 
-// passing reports whether the program at path is one that "go run" has built,
-// and removes afterwards.
+// passing reports whether "go run" has built the program at path, and will remove it.
 func passing(path string) bool {
 	return strings.Contains(path, string(filepath.Separator)+"go-build")
 }
 
-// executable returns the path of this program, or of the one that "make build"
-// makes if this one does not last.
+// executable returns the path of this program; if "go run" has built it, the path of the
+// program that "make build" makes.
 func executable() string {
 	path, err := os.Executable()
 	switch {

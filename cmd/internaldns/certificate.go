@@ -14,15 +14,15 @@ import (
 	"github.com/internaldns/internaldns/internal/filewatch"
 )
 
-// maxPEM is the largest file that is read, in octets. A chain of certificates
-// takes some thousand.
+// maxPEM is the largest file that is read, in octets. A chain of certificates has some
+// thousand.
 const maxPEM = 1 << 20
 
-// A certificate is one that the server presents, with its key. It follows both
-// files. If they do not belong together, that is logged and counted, and the last
-// good certificate stays.
+// A certificate is one that the server presents, with its key. It follows both files. If the
+// new ones do not belong together, the fault is logged and counted, and the last good
+// certificate stays.
 type certificate struct {
-	setting string // that names its file
+	setting string // the setting of its file
 	file    string
 	log     *zap.Logger
 	files   *filewatch.Follower // of the certificate and the key
@@ -43,8 +43,7 @@ func readCertificate(setting, certFile, keyFile string, log *zap.Logger) (*certi
 	return c, nil
 }
 
-// certificate reads a certificate and its key, to be followed when the server
-// runs.
+// certificate reads a certificate and its key. A running server follows both files.
 func (s *server) certificate(setting, certFile, keyFile string) (*certificate, error) {
 	c, err := readCertificate(setting, certFile, keyFile, s.log)
 	if err == nil {
@@ -93,13 +92,13 @@ func (c *certificate) toServer(*tls.CertificateRequestInfo) (*tls.Certificate, e
 // expires returns when the certificate expires.
 func (c *certificate) expires() time.Time { return c.current.Load().Leaf.NotAfter }
 
-// certificateStatus reports how following a certificate goes.
+// certificateStatus is the state of a certificate.
 type certificateStatus struct {
-	Setting   string    `json:"setting"` // that names its file
+	Setting   string    `json:"setting"` // the setting of its file
 	File      string    `json:"file"`
 	Expires   time.Time `json:"expires"`
 	Failures  uint64    `json:"failures"`
-	LastError string    `json:"last_error,omitempty"` // what is wrong with its files now
+	LastError string    `json:"last_error,omitempty"` // the fault that its files have now
 }
 
 func (c *certificate) status() certificateStatus {

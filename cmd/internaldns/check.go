@@ -22,12 +22,12 @@ import (
 func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Say what is wrong with registry and config files",
+		Short: "Print the faults of registry and config files",
 		Long: `Checks registry files and config files; a file's keys tell which of the two it
 is. It prints every fault of every file, as FILE: object: field: problem. The
-exit status is 1 if there is one. What may be intended is not a fault but a
-warning: a state that Fly's machines do not have, such as "stoped", and settings
-that need others.`,
+exit status is 1 if there is one. What may be intended is only a warning: a
+state that Fly's machines do not have, such as "stoped", and settings that need
+others.`,
 		Example: `  internaldns check org.json
   internaldns check org.json internaldns.yaml`,
 		Args: wantArgs(1, math.MaxInt, "org.json"),
@@ -55,8 +55,8 @@ that need others.`,
 	}
 }
 
-// checkFile checks one file. It returns what the file holds, and warnings of what may
-// not be intended. The error has a line for each fault.
+// checkFile checks one file. It returns a summary of the file, and warnings of what may not be
+// intended. The error has a line for each fault.
 func checkFile(path string) (found string, warnings []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -90,8 +90,8 @@ func checkFile(path string) (found string, warnings []string, err error) {
 	return "a registry of " + sizes(facts), strangeStates(facts), nil
 }
 
-// lonely returns warnings of settings that serve refuses unless flags or the
-// environment add others.
+// lonely returns warnings of settings that serve refuses unless flags or the environment add
+// others.
 func lonely(c *config) []string {
 	err := c.together()
 	if err == nil {
@@ -104,8 +104,8 @@ func lonely(c *config) []string {
 	return warnings
 }
 
-// strangeStates warns of each state that Fly's machines are not known to have:
-// no answer contains its machines.
+// strangeStates returns a warning for each state that is none of Fly's: machines in it are in
+// no answer.
 func strangeStates(facts *registry.Facts) []string {
 	counts, firsts := make(map[string]int), make(map[string]string)
 	for _, m := range facts.Machines {
@@ -124,7 +124,7 @@ func strangeStates(facts *registry.Facts) []string {
 	return warnings
 }
 
-// A kind is what a file is intended to be.
+// A kind is the kind of file that a file is intended to be.
 type kind int
 
 const (
@@ -133,10 +133,9 @@ const (
 	kindNeither
 )
 
-// kindOf returns what data is intended to be: a registry file if it has a key that only
-// those have, a config file if it has a setting's key, neither if it has
-// only other keys. A file without keys is left to the registry's parser, whose
-// error describes what it expects.
+// kindOf returns the intended kind of a file: a registry file if it has a key that only those
+// have, else a config file if it has a setting's key, else neither. A file without keys is
+// left to the registry's parser, whose error says what is missing.
 func kindOf(data []byte) kind {
 	keys := topKeys(data)
 	kind := kindNeither
@@ -157,8 +156,8 @@ func kindOf(data []byte) kind {
 // registryKeys are the keys that only registry files have.
 var registryKeys = []string{"apps", "peers", "networks", "regions", "rtt_ms"}
 
-// topKeys returns the keys at the top of a YAML or JSON file. If the file is not
-// well-formed, it returns what looks like keys.
+// topKeys returns the top-level keys of a YAML or JSON file. If the file is malformed, it
+// returns the words that look like keys.
 func topKeys(data []byte) []string {
 	var keys []string
 	var top map[string]yaml.Node
@@ -174,7 +173,7 @@ func topKeys(data []byte) []string {
 // topKey matches a key that begins a line, or the first of a JSON object.
 var topKey = regexp.MustCompile(`(?m)^(?:\s*\{\s*)?["']?([a-z_-]+)["']?\s*:`)
 
-// sizes returns, in words, how many objects of each kind facts hold.
+// sizes returns, in words, the number of objects of each kind in facts.
 func sizes(facts *registry.Facts) string {
 	networks := make(map[registry.Network]bool)
 	for _, n := range facts.Networks {
@@ -208,7 +207,7 @@ func sizes(facts *registry.Facts) string {
 	return strings.Join(parts, ", ")
 }
 
-// count returns n and what it counts, in the plural unless n is 1.
+// count returns n and the noun, in the plural unless n is 1.
 func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -12,16 +12,15 @@ import (
 	"github.com/internaldns/internaldns/zone"
 )
 
-// loopback are the clients that a registry of one network is served to by default.
+// loopback are the clients that are placed in the only network of a registry by default.
 var loopback = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("::1/128"),
 }
 
 // local are the clients that --network places: loopback, link-local (RFC 3927, RFC 4291),
-// private (RFC 1918) and unique local (RFC 4193) addresses. None of them can come
-// from beyond the site. Addresses that name a network themselves are never looked
-// up here, though fc00::/7 holds them.
+// private (RFC 1918) and unique local (RFC 4193) addresses. None of them is routed on the
+// Internet. 6PN addresses are in fc00::/7 too, but have their network in the address.
 var local = append(slices.Clone(loopback),
 	netip.MustParsePrefix("169.254.0.0/16"),
 	netip.MustParsePrefix("fe80::/10"),
@@ -31,7 +30,7 @@ var local = append(slices.Clone(loopback),
 	netip.MustParsePrefix("fc00::/7"),
 )
 
-// sixPN holds the addresses that say by themselves in which network they are.
+// sixPN holds all 6PN addresses, which contain the number of their network.
 var sixPN = netip.MustParsePrefix("fdaa::/16")
 
 // parseClient parses one entry of the client map, PREFIX=NETWORK[,REGION].
@@ -82,13 +81,13 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// zone returns what c says about answers, short of the client map.
+// zone returns the options of package zone in c, without the client map.
 func (c *config) zone() zone.Options {
 	return zone.Options{TTL: uint32(c.TTL / time.Second), Region: registry.Fold(c.Region)}
 }
 
-// clientMap returns the client map that c sets. If c places no clients, loopback
-// is placed in network only, unless that is 0.
+// clientMap returns the client map of c. If c places no clients, loopback is placed in the
+// network only, unless that is 0.
 func clientMap(c config, only registry.Network) []zone.Client {
 	var clients []zone.Client
 	has := make(map[netip.Prefix]bool)
@@ -135,8 +134,8 @@ func onlyNetwork(s *registry.Snapshot) registry.Network {
 	return only
 }
 
-// unplaced returns the regions of settings that have no distances: they are
-// misspelt, or the registry lacks them.
+// unplaced returns the regions in c that have no known distances: they are misspelt, or the
+// registry lacks them.
 func (c *config) unplaced(snap *registry.Snapshot) []string {
 	regions := []string{registry.Fold(c.Region)}
 	for _, s := range c.Clients {

@@ -17,7 +17,7 @@ func (p *program) dataCommand() *cobra.Command {
 		Use:   "data",
 		Short: "Check, back up or compact a directory that stores a registry",
 		Long: `Works on a directory in which serve --data stores a registry, while no server
-runs on it. While one does, internaldns export copies what it serves.`,
+runs on it. While a server runs, use internaldns export to copy its registry.`,
 		Example: `  internaldns data check d
   internaldns data backup d registry.backup
   internaldns data compact d`,
@@ -26,7 +26,7 @@ runs on it. While one does, internaldns export copies what it serves.`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check DIR", Short: "Read all of it, and print every fault",
+			Use: "check DIR", Short: "Read the whole database, and print every fault",
 			Args: wantArgs(1, 1, "d"), Example: "  internaldns data check d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				report, err := disk.Check(args[0], p.progress("read"))
@@ -54,7 +54,7 @@ of its own, as registry.db.`,
 			},
 		},
 		&cobra.Command{
-			Use: "compact DIR", Short: "Write it again, without free space in it",
+			Use: "compact DIR", Short: "Write the database again, without unused space",
 			Args: wantArgs(1, 1, "d"), Example: "  internaldns data compact d",
 			RunE: func(_ *cobra.Command, args []string) error {
 				before, after, err := disk.Compact(args[0], p.progress("copied"))
@@ -93,8 +93,8 @@ func writeReport(w io.Writer, r disk.Report) error {
 	return t.Flush()
 }
 
-// progress returns what shows the progress of long work on a terminal; nil if
-// standard error is none.
+// progress returns a function that shows the progress of long work; nil if standard error is
+// not a terminal.
 func (p *program) progress(verb string) disk.Progress {
 	f, ok := p.stderr.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(f.Fd())) {

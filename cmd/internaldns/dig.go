@@ -16,7 +16,7 @@ import (
 	"github.com/internaldns/internaldns/internal/dig"
 )
 
-// digServer is the default server: where internaldns serve answers by default.
+// digServer is the default server: the address at which internaldns serve answers by default.
 const digServer = "127.0.0.1:5300"
 
 // A digQuery is a query from the command line.
@@ -33,7 +33,7 @@ func (p *program) digCommand() *cobra.Command {
 	var port uint16
 	cmd := &cobra.Command{
 		Use:   "dig [@SERVER] [flags] [TYPE] NAME",
-		Short: "Ask a server a question, as a machine would",
+		Short: "Send a query to a server, as a machine would",
 		Long: `Asks a server one question and prints the response, as dig does.
 
 SERVER is an IP address, with a port if it is not 53. Without it, ` + digServer + `
@@ -48,7 +48,7 @@ given. The query goes over UDP, and again over TCP if the response is truncated.
   # On a machine of the network, the way its resolver asks:
   internaldns dig @fdaa::3 AAAA web.internal
 
-  # As a machine that is not here; its address must be routed to this host
+  # From the address of a machine elsewhere, which must be routed to this host
   # (ip -6 route add local fdaa::/16 dev lo):
   internaldns dig @fdaa::3 --from fdaa:0:18:a7b:7d:f066:b83b:2 AAAA web.internal`,
 		Args: wantArgs(1, math.MaxInt, "web.internal"),
@@ -68,8 +68,7 @@ given. The query goes over UDP, and again over TCP if the response is truncated.
 	return cmd
 }
 
-// parse reads the arguments that are not flags. Types are known by their names,
-// and may also follow the name, as in other programs.
+// parse reads the arguments that are not flags. The type may be before or after the name.
 func (q *digQuery) parse(args []string, from string, port uint16) error {
 	q.Server, q.Type, q.Name = digServer, dns.TypeNone, ""
 	var words []string
@@ -115,8 +114,8 @@ func (q *digQuery) parse(args []string, from string, port uint16) error {
 	return errors.Join(faults...)
 }
 
-// question reads TYPE and NAME, in either order. A word by itself is a name, and
-// the type is then TypeNone.
+// question reads TYPE and NAME, in either order. A single word is a name, and the type is then
+// TypeNone.
 func question(words []string) (qtype uint16, name string, err error) {
 	switch len(words) {
 	case 1:
@@ -146,8 +145,8 @@ func typeNamed(s string) (uint16, bool) {
 	return 0, false
 }
 
-// serverAddress returns HOST:PORT of a server given as an address, with or
-// without a port. A port given by itself wins.
+// serverAddress returns HOST:PORT of a server, which s gives with or without a port. port, if it
+// is not 0, overrides the port of s.
 func serverAddress(s string, port uint16) (string, error) {
 	host, text, err := net.SplitHostPort(s)
 	if err != nil {
@@ -165,7 +164,7 @@ func serverAddress(s string, port uint16) (string, error) {
 	return net.JoinHostPort(host, text), nil
 }
 
-// dig asks and prints.
+// dig sends the query and prints the response.
 func (p *program) dig(ctx context.Context, q *digQuery) error {
 	network := "udp"
 	if q.tcp {

@@ -16,22 +16,22 @@ func (p *program) explainCommand() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "explain [flags] [TYPE] NAME",
-		Short: "Say in words why a name is answered as it is",
-		Long: `Answers one question from a registry file, without a server, and says why: in
-which network and region the client is, which rule names the name, and which
-machines are left out of the answer for what reason.
+		Short: "Explain why a name has its answer",
+		Long: `Answers one question from a registry file, without a server, and explains the
+answer: the network and the region of the client, what the name stands for, and
+which machines are left out of the answer, with the reason.
 
-TYPE is AAAA unless given. Without --registry, it is about the sample.`,
-		Example: `  # Why does my machine not see that one?
+TYPE is AAAA unless given. Without --registry, the sample is used.`,
+		Example: `  # Why is a machine not in the answer?
   internaldns explain --registry org.json --from fdaa:0:18:a7b:7d:f066:b83b:2 web.internal
 
   # Which machines are nearest to a WireGuard peer?
   internaldns explain --registry org.json --from fdaa:0:18:a7b:d6b:0:a:102 top2.nearest.of.web.internal
 
-  # What does a container get, over the network's own server address?
+  # What does a container get that asks the server's address in the network?
   internaldns explain --registry org.json --from 172.17.0.5 --to fdaa:0:18::3 AAAA vault.internal
 
-  # And what of the registry that a server keeps, in --data or --etcd?
+  # With the registry that a server stores, in --data or --etcd:
   internaldns export | internaldns explain --registry /dev/stdin --network fdaa:0:18::/48 pg.internal`,
 		Args: wantArgs(1, 2, "web.internal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,7 +69,7 @@ TYPE is AAAA unless given. Without --registry, it is about the sample.`,
 	return cmd
 }
 
-// explain explains one answer from the registry that c names.
+// explain prints the explanation of one answer from the registry of c.
 func (p *program) explain(c config, src, dst netip.Addr, qtype uint16, name string) error {
 	facts, err := c.facts()
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *program) explain(c config, src, dst netip.Addr, qtype uint16, name stri
 	return err
 }
 
-// facts returns the facts that c names: those of its registry file, or of the
-// sample, in which it then places loopback.
+// facts returns the facts of the registry file of c. Without one, it returns the sample's, and
+// places loopback in the sample's network.
 func (c *config) facts() (*registry.Facts, error) {
 	if c.Registry == "" {
 		c.placeSample()

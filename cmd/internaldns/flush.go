@@ -21,7 +21,7 @@ func (p *program) flushCommand() *cobra.Command {
 	var suffix string
 	cmd := &cobra.Command{
 		Use:   "flush [flags] [NAME]",
-		Short: "Make a server forget the answers of upstreams for a name",
+		Short: "Drop the cached answers of upstreams for a name",
 		Long: `Makes the server whose admin listener is at --admin drop its cached answers for
 a forwarded name, or with --suffix for all names at or below one. The next query
 for it asks upstreams again. Names that the server answers itself are never in
@@ -47,7 +47,7 @@ the cache.`,
 			return p.flush(cmd.Context(), &c, query)
 		},
 	}
-	cmd.Flags().StringVar(&suffix, "suffix", "", "drop all names at or below this `SUFFIX`; the root, ., is above all")
+	cmd.Flags().StringVar(&suffix, "suffix", "", "drop all names at or below this `SUFFIX`, such as . for all names")
 	addFlags(cmd.Flags(), "admin", "config")
 	cmd.Flags().Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
 	return cmd
@@ -71,9 +71,9 @@ func (p *program) flush(ctx context.Context, c *config, query url.Values) error 
 	return err
 }
 
-// serveFlush serves POST /flush. There is no password, so it refuses
-// requests from browsers: any page that an operator opens could send this, and
-// would need no answer. Browsers name the page's origin in every POST.
+// serveFlush serves POST /flush. There is no password, so it refuses requests from browsers:
+// any web page that an operator opens could send one. Browsers send the page's origin with
+// every POST.
 func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 		say(w, http.StatusForbidden, "browsers may not do this; use internaldns flush, or curl -X POST")
@@ -97,14 +97,14 @@ func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
 	sayJSON(w, flushed{p.flush(n, len(suffix) == 1)})
 }
 
-// How long askAdmin waits, and the most octets that it reads.
+// The time that askAdmin waits, and the most octets that it reads.
 const (
 	askAdminTime   = 10 * time.Second
 	askAdminOctets = 1 << 20
 )
 
-// askAdmin asks the admin listener that c names and returns the body of its
-// response. A status other than 200 is an error, whose text is that body.
+// askAdmin sends a request to the admin listener at c.Admin and returns the body of the
+// response. If the status is not 200, it returns the body as an error.
 func askAdmin(ctx context.Context, c *config, method, path string) ([]byte, error) {
 	if c.Admin == off {
 		return nil, errors.New(`admin: is "off"; want where the server has its admin listener`)
@@ -118,7 +118,7 @@ func askAdmin(ctx context.Context, c *config, method, path string) ([]byte, erro
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w; is the server's admin listener there? --admin says where", errors.Unwrap(err))
+		return nil, fmt.Errorf("%w; is the server's admin listener at this address? set it with --admin", errors.Unwrap(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, askAdminOctets))

@@ -14,12 +14,12 @@ import (
 // off is the value that turns a setting off.
 const off = "off"
 
-// forwards reports whether c has any name forwarded.
+// forwards reports whether any name is forwarded.
 func (c *config) forwards() bool {
 	return !slices.Equal(c.Upstream, []string{off}) || len(c.Forward) > 0
 }
 
-// forwarding returns the settings of forwarded names: everything but Own.
+// forwarding returns the settings of package forward in c: all but Own.
 func (c *config) forwarding(log *zap.Logger) forward.Config {
 	f := forward.Config{
 		Local:        zone.InZone,
@@ -44,12 +44,12 @@ func (c *config) forwarding(log *zap.Logger) forward.Config {
 	return f
 }
 
-// A lateForwarder is the Forwarder that the resolver is given before there is
-// one: the Forwarder needs the resolver's addresses.
+// A lateForwarder stands in for the Forwarder until it is made. The resolver needs it to bind
+// its sockets, and the Forwarder needs the addresses of these sockets.
 type lateForwarder struct{ *forward.Forwarder }
 
-// newForwarder makes the forwarder, unless the settings turn it off, and gives it to
-// late too. Its upstreams must not be s.addrs.
+// newForwarder makes the forwarder and puts it into late, unless the settings turn it off. None
+// of its upstreams may be one of s.addrs, or queries would go round in a loop.
 func (s *server) newForwarder(late *lateForwarder) error {
 	if !s.config.forwards() {
 		return nil
@@ -74,8 +74,8 @@ func (s *server) newForwarder(late *lateForwarder) error {
 	return nil
 }
 
-// parsed parses the items of a setting, which load has checked. It returns nil if
-// there are none.
+// parsed parses the items of a setting, which load has checked. It returns nil if there are
+// none.
 func parsed[T any](items []string, parse func(string) (T, error)) []T {
 	var list []T
 	for _, item := range items {
@@ -98,18 +98,18 @@ func checkForward(s string) error {
 	return err
 }
 
-// checkUpstreams returns what package forward finds wrong with upstreams.
+// checkUpstreams returns the faults that package forward finds in upstreams.
 func checkUpstreams(items []string) error {
 	return checkForwarding(forward.Config{Upstreams: parsed(items, forward.ParseUpstream)}, "upstream: ")
 }
 
-// checkForwards returns what package forward finds wrong with forwards.
+// checkForwards returns the faults that package forward finds in forwards.
 func checkForwards(items []string) error {
 	return checkForwarding(forward.Config{Forwards: parsed(items, forward.ParseForward)}, "forward ")
 }
 
-// checkForwarding returns what package forward finds wrong with f, without the
-// prefix that repeats the setting.
+// checkForwarding returns the faults that package forward finds in f, without the prefix that
+// repeats the setting.
 func checkForwarding(f forward.Config, prefix string) error {
 	f.Local, f.Log = zone.InZone, zap.NewNop()
 	if _, err := forward.New(f); err != nil {

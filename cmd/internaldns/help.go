@@ -15,7 +15,7 @@ var commandGroups = []*cobra.Group{
 	{ID: "serve", Title: "Serve"},
 	{ID: "ask", Title: "Ask, and see why"},
 	{ID: "change", Title: "Change a registry in --data or --etcd"},
-	{ID: "more", Title: "And"},
+	{ID: "more", Title: "Other"},
 }
 
 // tidy gives c and the commands below it the help and the errors that all share.
@@ -48,7 +48,7 @@ func (p *program) tidy(c *cobra.Command) {
 	}
 }
 
-// flagFault returns the error of a flag in the form of errors of settings.
+// flagFault returns the error of a flag in the form of the errors of settings.
 func flagFault(c *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		want := map[string]string{
@@ -65,7 +65,7 @@ func flagFault(c *cobra.Command, err error) error {
 // sectionOf is the annotation of a flag that holds its heading in the help.
 const sectionOf = "section"
 
-// headFlags puts those flags that have no heading yet under one.
+// headFlags sets the heading of all flags that have none yet.
 func headFlags(flags *pflag.FlagSet, heading string) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Annotations == nil {
@@ -74,8 +74,8 @@ func headFlags(flags *pflag.FlagSet, heading string) {
 	})
 }
 
-// usage writes how c is used: what cobra writes, with commands and flags under
-// headings, and lines as wide as the terminal.
+// usage prints how c is used, as cobra does, but with commands and flags under headings, and
+// lines as wide as the terminal.
 func (p *program) usage(c *cobra.Command) error {
 	w := c.OutOrStderr()
 	line := c.UseLine()
@@ -103,7 +103,7 @@ func (p *program) usage(c *cobra.Command) error {
 		case len(section) > 0:
 			add(section[0], f)
 		case len(titles) > 0 && titles[0] != "Flags":
-			add("And", f)
+			add("Other", f)
 		default:
 			add("Flags", f)
 		}
@@ -113,7 +113,7 @@ func (p *program) usage(c *cobra.Command) error {
 		fmt.Fprintf(w, "\n%s:\n%s", title, sections[title].FlagUsagesWrapped(p.columns))
 	}
 	if c.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "\nSay %s COMMAND --help for one of them.\n", c.CommandPath())
+		fmt.Fprintf(w, "\nFor more about a command: %s COMMAND --help\n", c.CommandPath())
 	}
 	return nil
 }
@@ -134,12 +134,12 @@ func writeCommands(w io.Writer, c *cobra.Command) {
 	}
 }
 
-// helpCommand returns the command that shows how others are used.
+// helpCommand returns the command that prints how others are used.
 func (p *program) helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
-		Short:   "Say how a command is used",
-		Long:    "Says how a command is used, as --help does behind it.",
+		Short:   "Print how a command is used",
+		Long:    "Prints how a command is used, as its flag --help does.",
 		Example: "  internaldns help serve\n  internaldns help machines put",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
@@ -164,14 +164,14 @@ func (p *program) helpCommand() *cobra.Command {
 	}
 }
 
-// addCompletion gives root the command that writes what shells complete with.
+// addCompletion adds the command that writes completion scripts for shells.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	c, _, err := root.Find([]string{"completion"})
 	if err != nil {
 		panic(err) // it has just been added
 	}
-	c.Short = "Write what a shell completes commands and flags with"
+	c.Short = "Write a script with which a shell completes commands and flags"
 	c.Args = knownCommand
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	c.Example = "  internaldns completion bash > internaldns.bash"

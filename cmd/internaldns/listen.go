@@ -18,17 +18,16 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// Where queries are answered by default. With a registry, it is the port that
-// resolvers ask, on every address. Without one, it is a port that needs no privilege,
-// on loopback, which no other host can reach.
+// The addresses at which queries are answered by default: with a registry, port 53 of every
+// address; with the sample, a port of loopback, which needs no privilege and is closed to
+// other hosts.
 var (
 	defaultListen = []string{"[::]:53"}
 	sampleListen  = []string{"[::1]:5300", "127.0.0.1:5300"}
 )
 
-// bind binds all sockets, and makes the forwarder, which needs their addresses. If
-// one of these fails, it closes the others. The admin listener and the API are nil
-// if they are off.
+// bind binds all sockets, and makes the forwarder, which needs their addresses. If one of
+// these fails, it closes the others. The admin listener and the API are nil if they are off.
 func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 	var late lateForwarder
 	resolver, fault := s.listen(&late)
@@ -58,8 +57,7 @@ func (s *server) bind() (*resolver.Server, *admin, *api.Server, error) {
 	return nil, nil, nil, err
 }
 
-// cure joins the faults that are not nil. If one command line avoids all of them, it
-// adds that line.
+// cure joins the faults. If one command line avoids all of them, it adds that line.
 func (s *server) cure(faults ...*listenFault) error {
 	var errs []error
 	line, cured := s.retype, s.retype != ""
@@ -88,7 +86,7 @@ func bound(resolver *resolver.Server, admin *admin, api *api.Server) []zap.Field
 	return fields
 }
 
-// listen binds the sockets for queries. The resolver passes forwarded names to late.
+// listen binds the sockets for queries. The resolver forwards through late.
 func (s *server) listen(late *lateForwarder) (*resolver.Server, *listenFault) {
 	here := interfaceAddrs()
 	listen, skipped := s.config.listenOn(here)
@@ -163,9 +161,9 @@ func (s *server) listenAPI() (*api.Server, *listenFault) {
 	return server, nil
 }
 
-// listenOn returns where queries shall be answered. here reports whether the
-// machine has an address. Of the sample's addresses, skipped ones are those it
-// lacks: [::1], where IPv6 is turned off.
+// listenOn returns the addresses at which queries are answered. here reports whether the
+// machine has an address. skipped are addresses of the sample that it lacks, such as [::1]
+// if IPv6 is turned off.
 func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string) {
 	switch {
 	case len(c.Listen) > 0:
@@ -192,8 +190,8 @@ func (c *config) listenOn(here func(netip.Addr) bool) (listen, skipped []string)
 	return listen, skipped
 }
 
-// absent returns those of the HOST:PORT that are on no interface. Sockets can be
-// bound there, but queries arrive only once an interface has the address.
+// absent returns the addresses of listen that are on no interface. Sockets can be bound to
+// them, but queries arrive only once an interface has the address.
 func absent(listen []string, here func(netip.Addr) bool) []string {
 	var out []string
 	for _, s := range listen {
@@ -205,8 +203,8 @@ func absent(listen []string, here func(netip.Addr) bool) []string {
 	return out
 }
 
-// interfaceAddrs returns a function that reports whether an address is on an
-// interface now. If the system does not list them, all are.
+// interfaceAddrs returns a function that reports whether an address is on an interface now.
+// If the system does not list addresses, it reports true.
 func interfaceAddrs() func(netip.Addr) bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -233,10 +231,10 @@ func interfaceAddrs() func(netip.Addr) bool {
 // A listenFault reports that sockets could not be bound.
 type listenFault struct {
 	err error
-	// remedy is the flag, with its value, that would let the program start; ""
-	// if only the user can know.
+	// remedy is a flag and its value with which the program would start; "" if none is
+	// known.
 	remedy string
-	hint   string // what to do, with the remedy; "" if we do not know
+	hint   string // what the user can do; "" if that is not known
 }
 
 func (f *listenFault) Error() string {
@@ -248,8 +246,8 @@ func (f *listenFault) Error() string {
 
 func (f *listenFault) Unwrap() error { return f.err }
 
-// newListenFault returns err, from binding sockets at addrs, with what the user can
-// do about it. flag is the flag that sets the addresses.
+// newListenFault returns err, which is from binding sockets at addrs, and what the user can do
+// about it. flag is the name of the flag that sets the addresses.
 func newListenFault(err error, flag string, addrs ...string) *listenFault {
 	f := &listenFault{err: err}
 	another := "--" + flag
@@ -275,9 +273,9 @@ func newListenFault(err error, flag string, addrs ...string) *listenFault {
 	return f
 }
 
-// elsewhere returns the same address with another port, quoted for a shell: the
-// next port, or one that needs no privilege. For several addresses it returns "",
-// because it does not know which failed; only the sample's belong together.
+// elsewhere returns the same address with another port, quoted for a shell: the next port, or
+// one that needs no privilege. If there are several addresses, other than the sample's, it
+// returns "", because it does not know which of them failed.
 func elsewhere(flag string, addrs []string) string {
 	if len(addrs) != 1 && !slices.Equal(addrs, sampleListen) {
 		return ""

@@ -19,10 +19,10 @@ import (
 // the config file, what YAML decodes.
 type values map[string]any
 
-// load returns the settings: from flags, else from the environment, else from
-// the config file, else by default. The error joins the faults of all of them,
-// also of values that others override. Each fault begins with the path of its
-// setting, after the file's name if it is in one.
+// load returns the settings: from flags, else from the environment, else from the config file,
+// else by default. The error joins the faults of all of them, also of values that are
+// overridden. Each fault begins with the path of its setting, and before it with the name of
+// the config file if it is in that file.
 func load(flags *pflag.FlagSet, environ []string) (config, error) {
 	fromEnv, fromFlags := envValues(environ), flagValues(flags)
 	faults := fromEnv.check(func(s *setting) string { return " (" + s.env() + ")" })
@@ -61,8 +61,9 @@ func (v values) config() (config, error) {
 	return c, nil
 }
 
-// check returns the faults of each value by itself, in the order of their paths.
-// from is written at the end of a fault and names the place that gave the value.
+// check returns the faults of the values, in the order of their paths. It does not compare
+// values with each other. from returns the text that ends a fault and says where the value
+// is from.
 func (v values) check(from func(*setting) string) (faults []error) {
 	for _, path := range slices.Sorted(maps.Keys(v)) {
 		s := findSetting(path)
@@ -77,9 +78,9 @@ func (v values) check(from func(*setting) string) (faults []error) {
 	return faults
 }
 
-// envValues returns the settings in the environment. Other variables with our
-// prefix are ignored: Kubernetes, for one, sets INTERNALDNS_PORT and more in
-// every pod beside a service named internaldns.
+// envValues returns the settings in the environment. It ignores other variables with our
+// prefix, such as INTERNALDNS_PORT, which Kubernetes sets in every pod if there is a service
+// named internaldns.
 func envValues(environ []string) values {
 	v := make(values)
 	for _, variable := range environ {
@@ -124,7 +125,7 @@ func defaults() config {
 	return c
 }
 
-// suggest returns the setting that path may be a misspelling of.
+// suggest returns the setting that was probably meant by path, for an error.
 func suggest(path string) string {
 	folded := strings.ToLower(strings.NewReplacer("-", "", "_", "", ".", "").Replace(path))
 	var known []string
@@ -142,8 +143,8 @@ func suggest(path string) string {
 	return "; known are " + strings.Join(known, ", ")
 }
 
-// maxConfig is the largest config file that is read, in octets. All there is to
-// set takes a few thousand; a client map of 10,000 entries fits.
+// maxConfig is the largest config file that is read, in octets. All settings have a few
+// thousand; a client map of 10,000 entries fits, too.
 const maxConfig = 1 << 20
 
 // readConfig reads a config file. The error joins all of its faults, each

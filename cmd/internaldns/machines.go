@@ -84,7 +84,7 @@ func (c *apiClient) machinesList() *cobra.Command {
 	cmd.Flags().StringVar(&group, "group", "", "only those in the process group `GROUP`")
 	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`, such as started")
 	cmd.Flags().StringArrayVar(&metadata, "metadata", nil, "only those with `KEY=VALUE`; may be repeated")
-	cmd.Flags().BoolVar(&all, "all", false, "also those that were removed lately")
+	cmd.Flags().BoolVar(&all, "all", false, "also those that were removed recently")
 	return cmd
 }
 
@@ -116,7 +116,7 @@ func (c *apiClient) machinesPut() *cobra.Command {
 	var metadata []string
 	var ttl time.Duration
 	var onlyNew bool
-	cmd := c.verb("put", "APP [ID]", "Register a machine, or replace it; without ID, one with an id and an address of the server's choice", "pg --region fra", 1, 2,
+	cmd := c.verb("put", "APP [ID]", "Register a machine, or replace it; without ID, the server chooses an id and an address", "pg --region fra", 1, 2,
 		func(cmd *cobra.Command, args []string) error {
 			object, err := c.machineObject(file, args[1:], machineFlags{region, state, address, name, metadata})
 			if err != nil {
@@ -150,13 +150,13 @@ func (c *apiClient) machinesPut() *cobra.Command {
 	flags.StringVar(&address, "address", "", "its 6PN `ADDRESS`")
 	flags.StringVar(&name, "name", "", "its `NAME`, which has no effect on DNS")
 	flags.StringArrayVar(&metadata, "metadata", nil, "`KEY=VALUE` that it has; may be repeated")
-	flags.DurationVar(&ttl, "ttl", 0, "`DURATION` after which the machine goes, unless it is put again")
-	flags.BoolVar(&onlyNew, "new", false, "only if it is not there; else the exit status is 4")
+	flags.DurationVar(&ttl, "ttl", 0, "`DURATION` after which the machine is removed, unless it is put again")
+	flags.BoolVar(&onlyNew, "new", false, "only if it does not exist; else the exit status is 4")
 	c.indexFlag(cmd)
 	return cmd
 }
 
-// machineFields are the fields of a machine's object that flags set, by name.
+// machineFields maps the fields of a machine's object to the flags that set them.
 var machineFields = map[string]string{"region": "region", "private_ip": "address", "state": "state", "name": "name"}
 
 // machineFlags are the flags that describe a machine.
@@ -209,7 +209,7 @@ func parsePairs(texts []string) (map[string]string, error) {
 
 // machinesState returns the command that sets a machine's state.
 func (c *apiClient) machinesState(verb, state string) *cobra.Command {
-	cmd := c.verb(verb, "APP ID", "Say that a machine is "+state, "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
+	cmd := c.verb(verb, "APP ID", "Record that a machine is "+state, "pg 1857961b2d73e8", 2, 2, func(cmd *cobra.Command, args []string) error {
 		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPost, Path: client.Path("apps", args[0], "machines", args[1], verb)})
 		if err != nil {
 			return err

@@ -1,17 +1,26 @@
 // Command internaldns serves Fly.io's .internal names from a registry of
 // machines.
 //
-// Each command is in the file of its name: serve, check, token, data; dig,
-// explain, status, flush, bench; apps, peers and networks (objects.go), machines,
-// import, export and watch (transfer.go). What serve runs, in which order it
-// starts and stops, is in run.go; where facts come from, in sources.go and
-// keep.go. The settings are the table in settings_table.go; settings.go makes
-// flags of them, load.go reads them from flags, environment and config file, and
-// values.go checks each.
+// Each command is in the file of its name: serve, check, token, data; dig, explain,
+// status, flush, bench; apps, peers and networks (objects.go), machines; import, export
+// and watch (transfer.go). The commands of a registry send requests to the API of a
+// server (apiclient.go). root.go has the list of all commands, and the steps to add one.
 //
-// The work is done elsewhere: package resolver answers, package zone decides
-// which records, package registry holds the facts, internal/client asks the API
-// of another server, internal/dig sends a query.
+// For serve:
+//
+//	run.go       what runs, in which order it starts and stops, and what happens with
+//	             files that have a fault
+//	listen.go    which sockets are bound, and what to do if one cannot be
+//	sources.go   where the facts come from
+//	clients.go   which network and region a client without a 6PN address is in
+//	forwarding.go, certificate.go, admin.go, banner.go
+//
+// settings_table.go is the table of settings. settings.go makes flags of them, load.go
+// reads them from flags, environment and config file, and values.go checks each.
+//
+// Other packages do the work: resolver answers queries, zone decides which records an
+// answer has, registry holds the facts, internal/client sends requests to an API, and
+// internal/dig sends a query.
 package main
 
 import (
@@ -36,9 +45,8 @@ func main() {
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
-// untilSignal returns a context that is done at the first of the signals, which
-// asks for an orderly stop. Then they have their usual effect again, so that
-// a second one ends the process at once.
+// untilSignal returns a context that is done at the first of the signals. After that the
+// signals have their usual effect again, so a second one ends the process at once.
 func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	first := make(chan os.Signal, 1)
@@ -51,17 +59,17 @@ func untilSignal(ctx context.Context, signals ...os.Signal) context.Context {
 	return ctx
 }
 
-// A program is what a command may use of the process.
+// A program is what a command uses of the process.
 type program struct {
 	stdout  io.Writer
-	columns int // of the terminal that stdout is; 0 if it is none
+	columns int // width of the terminal that stdout is; 0 if it is not a terminal
 	stderr  io.Writer
 	environ []string // NAME=value
 	args    []string // of the command line, without the program
 }
 
-// run runs the command that args name and returns the exit status: 0 if all
-// went well, else exitFailed or one of the others.
+// run runs the command that args name. It returns the exit status: 0 if all went well,
+// else one of those below.
 func (p *program) run(ctx context.Context, args []string) int {
 	p.args = args
 	root := p.root()
@@ -101,7 +109,7 @@ type exitError struct {
 
 func (e exitError) Unwrap() error { return e.error }
 
-// exitStatus returns the exit status that err asks for.
+// exitStatus returns the exit status for err.
 func exitStatus(err error) int {
 	if e, ok := errors.AsType[exitError](err); ok {
 		return e.status

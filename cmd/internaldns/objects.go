@@ -40,7 +40,7 @@ func (p *program) appsCommand() *cobra.Command {
 	list, get := readers(c, "APP", "pg", "List the apps of all networks, or of one", "Show one app", show)
 	cmd.AddCommand(
 		list, get,
-		c.verb("put", "APP", "Add an app, and its network if that is new; an app that exists stays", "shop --network fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
+		c.verb("put", "APP", "Add an app, and its network if that is new; an existing app is not changed", "shop --network fdaa:0:18::/48", 1, 1, func(cmd *cobra.Command, args []string) error {
 			app := map[string]string{"app_name": args[0]}
 			if c.network != "" {
 				app["network"] = c.network
@@ -141,7 +141,7 @@ clients see its apps only. It exists while it has an app, a peer or a name.`,
 			}
 			return c.done(header, body, "network %s is %s", n.Name, n.Prefix)
 		}),
-		c.removal("NETWORK", "Take the name from a network; what is in it stays", "acme", "network", func(args []string) string { return client.Path("networks", args[0]) }),
+		c.removal("NETWORK", "Remove the name of a network; its apps and peers stay", "acme", "network", func(args []string) string { return client.Path("networks", args[0]) }),
 	)
 	return cmd
 }

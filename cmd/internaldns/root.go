@@ -16,6 +16,13 @@ import (
 var errReported = errors.New("reported")
 
 // root returns the command tree.
+//
+// To add a command:
+//
+//  1. Write it in a file of its name: what it is for, an example that works with the
+//     sample, and in the help of each flag, in backquotes, the word for its value.
+//  2. Add it here, to the group of commands for the same purpose.
+//  3. Add it to a script in testdata/script, with each way to use it wrongly.
 func (p *program) root() *cobra.Command {
 	var version bool
 	root := &cobra.Command{
@@ -39,7 +46,7 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 	}
-	root.Flags().BoolVar(&version, "version", false, "say which version this is")
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.AddGroup(commandGroups...)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -61,8 +68,8 @@ Without any setup, "internaldns serve" serves a sample organisation.`,
 	return root
 }
 
-// knownCommand is the check of arguments of a command that has only subcommands:
-// its first argument is no subcommand's name.
+// knownCommand checks the arguments of a command that has only subcommands. Cobra calls it
+// only if the first argument is not the name of one.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -75,7 +82,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("there is no command %q; %s", name, hint)
 }
 
-// noArgs is a check of the arguments of a command that takes none.
+// noArgs checks the arguments of a command that has none.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -83,8 +90,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("%s takes only flags, got %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
 }
 
-// wantArgs returns a check that a command has at least least and at most most
-// arguments. Its error shows how the command is used, with the example eg.
+// wantArgs returns a check that a command has from least to most arguments. The error shows
+// how the command is used, with the example eg.
 func wantArgs(least, most int, eg string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= most {
@@ -95,15 +102,15 @@ func wantArgs(least, most int, eg string) cobra.PositionalArgs {
 	}
 }
 
-// version is the release, set by the linker (-X main.version=v1.2.3). Without
-// it the module's version counts.
+// version is the release, set by the linker (-X main.version=v1.2.3). If it is empty, the
+// version is the module's.
 var version string
 
 func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Say which version this is",
-		Long:    "Says which version this is, which revision it was built from, and with what.",
+		Short:   "Print the version",
+		Long:    "Prints the version, the revision that it was built from, and the version of Go.",
 		Example: "  internaldns version",
 		Args:    noArgs,
 		RunE:    func(*cobra.Command, []string) error { return p.printVersion() },

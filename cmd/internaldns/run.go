@@ -30,7 +30,7 @@ type server struct {
 	config config
 	log    *zap.Logger
 	banner io.Writer // where a first run prints what to try; nil for none
-	retype string    // what the user typed, if it has no flags; else ""
+	retype string    // the command line, if it has no flags; else ""
 
 	dns       metrics.DNS
 	scrape    *prometheus.Registry // of the admin listener; it has all collectors once bind has returned
@@ -45,15 +45,15 @@ type server struct {
 	forwarder *forward.Forwarder // nil if nothing is forwarded
 
 	certificates []*certificate        // presented to clients of the API, and to etcd
-	followed     []*filewatch.Follower // of the certificates and the API's tokens
+	followed     []*filewatch.Follower // the files of certificates and of the API's tokens
 
 	state  atomic.Pointer[error]     // why queries are not answered; nil if they are
 	loaded atomic.Pointer[time.Time] // when the facts were loaded; nil before
-	placed atomic.Uint32             // the network that loopback is in because it is the only one
+	placed atomic.Uint32             // the registry's only network, in which loopback is placed; 0 for none
 }
 
-// newServer returns a server of an empty registry, without a source. Clients are
-// placed as c says until the facts are loaded.
+// newServer returns a server with an empty registry and without a source. Clients are in the
+// networks of c until the facts are loaded.
 func newServer(c config, log *zap.Logger) *server {
 	s := &server{config: c, log: log, scrape: metrics.New(), publisher: zone.NewPublisher(c.zone())}
 	s.publisher.SetClients(clientMap(c, 0))
@@ -67,7 +67,7 @@ func (s *server) publish(snap *registry.Snapshot, changes *registry.Changes) {
 	s.publisher.Commit(snap, changes)
 	comesOrGoes := slices.ContainsFunc(changes.Others, func(ch registry.Change) bool { return ch.Fact().Key().Kind < registry.KindRegion })
 	if comesOrGoes && s.loaded.Load() != nil {
-		s.place(snap) // there may be another network, or one less
+		s.place(snap) // the number of networks may have changed
 	}
 }
 
@@ -77,30 +77,41 @@ var (
 	errStopping  = errors.New("the server is stopping")
 )
 
-// loadGOGC is GOGC while the facts are loaded. Half of what loading allocates is
-// garbage soon, and the gaps that it leaves between the facts stay: with 25
-// instead of 100, the peak is a quarter lower and what stays an eighth, for a
-// third more processor time, once.
+// loadGOGC is GOGC while the facts are loaded. Half of the memory that loading allocates is
+// soon garbage, which leaves gaps between the facts. With 25 instead of 100, the peak is a
+// quarter lower and the memory afterwards an eighth, for a third more processor time, once.
 const loadGOGC = 25
 
-// run serves until ctx is done, and then stops in order and returns nil. Other
-// errors prevented it from starting or from serving on. Each value of
-// hangups makes it read the facts again. This is what runs, in the order it starts:
+// run serves until ctx is done, and then stops in order and returns nil. Any other error
+// says why the server could not start, or why it had to stop. A value of hangups (SIGHUP)
+// makes it read files again.
 //
-//	sockets    DNS, admin and API are bound; if that fails, nothing starts
-//	admin      serves health, metrics and status
-//	files      follows the files of certificates and of the API's tokens
-//	forwarder  asks upstreams for the resolver
-//	resolver   answers queries; until the facts are loaded, with SERVFAIL
-//	source     waits for the facts
-//	api        serves and changes the facts; until they are loaded, with 503
-//	load       reads the facts, all of them; from then on the source follows
-//	           them, or makes the changes that are asked for
-//	seed       imports a file, once; then the server is ready
-//	hangups    has the source, the certificates and the tokens read again
+// This is what happens, in order. Each line that names a package's Run is a task, with a
+// goroutine of its own:
 //
-// It stops in the reverse order: first the facts stop changing, then the resolver
-// answers the queries that it has, and the admin listener ends last.
+//	settings   serve has read and checked all settings, certificates of etcd included
+//	sockets    bind reads the API's tokens and certificate, and binds the sockets for DNS,
+//	           API and admin; it makes the forwarder, which must know our own addresses
+//	admin      task: serves health, metrics and status
+//	files      tasks: follow the files of certificates and tokens
+//	forwarder  task: follows resolv.conf, and sends forwarded queries to upstreams
+//	resolver   task: answers queries; until the server is ready, with SERVFAIL
+//	source     task: waits for load; then it follows the facts, or makes the API's changes
+//	api        task: serves the API; until the server is ready, with 503
+//	load       reads all facts
+//	seed       imports a registry file, if that is set and nothing was ever stored
+//	ready      from now on queries are answered from the facts
+//	hangups    task: at SIGHUP, has the registry file, certificates and tokens read again
+//
+// If any of these fails at the start, the server ends with that error, and with all faults
+// of the settings or of the file. A later fault of a file (registry, certificate, tokens)
+// stops nothing: the last good content stays in effect, the fault is logged once and
+// counted, and /status shows it until the file is good again. A task that fails stops the
+// server.
+//
+// To stop, run ends the tasks one after another, the last started first, and waits for each:
+// no more changes come, then the resolver answers the queries that it has received, and the
+// admin listener ends last.
 func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	s.state.Store(&errNotLoaded)
 	resolver, admin, api, err := s.bind()
@@ -132,7 +143,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		}
 	})
 	if api != nil {
-		running.start("api", api.Run) // after the source, so that it stops before it, and its changes are finished
+		running.start("api", api.Run) // after the source, so that it stops first, and the source finishes its changes
 	}
 	gogc := debug.SetGCPercent(loadGOGC)
 	err = s.load(running.ctx)
@@ -150,7 +161,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 		return err
 	}
 
-	debug.FreeOSMemory() // loading took more than the facts need
+	debug.FreeOSMemory() // loading used more memory than the facts need
 
 	<-running.ctx.Done()
 	s.state.Store(&errStopping)
@@ -159,7 +170,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	return running.reason(nil)
 }
 
-// load reads the facts for the first time and places loopback.
+// load loads the facts and places loopback.
 func (s *server) load(ctx context.Context) error {
 	if err := s.source.load(ctx); err != nil {
 		return s.config.loadFault(err)
@@ -181,7 +192,7 @@ func (s *server) load(ctx context.Context) error {
 	return nil
 }
 
-// place places loopback in the only network of snap, unless the settings place
+// place places loopback in the network of snap if there is only one, unless the settings place
 // clients.
 func (s *server) place(snap *registry.Snapshot) {
 	if !s.config.placesNone() {
@@ -199,7 +210,7 @@ func (s *server) place(snap *registry.Snapshot) {
 	}
 }
 
-// ready makes the server ready, and logs and prints that it is.
+// ready makes the server ready, and logs that it is. With the sample, it prints what to try.
 func (s *server) ready() error {
 	s.state.Store(nil)
 	if s.banner != nil {
@@ -212,7 +223,7 @@ func (s *server) ready() error {
 	return nil
 }
 
-// loading returns an error until the facts are there.
+// loading returns an error until the facts are loaded.
 func (s *server) loading() error {
 	if why := s.notReady(); why == errNotLoaded {
 		return why
@@ -220,7 +231,7 @@ func (s *server) loading() error {
 	return nil
 }
 
-// notReady returns why queries are not answered, or nil if they are.
+// notReady returns why queries are not answered; nil if they are.
 func (s *server) notReady() error {
 	if why := s.state.Load(); why != nil {
 		return *why
@@ -228,7 +239,7 @@ func (s *server) notReady() error {
 	return nil
 }
 
-// follow makes files be read again at each SIGHUP, until ctx is done.
+// follow has files read again at each SIGHUP, until ctx is done.
 func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -244,9 +255,9 @@ func (s *server) follow(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 }
 
-// tasks are the goroutines of a server. The first that fails ends all.
+// tasks are the goroutines of a server. If one fails, all must end.
 type tasks struct {
-	ctx  context.Context // done when a task failed, or all must end
+	ctx  context.Context // done when a task has failed, or when all must end
 	end  context.CancelCauseFunc
 	each []task // in the order they started
 }
@@ -264,8 +275,8 @@ func newTasks(ctx context.Context) *tasks {
 	return t
 }
 
-// start runs run on a goroutine of its own until stop. Its error ends t.ctx; whatever
-// waits for that then calls stop.
+// start runs a task on a goroutine of its own until stop. If the task fails, t.ctx is done,
+// and the caller must call stop.
 func (t *tasks) start(name string, run func(context.Context) error) {
 	// Not a child of t.ctx: the tasks are stopped one by one, in order.
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.ctx))
@@ -291,8 +302,8 @@ func (t *tasks) stop() {
 	t.end(nil)
 }
 
-// reason returns the error that a task failed with, if one did. Otherwise it
-// returns err, but nil if that only says that ctx was done.
+// reason returns the error of the task that failed, if one did. If not, it returns err, or nil
+// if err only reports that ctx was done.
 func (t *tasks) reason(err error) error {
 	if cause := context.Cause(t.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause

@@ -84,7 +84,7 @@ has arrived, and stop; a second one stops at once.`,
 	return cmd
 }
 
-// serve makes a server as c sets, and runs it.
+// serve makes a server with the settings c, and runs it.
 func (p *program) serve(ctx context.Context, c config) error {
 	// As early as possible: SIGHUP must not end the process.
 	hangups := make(chan os.Signal, 1)

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A setting is one thing that users can set. Its flag, its environment
-// variable, its key in the config file, its help text, its bounds and its entry
-// in the sample file all come from here.
+// A setting is one value that users can set. Its flag, its environment variable, its key in the
+// config file, its help text, its bounds and its entry in the sample file are all made from
+// it.
 //
 // To add one:
 //
@@ -27,15 +27,15 @@ import (
 //  5. Add a file to testdata/bad-config that gets it wrong.
 type setting struct {
 	path string // key in the config file
-	arg  string // what the help calls its value
-	def  string // default, as one writes it; "" if there is none
+	arg  string // the word for its value in the help
+	def  string // default, as a flag has it; "" if there is none
 	eg   string // without a default, an example, as the config file has it
 	help string
 	why  string
 
-	// value returns what checks the setting's value and stores it in a config.
+	// value returns a value that checks a text and stores it in the config.
 	value func(*config) value
-	// outside is set if it cannot be set in the config file.
+	// outside reports that the config file cannot set it.
 	outside bool
 }
 
@@ -134,7 +134,7 @@ func addFlags(flags *pflag.FlagSet, paths ...string) {
 
 // A given holds the texts that a flag was given, in order.
 type given struct {
-	many  bool // all count; otherwise the last
+	many  bool // all texts count; else only the last
 	arg   string
 	texts []string
 }
@@ -142,7 +142,7 @@ type given struct {
 // String, Set and Type implement pflag.Value.
 func (g *given) String() string { return strings.Join(g.texts, " ") }
 
-// Set takes one more text.
+// Set adds a text.
 func (g *given) Set(text string) error {
 	if !g.many {
 		g.texts = nil
@@ -151,10 +151,10 @@ func (g *given) Set(text string) error {
 	return nil
 }
 
-// Type returns what the help calls the value.
+// Type returns the word for the value in the help.
 func (g *given) Type() string { return g.arg }
 
-// value returns the flag's value as a config file would have it.
+// value returns the flag's value in the form that the config file has.
 func (g *given) value() any {
 	if g.many {
 		return g.texts
@@ -162,8 +162,7 @@ func (g *given) value() any {
 	return g.texts[0]
 }
 
-// together returns the faults of settings that are right by themselves but not
-// together, one a line.
+// together returns the faults of settings that exclude or need each other, one a line.
 func (c *config) together() error {
 	var faults []error
 	fault := func(wrong bool, format string, args ...any) {
@@ -202,7 +201,7 @@ func (c *config) together() error {
 	return errors.Join(faults...)
 }
 
-// kept reports whether the registry can be changed here.
+// kept reports whether the server stores the registry, so that it can be changed.
 func (c *config) kept() bool { return c.Data != "" || len(c.Etcd) > 0 }
 
 // anyPort reports whether the system chooses the port of an address.

@@ -19,7 +19,7 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// status is what /status says. Keys are only ever added.
+// status is the response of /status. Keys may be added, and are never removed.
 type status struct {
 	Version  string           `json:"version"`
 	Ready    bool             `json:"ready"`
@@ -44,7 +44,7 @@ type registryStatus struct {
 	Flycast  int    `json:"flycast"`
 }
 
-// status returns how the server is doing.
+// status returns the state of the server.
 func (s *server) status() status {
 	snap := s.store.Snapshot()
 	stats := snap.Stats()
@@ -75,11 +75,11 @@ func (s *server) status() status {
 func (p *program) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [flags]",
-		Short: "Say how a server is doing",
-		Long: `Says how the server whose admin listener is at --admin is doing: whether it
-answers, where its facts are from, and whether its upstreams answer. The
-exit status is 0 if it answers. Programs had better read /status of the
-listener.`,
+		Short: "Show the state of a server",
+		Long: `Shows the state of the server whose admin listener is at --admin: whether it
+answers queries, where its facts are from, and whether its upstreams answer. The
+exit status is 0 if it answers queries. Programs should read /status of the
+listener instead.`,
 		Example: `  internaldns status
   internaldns status --admin 127.0.0.1:9153`,
 		Args: noArgs,
@@ -215,7 +215,7 @@ func counted(n uint64, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// ago rounds d to what matters of it.
+// ago returns d rounded: to days, minutes or seconds.
 func ago(d time.Duration) string {
 	switch {
 	case d > 48*time.Hour:
@@ -226,7 +226,7 @@ func ago(d time.Duration) string {
 	return plain(max(d.Truncate(time.Second), 0))
 }
 
-// collectors returns everything that scrapes read.
+// collectors returns the collectors of all metrics.
 func (s *server) collectors() []prometheus.Collector {
 	list := []prometheus.Collector{&s.dns, s.figures()}
 	if s.config.API != off {
@@ -238,7 +238,7 @@ func (s *server) collectors() []prometheus.Collector {
 	return list
 }
 
-// figures returns what scrapes read of what the server counts elsewhere.
+// figures returns the metrics that are read from other packages at each scrape.
 func (s *server) figures() metrics.Figures {
 	figures := metrics.Figures{
 		Build:  build(),
@@ -277,7 +277,7 @@ func (s *server) figures() metrics.Figures {
 	return figures
 }
 
-// figures returns what scrapes read about storing the facts.
+// figures returns the metrics about storing the facts.
 func (s sourceStatus) figures() metrics.Keep {
 	if e := s.Etcd; e != nil {
 		return metrics.Keep{Writes: e.Writes, Failures: e.Refused, Available: e.Connected && e.Held == "", Leases: -1, Quarantined: e.Quarantined}

@@ -20,9 +20,10 @@ func (p *program) tokenCommand() *cobra.Command {
 		Short: "Make a token for the control API",
 		Long: `Makes a token for the control API and prints it: the secret that a client shows.
 Its line for the server's --api-tokens file, which holds only a hash, is added
-to --file, or printed on standard error. A running server takes it up by itself.
-A token with networks, given by prefix, is for these only, and what is in others
-does not exist for it; one without is for everything.`,
+to --file, or printed on standard error. A running server reads the file again
+by itself. A token with networks, given by prefix, gives access to these only:
+for its holder, objects in other networks do not exist. A token without networks
+gives access to everything.`,
 		Example: `  internaldns token --file tokens deploy > deploy.token
   internaldns token --file tokens acme-ci fdaa:0:18::/48 > ci.token`,
 		Args: wantArgs(1, 1000, "deploy fdaa:0:18::/48"),
@@ -53,9 +54,9 @@ does not exist for it; one without is for everything.`,
 	return cmd
 }
 
-// addToken adds a line to a file of tokens, made if need be, that only its owner
-// reads. A file that would be refused with it, as one whose names are not unique
-// is, stays as it was.
+// addToken adds a line to a file of tokens. If there is no file, it makes one that only its
+// owner can read. If the server would refuse the file with that line, because it repeats a
+// name for example, the file is not changed.
 func addToken(path, line string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

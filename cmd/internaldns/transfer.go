@@ -20,11 +20,12 @@ func (p *program) importCommand() *cobra.Command {
 	var force, dry bool
 	cmd := &cobra.Command{
 		Use:   "import [flags] FILE",
-		Short: "Make the registry what a registry file says",
-		Long: `Makes the registry that a server's control API serves what a registry file says,
-all of it in one change, or nothing. What the file does not say goes. A file
-that would take more than half of a network's machines away needs --force. FILE
-is JSON, or YAML if its name says so, or - for JSON on standard input.
+		Short: "Replace the registry by a registry file",
+		Long: `Replaces the registry that a server's control API serves by a registry file: all
+of it in one change, or not at all. Objects that the file lacks are removed. A
+file that would remove more than half of a network's machines needs --force.
+FILE is JSON, or YAML if its name ends in .yaml or .yml, or - for JSON on
+standard input.
 
 ` + exitHelp,
 		Example: `  internaldns import --dry-run org.json
@@ -32,8 +33,8 @@ is JSON, or YAML if its name says so, or - for JSON on standard input.
 		Args: wantArgs(1, 1, "org.json"),
 	}
 	c := p.apiFlags(cmd)
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing, and say what would be changed")
-	cmd.Flags().BoolVar(&force, "force", false, "also if more than half of a network's machines go")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing, and print what would be changed")
+	cmd.Flags().BoolVar(&force, "force", false, "import even if more than half of a network's machines are removed")
 	c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := c.open(); err != nil {
@@ -110,8 +111,8 @@ func (p *program) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [flags]",
 		Short: "Write the registry as a registry file",
-		Long: `Writes all that the registry of a server's control API holds as a registry file,
-as it is at one moment. The machines' objects are as they were registered.
+		Long: `Writes the whole registry that a server's control API serves as a registry file,
+as it is at one moment. Machines' objects are written as they were registered.
 
 ` + exitHelp,
 		Example: `  internaldns export > backup.json
@@ -180,10 +181,10 @@ func (p *program) watchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [flags]",
 		Short: "Print the changes of the registry as they are made",
-		Long: `Prints every change of the registry that a server's control API serves, a line
-each, from now on or from an index. When the connection is lost it is made anew,
-and nothing is missed; where the server does not remember so far back, it says
-reset, and everything may have changed.`,
+		Long: `Prints every change of the registry that a server's control API serves, one a
+line, from now on or after an index. When the connection is lost, watch connects
+again and misses no change. If the server no longer has all changes since then,
+watch prints reset: everything may have changed.`,
 		Example: `  internaldns watch --index 0 --count 1`,
 		Args:    noArgs,
 	}

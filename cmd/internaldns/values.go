@@ -16,10 +16,10 @@ import (
 	"github.com/internaldns/internaldns/registry/etcd"
 )
 
-// A value checks what a setting is set to, and stores it.
+// A value checks the text of a setting and stores the result.
 type value interface {
-	// set stores v, which is text, a list of texts, or what YAML decodes. The
-	// error has one line for each fault.
+	// set stores v, which is a text, a list of texts, or a value decoded from YAML. The error
+	// has one line for each fault.
 	set(v any) error
 }
 
@@ -97,8 +97,8 @@ func (d duration) set(v any) error {
 type list struct {
 	to       *[]string
 	check    func(string) error
-	together func([]string) error // returns the faults of texts that are right by themselves; may be nil
-	alone    string               // takes the place of the whole list, such as off; "" for none
+	together func([]string) error // returns the faults of several texts together; may be nil
+	alone    string               // a text that stands for the whole list, such as off; "" for none
 }
 
 func (l list) set(value any) error {
@@ -144,10 +144,10 @@ func (l list) set(value any) error {
 	return nil
 }
 
-// units are the words for what durations are multiples of.
+// units are the words for the units of durations.
 var units = map[time.Duration]string{time.Millisecond: "milliseconds", time.Second: "seconds"}
 
-// plain writes d without units that count nothing: 24h, not 24h0m0s.
+// plain returns d without units that are zero: 24h, not 24h0m0s.
 func plain(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -159,7 +159,7 @@ func plain(d time.Duration) string {
 	return s
 }
 
-// show writes a value of YAML for a message.
+// show returns a value from YAML in the form for an error.
 func show(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -174,7 +174,7 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-// The check functions say what is wrong with one text that a setting was given.
+// The check functions return the faults of one text of a setting.
 
 func notEmpty(s string) error {
 	if s == "" {
@@ -183,8 +183,8 @@ func notEmpty(s string) error {
 	return nil
 }
 
-// checkHostPort returns an error unless s is an address and a port. Host names would have to be
-// resolved, perhaps by ourselves.
+// checkHostPort returns an error unless s is an IP address and a port. A host name would have to
+// be resolved, perhaps by this server.
 func checkHostPort(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
