@@ -30,7 +30,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"internal/dig":             {[]string{"resolver/socket"}, []string{"github.com/miekg/dns"}},
 	"internal/filewatch":       {},
 	"internal/workers":         {},
-	"registry":                 {[]string{"registry/index"}, []string{"github.com/klauspost/compress"}},
+	"registry":                 {[]string{"registry/index"}, []string{"github.com/hashicorp/go-memdb", "github.com/klauspost/compress"}},
 	"registry/file":            {[]string{"internal/filewatch", "registry", "registry/format"}, []string{"go.uber.org/zap"}},
 	"registry/format":          {[]string{"internal/workers", "registry"}, []string{"go.yaml.in/yaml", "github.com/go-json-experiment/json"}},
 	"registry/index":           {},

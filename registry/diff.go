@@ -19,7 +19,7 @@ func (s *Snapshot) Diff(f *Facts) []Event {
 		kinds[k].each(f, func(fact Fact) bool {
 			key := fact.Key()
 			wanted[key] = true
-			if o := s.facts.find(key); o == nil || !fact.equal(o) {
+			if o := s.find(key); o == nil || !fact.equal(o) {
 				add(Put(fact))
 			}
 			return true

@@ -2,9 +2,12 @@ package registry
 
 import (
 	"cmp"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"github.com/hashicorp/go-memdb"
 )
 
 // A Kind is a kind of fact.
@@ -108,21 +111,10 @@ func (k Key) In() Network {
 	return k.Network
 }
 
-// Compare orders keys by their fields, one after the other.
+// Compare orders keys by their fields.
 func (k Key) Compare(o Key) int {
-	if c := cmp.Compare(k.Kind, o.Kind); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(k.Network, o.Network); c != 0 {
-		return c
-	}
-	if c := strings.Compare(k.Name, o.Name); c != 0 {
-		return c
-	}
-	if c := strings.Compare(k.ID, o.ID); c != 0 {
-		return c
-	}
-	return k.Address.Compare(o.Address)
+	return cmp.Or(cmp.Compare(k.Kind, o.Kind), cmp.Compare(k.Network, o.Network), cmp.Compare(k.Name, o.Name),
+		cmp.Compare(k.ID, o.ID), k.Address.Compare(o.Address))
 }
 
 // Fact returns an object of which nothing but the key is set. That of a key with
@@ -132,7 +124,7 @@ func (k Key) Fact() Fact { return kinds[k.Kind].blank(k) }
 // A kind is all that differs from one Kind to the next, beside the methods of Fact.
 type kind struct {
 	name   string
-	plural string
+	plural string   // also the name of its memdb table
 	fields []string // those that make its key; faults of a repeated key are about the first
 
 	blank func(Key) Fact                     // see Key.Fact
@@ -140,22 +132,29 @@ type kind struct {
 	each  func(*Facts, func(Fact) bool) bool // yields the objects in Facts until yield returns false, which it returns
 	add   func(*Facts, Fact)                 // adds the object to Facts
 
-	// second compares objects of the kind for the order by which they are found beside
-	// their keys; nil if there is none.
-	second func(a, b Fact) int
-	stat   func(*Stats) *int // where the objects are counted; nil if they are not
+	// The table. Machines have none (see machineIndex).
+	key     func(Key) []byte     // the key of the table's primary index; nil for an object that cannot be in it
+	indexes []*memdb.IndexSchema // the other indexes
+	stat    func(*Stats) *int    // where the objects are counted; nil if they are not
 }
 
 var kinds = [numKinds]kind{
 	KindNetwork: factKind(kind{
 		name: "network", plural: "networks", fields: []string{"prefix"},
-		blank:  func(k Key) Fact { return &NetworkName{Network: k.Network} },
-		second: func(a, b Fact) int { return strings.Compare(a.(*NetworkName).Name, b.(*NetworkName).Name) },
+		blank: func(k Key) Fact { return &NetworkName{Network: k.Network} },
+		key:   func(k Key) []byte { return networkKey(k.Network, "") },
+		indexes: []*memdb.IndexSchema{rowIndex(rowName, func(n *network) []byte {
+			if n.Name == "" {
+				return nil
+			}
+			return []byte(n.Name)
+		})},
 	}, func(f *Facts) *[]NetworkName { return &f.Networks }),
 
 	KindApp: factKind(kind{
 		name: "app", plural: "apps", fields: []string{"name", "network"},
 		blank: func(k Key) Fact { return &App{Network: k.Network, Name: k.Name} },
+		key:   func(k Key) []byte { return networkKey(k.Network, k.Name) },
 		stat:  func(s *Stats) *int { return &s.Apps },
 	}, func(f *Facts) *[]App { return &f.Apps }),
 
@@ -177,25 +176,34 @@ var kinds = [numKinds]kind{
 			}
 			return p
 		},
-		second: func(a, b Fact) int { return a.(*Peer).Address.Compare(b.(*Peer).Address) },
-		stat:   func(s *Stats) *int { return &s.Peers },
+		key:     func(k Key) []byte { return networkKey(k.Network, k.Name) },
+		indexes: []*memdb.IndexSchema{rowIndex(rowAddress, func(p *Peer) []byte { return addressKey(nil, p.Address) })},
+		stat:    func(s *Stats) *int { return &s.Peers },
 	}, func(f *Facts) *[]Peer { return &f.Peers }),
 
 	KindFlycast: factKind(kind{
 		name: "flycast", plural: "flycast", fields: []string{"flycast"},
-		blank:  func(k Key) Fact { return &Flycast{Address: k.Address} },
-		second: func(a, b Fact) int { return cmp.Compare(a.(*Flycast).app, b.(*Flycast).app) },
-		stat:   func(s *Stats) *int { return &s.Flycast },
+		blank: func(k Key) Fact { return &Flycast{Address: k.Address} },
+		key: func(k Key) []byte {
+			if k.In() == 0 {
+				return nil
+			}
+			return addressKey(nil, k.Address)
+		},
+		indexes: []*memdb.IndexSchema{rowIndex(rowApp, func(f *Flycast) []byte { return addressKey(appKey(f.app), f.Address) })},
+		stat:    func(s *Stats) *int { return &s.Flycast },
 	}, func(f *Facts) *[]Flycast { return &f.Flycast }),
 
 	KindRegion: factKind(kind{
 		name: "region", plural: "regions", fields: []string{"code"},
 		blank: func(k Key) Fact { return &Region{Code: k.Name} },
+		key:   func(k Key) []byte { return []byte(k.Name) },
 	}, func(f *Facts) *[]Region { return &f.Regions }),
 
 	KindRTT: factKind(kind{
 		name: "rtt", plural: "rtts", fields: []string{""},
 		blank: func(k Key) Fact { return &RTT{From: k.Name, To: k.ID} },
+		key:   func(k Key) []byte { return []byte(k.Name + "\x00" + k.ID) },
 	}, func(f *Facts) *[]RTT { return &f.RTTs }),
 }
 
@@ -219,4 +227,80 @@ func factKind[T any, P interface {
 	}
 	k.add = func(f *Facts, fact Fact) { *list(f) = append(*list(f), *fact.(P)) }
 	return k
+}
+
+// The indexes of memdb tables; doc.go lists what they hold.
+const (
+	rowID      = "id" // memdb's name for the primary key
+	rowAddress = "address"
+	rowApp     = "app"
+	rowName    = "name"
+)
+
+// A network is the row of a network that has facts or a name.
+type network struct {
+	NetworkName     // Name is "" without one
+	objects     int // apps, peers and Flycast addresses in it
+}
+
+// schema returns a table for each kind but machines.
+func schema() *memdb.DBSchema {
+	s := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema)}
+	for _, k := range kinds {
+		if k.key == nil {
+			continue
+		}
+		t := &memdb.TableSchema{Name: k.plural, Indexes: make(map[string]*memdb.IndexSchema)}
+		for _, ix := range append(k.indexes, rowIndex(rowID, func(f Fact) []byte { return k.key(f.Key()) })) {
+			t.Indexes[ix.Name] = ix
+		}
+		s.Tables[k.plural] = t
+	}
+	return s
+}
+
+// addressKey appends an address without the leading fdaa, so it begins with the
+// network. It is only for addresses that are in one.
+func addressKey(b []byte, a netip.Addr) []byte {
+	octets := a.As16()
+	return append(b, octets[2:]...)
+}
+
+func networkKey(n Network, name string) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(name)), uint32(n)), name...)
+}
+
+func appKey(app uint32) []byte { return binary.BigEndian.AppendUint32(nil, app) }
+
+// rowIndex returns an index in which every key is of one row, which is a T. A nil
+// key leaves the row out of the index. (An index of memdb whose keys are not unique
+// would append the primary key, which is longer than need be.)
+func rowIndex[T any](name string, key func(T) []byte) *memdb.IndexSchema {
+	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != rowID, Indexer: indexer[T]{key: key}}
+}
+
+// An indexer is a memdb indexer.
+type indexer[T any] struct {
+	keyIndexer
+	key func(T) []byte
+}
+
+func (ix indexer[T]) FromObject(row any) (bool, []byte, error) {
+	k := ix.key(row.(T))
+	return k != nil, k, nil
+}
+
+// keyIndexer takes ready-made keys as arguments.
+type keyIndexer struct{}
+
+func (keyIndexer) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
+func (keyIndexer) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
+
+func keyArg(args []any) ([]byte, error) {
+	if len(args) == 1 {
+		if k, ok := args[0].([]byte); ok {
+			return k, nil
+		}
+	}
+	return nil, errors.New("registry: an index takes one ready-made key")
 }

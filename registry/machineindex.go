@@ -23,6 +23,7 @@ type machineIndex struct {
 	orders   [numOrders]*index.Tree[orderEntry]
 	metadata *index.Tree[*metadataRow] // by app and sum
 	pairs    *index.Tree[pairEntry]
+	changed  *index.Tree[networkChange]
 
 	last uint64 // the last number given
 }
@@ -31,6 +32,13 @@ type machineIndex struct {
 type machineEntry struct {
 	number  uint64
 	machine *Machine
+}
+
+// A networkChange is the last commit that changed an answer of a network. It stays
+// when the network's last fact is deleted.
+type networkChange struct {
+	network Network
+	commit  uint64
 }
 
 // An orderEntry is a machine in an order. Two machines can have one key, so those
@@ -200,6 +208,15 @@ func (x *machineIndex) applyTo(o order, changes []MachineChange, old *index.Tree
 	return x.orders[o].Apply(moves, func(a, b orderEntry) int {
 		return o.compare(a, b, func() int { return strings.Compare(idOf(a.number), idOf(b.number)) })
 	})
+}
+
+// markChanged records the commit that changed answers of networks, which are sorted.
+func (x *machineIndex) markChanged(networks []Network, commit uint64) {
+	moves := make([]index.Move[networkChange], len(networks))
+	for i, n := range networks {
+		moves[i].Entry = networkChange{n, commit}
+	}
+	x.changed = x.changed.Apply(moves, func(a, b networkChange) int { return cmp.Compare(a.network, b.network) })
 }
 
 // compare compares entries of an order; ids compares the ids of their machines.

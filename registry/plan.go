@@ -50,7 +50,7 @@ func (p *plan) edit(k Key) *Change {
 	if !ok {
 		i = len(e.list)
 		e.at.Add(k, i)
-		e.list = append(e.list, edit{Change{Before: p.old.facts.find(k)}, k.Kind})
+		e.list = append(e.list, edit{Change{Before: p.old.find(k)}, k.Kind})
 	}
 	return &e.list[i].Change
 }
@@ -220,10 +220,8 @@ func (p *plan) holderOfAddress(f Fact, addr netip.Addr) Fact {
 }
 
 func (p *plan) holderOfName(n *NetworkName) *NetworkName {
-	if holder, ok := p.old.NetworkByName(n.Name); ok {
-		if o := p.old.facts.find(Key{Kind: KindNetwork, Network: holder}); !p.mentions(o) {
-			return o.(*NetworkName)
-		}
+	if row := first[network](p.old.txn, KindNetwork, rowName, []byte(n.Name)); row != nil && !p.mentions(row) {
+		return &row.NetworkName
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/hashicorp/go-memdb"
 )
 
 // A Snapshot is the whole registry as one commit left it. It never changes and
@@ -16,7 +18,8 @@ type Snapshot struct {
 	Index uint64
 
 	machines machineIndex
-	facts    factIndex // all kinds but machines
+	db       *memdb.MemDB // the tables; they do not change any more
+	txn      *memdb.Txn   // reads db
 	geo      *Geography
 	stats    Stats
 	lastApp  uint32 // the last app number given
@@ -52,14 +55,19 @@ func (s *Snapshot) Geography() *Geography { return s.geo }
 // which an answer depends; 0 if none did. Regions and round trips are facts of
 // no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	return s.facts.network(n).changed
+	changed, _ := s.machines.changed.Find(func(c networkChange) int { return cmp.Compare(c.network, n) })
+	return changed.commit
+}
+
+func (s *Snapshot) network(n Network) *network {
+	return first[network](s.txn, KindNetwork, rowID, networkKey(n, ""))
 }
 
 // Networks yields the networks that have facts or a name, in ascending order.
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
-		for row := range s.facts.networks.From(func(networkRow) bool { return false }) {
-			if row.objects > 0 && !yield(NetworkName{row.network, s.NetworkName(row.network)}) {
+		for row := range rows[network](s.txn, KindNetwork, rowID, nil) {
+			if !yield(row.NetworkName) {
 				return
 			}
 		}
@@ -68,40 +76,35 @@ func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 
 // NetworkByName returns the network of that name.
 func (s *Snapshot) NetworkByName(name string) (Network, bool) {
-	f, ok := s.facts.second[KindNetwork].Find(func(f Fact) int { return strings.Compare(f.(*NetworkName).Name, name) })
-	if !ok {
-		return 0, false
+	if row := first[network](s.txn, KindNetwork, rowName, []byte(name)); row != nil {
+		return row.Network, true
 	}
-	return f.(*NetworkName).Network, true
+	return 0, false
 }
 
 // NetworkName returns the name of n, or "" if it has none.
 func (s *Snapshot) NetworkName(n Network) string {
-	if f := s.facts.find(Key{Kind: KindNetwork, Network: n}); f != nil {
-		return f.(*NetworkName).Name
+	if row := s.network(n); row != nil {
+		return row.Name
 	}
 	return ""
 }
 
 // Known reports whether the registry has facts or a name of n, or has ever had facts
 // on which an answer depended.
-func (s *Snapshot) Known(n Network) bool {
-	row := s.facts.network(n)
-	return row.objects > 0 || row.changed != 0
-}
+func (s *Snapshot) Known(n Network) bool { return s.network(n) != nil || s.NetworkIndex(n) != 0 }
 
 // Apps yields the apps of all networks, by network, then name.
-func (s *Snapshot) Apps() iter.Seq[*App] { return ofKind[*App](&s.facts, KindApp) }
+func (s *Snapshot) Apps() iter.Seq[*App] { return rows[App](s.txn, KindApp, rowID, nil) }
 
 // AppsIn yields the apps of one network, by name.
 func (s *Snapshot) AppsIn(n Network) iter.Seq[*App] {
-	return inNetwork[*App](&s.facts, KindApp, n)
+	return rows[App](s.txn, KindApp, rowID, networkKey(n, ""))
 }
 
 // App returns the app of that name, or nil.
 func (s *Snapshot) App(n Network, name string) *App {
-	a, _ := s.facts.find(AppKey{n, name}.Key()).(*App)
-	return a
+	return first[App](s.txn, KindApp, rowID, networkKey(n, name))
 }
 
 // Machines yields the machines of a, gone ones included, by id.
@@ -190,58 +193,53 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 }
 
 // Peers yields the peers of all networks, by network, then name.
-func (s *Snapshot) Peers() iter.Seq[*Peer] { return ofKind[*Peer](&s.facts, KindPeer) }
+func (s *Snapshot) Peers() iter.Seq[*Peer] { return rows[Peer](s.txn, KindPeer, rowID, nil) }
 
 // PeersIn yields the peers of one network, by name.
 func (s *Snapshot) PeersIn(n Network) iter.Seq[*Peer] {
-	return inNetwork[*Peer](&s.facts, KindPeer, n)
+	return rows[Peer](s.txn, KindPeer, rowID, networkKey(n, ""))
 }
 
 // Peer returns the peer of that name, or nil.
 func (s *Snapshot) Peer(n Network, name string) *Peer {
-	p, _ := s.facts.find(Key{Kind: KindPeer, Network: n, Name: name}).(*Peer)
-	return p
+	return first[Peer](s.txn, KindPeer, rowID, networkKey(n, name))
 }
 
 // PeerAt returns the peer at that address, or nil.
 func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
-	addr = addr.WithZone("")
-	p, _ := s.facts.second[KindPeer].Find(func(f Fact) int { return f.(*Peer).Address.Compare(addr) })
-	peer, _ := p.(*Peer)
-	return peer
+	if _, ok := NetworkOf(addr); !ok {
+		return nil
+	}
+	return first[Peer](s.txn, KindPeer, rowAddress, addressKey(nil, addr))
 }
 
 // Flycast yields all Flycast addresses, in ascending order.
-func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return ofKind[*Flycast](&s.facts, KindFlycast) }
+func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return rows[Flycast](s.txn, KindFlycast, rowID, nil) }
 
 // FlycastIn yields the Flycast addresses in one network, in ascending order. Their
 // apps may be in other networks.
 func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
-	return inNetwork[*Flycast](&s.facts, KindFlycast, n)
+	return rows[Flycast](s.txn, KindFlycast, rowID, networkKey(n, ""))
 }
 
 // FlycastOf yields the Flycast addresses of one app, in ascending order.
 func (s *Snapshot) FlycastOf(a *App) iter.Seq[*Flycast] {
-	return func(yield func(*Flycast) bool) {
-		for f := range s.facts.second[KindFlycast].From(func(f Fact) bool { return f.(*Flycast).app < a.number }) {
-			if f := f.(*Flycast); f.app != a.number || !yield(f) {
-				return
-			}
-		}
-	}
+	return rows[Flycast](s.txn, KindFlycast, rowApp, appKey(a.number))
 }
 
 // FlycastAt returns the Flycast address addr, or nil.
 func (s *Snapshot) FlycastAt(addr netip.Addr) *Flycast {
-	f, _ := s.facts.find(Key{Kind: KindFlycast, Address: addr.WithZone("")}).(*Flycast)
-	return f
+	if _, ok := NetworkOf(addr); !ok {
+		return nil
+	}
+	return first[Flycast](s.txn, KindFlycast, rowID, addressKey(nil, addr))
 }
 
 // Regions yields the regions that were put, without built-in ones, by code.
-func (s *Snapshot) Regions() iter.Seq[*Region] { return ofKind[*Region](&s.facts, KindRegion) }
+func (s *Snapshot) Regions() iter.Seq[*Region] { return rows[Region](s.txn, KindRegion, rowID, nil) }
 
 // RTTs yields the measured round trips, by from and to.
-func (s *Snapshot) RTTs() iter.Seq[*RTT] { return ofKind[*RTT](&s.facts, KindRTT) }
+func (s *Snapshot) RTTs() iter.Seq[*RTT] { return rows[RTT](s.txn, KindRTT, rowID, nil) }
 
 // NetworkFacts is one network's part of a Snapshot. It gives access to the facts of
 // that network only.
@@ -270,6 +268,19 @@ func (f NetworkFacts) MachineAt(addr netip.Addr) *Machine {
 	return f.snap.MachineAt(addr)
 }
 
+// find returns the object of that key, or nil. Machines are found by Machine.
+func (s *Snapshot) find(k Key) Fact {
+	key := kinds[k.Kind].key(k)
+	if key == nil {
+		return nil
+	}
+	row, err := s.txn.First(kinds[k.Kind].plural, rowID, key)
+	if err != nil {
+		panic(err) // the schema has no such table or index
+	}
+	return factOf(row)
+}
+
 // all yields the objects of a kind: machines by app and id, and others in the
 // order of their keys.
 func (s *Snapshot) all(k Kind) iter.Seq[Fact] {
@@ -284,7 +295,56 @@ func (s *Snapshot) all(k Kind) iter.Seq[Fact] {
 			}
 			return
 		}
-		ofKind[Fact](&s.facts, k)(yield)
+		it, err := s.txn.Get(kinds[k].plural, rowID+"_prefix", []byte(nil))
+		if err != nil {
+			panic(err) // the schema has no such table or index
+		}
+		for row := it.Next(); row != nil; row = it.Next() {
+			if f := factOf(row); f != nil && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// factOf returns the fact in a row of a table, or nil if there is none.
+func factOf(row any) Fact {
+	switch row := row.(type) {
+	case nil:
+		return nil
+	case *network:
+		if row.Name == "" {
+			return nil
+		}
+		return &row.NetworkName
+	}
+	return row.(Fact)
+}
+
+// first returns the row of a key, or nil.
+func first[T any](txn *memdb.Txn, k Kind, index string, key []byte) *T {
+	raw, err := txn.First(kinds[k].plural, index, key)
+	if err != nil {
+		panic(err) // the schema has no such table or index
+	}
+	if raw == nil {
+		return nil
+	}
+	return raw.(*T)
+}
+
+// rows yields the rows whose keys begin with prefix, sorted by key.
+func rows[T any](txn *memdb.Txn, k Kind, index string, prefix []byte) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		it, err := txn.Get(kinds[k].plural, index+"_prefix", prefix)
+		if err != nil {
+			panic(err) // the schema has no such table or index
+		}
+		for raw := it.Next(); raw != nil; raw = it.Next() {
+			if !yield(raw.(*T)) {
+				return
+			}
+		}
 	}
 }
 

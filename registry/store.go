@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hashicorp/go-memdb"
 )
 
 // A Store holds the registry in memory. All methods may be called from any
@@ -22,12 +24,19 @@ type Store struct {
 // that get a commit from the store also see what publish has made of it. publish must
 // not write to the store.
 func NewStore(publish func(*Snapshot, *Changes)) *Store {
+	db, err := memdb.NewMemDB(schema())
+	if err != nil {
+		panic(fmt.Sprintf("registry schema: %v", err))
+	}
 	nothing := func(*Snapshot, *Changes) {}
 	if publish == nil {
 		publish = nothing
 	}
+	// A snapshot of a database does not track changes for watchers, and there are
+	// none.
+	db = db.Snapshot()
 	s := &Store{publish: publish, notify: nothing}
-	s.current.Store(&Snapshot{geo: newGeography(nil, nil)})
+	s.current.Store(&Snapshot{db: db, txn: db.Txn(false), geo: newGeography(nil, nil)})
 	return s
 }
 
