@@ -146,6 +146,7 @@ func TestAnImportThatIsGivenUpChangesNothing(t *testing.T) {
 	}
 	ctx, giveUp := context.WithCancel(t.Context())
 	watch := b.client.Watch(ctx, "/internaldns/", clientv3.WithPrefix())
+	a.proxy.Delay(50 * time.Millisecond) // so that there is time to give up
 	done := make(chan error)
 	go func() {
 		_, err := a.Write(ctx, func(*registry.Snapshot) (registry.Write, error) { return registry.Write{Events: events}, nil })
@@ -253,6 +254,7 @@ func TestAnImportOutlivesItsConnections(t *testing.T) {
 		events = append(events, newMachine("web", fmt.Sprintf("new%d", i), i, "started"))
 	}
 	watch := b.client.Watch(t.Context(), "/internaldns/", clientv3.WithPrefix())
+	a.proxy.Delay(50 * time.Millisecond) // so that the import takes long enough
 	done := make(chan error, 1)
 	go func() {
 		_, err := a.try(events...)
@@ -289,6 +291,7 @@ func TestAnImportThatLosesItsLockChangesNothing(t *testing.T) {
 		events = append(events, newMachine("web", fmt.Sprintf("new%d", i), i, "started"))
 	}
 	watch := b.client.Watch(t.Context(), "/internaldns/", clientv3.WithPrefix())
+	a.proxy.Delay(50 * time.Millisecond) // so that the import takes long enough
 	done := make(chan error)
 	go func() {
 		_, err := a.try(events...)
@@ -301,7 +304,9 @@ func TestAnImportThatLosesItsLockChangesNothing(t *testing.T) {
 			}
 		}
 	}
-	s.Etcdctl("del", "/internaldns/lock")
+	if _, err := b.client.Delete(t.Context(), "/internaldns/lock"); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-done; !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("the import ended with %v", err)
 	}

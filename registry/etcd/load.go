@@ -23,8 +23,7 @@ const (
 	// time.
 	pageOctets = 4 << 20
 
-	// prepareTime bounds the calls that make or upgrade a registry: a minute for some
-	// 100,000 claims.
+	// prepareTime bounds making or upgrading a registry. It is enough for 100,000 claims.
 	prepareTime = time.Minute
 
 	// progressEvery is how often a long listing logs how far it is.
@@ -144,7 +143,9 @@ func (k *Keeper) list(ctx context.Context, c *control) (*mirror, error) {
 		m.put(kv, string(kv.Key[len(root):]), nil, d)
 		return nil
 	})
-	m.decideAll(d)
+	for e := range d {
+		m.update(e)
+	}
 	return m, err
 }
 

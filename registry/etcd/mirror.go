@@ -3,7 +3,6 @@ package etcd
 import (
 	"cmp"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -45,7 +44,7 @@ type entry struct {
 	wants       []string      // the id, address or name that no other object may have
 	object      registry.Fact // nil if the value is bad, or if it is a machine that the store has
 	live        bool          // a machine that is not gone
-	fault       string        // what is wrong with it by itself
+	bad         string        // what is wrong with it by itself
 	why         string        // why it is not in effect; "" if it is
 }
 
@@ -150,14 +149,14 @@ func (m *mirror) put(kv *mvccpb.KeyValue, key string, object registry.Fact, d di
 	d.add(e)
 	r, err := parseKey(key)
 	if err != nil {
-		e.fault = err.Error()
+		e.bad = err.Error()
 		return
 	}
 	if object == nil {
 		object, err = decode(&r, kv.Value, kv.ModRevision)
 	}
 	if err != nil {
-		e.fault = err.Error()
+		e.bad = err.Error()
 	} else {
 		e.object, e.wants = object, wants(object)
 		machine, is := object.(*registry.Machine)
@@ -165,7 +164,7 @@ func (m *mirror) put(kv *mvccpb.KeyValue, key string, object registry.Fact, d di
 	}
 	switch r.Kind {
 	case registry.KindApp:
-		if e.fault == "" {
+		if e.bad == "" {
 			a := m.app(r.app())
 			a.entry = e
 			m.dependents(a, d)
@@ -255,24 +254,19 @@ func (m *mirror) machines(key registry.MachineKey) []*entry {
 	return nil
 }
 
-var errNoApp = errors.New("there is no such app")
-
-// candidate returns why the entry cannot be in effect, whatever others want, or nil.
-func (m *mirror) candidate(e *entry) error {
-	if e.fault != "" {
-		return errors.New(e.fault)
+// fault returns why the entry cannot be in effect, whatever others want, or "".
+func (e *entry) fault() string {
+	if e.bad == "" && e.of != nil && !e.of.exists() {
+		return "there is no such app"
 	}
-	if e.of != nil && !e.of.exists() {
-		return errNoApp
-	}
-	return nil
+	return e.bad
 }
 
 // first returns the entry that is in effect of those that want the same, or nil.
 func (m *mirror) first(want string) (first *entry) {
 	entries := m.wanted[want]
 	for _, e := range entries {
-		if (len(entries) == 1 || m.candidate(e) == nil) && (first == nil || m.before(e, first)) {
+		if (len(entries) == 1 || e.fault() == "") && (first == nil || m.before(e, first)) {
 			first = e
 		}
 	}
@@ -283,10 +277,10 @@ func (m *mirror) first(want string) (first *entry) {
 // displaced.
 func (m *mirror) decide(e *entry) string {
 	delete(m.displaced, e)
-	if err := m.candidate(e); err != nil {
-		return err.Error()
+	why := e.fault()
+	if why != "" {
+		return why
 	}
-	why := ""
 	for _, w := range e.wants {
 		first := m.first(w)
 		if first == e {
@@ -314,12 +308,12 @@ func (e *entry) machine(store *registry.Snapshot) *registry.Machine {
 	return store.Machine(r.ID)
 }
 
-// decideAll decides on all entries, after a listing.
-func (m *mirror) decideAll(d dirty) {
-	for e := range d {
-		if e.why = m.decide(e); e.why != "" {
-			m.quarantined[e.key] = e
-		}
+// update decides on an entry, and notes whether it is in effect.
+func (m *mirror) update(e *entry) {
+	if e.why = m.decide(e); e.why == "" {
+		delete(m.quarantined, e.key)
+	} else {
+		m.quarantined[e.key] = e
 	}
 }
 
@@ -333,16 +327,12 @@ func (m *mirror) settle(d dirty, store *registry.Snapshot) (events []registry.Ev
 		now := m.entries[e.key]
 		if now == e {
 			before := e.why
-			if e.why = m.decide(e); e.why == "" {
-				delete(m.quarantined, e.key)
-			} else {
-				if e.live && e.object == nil {
-					e.object = e.machine(store) // the store is about to lose it
-				}
-				m.quarantined[e.key] = e
-				if e.why != before {
-					quarantined = append(quarantined, e)
-				}
+			m.update(e)
+			if e.why != "" && e.live && e.object == nil {
+				e.object = e.machine(store) // the store is about to lose it
+			}
+			if e.why != "" && e.why != before {
+				quarantined = append(quarantined, e)
 			}
 		}
 		r, err := parseKey(e.key)

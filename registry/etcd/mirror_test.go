@@ -40,7 +40,9 @@ func (f *fakeEtcd) listed(r *rand.Rand) (*mirror, *registry.Facts) {
 	for _, key := range keys {
 		m.put(f.keys[key], key, nil, d)
 	}
-	m.decideAll(d)
+	for e := range d {
+		m.update(e)
+	}
 	return m, m.facts()
 }
 

@@ -197,7 +197,7 @@ type group struct {
 	// revision of the head.
 	name, epoch string
 	head        int64
-	// displaced holds the keys that must be put again before, with their revisions.
+	// displaced holds the keys that must be put again before, with their create revisions.
 	displaced map[string]int64
 }
 
@@ -212,7 +212,7 @@ func (k *Keeper) nextGroup() *group {
 	}
 	g := &group{batch: newBatch(), name: k.name, epoch: k.epoch, head: k.mirror.head, displaced: make(map[string]int64)}
 	for e := range k.mirror.displaced {
-		g.displaced[e.key] = e.mod
+		g.displaced[e.key] = e.create
 	}
 	tx := k.store.Begin()
 	for len(k.queue) > 0 && k.addLocked(g, tx, k.queue[0]) {
@@ -343,9 +343,9 @@ func (k *Keeper) transaction(g *group) (compares []clientv3.Cmp, ops []clientv3.
 		clientv3.Compare(clientv3.Value(k.key(keyEpoch)), "=", g.epoch),
 		clientv3.Compare(clientv3.ModRevision(k.key(keyHead)), "=", g.head),
 	}
-	for key, mod := range g.displaced {
+	for key, created := range g.displaced {
 		if len(compares) < maxOps { // the others come next
-			compares = append(compares, clientv3.Compare(clientv3.ModRevision(root+key), "=", mod))
+			compares = append(compares, clientv3.Compare(clientv3.CreateRevision(root+key), "=", created))
 			ops = append(ops, putUnchanged(root+key))
 		}
 	}
