@@ -66,7 +66,7 @@ func TestAQueryMayComeOctetByOctet(t *testing.T) {
 // A query may be as long as a frame.
 func TestALongQueryIsRead(t *testing.T) {
 	r := start(t, Config{})
-	for _, size := range []int{goroutineRead - 1, goroutineRead, goroutineRead + 1, tcpRead, tcpRead + 1, 40_000, 65535} {
+	for _, size := range []int{goroutineRead - 1, goroutineRead, goroutineRead + 1, 16 << 10, 16<<10 + 1, 40_000, 65535} {
 		s := dialTCP(t, r.Addrs()[0])
 		const head = 12 + len("\x03web\x08internal\x00") + 4 + 11 + 4
 		long := question(t, 1, dns.TypeAAAA, "web.internal", edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: make([]byte, size-head)}))
