@@ -96,9 +96,6 @@ func New(seed uint64, shape Shape) (*Dataset, error) {
 	return d, nil
 }
 
-// Shape returns the shape that the dataset was made with.
-func (d *Dataset) Shape() Shape { return d.shape }
-
 // Network returns the prefix of network n; the first is fdaa:0:18::/48.
 func (d *Dataset) Network(n int) netip.Prefix {
 	number := uint32(n+1) * 0x18

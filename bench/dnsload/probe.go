@@ -16,8 +16,8 @@ import (
 	"github.com/internaldns/internaldns/bench/load"
 )
 
-// probeTries is how often a server is asked over UDP before it counts as
-// silent: one datagram, or two, may be lost by chance.
+// probeTries is how often a query is sent over UDP before the server counts as
+// silent: one or two datagrams can be lost by chance.
 const probeTries = 3
 
 // probe sends the first query and waits for any message, so that a run to a silent

@@ -22,8 +22,8 @@ import (
 	"github.com/internaldns/internaldns/bench/harness"
 )
 
-// Colours of the bars: ours in strong ones, others in grey, darker for larger
-// sets. They keep their order when printed without colour.
+// Colours of the bars: blue for internaldns, grey for others, darker for larger
+// sets. The order is visible without colour too.
 var (
 	oursColours   = []color.Color{color.RGBA{0x8f, 0xc1, 0xf2, 0xff}, color.RGBA{0x2f, 0x7f, 0xd1, 0xff}, color.RGBA{0x12, 0x4a, 0x8a, 0xff}}
 	othersColours = []color.Color{color.RGBA{0xd2, 0xd5, 0xda, 0xff}, color.RGBA{0x9a, 0xa0, 0xa8, 0xff}, color.RGBA{0x5c, 0x63, 0x6c, 0xff}}
@@ -197,7 +197,7 @@ func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
 	return ticks
 }
 
-// grid draws the whole numbers, for the eye to count by.
+// grid draws a line at each marked number.
 func grid() *plotter.Grid {
 	g := plotter.NewGrid()
 	g.Horizontal.Width = 0
@@ -217,7 +217,7 @@ func colourOf(b bar, sets int) color.Color {
 	return colours[min(b.set, len(colours)-1)]
 }
 
-// label writes the ratio behind the end of the bar.
+// label writes the ratio after the end of the bar.
 func label(p *plot.Plot, b bar, place int, offset vg.Length) error {
 	l, err := plotter.NewLabels(plotter.XYLabels{
 		XYs:    plotter.XYs{{X: b.ratio, Y: float64(place)}},
@@ -235,23 +235,23 @@ func label(p *plot.Plot, b bar, place int, offset vg.Length) error {
 	return nil
 }
 
-// addLegend names the sets, if there are several, by the colours of ours.
+// addLegend names the sets, if there are several.
 func addLegend(p *plot.Plot, sets []string) {
 	if len(sets) < 2 {
 		return
 	}
 	for i, name := range sets {
-		// The spaces keep letters off the samples where a reader has a wider font.
+		// The spaces separate name and sample for readers with a wider font.
 		p.Legend.Add(name+"      ", swatch{othersColours[min(i, len(othersColours)-1)], oursColours[min(i, len(oursColours)-1)]})
 	}
-	p.Legend.Top = true // where the cheapest servers leave room
+	p.Legend.Top = true // the cheapest servers leave room there
 	p.Legend.YOffs = -vg.Points(6)
 	p.Legend.XOffs = -vg.Points(4)
 	p.Legend.ThumbnailWidth = vg.Points(26)
 	p.Legend.Padding = vg.Points(3)
 }
 
-// swatch is a legend's sample in two colours.
+// swatch is a sample of the legend in two colours.
 type swatch struct{ left, right color.Color }
 
 func (s swatch) Thumbnail(c *vgdraw.Canvas) {

@@ -73,7 +73,7 @@ func TestTheCProgramReturnsDatagrams(t *testing.T) {
 			t.Fatal(err)
 		}
 		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-			t.Errorf("the echo says %q, %v", line, err)
+			t.Errorf("the echo prints %q, %v", line, err)
 		}
 		checkReturns(t, addr, tt.least)
 		cmd.Process.Kill()
@@ -81,7 +81,7 @@ func TestTheCProgramReturnsDatagrams(t *testing.T) {
 	}
 }
 
-func TestTheCProgramRefusesWhatIsNoAddress(t *testing.T) {
+func TestTheCProgramRefusesABadAddress(t *testing.T) {
 	bin, err := BuildEcho(t.Context(), t.TempDir())
 	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("no C compiler here")

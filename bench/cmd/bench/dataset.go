@@ -55,7 +55,7 @@ func datasetCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.Uint64Var(&seed, "seed", 1, "seed of everything")
+	f.Uint64Var(&seed, "seed", 1, "`SEED` of everything")
 	f.IntVar(&shape.Machines, "machines", shape.Machines, "number of machines")
 	f.IntVar(&shape.Apps, "apps", 0, "number of apps (default a tenth of the machines)")
 	f.IntVar(&shape.Networks, "networks", shape.Networks, "number of networks")
