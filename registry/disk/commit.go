@@ -41,11 +41,10 @@ func (k *Keeper) commit(now time.Time) (more bool) {
 		k.answer(group)
 		return len(group) > 0
 	}
-	before := k.db.state
 	next, err := k.persist(changed, tx.Snapshot().Index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, before, next)
+		k.failed(err, next)
 		k.refuse(group, k.unavailable())
 		return true // for the leases that are over
 	}
@@ -266,7 +265,7 @@ func (k *Keeper) checkStuck() {
 		if err == nil {
 			err = errLate
 		}
-		k.failed(err, k.durable, &a.next)
+		k.failed(err, &a.next)
 	default:
 	}
 }

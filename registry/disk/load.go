@@ -51,9 +51,9 @@ func (k *Keeper) Load(ctx context.Context) (err error) {
 		return unreadable(k.path, err)
 	}
 	if readOnly != nil {
-		k.failed(readOnly, c.state, nil)
+		k.failed(readOnly, nil)
 	} else {
-		k.settle(c.state, ended, nil) // sets the status if it fails, and Run tries again
+		k.settle(ended, nil) // sets the status if it fails, and Run tries again
 	}
 	k.mu.Lock()
 	k.refused = nil
@@ -157,16 +157,16 @@ const (
 )
 
 // failed closes the database. It must not be synced again: the kernel may have
-// dropped what it could not write, and reports that only once. durable is what the
-// file held before, and maybe, unless nil, what it may hold instead.
-func (k *Keeper) failed(err error, durable state, maybe *state) {
+// dropped what it could not write, and reports that only once. maybe, unless nil, is
+// what the file may hold instead of k.durable.
+func (k *Keeper) failed(err error, maybe *state) {
 	if k.db != nil {
 		if err := k.db.close(err); err != nil {
 			k.log.Error("the database cannot be closed", zap.Error(err))
 		}
 		k.db = nil
 	}
-	k.durable, k.maybeCommitted = durable, maybe
+	k.maybeCommitted = maybe
 	k.tried = time.Now()
 	k.backoff = max(firstRetry, min(2*k.backoff, lastRetry), k.took) // at most half the time is spent trying
 	k.mu.Lock()
@@ -198,11 +198,11 @@ func (k *Keeper) mayRecover(now time.Time, wanted bool) bool {
 // and makes a commit, which shows that the database can be written.
 func (k *Keeper) recover() {
 	begun := time.Now()
-	durable, maybe := k.durable, k.maybeCommitted
 	c, err := k.reread()
 	if err != nil {
-		k.failed(err, durable, maybe)
+		k.failed(err, k.maybeCommitted)
 	} else {
+		k.durable, k.maybeCommitted = c.state, nil
 		err = k.reconcile(c)
 	}
 	k.took = time.Since(begun)
@@ -238,30 +238,30 @@ func (k *Keeper) reread() (*contents, error) {
 // what has expired in memory.
 func (k *Keeper) reconcile(c *contents) error {
 	if c.skimmed {
-		return k.settle(c.state, nil, nil)
+		return k.settle(nil, nil)
 	}
 	ended := c.remove(k.expiredInMemory)
-	if err := k.settle(c.state, ended, k.store.Snapshot().Diff(&c.facts)); err != nil {
+	if err := k.settle(ended, k.store.Snapshot().Diff(&c.facts)); err != nil {
 		return err
 	}
 	k.adopt(c.leases, time.Now())
 	return nil
 }
 
-// settle opens the database, which holds the state durable, and applies events to
-// memory and changed to the database in one commit. On an error the database is
-// closed and memory as it was.
-func (k *Keeper) settle(durable state, changed []record, events []registry.Event) error {
+// settle opens the database, which holds k.durable, and applies events to memory and
+// changed to the database in one commit. On an error the database is closed and
+// memory as it was.
+func (k *Keeper) settle(changed []record, events []registry.Event) error {
 	now := time.Now()
-	db, err := openDatabase(k.path, durable)
+	db, err := openDatabase(k.path, k.durable)
 	if err != nil {
-		k.failed(err, durable, nil)
+		k.failed(err, nil)
 		return err
 	}
 	k.db = db
 	tx := k.store.Begin()
 	old := tx.Snapshot()
-	index := max(old.Index, durable.index)
+	index := max(old.Index, k.durable.index)
 	if len(events) > 0 {
 		index++
 	}
@@ -269,18 +269,17 @@ func (k *Keeper) settle(durable state, changed []record, events []registry.Event
 		if _, err := tx.ApplyAt(index, events); err != nil {
 			tx.Abort()
 			err = fmt.Errorf("read again after a failure: %w", err)
-			k.failed(err, durable, nil)
+			k.failed(err, nil)
 			return err
 		}
 	}
 	next, err := k.persist(changed, index, now)
 	if err != nil {
 		tx.Abort()
-		k.failed(err, durable, next)
+		k.failed(err, next)
 		return err
 	}
 	tx.Commit()
-	k.maybeCommitted = nil
 	clear(k.expiredInMemory)
 	k.committed(stage(&k.leases), now)
 	return nil
