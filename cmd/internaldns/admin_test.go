@@ -85,7 +85,7 @@ func TestTheAdminListenerRefusesWhatNoOperatorSends(t *testing.T) {
 	}
 }
 
-// flush makes of a request one to flush something.
+// flush makes a request to flush a name.
 func flush(query string) func(*http.Request) {
 	return func(r *http.Request) {
 		r.Method, r.URL.Path, r.URL.RawQuery = http.MethodPost, "/flush", query

@@ -10,8 +10,7 @@ import (
 	"github.com/internaldns/internaldns/registry"
 )
 
-// What a first run prints, with the ports that it has when no flag says where to
-// listen.
+// The banner of a first run, with the default ports.
 func TestTheBannerSaysWhatIsServedAndWhatToAsk(t *testing.T) {
 	const golden = "testdata/banner.txt"
 	store := registry.NewStore(nil)
@@ -37,7 +36,7 @@ func TestTheBannerSaysWhatIsServedAndWhatToAsk(t *testing.T) {
 	}
 }
 
-// A server at every address is asked at one that every client can reach.
+// For a server at every address, the banner shows one that every client can reach.
 func TestTheBannerNamesAnAddressThatCanBeAsked(t *testing.T) {
 	for listen, want := range map[string]string{
 		"[::]:5300":      "dig @::1 -p 5300 AAAA web.internal",

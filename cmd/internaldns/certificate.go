@@ -114,6 +114,6 @@ func (s *certificateStatus) write(w io.Writer, now time.Time) {
 	}
 	fmt.Fprintf(w, "%s\t%s, %s\n", s.Setting, s.File, when)
 	for line := range strings.Lines(s.LastError) {
-		fmt.Fprintf(w, "\twrong now: %s\n", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintf(w, "\tfault: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 }

@@ -59,8 +59,8 @@ func newCertificate(expires time.Time) (certPEM, keyPEM []byte, err error) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// What is renewed is shown without a hangup: after both files were written, and
-// only if they go together.
+// A renewed certificate is presented without SIGHUP: once both files are written, and only if
+// they belong together.
 func TestACertificateIsFollowedAsItsFilesChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -127,7 +127,7 @@ func TestACertificateIsFollowedAsItsFilesChange(t *testing.T) {
 	})
 }
 
-// What etcd is shown is followed, too.
+// The certificate for etcd is followed, too.
 func TestTheCertificateForEtcdIsTheRenewedOne(t *testing.T) {
 	dir := t.TempDir()
 	c := defaults()

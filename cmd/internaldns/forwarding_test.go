@@ -50,7 +50,7 @@ func TestWhoIsAskedFollowsFromTheSettings(t *testing.T) {
 	}
 }
 
-// What the settings say by default is what package forward has for the best.
+// The defaults of the settings are the defaults of package forward.
 func TestTheDefaultsAreThoseOfPackageForward(t *testing.T) {
 	c := defaults()
 	got := c.forwarding(zap.NewNop())
@@ -69,8 +69,8 @@ func TestTheDefaultsAreThoseOfPackageForward(t *testing.T) {
 	}
 }
 
-// The server's own address as an upstream would be a loop. Other ports and other
-// addresses are allowed.
+// An upstream with the server's own address and port would be a loop, and is refused. Other
+// ports and addresses are allowed.
 func TestOurOwnAddressIsNoUpstream(t *testing.T) {
 	for _, tt := range []struct {
 		name, listen, upstream string // %d is the port that is listened at

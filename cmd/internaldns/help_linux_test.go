@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A shell runs every line that a help text shows, unchanged. So the
-// tests of dig and bench have the files and the servers that their examples ask.
+// A shell runs every example of every help text, unchanged. The test makes the files and the
+// servers that the examples need.
 func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -62,7 +62,7 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 				runLine(t, line)
 			})
 		}
-		// Those of the commands below it, in their order, find the sample as it was.
+		// The examples of its subcommands begin with the sample unchanged.
 		t.Run(cmd.Name(), func(t *testing.T) {
 			if !cmd.HasSubCommands() || cmd == root || cmd.Name() == "completion" {
 				return
@@ -88,15 +88,15 @@ func TestEveryExampleInTheHelpRuns(t *testing.T) {
 	}
 }
 
-// inOrder returns commands in the order in which what one needs is there: things
-// are removed last.
+// inOrder returns the commands in an order in which the objects that they need exist: removals
+// come last.
 func inOrder(commands []*cobra.Command) []*cobra.Command {
 	return slices.SortedStableFunc(slices.Values(commands), func(a, b *cobra.Command) int {
 		return cmp.Compare(strings.Count(a.Name(), "rm"), strings.Count(b.Name(), "rm"))
 	})
 }
 
-// runLine runs a line that has an answer to show.
+// runLine runs a line, which must print something.
 func runLine(t *testing.T, line string) {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", line).CombinedOutput()
@@ -112,7 +112,7 @@ func runLine(t *testing.T, line string) {
 
 func serves(line string) bool { return strings.HasPrefix(line, "internaldns serve") }
 
-// examples returns the lines to type that the help of cmd shows.
+// examples returns the commands in the examples of cmd.
 func examples(cmd *cobra.Command) []string {
 	var lines []string
 	for line := range strings.Lines(cmd.Example) {
@@ -123,8 +123,8 @@ func examples(cmd *cobra.Command) []string {
 	return lines
 }
 
-// serveLine runs a line that serves, and returns when it does. The function
-// returned stops it, and wants it to end well.
+// serveLine runs a line that serves, and returns when the server is ready. The returned
+// function stops the server, and fails the test if its exit status is not 0.
 func serveLine(t *testing.T, line string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", "exec "+line)
@@ -148,7 +148,7 @@ func serveLine(t *testing.T, line string) (stop func()) {
 	}
 	return func() {
 		t.Helper()
-		// As Ctrl-C does: "go run" waits for what it runs, and then fails.
+		// As Ctrl-C does: "go run" waits for its program to end, and then fails.
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		for lines.Scan() {
 			log.WriteString(lines.Text() + "\n")

@@ -21,7 +21,7 @@ func everyCommand(c *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
-// A user need not know Go to read what a flag takes.
+// The help never calls the value of a flag by the name of a Go type.
 func TestEveryFlagSaysInAWordWhatItTakes(t *testing.T) {
 	word := regexp.MustCompile(`^[A-Z][A-Z=:,\[\]]*$`)
 	flags := 0
@@ -38,7 +38,7 @@ func TestEveryFlagSaysInAWordWhatItTakes(t *testing.T) {
 	}
 }
 
-// flagLine matches a line about a flag, and what of it is on lines of its own.
+// flagLine matches a line about a flag, and the lines that continue it.
 var flagLine = regexp.MustCompile(`(?m)^ {2,6}-.*$|^ {16,}.*$`)
 
 // Help texts fit a terminal of 80 columns.

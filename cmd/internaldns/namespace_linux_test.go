@@ -13,16 +13,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// machineAddr is the address that the namespace has: the first machine's of the
-// sample.
+// machineAddr is the address of the namespace: that of the sample's first machine.
 const machineAddr = "fdaa:0:18:a7b:7d:f066:b83b:2"
 
-// inNamespace runs the test t in a process of its own, in a network namespace
-// with nothing in it but loopback, which is machineAddr and takes all of
-// fdaa::/16. There every port is free, and any 6PN address can ask. It reports
-// true there; outside it waits, and reports false. Root is not needed where the
-// system lets users make namespaces. Others than of the network are made with
-// their flags for clone(2).
+// inNamespace runs the test t in a process of its own, in a new network namespace. The namespace
+// has only loopback, with the address machineAddr and a route for all of fdaa::/16: every port
+// is free, and queries can come from any 6PN address. inNamespace returns true in that process.
+// Outside it waits for the process, and returns false. It needs no root where users may make
+// namespaces. others are flags of clone(2) for namespaces of other kinds.
 func inNamespace(t *testing.T, others ...uintptr) bool {
 	t.Helper()
 	const inside = "INTERNALDNS_TEST_NAMESPACE"
@@ -72,7 +70,7 @@ func inNamespace(t *testing.T, others ...uintptr) bool {
 	return false
 }
 
-// lacks skips a test that cannot run here, or fails it in CI, where all can.
+// lacks skips a test that cannot run here. In CI it fails the test, since all can run there.
 func lacks(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -81,8 +79,8 @@ func lacks(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// The scripts in testdata/6pn are like those in testdata/script, but each has a
-// network to itself in which 6PN addresses can ask, and port 53 is free.
+// The scripts in testdata/6pn are like those in testdata/script, but each runs in a network of
+// its own, in which queries can come from 6PN addresses and port 53 is free.
 func TestScriptsInA6PN(t *testing.T) {
 	files, err := filepath.Glob("testdata/6pn/*.txtar")
 	if err != nil || len(files) == 0 {

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A user who types what a page of docs shows, in its order, sees what it shows,
-// within a few seconds. What ends in & goes on until the page has it killed, or
-// ends.
+// Every command that a page of docs shows prints what the page shows, if they run in its order.
+// A command that ends in & runs until the page kills it, or until the page ends.
 func TestWhatThePageOnClustersShowsIsSo(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -27,7 +26,7 @@ func TestWhatThePageOnClustersShowsIsSo(t *testing.T) {
 	runPage(t, "../../docs/cluster.md")
 }
 
-// The page makes a namespace of its own for a machine, which ends with the test's.
+// The page makes a namespace for a machine. It ends with the namespace of the test.
 func TestWhatThePageOnLabsShowsIsSo(t *testing.T) {
 	if os.Getuid() != 0 {
 		lacks(t, "namespaces that have names need root")
@@ -52,8 +51,8 @@ func TestWhatThePageOnLabsShowsIsSo(t *testing.T) {
 	runPage(t, "../../docs/lab.md")
 }
 
-// pagePatience is how long a page's command may take to show what it shall: a
-// busy machine may take its time to restart an etcd.
+// pagePatience is the time in which a page's command must print what the page shows. A busy
+// machine may need most of it to restart an etcd.
 const pagePatience = 20 * time.Second
 
 func runPage(t *testing.T, path string) {
@@ -90,7 +89,7 @@ func runPage(t *testing.T, path string) {
 	}
 }
 
-// showLine runs a line until it prints what is shown.
+// showLine runs a line again and again until it prints what the page shows.
 func showLine(t *testing.T, c shown) {
 	t.Helper()
 	deadline := time.Now().Add(pagePatience)
@@ -105,7 +104,7 @@ func showLine(t *testing.T, c shown) {
 	}
 }
 
-// etcdLine runs a line that starts etcd, and returns when it answers.
+// etcdLine runs a line that starts etcd, and returns when etcd answers.
 func etcdLine(t *testing.T, line string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", "exec "+line)

@@ -16,8 +16,8 @@ import (
 
 const readmePath = "../../README.md"
 
-// A user who types what the README shows, in its order, gets what it shows. Each
-// section finds the sample being served, as the first has begun it.
+// Every command that the README shows prints what the README shows, if they run in its order.
+// The sample, which the first section serves, is served during all sections.
 func TestWhatTheReadmeShowsIsSo(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -27,7 +27,7 @@ func TestWhatTheReadmeShowsIsSo(t *testing.T) {
 			lacks(t, "there is no "+program+" here")
 		}
 	}
-	// The README has this done by the reader.
+	// The README expects the reader to have done this.
 	if out, err := exec.Command("ip", "-6", "route", "del", "local", "fdaa::/16", "dev", "lo").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -83,7 +83,7 @@ func TestWhatTheReadmeShowsIsSo(t *testing.T) {
 	}
 }
 
-// sameAsMake fails unless "make run" does what a line does, as the line itself says.
+// sameAsMake fails unless "make run" runs the command of a line, as its comment says.
 func sameAsMake(t *testing.T, root, line string) {
 	t.Helper()
 	does, other, ok := strings.Cut(line, "# or: ")
@@ -97,8 +97,7 @@ func sameAsMake(t *testing.T, root, line string) {
 	}
 }
 
-// Every row of the README's table is about names that the sample has, when its
-// first machine asks.
+// The names in each row of the README's table exist in the sample, for its first machine.
 func TestEveryNameOfTheReadmeIsAnswered(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -155,7 +154,7 @@ func TestEveryNameOfTheReadmeIsAnswered(t *testing.T) {
 	}
 }
 
-// The metrics that the README names exist.
+// All metrics in the README exist.
 func TestWhatTheReadmeSaysToWatchIsThere(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -197,8 +196,8 @@ func TestWhatTheReadmeSaysToWatchIsThere(t *testing.T) {
 	}
 }
 
-// What the README has jq make of a list of machines is a registry. YAML's flow
-// style is as jq's, but for the list.
+// The jq command of the README makes a registry file from a list of machines. In YAML's flow
+// style, the same expression is such a file.
 func TestTheRegistryThatTheReadmeHasJqMakeIsOne(t *testing.T) {
 	shape := regexp.MustCompile("`jq '(.*)'`").FindStringSubmatch(readme(t))
 	if shape == nil {
@@ -230,7 +229,7 @@ func quoted(text string) []string {
 	return all
 }
 
-// A block is one that Markdown fences by ```.
+// A block is a code block of Markdown, between lines of ```.
 type block struct {
 	section  string // the heading above it
 	language string
@@ -258,11 +257,11 @@ func blocks(text string) []block {
 	return all
 }
 
-// A shown is a command and what it prints, "" if the README does not say.
+// A shown is a command and its output, "" if the README shows none.
 type shown struct{ line, output string }
 
-// commands returns what is to be typed: in a console after each prompt, in a
-// shell script every line.
+// commands returns the commands of a block: the lines after a prompt in a console, or every
+// line of a shell script.
 func (b block) commands() []shown {
 	var all []shown
 	for line := range strings.Lines(b.text) {

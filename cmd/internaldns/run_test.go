@@ -15,8 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// newFake returns a source that has the sample, and a server of it at ports that
-// are free.
+// newFake returns a server of the sample at free ports, and its source.
 func newFake(t testing.TB) (*server, *source, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
@@ -33,8 +32,8 @@ func newFake(t testing.TB) (*server, *source, *observer.ObservedLogs) {
 	return s, s.source, logs
 }
 
-// Facts may take long to load. Until they are loaded, the sockets are bound, and say
-// so: an early NXDOMAIN would be believed.
+// Facts may take long to load. Until then the sockets are bound, and every query gets SERVFAIL:
+// clients would believe NXDOMAIN.
 func TestWhileFactsAreLoadedTheServerIsNotReady(t *testing.T) {
 	s, source, logs := newFake(t)
 	sampleLoad := source.load
@@ -125,7 +124,7 @@ func TestEachHangupReloadsTheSource(t *testing.T) {
 	}
 }
 
-// While the resolver stops, operators still see that it does.
+// The admin listener serves until the resolver has stopped.
 func TestTasksStopOneByOneTheLastStartedFirst(t *testing.T) {
 	running := newTasks(t.Context())
 	var order []string

@@ -32,31 +32,31 @@ func TestMain(m *testing.M) {
 }
 
 // The scripts in testdata/script run the program as users do. Each has org.json,
-// the sample registry, in its directory, and forwarding off unless it says other.
+// the sample registry, in its directory. Forwarding is off unless the script turns it on.
 // Beside testscript's own commands there are:
 //
 //	serve ARGS…        start internaldns serve, wait until it serves; $DNS, $ADMIN
 //	                   and $API are then its addresses
 //	log PATTERN        wait for a log line, later than the last one waited for
 //	signal NAME        send HUP, INT, TERM or KILL
-//	halt               send TERM, and want exit status 0 (stop is testscript's own)
-//	gone STATUS        wait for the end, and want this exit status
-//	try PREFIX         run each line of serve.out that begins so, want an answer
-//	metric PATTERN     scrape $ADMIN until a line matches, or want none if negated
-//	dawdle             connect to $ADMIN, and ask nothing
+//	halt               send TERM, and expect exit status 0 (stop is testscript's own)
+//	gone STATUS        wait for the end, and expect this exit status
+//	try PREFIX         run each line of serve.out with this prefix, and expect an answer
+//	metric PATTERN     scrape $ADMIN until a line matches; if negated, expect no match
+//	dawdle             connect to $ADMIN, and send nothing
 //	upstream NAME FILE [HOST:PORT]
 //	                   start a server of the records in FILE; $NAME is its address
 //	certificate CERT KEY
 //	                   make a self-signed certificate for 127.0.0.1
-//	heard NAME PATTERN want it to have been asked "TYPE name." that matches, or none
+//	heard NAME PATTERN expect that it was asked "TYPE name." that matches; if negated, not
 //	exec get URL       print status and body of an HTTP response
 //
-// What the server writes is in serve.out and serve.err once it has ended.
+// When the server has ended, its output is in serve.out and serve.err.
 func TestScripts(t *testing.T) {
 	runScripts(t, testscript.Params{Dir: "testdata/script"})
 }
 
-// runScripts runs the scripts that p names.
+// runScripts runs the scripts of p.
 func runScripts(t *testing.T, p testscript.Params) {
 	p.UpdateScripts = *update
 	p.RequireUniqueNames = true
@@ -85,8 +85,8 @@ func runScripts(t *testing.T, p testscript.Params) {
 	testscript.Run(t, p)
 }
 
-// patience is how long one step of a script waits for an event. It is reached
-// only if the program hangs, also on a busy machine.
+// patience is the time that one step of a script waits for an event. Only a program that hangs
+// takes as long, even on a busy machine.
 const patience = 2 * time.Minute
 
 // A serving is one internaldns serve that a script started.
@@ -249,7 +249,7 @@ func scriptGone(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptTry runs the lines that the program suggests to type.
+// scriptTry runs the commands that the program suggests.
 func scriptTry(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: try PREFIX")
@@ -271,14 +271,14 @@ func scriptTry(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptDawdle opens a connection on which nothing happens.
+// scriptDawdle opens a connection and sends nothing.
 func scriptDawdle(ts *testscript.TestScript, _ bool, _ []string) {
 	conn, err := net.Dial("tcp", ts.Getenv("ADMIN"))
 	ts.Check(err)
 	ts.Defer(func() { conn.Close() })
 }
 
-// scriptMetric waits, since a response is counted just after it is sent.
+// scriptMetric waits, because a response is counted after it is sent.
 func scriptMetric(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: [!] metric PATTERN")

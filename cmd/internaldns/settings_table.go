@@ -87,7 +87,7 @@ the API has acknowledged is on disk, and survives a crash.`,
 		help: "store the registry in etcd, for any number of servers; may be repeated, once for each member",
 		why: `The members of an etcd cluster that holds the registry. Every server has all of
 it in memory, sees every change within a second, and goes on answering while
-etcd is away.`,
+etcd cannot be reached.`,
 		value: func(c *config) value { return list{to: &c.Etcd, check: checkEtcd} },
 	},
 	{

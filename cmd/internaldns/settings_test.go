@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Each file in testdata/bad-config begins with the faults it has, in order.
+// Each file in testdata/bad-config begins with a list of its faults, in order.
 func TestABadConfigFileIsRefusedWithEveryFault(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad-config/*.yaml")
 	if err != nil || len(files) < 10 {
@@ -48,8 +48,7 @@ func TestABadConfigFileIsRefusedWithEveryFault(t *testing.T) {
 	}
 }
 
-// sample/internaldns.yaml is every setting with its reasons, for users to start
-// from.
+// sample/internaldns.yaml has every setting with its reasons, as a start for users.
 func TestTheSampleConfigHoldsEverySetting(t *testing.T) {
 	const golden = "sample/internaldns.yaml"
 	sample := sampleConfig()
@@ -67,7 +66,7 @@ func TestTheSampleConfigHoldsEverySetting(t *testing.T) {
 	}
 }
 
-// Every line of the sample is right, also those that are commented out.
+// Every line of the sample is valid, also those that are commented out.
 func TestTheSampleConfigIsRightWithAndWithoutItsComments(t *testing.T) {
 	sample := sampleConfig()
 	if _, faults := parseConfig([]byte(sample)); len(faults) > 0 {
@@ -115,8 +114,8 @@ func TestEverySettingSaysWhatItIsAndWhy(t *testing.T) {
 	}
 }
 
-// sampleConfig returns a config file with every setting: defaults as they are,
-// and examples commented out.
+// sampleConfig returns a config file with every setting: its default, or an example that is
+// commented out.
 func sampleConfig() string {
 	var b strings.Builder
 	b.WriteString(`# Settings of internaldns, for: internaldns serve --config FILE

@@ -161,19 +161,19 @@ func (s *sourceStatus) write(w io.Writer, now time.Time) {
 	}
 	fmt.Fprintln(w)
 	if d := s.Disk; d != nil {
-		fmt.Fprintf(w, "kept\t%s, %s", counted(d.Writes, "write", "writes"), count(d.Leases, "lease"))
+		fmt.Fprintf(w, "stored\t%s, %s", counted(d.Writes, "write", "writes"), count(d.Leases, "lease"))
 		if !d.Writable {
 			fmt.Fprintf(w, "; no write is possible since %s", ago(now.Sub(d.NotSince)))
 		}
 		fmt.Fprintln(w)
 	}
 	if e := s.Etcd; e != nil {
-		fmt.Fprintf(w, "kept\t%s through this server, revision %d", counted(e.Writes, "write", "writes"), e.Revision)
+		fmt.Fprintf(w, "stored\t%s through this server, revision %d", counted(e.Writes, "write", "writes"), e.Revision)
 		switch {
 		case !e.Connected && e.ConfirmedAt.IsZero():
-			fmt.Fprint(w, "; etcd is away")
+			fmt.Fprint(w, "; etcd cannot be reached")
 		case !e.Connected:
-			fmt.Fprintf(w, "; etcd is away, and what is answered is %s old", ago(now.Sub(e.ConfirmedAt)))
+			fmt.Fprintf(w, "; etcd cannot be reached, and the facts are %s old", ago(now.Sub(e.ConfirmedAt)))
 		}
 		fmt.Fprintln(w)
 		for _, q := range e.Quarantine {
@@ -181,7 +181,7 @@ func (s *sourceStatus) write(w io.Writer, now time.Time) {
 		}
 	}
 	for line := range strings.Lines(s.LastError) {
-		fmt.Fprintf(w, "\twrong now: %s\n", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintf(w, "\tfault: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 }
 

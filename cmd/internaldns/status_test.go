@@ -14,7 +14,7 @@ import (
 	"github.com/internaldns/internaldns/resolver/forward"
 )
 
-// The text of internaldns status.
+// The output of internaldns status.
 func TestAStatusIsToldInWords(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -49,8 +49,8 @@ server    does not answer queries: the server is stopping, version v1.2.3
 listens   [::]:53 127.0.0.1:5300
 registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
 facts     from org.json, applied 3 days ago
-          wrong now: app "a": no
-          wrong now: app "b": no
+          fault: app "a": no
+          fault: app "b": no
 forwards  everything else to 9.9.9.9:53: dead, 7 requests, 7 without response
 forwards  corp.example. to 10.0.0.53:53: healthy, 1 request, median 1.25 ms
 cache     1 answer in 250 of 1000 octets; 2 hits, 1 miss
@@ -63,8 +63,8 @@ server    does not answer queries: the facts are not loaded yet, version v1.2.3
 listens   
 registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
 facts     from etcd at http://10.0.0.1:2379
-kept      0 writes through this server, revision 0; etcd is away
-          wrong now: no answer
+stored    0 writes through this server, revision 0; etcd cannot be reached
+          fault: no answer
 forwards  nothing
 `},
 		{"an etcd that is away", status{
@@ -77,7 +77,7 @@ server    answers queries, version v1.2.3
 listens   
 registry  0 networks, 0 apps, 0 machines (0 started), 0 peers
 facts     from etcd at http://10.0.0.1:2379 http://10.0.0.2:2379, loaded 1h ago
-kept      1 write through this server, revision 9; etcd is away, and what is answered is 5s old
+stored    1 write through this server, revision 9; etcd cannot be reached, and the facts are 5s old
 forwards  nothing
 `},
 		{"a resolv.conf without nameservers", status{Ready: true, Forward: &forward.Status{}}, `
@@ -101,7 +101,7 @@ cache     0 answers in 0 of 0 octets; 0 hits, 0 misses
 	}
 }
 
-// While a server is not ready, its status is served and says why.
+// While a server is not ready, /status is served and says why.
 func TestTheStatusSaysWhatReadySays(t *testing.T) {
 	s, _, _ := newFake(t)
 	s.addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5300")}

@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// An upstream is a server of some records, as a script wrote them.
+// An upstream is a server of the records that a script has written.
 type upstream struct {
 	records []dns.RR
 
@@ -19,7 +19,7 @@ type upstream struct {
 	asked []string // guarded by mu; "TYPE name." of each query, in lower case
 }
 
-// upstreams are those that scripts started, by script and name.
+// upstreams are the running upstreams, by script and name.
 var upstreams sync.Map
 
 type upstreamKey struct {
@@ -27,8 +27,7 @@ type upstreamKey struct {
 	name   string
 }
 
-// scriptUpstream starts a server that scripts can forward to, at a free port of
-// loopback, or at the address given.
+// scriptUpstream starts an upstream, at a free port of loopback or at the given address.
 func scriptUpstream(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: upstream NAME FILE [HOST:PORT]")
@@ -76,7 +75,7 @@ func scriptUpstream(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], tcp.Addr().String())
 }
 
-// ServeDNS answers from u's records, and says that it can recurse.
+// ServeDNS answers from the records of u, and sets RA.
 func (u *upstream) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	m := new(dns.Msg).SetReply(q)
 	m.RecursionAvailable = true
@@ -117,8 +116,8 @@ func (u *upstream) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	w.WriteMsg(m)
 }
 
-// scriptHeard wants an upstream to have been asked a question that matches, or
-// none that does.
+// scriptHeard fails unless an upstream was asked a question that matches; if negated, unless it
+// was not.
 func scriptHeard(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: [!] heard NAME PATTERN")
