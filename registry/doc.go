@@ -35,7 +35,7 @@
 //	          by app       app, metadata row, region             by app, app and region, metadata row
 //	          metadata     app, sum                              a row for all machines of the app that have it
 //	          pairs        sum of a pair, metadata row           by metadata pair, and by process group
-//	          changed      network                               the last commit that changed an answer
+//	          networks     network                               number of objects; the last commit that changed an answer
 //	apps      id           network, name
 //	peers     id           network, name
 //	          address      address

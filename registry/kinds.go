@@ -141,14 +141,9 @@ type kind struct {
 var kinds = [numKinds]kind{
 	KindNetwork: factKind(kind{
 		name: "network", plural: "networks", fields: []string{"prefix"},
-		blank: func(k Key) Fact { return &NetworkName{Network: k.Network} },
-		key:   func(k Key) []byte { return networkKey(k.Network, "") },
-		indexes: []*memdb.IndexSchema{rowIndex(rowName, func(n *network) []byte {
-			if n.Name == "" {
-				return nil
-			}
-			return []byte(n.Name)
-		})},
+		blank:   func(k Key) Fact { return &NetworkName{Network: k.Network} },
+		key:     func(k Key) []byte { return networkKey(k.Network, "") },
+		indexes: []*memdb.IndexSchema{rowIndex(rowName, func(n *NetworkName) []byte { return []byte(n.Name) })},
 	}, func(f *Facts) *[]NetworkName { return &f.Networks }),
 
 	KindApp: factKind(kind{
@@ -236,12 +231,6 @@ const (
 	rowApp     = "app"
 	rowName    = "name"
 )
-
-// A network is the row of a network that has facts or a name.
-type network struct {
-	NetworkName     // Name is "" without one
-	objects     int // apps, peers and Flycast addresses in it
-}
 
 // schema returns a table for each kind but machines.
 func schema() *memdb.DBSchema {

@@ -23,7 +23,7 @@ type machineIndex struct {
 	orders   [numOrders]*index.Tree[orderEntry]
 	metadata *index.Tree[*metadataRow] // by app and sum
 	pairs    *index.Tree[pairEntry]
-	changed  *index.Tree[networkChange]
+	networks *index.Tree[networkRow]
 
 	last uint64 // the last number given
 }
@@ -34,11 +34,12 @@ type machineEntry struct {
 	machine *Machine
 }
 
-// A networkChange is the last commit that changed an answer of a network. It stays
-// when the network's last fact is deleted.
-type networkChange struct {
+// A networkRow is a network that has, or has had, facts or a name. It stays when the
+// last of them is deleted.
+type networkRow struct {
 	network Network
-	commit  uint64
+	objects int32  // apps, peers and Flycast addresses in it, and its name
+	changed uint64 // the last commit that changed an answer
 }
 
 // An orderEntry is a machine in an order. Two machines can have one key, so those
@@ -210,13 +211,52 @@ func (x *machineIndex) applyTo(o order, changes []MachineChange, old *index.Tree
 	})
 }
 
-// markChanged records the commit that changed answers of networks, which are sorted.
-func (x *machineIndex) markChanged(networks []Network, commit uint64) {
-	moves := make([]index.Move[networkChange], len(networks))
-	for i, n := range networks {
-		moves[i].Entry = networkChange{n, commit}
+// network returns the row of n, which is without objects if there is none.
+func (x *machineIndex) network(n Network) networkRow {
+	row, _ := x.networks.Find(func(r networkRow) int { return cmp.Compare(r.network, n) })
+	row.network = n
+	return row
+}
+
+// applyNetworks changes the rows of networks, and returns how many more networks have
+// objects than before.
+func (x *machineIndex) applyNetworks(c *Changes) (more int) {
+	rows := make(map[Network]networkRow, len(c.Networks))
+	change := func(n Network, objects int32, changed uint64) {
+		row, ok := rows[n]
+		if !ok {
+			row = x.network(n)
+		}
+		row.objects += objects
+		row.changed = max(row.changed, changed)
+		rows[n] = row
 	}
-	x.changed = x.changed.Apply(moves, func(a, b networkChange) int { return cmp.Compare(a.network, b.network) })
+	for _, n := range c.Networks {
+		change(n, 0, c.Index)
+	}
+	for _, ch := range c.Others {
+		switch n := ch.Fact().Key().In(); {
+		case n == 0 || ch.Before != nil && ch.After != nil:
+		case ch.After != nil:
+			change(n, 1, 0)
+		default:
+			change(n, -1, 0)
+		}
+	}
+	moves := make([]index.Move[networkRow], 0, len(rows))
+	for n, row := range rows {
+		switch had := x.network(n).objects > 0; {
+		case had && row.objects == 0:
+			more--
+		case !had && row.objects > 0:
+			more++
+		}
+		moves = append(moves, index.Move[networkRow]{Entry: row})
+	}
+	byNetwork := func(a, b networkRow) int { return cmp.Compare(a.network, b.network) }
+	slices.SortFunc(moves, func(a, b index.Move[networkRow]) int { return byNetwork(a.Entry, b.Entry) })
+	x.networks = x.networks.Apply(moves, byNetwork)
+	return more
 }
 
 // compare compares entries of an order; ids compares the ids of their machines.

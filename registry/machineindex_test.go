@@ -145,7 +145,7 @@ func TestTheMachineIndexHoldsWhatIsPut(t *testing.T) {
 		if most < 1600 {
 			t.Errorf("the most machines there were is %d: the test does not split many leaves", most)
 		}
-		if f := s.Snapshot().machines; f != (machineIndex{last: f.last, changed: f.changed}) {
+		if f := s.Snapshot().machines; f != (machineIndex{last: f.last, networks: f.networks}) {
 			t.Errorf("an empty registry still has %v", f)
 		}
 	}
@@ -164,7 +164,7 @@ func TestAChangeOfStateLeavesOrdersAndTablesAlone(t *testing.T) {
 		t.Fatalf("%v is %s", got, got.State)
 	}
 	want := before.machines
-	want.machines, want.changed = after.machines.machines, after.machines.changed
+	want.machines, want.networks = after.machines.machines, after.machines.networks
 	if after.machines != want {
 		t.Errorf("of %+v\nbecame %+v", before.machines, after.machines)
 	}

@@ -220,8 +220,8 @@ func (p *plan) holderOfAddress(f Fact, addr netip.Addr) Fact {
 }
 
 func (p *plan) holderOfName(n *NetworkName) *NetworkName {
-	if row := first[network](p.old.txn, KindNetwork, rowName, []byte(n.Name)); row != nil && !p.mentions(row) {
-		return &row.NetworkName
+	if o := first[*NetworkName](p.old, KindNetwork, rowName, []byte(n.Name)); o != nil && !p.mentions(o) {
+		return o
 	}
 	return nil
 }

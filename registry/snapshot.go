@@ -55,19 +55,14 @@ func (s *Snapshot) Geography() *Geography { return s.geo }
 // which an answer depends; 0 if none did. Regions and round trips are facts of
 // no network.
 func (s *Snapshot) NetworkIndex(n Network) uint64 {
-	changed, _ := s.machines.changed.Find(func(c networkChange) int { return cmp.Compare(c.network, n) })
-	return changed.commit
-}
-
-func (s *Snapshot) network(n Network) *network {
-	return first[network](s.txn, KindNetwork, rowID, networkKey(n, ""))
+	return s.machines.network(n).changed
 }
 
 // Networks yields the networks that have facts or a name, in ascending order.
 func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 	return func(yield func(NetworkName) bool) {
-		for row := range rows[network](s.txn, KindNetwork, rowID, nil) {
-			if !yield(row.NetworkName) {
+		for row := range s.machines.networks.From(func(networkRow) bool { return false }) {
+			if row.objects > 0 && !yield(NetworkName{row.network, s.NetworkName(row.network)}) {
 				return
 			}
 		}
@@ -76,7 +71,7 @@ func (s *Snapshot) Networks() iter.Seq[NetworkName] {
 
 // NetworkByName returns the network of that name.
 func (s *Snapshot) NetworkByName(name string) (Network, bool) {
-	if row := first[network](s.txn, KindNetwork, rowName, []byte(name)); row != nil {
+	if row := first[*NetworkName](s, KindNetwork, rowName, []byte(name)); row != nil {
 		return row.Network, true
 	}
 	return 0, false
@@ -84,27 +79,31 @@ func (s *Snapshot) NetworkByName(name string) (Network, bool) {
 
 // NetworkName returns the name of n, or "" if it has none.
 func (s *Snapshot) NetworkName(n Network) string {
-	if row := s.network(n); row != nil {
-		return row.Name
+	if f := s.find(Key{Kind: KindNetwork, Network: n}); f != nil {
+		return f.(*NetworkName).Name
 	}
 	return ""
 }
 
 // Known reports whether the registry has facts or a name of n, or has ever had facts
 // on which an answer depended.
-func (s *Snapshot) Known(n Network) bool { return s.network(n) != nil || s.NetworkIndex(n) != 0 }
+func (s *Snapshot) Known(n Network) bool {
+	row := s.machines.network(n)
+	return row.objects > 0 || row.changed != 0
+}
 
 // Apps yields the apps of all networks, by network, then name.
-func (s *Snapshot) Apps() iter.Seq[*App] { return rows[App](s.txn, KindApp, rowID, nil) }
+func (s *Snapshot) Apps() iter.Seq[*App] { return rows[*App](s, KindApp, rowID, nil) }
 
 // AppsIn yields the apps of one network, by name.
 func (s *Snapshot) AppsIn(n Network) iter.Seq[*App] {
-	return rows[App](s.txn, KindApp, rowID, networkKey(n, ""))
+	return rows[*App](s, KindApp, rowID, networkKey(n, ""))
 }
 
 // App returns the app of that name, or nil.
 func (s *Snapshot) App(n Network, name string) *App {
-	return first[App](s.txn, KindApp, rowID, networkKey(n, name))
+	a, _ := s.find(AppKey{n, name}.Key()).(*App)
+	return a
 }
 
 // Machines yields the machines of a, gone ones included, by id.
@@ -193,16 +192,17 @@ func (s *Snapshot) MachinesBeside(addr netip.Addr) iter.Seq[*Machine] {
 }
 
 // Peers yields the peers of all networks, by network, then name.
-func (s *Snapshot) Peers() iter.Seq[*Peer] { return rows[Peer](s.txn, KindPeer, rowID, nil) }
+func (s *Snapshot) Peers() iter.Seq[*Peer] { return rows[*Peer](s, KindPeer, rowID, nil) }
 
 // PeersIn yields the peers of one network, by name.
 func (s *Snapshot) PeersIn(n Network) iter.Seq[*Peer] {
-	return rows[Peer](s.txn, KindPeer, rowID, networkKey(n, ""))
+	return rows[*Peer](s, KindPeer, rowID, networkKey(n, ""))
 }
 
 // Peer returns the peer of that name, or nil.
 func (s *Snapshot) Peer(n Network, name string) *Peer {
-	return first[Peer](s.txn, KindPeer, rowID, networkKey(n, name))
+	p, _ := s.find(Key{Kind: KindPeer, Network: n, Name: name}).(*Peer)
+	return p
 }
 
 // PeerAt returns the peer at that address, or nil.
@@ -210,36 +210,34 @@ func (s *Snapshot) PeerAt(addr netip.Addr) *Peer {
 	if _, ok := NetworkOf(addr); !ok {
 		return nil
 	}
-	return first[Peer](s.txn, KindPeer, rowAddress, addressKey(nil, addr))
+	return first[*Peer](s, KindPeer, rowAddress, addressKey(nil, addr))
 }
 
 // Flycast yields all Flycast addresses, in ascending order.
-func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return rows[Flycast](s.txn, KindFlycast, rowID, nil) }
+func (s *Snapshot) Flycast() iter.Seq[*Flycast] { return rows[*Flycast](s, KindFlycast, rowID, nil) }
 
 // FlycastIn yields the Flycast addresses in one network, in ascending order. Their
 // apps may be in other networks.
 func (s *Snapshot) FlycastIn(n Network) iter.Seq[*Flycast] {
-	return rows[Flycast](s.txn, KindFlycast, rowID, networkKey(n, ""))
+	return rows[*Flycast](s, KindFlycast, rowID, networkKey(n, ""))
 }
 
 // FlycastOf yields the Flycast addresses of one app, in ascending order.
 func (s *Snapshot) FlycastOf(a *App) iter.Seq[*Flycast] {
-	return rows[Flycast](s.txn, KindFlycast, rowApp, appKey(a.number))
+	return rows[*Flycast](s, KindFlycast, rowApp, appKey(a.number))
 }
 
 // FlycastAt returns the Flycast address addr, or nil.
 func (s *Snapshot) FlycastAt(addr netip.Addr) *Flycast {
-	if _, ok := NetworkOf(addr); !ok {
-		return nil
-	}
-	return first[Flycast](s.txn, KindFlycast, rowID, addressKey(nil, addr))
+	f, _ := s.find(Key{Kind: KindFlycast, Address: addr.WithZone("")}).(*Flycast)
+	return f
 }
 
 // Regions yields the regions that were put, without built-in ones, by code.
-func (s *Snapshot) Regions() iter.Seq[*Region] { return rows[Region](s.txn, KindRegion, rowID, nil) }
+func (s *Snapshot) Regions() iter.Seq[*Region] { return rows[*Region](s, KindRegion, rowID, nil) }
 
 // RTTs yields the measured round trips, by from and to.
-func (s *Snapshot) RTTs() iter.Seq[*RTT] { return rows[RTT](s.txn, KindRTT, rowID, nil) }
+func (s *Snapshot) RTTs() iter.Seq[*RTT] { return rows[*RTT](s, KindRTT, rowID, nil) }
 
 // NetworkFacts is one network's part of a Snapshot. It gives access to the facts of
 // that network only.
@@ -274,11 +272,7 @@ func (s *Snapshot) find(k Key) Fact {
 	if key == nil {
 		return nil
 	}
-	row, err := s.txn.First(kinds[k.Kind].plural, rowID, key)
-	if err != nil {
-		panic(err) // the schema has no such table or index
-	}
-	return factOf(row)
+	return first[Fact](s, k.Kind, rowID, key)
 }
 
 // all yields the objects of a kind: machines by app and id, and others in the
@@ -295,53 +289,30 @@ func (s *Snapshot) all(k Kind) iter.Seq[Fact] {
 			}
 			return
 		}
-		it, err := s.txn.Get(kinds[k].plural, rowID+"_prefix", []byte(nil))
+		rows[Fact](s, k, rowID, nil)(yield)
+	}
+}
+
+// first returns the object of a key in an index of a kind, or the zero P.
+func first[P Fact](s *Snapshot, k Kind, index string, key []byte) (f P) {
+	row, err := s.txn.First(kinds[k].plural, index, key)
+	if err != nil {
+		panic(err) // the schema has no such table or index
+	}
+	f, _ = row.(P)
+	return f
+}
+
+// rows yields the objects whose keys in an index of a kind begin with prefix, sorted by
+// key.
+func rows[P Fact](s *Snapshot, k Kind, index string, prefix []byte) iter.Seq[P] {
+	return func(yield func(P) bool) {
+		it, err := s.txn.Get(kinds[k].plural, index+"_prefix", prefix)
 		if err != nil {
 			panic(err) // the schema has no such table or index
 		}
 		for row := it.Next(); row != nil; row = it.Next() {
-			if f := factOf(row); f != nil && !yield(f) {
-				return
-			}
-		}
-	}
-}
-
-// factOf returns the fact in a row of a table, or nil if there is none.
-func factOf(row any) Fact {
-	switch row := row.(type) {
-	case nil:
-		return nil
-	case *network:
-		if row.Name == "" {
-			return nil
-		}
-		return &row.NetworkName
-	}
-	return row.(Fact)
-}
-
-// first returns the row of a key, or nil.
-func first[T any](txn *memdb.Txn, k Kind, index string, key []byte) *T {
-	raw, err := txn.First(kinds[k].plural, index, key)
-	if err != nil {
-		panic(err) // the schema has no such table or index
-	}
-	if raw == nil {
-		return nil
-	}
-	return raw.(*T)
-}
-
-// rows yields the rows whose keys begin with prefix, sorted by key.
-func rows[T any](txn *memdb.Txn, k Kind, index string, prefix []byte) iter.Seq[*T] {
-	return func(yield func(*T) bool) {
-		it, err := txn.Get(kinds[k].plural, index+"_prefix", prefix)
-		if err != nil {
-			panic(err) // the schema has no such table or index
-		}
-		for raw := it.Next(); raw != nil; raw = it.Next() {
-			if !yield(raw.(*T)) {
+			if !yield(row.(P)) {
 				return
 			}
 		}
