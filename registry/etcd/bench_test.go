@@ -46,15 +46,15 @@ func machinesNamed(prefix string, machines int) []registry.Event {
 // and of writers on each; every writer has a machine of its own. etcd runs on the same
 // processors and does not sync its disk.
 //
-// Last result (2 cores that other work used too, etcd 3.4.23, go test -benchtime 4000x;
-// the better of two runs, each beside one of the version before, which had claims and one
-// transaction for each write):
+// Last result (2 cores that other work used too, etcd 3.4.23, go test -benchtime 3000x), and
+// of the version before it in the same minute, which stored three keys for each machine and
+// made one transaction for each write:
 //
 //	                     writes/s          p99, ms
-//	nodes=1/writers=1     1,567 (1,107)     4.4 (6.3)
-//	nodes=1/writers=16    6,654 (1,460)      15 (39)
-//	nodes=1/writers=64   13,769 (1,354)      14 (135)
-//	nodes=3/writers=16    4,749 (1,246)     102 (152)
+//	nodes=1/writers=1     1,423 (1,008)     3.8 (6.6)
+//	nodes=1/writers=16    5,656 (1,839)      11 (30)
+//	nodes=1/writers=64   16,046 (525)        10 (1,540)
+//	nodes=3/writers=16    4,786 (1,477)     102 (186)
 func BenchmarkWrite(b *testing.B) {
 	for _, bench := range []struct{ nodes, writers int }{{1, 1}, {1, 16}, {1, 64}, {3, 16}} {
 		b.Run(fmt.Sprintf("nodes=%d/writers=%d", bench.nodes, bench.writers), func(b *testing.B) {
@@ -88,7 +88,7 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 // BenchmarkImport writes 20,000 machines at once into a registry without machines, with
-// another node that follows. Last result, as above: 2.0 to 4.5 s (6.1 to 6.7 with claims).
+// another node that follows. Last result, as above: 1.4 s (4.3).
 func BenchmarkImport(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
@@ -103,7 +103,7 @@ func BenchmarkImport(b *testing.B) {
 }
 
 // BenchmarkRenew puts 1,000 leased machines again, by 16 at a time, in a registry of 10,000.
-// Last result, as above: 2,827 renewals/s (2,234 with claims).
+// Last result, as above: 2,017 renewals/s (1,125).
 func BenchmarkRenew(b *testing.B) {
 	n := loaded(b, 1, 10_000)[0]
 	ttl := 10 * time.Minute
@@ -134,7 +134,7 @@ func BenchmarkRenew(b *testing.B) {
 
 // BenchmarkMirror makes the mirror of 50,000 machines, without etcd: what listing costs
 // beside the transfer, and what a machine costs in memory beside the store. Last result:
-// 479 octets (800 with claims), 46 µs on busy processors.
+// 479 octets (800 with three keys for each machine), 46 µs on busy processors.
 func BenchmarkMirror(b *testing.B) {
 	const machines = 50_000
 	f := &fakeEtcd{revision: 1, keys: make(map[string]*mvccpb.KeyValue)}

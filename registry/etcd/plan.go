@@ -28,8 +28,8 @@ type batch struct {
 	ranges  []string         // prefixes of which everything is deleted
 	lock    clientv3.LeaseID // the lease of the import lock, if the batch takes it; else 0
 
-	// touched holds the keys that the batch puts, deletes or leaves as they are wanted.
-	// Batches of several writes can be merged if they touch no key in common.
+	// touched holds the keys that the batch puts and deletes, and those that it leaves
+	// because they are as wanted. Batches that have such a key in common are not merged.
 	touched map[string]bool
 	octets  int
 }
@@ -56,8 +56,9 @@ func (b *batch) large() bool {
 	return ops > maxOps || b.octets > maxOctets && len(b.puts) > 1
 }
 
-// alone reports whether the batch cannot be merged with others: a transaction cannot
-// put what it deletes as a range.
+// alone reports whether the batch cannot be merged with others: it takes the import lock, or
+// deletes ranges, and a transaction cannot
+// put a key that it deletes as part of a range.
 func (b *batch) alone() bool { return len(b.ranges) > 0 || b.lock != 0 }
 
 // merge adds next, and reports whether that was possible.
@@ -96,8 +97,8 @@ func (b *batch) delete(key string) {
 type planner struct {
 	*batch
 	mirror *mirror
-	store  *registry.Snapshot // as the mirror was settled
-	after  *registry.Snapshot // with the write, and those planned before it
+	store  *registry.Snapshot // the registry as it is in etcd
+	after  *registry.Snapshot // the same with this write and those before it in the group
 	leases map[registry.MachineKey]clientv3.LeaseID
 }
 

@@ -45,30 +45,30 @@ func (k *Keeper) Write(ctx context.Context, decide func(*registry.Snapshot) (reg
 	return index, err
 }
 
-// A write is one call of Write. While it is queued it is the committer's, which closes
-// done.
+// A write is one call of Write. While it is queued it belongs to the committer, which
+// sets the fields below done and then closes done.
 type write struct {
 	ctx    context.Context
 	decide func(*registry.Snapshot) (registry.Write, error)
 	lock   clientv3.LeaseID // unless 0, the write takes the import lock with this lease
 
-	granted map[grant]clientv3.LeaseID // leases that no key has yet
-	unused  []clientv3.LeaseID         // leases that no key will have
+	granted map[grant]clientv3.LeaseID // leases that were granted for it, and that no key has yet
+	unused  []clientv3.LeaseID         // leases that were granted for it, and that no key will have
 	current bool                       // the store has all that was acknowledged before the call
 
 	done     chan struct{}
 	index    uint64
 	err      error
 	panicked any                // what decide panicked with
-	changed  bool               // its batch is in the group's
-	wrote    bool               // it was made
+	changed  bool               // the group's batch has its changes
+	wrote    bool               // its changes are in etcd
 	large    bool               // it does not fit into a transaction
 	grants   []grant            // leases to be granted before it is decided again
 	unknown  []clientv3.LeaseID // leases whose TTL must be known before it is decided again
 	renew    []clientv3.LeaseID // leases to be renewed
 }
 
-// write makes w.
+// write queues w until it is made or refused.
 func (k *Keeper) write(ctx context.Context, w *write) (uint64, error) {
 	for {
 		if err := k.queueAndWait(ctx, w); err != nil {
@@ -82,8 +82,9 @@ func (k *Keeper) write(ctx context.Context, w *write) (uint64, error) {
 	}
 }
 
-// finish does what the committer leaves to the caller: whatever is not one
-// transaction, so that others do not wait for it.
+// finish does what the committer leaves to the caller, so that other writes do not wait:
+// it grants and renews leases, and makes a large write. again reports that w must be
+// decided again.
 func (k *Keeper) finish(ctx context.Context, w *write) (index uint64, again bool, err error) {
 	switch {
 	case w.panicked != nil:
@@ -125,7 +126,7 @@ func (k *Keeper) queueAndWait(ctx context.Context, w *write) error {
 	case <-w.done:
 		return nil
 	case <-ctx.Done():
-		go func() { // the leases may be on their way to a key
+		go func() { // the committer may be about to put keys with the leases
 			<-w.done
 			k.revoke(w)
 		}()
