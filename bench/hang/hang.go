@@ -60,7 +60,7 @@ type Plan struct {
 	Failover int           `json:"failover"`    // queries for each fail-over
 }
 
-// A Round is the same measured twice.
+// A Round is one measurement of an idle forwarder and one of a waiting one.
 type Round struct {
 	Idle    load.Result `json:"idle"`
 	Hanging load.Result `json:"hanging"` // while queries wait for an upstream
@@ -209,15 +209,15 @@ func inFlight(ctx context.Context, server *harness.Server) (int, error) {
 
 const (
 	clients  = 10                     // that send queries that hang, each with an address of its own
-	askEvery = 5 * time.Millisecond   // the time between two lots of queries of theirs
-	lookTime = 100 * time.Millisecond // the time between two looks at how many hang
+	askEvery = 5 * time.Millisecond   // the time between two groups of their queries
+	lookTime = 100 * time.Millisecond // the time between two counts of those that hang
 
 	// fillTime is the time until all queries hang: somewhat less than the 5 s after
 	// which the first fail. So failing queries, and those that replace them, are
 	// spread evenly over time: queries that hang are to be measured, and not bursts.
 	fillTime = 4 * time.Second
 
-	// fillLimit is the time after which too few queries hang for a reason.
+	// fillLimit is the time after which a run with too few queries that hang fails.
 	fillLimit = 30 * time.Second
 )
 
@@ -285,7 +285,7 @@ func (h *hanging) run(ctx context.Context, queries int) error {
 				return err
 			}
 			looked = time.Now()
-			lack = queries + queries/50 - n // some more, for those that fail until the next look
+			lack = queries + queries/50 - n // some more, for those that fail until the next count
 			switch {
 			case full:
 				h.least = min(h.least, n)

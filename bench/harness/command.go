@@ -24,7 +24,8 @@ type Scenario interface {
 	Flags(*pflag.FlagSet)
 	// Validate returns every fault of the plan, each beginning with the flag.
 	Validate() error
-	// Estimate returns the time, and whatever else is needed, that Run takes.
+	// Estimate returns the time that Run takes, and the memory and disk if they are
+	// much.
 	Estimate() string
 	// Run measures. If it returns an error, the scenario holds the figures that
 	// were measured until then.

@@ -32,18 +32,17 @@ type Process struct {
 }
 
 const (
-	// StopTime is how long a process may take to stop after SIGTERM, before it is
+	// stopTime is how long a process may take to stop after SIGTERM, before it is
 	// killed. No server here has anything to save.
-	StopTime = 5 * time.Second
+	stopTime = 5 * time.Second
 
-	// askEvery is the time between two questions whether a process is ready.
+	// askEvery is the time between two checks whether a process is ready.
 	askEvery = 20 * time.Millisecond
 )
 
 // Start starts the command in dir, an existing directory, with all its threads on
-// that CPU, or on any if cpu is negative. It returns when ready returns nil, which
-// it calls again and again. A process that ends before, or is not ready when ctx
-// is done, is an error, with the end of its output.
+// that CPU, or on any if cpu is negative. It calls ready until that returns nil. If
+// the process ends before, or ctx is done, the error has the end of its output.
 func Start(ctx context.Context, dir string, cpu int, argv []string, ready func() error) (*Process, error) {
 	p := &Process{cmd: exec.Command(argv[0], argv[1:]...), output: filepath.Join(dir, "output"), exited: make(chan struct{})}
 	out, err := os.Create(p.output)
@@ -114,7 +113,7 @@ func (p *Process) Stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
-	case <-time.After(StopTime):
+	case <-time.After(stopTime):
 	}
 	// The process group holds what is left, such as children of a process that
 	// ended without them.

@@ -39,7 +39,7 @@ func (r *Record) Save(dir string) (string, error) {
 	return path, os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// Open reads records and returns the newest of each scenario.
+// Open reads records and returns the newest of each scenario, by its name.
 func Open(paths ...string) (map[string]*Record, error) {
 	newest := map[string]*Record{}
 	for _, path := range paths {
