@@ -158,7 +158,7 @@ func TestDamageThatBboltDoesNotSee(t *testing.T) {
 		{"a list of free pages with one in use", p.free, set64(pageHeader, leaf), "used twice"},
 		{"a list of free pages with a meta page", p.free, set64(pageHeader, 1), "is not in the file"},
 		{"a list of free pages with one beyond the file", p.free, set64(pageHeader, 1<<40), "is not in the file"},
-		{"a list of free pages that says it is longer", p.free, set16(10, 600), "holds more than it can"},
+		{"a list of free pages that says it is longer", p.free, set16(10, 600), "do not fit into it"},
 		{"a list of free pages that says it is much longer", p.free, set16(10, 0xffff), "list of free pages"},
 		{"a list of free pages with further pages", p.free, set32(12, 5), "page "},
 		{"a branch that is its own first child", branch, set64(pageHeader+8, branch), "used twice"},
@@ -179,7 +179,7 @@ func TestDamageThatBboltDoesNotSee(t *testing.T) {
 		}, "not in order"},
 		{"a leaf with a record that is a bucket", leaf, set32(pageHeader, 1), "is no value"},
 		{"a leaf with a value of 2 GiB", leaf, set32(pageHeader+12, 1<<31), "lies outside"},
-		{"a leaf that says it holds more", leaf, set16(10, 0xffff), "holds more than it can"},
+		{"a leaf that says it holds more", leaf, set16(10, 0xffff), "do not fit into it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			broken := bytes.Clone(octets)
@@ -336,7 +336,7 @@ func TestAllDamageIsNamed(t *testing.T) {
 	want := []string{
 		fmt.Sprintf("page %d: it is of another kind", ids[0]),
 		object(bMachines, list[0].key) + ": the checksum is wrong",
-		fmt.Sprintf("page %d says that it is page %d", ids[2], ids[2]^1),
+		fmt.Sprintf("page %d has the id of page %d", ids[2], ids[2]^1),
 	}
 	writeDir(t, dir, octets)
 	_, err = Check(dir, nil)

@@ -105,7 +105,7 @@ func readMeta(file io.ReaderAt, i int) (m boltMeta, err error) {
 	sum.Write(b[:metaLen-8])
 	switch size := native.Uint32(b[8:]); {
 	case native.Uint32(b) != boltMagic:
-		return m, damaged("it does not begin like one")
+		return m, damaged("its magic number is wrong")
 	case native.Uint32(b[4:]) != boltVersion:
 		return m, damaged("it is of bbolt's format %d, want %d", native.Uint32(b[4:]), boltVersion)
 	case sum.Sum64() != native.Uint64(b[metaLen-8:]):
@@ -141,7 +141,7 @@ func (p *pages) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("read page %d: %w", id, err)
 	}
 	if got := native.Uint64(b); got != id {
-		return nil, damaged("page %d says that it is page %d", id, got)
+		return nil, damaged("page %d has the id of page %d", id, got)
 	}
 	further := uint64(native.Uint32(b[12:]))
 	for i := range further { // ends at the end of the file
@@ -158,11 +158,11 @@ func (p *pages) page(id uint64) ([]byte, error) {
 	return b, nil
 }
 
-// An element is an entry of a branch or leaf page.
+// An element is an entry of a branch page or a leaf page.
 type element struct {
 	key, value []byte // a branch has no values
-	flags      uint32 // of a leaf's: 0 for a record, 1 for a bucket
-	child      uint64 // of a branch's: the page that has the keys from key on
+	flags      uint32 // in a leaf: 0 for a record, 1 for a bucket
+	child      uint64 // in a branch: the page with the keys from key on
 }
 
 // elements returns the entries of page b. Their keys must ascend, be at least
@@ -174,7 +174,7 @@ func elements(b []byte, from, to []byte) ([]element, error) {
 	}
 	head := pageHeader + uint64(count)*elementLen
 	if head > uint64(len(b)) {
-		return nil, damaged("it says that it holds more than it can")
+		return nil, damaged("its elements do not fit into it")
 	}
 	list := make([]element, count)
 	for i := range list {
@@ -189,7 +189,7 @@ func elements(b []byte, from, to []byte) ([]element, error) {
 		}
 		start := at + position
 		if start < head || length == 0 || start+length+value > uint64(len(b)) {
-			return nil, damaged("something in it lies outside of it")
+			return nil, damaged("an element of it lies outside of it")
 		}
 		e.key, e.value = b[start:start+length], b[start+length:start+length+value]
 		if order := bytes.Compare(e.key, from); order < 0 || order == 0 && i > 0 || to != nil && bytes.Compare(e.key, to) >= 0 {
@@ -214,7 +214,7 @@ func (p *pages) walk(id uint64, from, to []byte, leaf func([]element) error) err
 	case isLeaf:
 		return leaf(list)
 	case len(list) == 0:
-		return damaged("page %d: there is nothing in it", id)
+		return damaged("page %d: it is empty", id)
 	}
 	for i, e := range list {
 		end := to
@@ -277,7 +277,7 @@ func (p *pages) checkFree() error {
 		count, ids = native.Uint64(ids), ids[8:]
 	}
 	if count > uint64(len(ids))/8 {
-		return damaged("it says that it holds more than it can")
+		return damaged("its page ids do not fit into it")
 	}
 	for i := range count {
 		if err := p.use(native.Uint64(ids[8*i:])); err != nil {
