@@ -194,23 +194,18 @@ func sizes(facts *registry.Facts) string {
 			started++
 		}
 	}
-	parts := []string{
-		count(len(networks), "network"), count(len(facts.Apps), "app"),
-		fmt.Sprintf("%s (%d started)", count(len(facts.Machines), "machine"), started),
-		count(len(facts.Peers), "peer"),
-	}
-	if n := len(facts.Flycast); n == 1 {
-		parts = append(parts, "1 Flycast address")
-	} else {
-		parts = append(parts, fmt.Sprintf("%d Flycast addresses", n))
-	}
-	return strings.Join(parts, ", ")
+	return fmt.Sprintf("%s, %s, %s (%d started), %s, %s", count(len(networks), "network"), count(len(facts.Apps), "app"),
+		count(len(facts.Machines), "machine"), started, count(len(facts.Peers), "peer"), count(len(facts.Flycast), "Flycast address"))
 }
 
 // count returns n and the noun, in the plural unless n is 1.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+func count[N int | uint64](n N, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "s"):
+		noun += "es"
+	default:
+		noun += "s"
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d %s", n, noun)
 }

@@ -161,14 +161,14 @@ func (s *sourceStatus) write(w io.Writer, now time.Time) {
 	}
 	fmt.Fprintln(w)
 	if d := s.Disk; d != nil {
-		fmt.Fprintf(w, "stored\t%s, %s", counted(d.Writes, "write", "writes"), count(d.Leases, "lease"))
+		fmt.Fprintf(w, "stored\t%s, %s", count(d.Writes, "write"), count(d.Leases, "lease"))
 		if !d.Writable {
 			fmt.Fprintf(w, "; no write is possible since %s", ago(now.Sub(d.NotSince)))
 		}
 		fmt.Fprintln(w)
 	}
 	if e := s.Etcd; e != nil {
-		fmt.Fprintf(w, "stored\t%s through this server, revision %d", counted(e.Writes, "write", "writes"), e.Revision)
+		fmt.Fprintf(w, "stored\t%s through this server, revision %d", count(e.Writes, "write"), e.Revision)
 		switch {
 		case !e.Connected && e.ConfirmedAt.IsZero():
 			fmt.Fprint(w, "; etcd cannot be reached")
@@ -194,7 +194,7 @@ func writeForward(w io.Writer, f *forward.Status) {
 		if name == "." {
 			name = "everything else"
 		}
-		fmt.Fprintf(w, "forwards\t%s to %s: %s, %s", name, u.Upstream, u.State, count(int(u.Requests), "request"))
+		fmt.Fprintf(w, "forwards\t%s to %s: %s, %s", name, u.Upstream, u.State, count(u.Requests, "request"))
 		if u.MedianMS > 0 {
 			fmt.Fprintf(w, ", median %g ms", u.MedianMS)
 		}
@@ -205,14 +205,7 @@ func writeForward(w io.Writer, f *forward.Status) {
 	}
 	c := &f.Cache
 	fmt.Fprintf(w, "cache\t%s in %d of %d octets; %s, %s\n",
-		count(c.Entries, "answer"), c.Octets, c.MaxOctets, count(int(c.Hits), "hit"), counted(c.Misses, "miss", "misses"))
-}
-
-func counted(n uint64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+		count(c.Entries, "answer"), c.Octets, c.MaxOctets, count(c.Hits, "hit"), count(c.Misses, "miss"))
 }
 
 // ago returns d rounded: to days, minutes or seconds.
