@@ -237,6 +237,14 @@ func TestAConnectionLeavesNothingToTheNext(t *testing.T) {
 	r := listen(t, Config{TCPWorkers: 1})
 	msg := question(t, 1, dns.TypeTXT, "vms.web.internal", edns(1232))
 	lone := framed(msg)
+	reusable := func() { // waits until the connection is closed and can be used again
+		t.Helper()
+		for end := time.Now().Add(patience); r.stocked() != 1; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d connections can be used again, want 1", r.stocked())
+			}
+		}
+	}
 	for n := range lone {
 		// The first client sends a query and part of another.
 		client, serve := r.connect(t)
@@ -246,11 +254,7 @@ func TestAConnectionLeavesNothingToTheNext(t *testing.T) {
 		first := client.receive()
 
 		// The second client sends a query of its own.
-		for end := time.Now().Add(patience); r.stocked() != 1; runtime.Gosched() {
-			if time.Now().After(end) {
-				t.Fatalf("%d connections can be used again, want 1", r.stocked())
-			}
-		}
+		reusable()
 		client, serve = r.connect(t)
 		short := question(t, 2, dns.TypeAAAA, "nobody.internal")
 		client.write(framed(short))
@@ -269,11 +273,13 @@ func TestAConnectionLeavesNothingToTheNext(t *testing.T) {
 
 		// The third client sends part of a query. The rest must not come from
 		// the first client.
+		reusable()
 		client, serve = r.connect(t)
 		client.write(lone[:n])
 		client.conn.CloseWrite()
 		serve()
 		client.closed()
+		reusable()
 	}
 }
 

@@ -246,6 +246,7 @@ func TestWhatIsPutByHandNeverDisplacesWhatIsAcknowledged(t *testing.T) {
 	stop()
 	others.Wait()
 	for _, n := range nodes {
-		verify("at the end", n.store.Snapshot(), 0, acknowledged)
+		n.until(t, "the last write is there", func(s *registry.Snapshot) bool { return s.Index >= last })
+		verify("at the end", n.store.Snapshot(), last, acknowledged)
 	}
 }
