@@ -56,9 +56,8 @@ func (b *batch) large() bool {
 	return ops > maxOps || b.octets > maxOctets && len(b.puts) > 1
 }
 
-// alone reports whether the batch cannot be merged with others: it takes the import lock, or
-// deletes ranges, and a transaction cannot
-// put a key that it deletes as part of a range.
+// alone reports whether the batch cannot be merged with others: it takes the import lock,
+// or deletes ranges, and a transaction cannot put a key that is in a range it deletes.
 func (b *batch) alone() bool { return len(b.ranges) > 0 || b.lock != 0 }
 
 // merge adds next, and reports whether that was possible.
