@@ -206,12 +206,11 @@ func (fl *flight) Due(now clock.Moment) {
 
 // next sets the timer to when something must be done even if no event comes.
 func (fl *flight) next(now clock.Moment) {
+	giveStale := !fl.ended && now >= fl.staleAt
 	at := fl.lingerUntil()
 	if !fl.ended {
 		at = min(fl.hedgeAt, fl.retryAt(), fl.unheardAt, fl.began.After(giveUp))
-		if now >= fl.staleAt {
-			fl.giveStale(fl.f.flights.take(fl, true), wire.EDENone)
-		} else {
+		if !giveStale {
 			at = min(at, fl.staleAt)
 		}
 	}
@@ -219,6 +218,10 @@ func (fl *flight) next(now clock.Moment) {
 		at = min(at, q.Missed(now))
 	}
 	fl.f.timers.Set(&fl.timer, at)
+	// After Set: a client that joins from now on sets the timer itself.
+	if giveStale {
+		fl.giveStale(fl.f.flights.take(fl, true), wire.EDENone)
+	}
 }
 
 // retryAt returns when to ask again although nothing has happened.

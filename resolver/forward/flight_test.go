@@ -227,6 +227,22 @@ func TestStale(t *testing.T) {
 			expect(t, f, "A www.example.", "NOERROR [www.example. 60 A 192.0.2.1]", 0)
 		})
 	})
+	t.Run("a client that asks while others get it gets it at once, too", func(t *testing.T) {
+		inScript(t, Config{}, answered, func(t *testing.T, f *Forwarder, s *scripted) {
+			expired(t, f)
+			s.now("A", probesOr(after(2*time.Second)))
+			var q wire.Query
+			q.Parse(stub.query(t, "A www.example."))
+			second := make(chan time.Duration, 1)
+			began := time.Now()
+			f.Submit(&q, stub.Client, func([]byte) {
+				f.Submit(&q, stub.Client, func([]byte) { second <- time.Since(began) })
+			})
+			if took := <-second; took != 300*ms {
+				t.Errorf("the second client got a response after %v, want 300ms", took)
+			}
+		})
+	})
 	t.Run("it is not given when the fresh answer comes soon", func(t *testing.T) {
 		inScript(t, Config{}, answered, func(t *testing.T, f *Forwarder, s *scripted) {
 			expired(t, f)
