@@ -69,7 +69,8 @@ func newPoller(a *Asker) *poller {
 	return p
 }
 
-// closeEpoll closes what newPoller has opened.
+// closeEpoll closes what newPoller has opened. run and stop must have returned, or
+// never be called: others may get the same descriptors.
 func (p *poller) closeEpoll() {
 	unix.Close(p.epoll)
 	unix.Close(p.wake)
@@ -77,7 +78,6 @@ func (p *poller) closeEpoll() {
 
 // run reads what servers send until stop is called.
 func (p *poller) run() {
-	defer p.closeEpoll()
 	var (
 		events [pollBatch]unix.EpollEvent
 		ready  [pollBatch]*socket

@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 
+	"github.com/internaldns/internaldns/resolver/forward/clock"
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -213,6 +216,49 @@ func TestThePollerKeepsAnEighthOfTheSockets(t *testing.T) {
 	defer a.poller.mu.Unlock()
 	if n := len(a.poller.idle[0]); n == 0 || n > 4 || len(a.poller.sockets) != n {
 		t.Errorf("%d sockets are kept and %d open, want 4 at most and no others", n, len(a.poller.sockets))
+	}
+}
+
+// A response that comes while the Asker stops wakes the poller early. Its
+// descriptors stay open until nothing writes to them any more: another part of the
+// program would get the same ones.
+func TestDescriptorsAreOpenUntilStopHasUsedThem(t *testing.T) {
+	up := listenAt(t, "127.0.0.1:0")
+	c := Config{Clock: clock.New(), MaxQueries: 10, Log: zap.NewNop()}
+	c.Timers = clock.NewTimers(c.Clock)
+	a := NewAsker(c)
+	a.Start()
+	o := newOwner()
+	q := query(a.NewServer(Address{Addr: addrOf(up)}))
+	if err := o.ask(a, q); err != nil {
+		t.Fatal(err)
+	}
+	client := localOf(t, q.socket.fd)
+	o.Lock() // Stop waits for the lock to end q
+	stopped := make(chan struct{})
+	go func() {
+		c.Timers.Stop()
+		a.Stop()
+		close(stopped)
+	}()
+	for stopping := false; !stopping; runtime.Gosched() {
+		a.poller.mu.Lock()
+		stopping = a.poller.stopped
+		a.poller.mu.Unlock()
+	}
+	if _, err := up.WriteToUDP([]byte("late"), client); err != nil {
+		t.Fatal(err)
+	}
+	a.wg.Wait() // the poller has ended
+	if _, err := unix.FcntlInt(uintptr(a.poller.wake), unix.F_GETFD, 0); err != nil {
+		t.Errorf("the descriptor that stop writes to: %v", err)
+	}
+	o.Unlock()
+	<-stopped
+	for _, fd := range []int{a.poller.wake, a.poller.epoll} {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			t.Errorf("descriptor %d is open after Stop", fd)
+		}
 	}
 }
 

@@ -173,10 +173,13 @@ func (a *Asker) Stop() {
 	a.mu.Unlock()
 	a.stop()
 	a.once.Do(func() {}) // no poller from now on
-	if a.poller != nil {
-		a.poller.stop()
+	if a.poller == nil {
+		a.wg.Wait()
+		return
 	}
+	a.poller.stop()
 	a.wg.Wait()
+	a.poller.closeEpoll()
 }
 
 // Go calls fn in a goroutine that Stop waits for. It returns false, and does
