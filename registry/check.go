@@ -46,7 +46,7 @@ func (c *checker) add(f Fact) Faults {
 // needApp faults f if its app does not exist.
 func (c *checker) needApp(f Fact, app AppKey) {
 	if !c.registry.hasApp(app) {
-		c.faults.addf(f, "app", "%v has no app %s", app.Network, quote(app.Name))
+		c.faults.addf(f, "app", "%v has no app %s", app.Network, Quote(app.Name))
 	}
 }
 
@@ -278,7 +278,7 @@ var ReservedRegions = []string{"vms", "regions", "global", "vm", "process", "of"
 // checkName returns what is wrong with the name of an app, a peer or a network.
 func checkName(s string) error {
 	if !isLabel(s) || s[0] == '-' || s[len(s)-1] == '-' {
-		return fmt.Errorf("%s is no name: want 1 to 63 letters, digits and inner hyphens", quote(s))
+		return fmt.Errorf("%s is no name: want 1 to 63 letters, digits and inner hyphens", Quote(s))
 	}
 	return nil
 }
@@ -286,7 +286,7 @@ func checkName(s string) error {
 // checkID returns what is wrong with a machine's id.
 func checkID(s string) error {
 	if !isLabel(s) {
-		return fmt.Errorf("%s is no machine id: want 1 to 63 letters, digits and hyphens", quote(s))
+		return fmt.Errorf("%s is no machine id: want 1 to 63 letters, digits and hyphens", Quote(s))
 	}
 	return nil
 }
@@ -294,7 +294,7 @@ func checkID(s string) error {
 // checkRegion returns what is wrong with a region's code.
 func checkRegion(s string) error {
 	if !isLabel(s) || strings.Contains(s, "-") {
-		return fmt.Errorf("%s is no region code: want 1 to 63 letters and digits", quote(s))
+		return fmt.Errorf("%s is no region code: want 1 to 63 letters and digits", Quote(s))
 	}
 	if slices.Contains(ReservedRegions, s) {
 		return fmt.Errorf("%q cannot be a region: the word has another meaning in names", s)
@@ -313,13 +313,4 @@ func isLabel(s string) bool {
 		}
 	}
 	return true
-}
-
-// quote quotes s for a message, and shortens it to 80 octets.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return fmt.Sprintf("%q… (%d octets)", s[:most], len(s))
-	}
-	return fmt.Sprintf("%q", s)
 }

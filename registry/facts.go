@@ -68,7 +68,7 @@ func (a *App) Key() Key { return a.key().Key() }
 
 func (a *App) key() AppKey { return AppKey{a.Network, a.Name} }
 
-func (a *App) String() string { return fmt.Sprintf("app %s", quote(a.Name)) }
+func (a *App) String() string { return fmt.Sprintf("app %s", Quote(a.Name)) }
 
 func (a *App) Fields() []Field {
 	return []Field{{Name: "name", Value: &a.Name, Key: true, Lower: true}, {Name: "network", Value: &a.Network, Key: true}}
@@ -96,7 +96,7 @@ func (p *Peer) Network() Network { n, _ := NetworkOf(p.Address); return n }
 
 func (p *Peer) Key() Key { return Key{Kind: KindPeer, Network: p.Network(), Name: p.Name} }
 
-func (p *Peer) String() string { return fmt.Sprintf("peer %s", quote(p.Name)) }
+func (p *Peer) String() string { return fmt.Sprintf("peer %s", Quote(p.Name)) }
 
 func (p *Peer) Fields() []Field {
 	return []Field{
@@ -131,7 +131,7 @@ func (f *Flycast) Network() Network { n, _ := NetworkOf(f.Address); return n }
 func (f *Flycast) Key() Key { return Key{Kind: KindFlycast, Address: f.Address.WithZone("")} }
 
 // String names the app that has the address.
-func (f *Flycast) String() string { return fmt.Sprintf("app %s", quote(f.App)) }
+func (f *Flycast) String() string { return fmt.Sprintf("app %s", Quote(f.App)) }
 
 func (f *Flycast) Fields() []Field {
 	return []Field{
@@ -154,7 +154,7 @@ type Region struct {
 
 func (r *Region) Key() Key { return Key{Kind: KindRegion, Name: r.Code} }
 
-func (r *Region) String() string { return fmt.Sprintf("region %s", quote(r.Code)) }
+func (r *Region) String() string { return fmt.Sprintf("region %s", Quote(r.Code)) }
 
 func (r *Region) Fields() []Field {
 	return []Field{
@@ -173,7 +173,7 @@ type RTT struct {
 
 func (r *RTT) Key() Key { return Key{Kind: KindRTT, Name: r.From, ID: r.To} }
 
-func (r *RTT) String() string { return fmt.Sprintf("rtt_ms %s to %s", quote(r.From), quote(r.To)) }
+func (r *RTT) String() string { return fmt.Sprintf("rtt_ms %s to %s", Quote(r.From), Quote(r.To)) }
 
 func (r *RTT) Fields() []Field {
 	return []Field{

@@ -75,3 +75,12 @@ func (fs *Faults) addf(object fmt.Stringer, field, format string, args ...any) {
 func (fs Faults) in(fields ...string) bool {
 	return slices.ContainsFunc(fs, func(f Fault) bool { return slices.Contains(fields, f.Field) })
 }
+
+// Quote quotes s for a message, and shortens it to 80 octets.
+func Quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		return fmt.Sprintf("%q… (%d octets)", s[:most], len(s))
+	}
+	return fmt.Sprintf("%q", s)
+}

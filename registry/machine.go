@@ -61,7 +61,7 @@ func (m *Machine) appKey() AppKey { return AppKey{m.Network, m.App} }
 
 // String names the machine for messages.
 func (m *Machine) String() string {
-	return fmt.Sprintf("machine %s of app %s", quote(m.ID), quote(m.App))
+	return fmt.Sprintf("machine %s of app %s", Quote(m.ID), Quote(m.App))
 }
 
 func (m *Machine) modified() *uint64 { return &m.Modified }

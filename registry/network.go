@@ -67,7 +67,7 @@ type NetworkName struct {
 
 func (n *NetworkName) Key() Key { return Key{Kind: KindNetwork, Network: n.Network} }
 
-func (n *NetworkName) String() string { return fmt.Sprintf("network %s", quote(n.Name)) }
+func (n *NetworkName) String() string { return fmt.Sprintf("network %s", Quote(n.Name)) }
 
 func (n *NetworkName) Fields() []Field {
 	return []Field{{Name: "name", Value: &n.Name, Lower: true}, {Name: "prefix", Value: &n.Network, Key: true}}

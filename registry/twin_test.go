@@ -222,7 +222,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 		}
 	}
 	for _, m := range homeless {
-		fs.addf(m, "app", "%v has no app %s", m.Network, quote(m.App))
+		fs.addf(m, "app", "%v has no app %s", m.Network, Quote(m.App))
 		place(m)
 	}
 	for _, k := range peers.keys {
@@ -234,7 +234,7 @@ func (t *twin) apply(events []Event) (*twin, Faults) {
 	for _, k := range flycast.keys {
 		if f := flycast.what[k]; f != nil {
 			if !next.hasApp(f.Owner, f.App) {
-				fs.addf(f, "app", "%v has no app %s", f.Owner, quote(f.App))
+				fs.addf(f, "app", "%v has no app %s", f.Owner, Quote(f.App))
 			}
 			take(f, "flycast", f.Address, f.check())
 			next.flycast = append(next.flycast, Flycast{Address: f.Address, App: f.App, Owner: f.Owner})

@@ -102,7 +102,7 @@ func (w *walk) rtts() {
 				rtt.MS = ms
 				w.facts.RTTs = append(w.facts.RTTs, rtt)
 			}
-			in(fmt.Sprintf("rtt_ms %s to %s", quote(rtt.From), quote(rtt.To)), o.faults[before:])
+			in(fmt.Sprintf("rtt_ms %s to %s", registry.Quote(rtt.From), registry.Quote(rtt.To)), o.faults[before:])
 		})
 	}, true)
 	for _, f := range append(duplicates(v), o.faults...) {
@@ -117,7 +117,7 @@ func (w *walk) rtts() {
 func parseAddress(s string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
-		err = fmt.Errorf("%s is no address", quote(s))
+		err = fmt.Errorf("%s is no address", registry.Quote(s))
 	}
 	return addr, err
 }

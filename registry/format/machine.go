@@ -87,7 +87,7 @@ func (d *machineDecoder) mustHave() {
 	}
 	switch {
 	case d.addr != "":
-		d.faultf("private_ip", "%s is no address", quote(d.addr))
+		d.faultf("private_ip", "%s is no address", registry.Quote(d.addr))
 	case !d.m.Address.IsValid():
 		d.missing("private_ip")
 	}
@@ -138,7 +138,7 @@ func (d *machineDecoder) metadata(name []byte) {
 		return
 	}
 	if k := v.Kind(); k != jsontext.KindString {
-		d.faultf("config.metadata", "want a string as the value of %s, got %s", quote(key), KindName(k))
+		d.faultf("config.metadata", "want a string as the value of %s, got %s", registry.Quote(key), KindName(k))
 		return
 	}
 	d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], v)

@@ -192,5 +192,5 @@ func (d *decoded) object(position int, app string) string {
 	if d.machine.ID == "" {
 		return fmt.Sprintf("machines[%d] of %s", position, app)
 	}
-	return fmt.Sprintf("machine %s of %s", quote(d.machine.ID), app)
+	return fmt.Sprintf("machine %s of %s", registry.Quote(d.machine.ID), app)
 }

@@ -51,7 +51,7 @@ func (r *reader) fields(field string, each func(name []byte)) bool {
 		if r.unique {
 			name := string(r.name)
 			if seen[name] {
-				r.faultf(field, "the key %s is given twice", quote(name))
+				r.faultf(field, "the key %s is given twice", registry.Quote(name))
 			}
 			seen[name] = true
 		}
@@ -312,7 +312,7 @@ func duplicates(v jsontext.Value) (faults registry.Faults) {
 		if keys[name]++; keys[name] == 2 {
 			faults = append(faults, registry.Fault{
 				Field:   path(dec.StackPointer().Parent()),
-				Problem: fmt.Sprintf("the key %s is given twice", quote(name)),
+				Problem: fmt.Sprintf("the key %s is given twice", registry.Quote(name)),
 			})
 		}
 	}
@@ -333,7 +333,7 @@ func join(field, key string) string {
 	case err == nil:
 		return field + "[" + key + "]"
 	case !plain(key):
-		key = quote(key)
+		key = registry.Quote(key)
 	}
 	return below(field, key)
 }
@@ -362,13 +362,4 @@ func in(object string, faults registry.Faults) registry.Faults {
 		faults[i].Object = object
 	}
 	return faults
-}
-
-// quote quotes s for a message, shortened if it is long.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return fmt.Sprintf("%q… (%d octets)", s[:most], len(s))
-	}
-	return strconv.Quote(s)
 }

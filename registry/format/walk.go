@@ -51,7 +51,7 @@ func (a *app) object() string {
 	if a.name == "" {
 		return fmt.Sprintf("apps[%d]", a.position)
 	}
-	return "app " + quote(a.name)
+	return "app " + registry.Quote(a.name)
 }
 
 // newWalk prepares to walk through r. It starts the pool's workers.

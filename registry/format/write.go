@@ -232,7 +232,7 @@ func (p *printer) write(b []byte) {
 func (p *printer) text(s string) {
 	b, err := jsontext.AppendQuote(p.buf[:0], s)
 	if err != nil {
-		p.fail(fmt.Errorf("%s cannot be written as JSON: %w", quote(s), err))
+		p.fail(fmt.Errorf("%s cannot be written as JSON: %w", registry.Quote(s), err))
 	}
 	p.buf = b
 	p.write(b)

@@ -184,7 +184,7 @@ func (c *converter) scalar(n *yaml.Node, text bool) {
 		number, ok := jsonNumber(n.Value)
 		if !ok {
 			c.faults = append(c.faults, registry.Fault{
-				Problem: fmt.Sprintf("line %d: %s is no number that JSON has", n.Line, quote(n.Value)),
+				Problem: fmt.Sprintf("line %d: %s is no number that JSON has", n.Line, registry.Quote(n.Value)),
 			})
 			number = "0"
 		}
@@ -295,7 +295,7 @@ func (c *converter) merged(n *yaml.Node) (pairs []pair) {
 // follow calls visit with the value of an alias.
 func (c *converter) follow(n *yaml.Node, visit func(*yaml.Node)) {
 	if c.within[n.Alias] {
-		c.fail(n, "the alias %s is within its own value", quote(n.Value))
+		c.fail(n, "the alias %s is within its own value", registry.Quote(n.Value))
 		return
 	}
 	c.within[n.Alias] = true
