@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // lastCPU returns the last CPU that this program may use.
@@ -71,6 +73,28 @@ func TestAChildRunsOnItsCPUOnly(t *testing.T) {
 	}
 	if affinity(0) != everyCPU {
 		t.Error("this program is bound too")
+	}
+}
+
+// Threads that a server in this process has reniced do not start nicer children.
+func TestAChildHasTheNicenessOfTheProgram(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may lower the niceness of a thread")
+	}
+	out := make(chan string)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the niceness ends with the thread
+		unix.Setpriority(unix.PRIO_PROCESS, 0, startNice+3)
+		var b bytes.Buffer
+		cmd := exec.Command("nice")
+		cmd.Stdout = &b
+		if err := startOn(-1, cmd); err == nil {
+			cmd.Wait()
+		}
+		out <- strings.TrimSpace(b.String())
+	}()
+	if got := <-out; got != strconv.Itoa(startNice) {
+		t.Errorf("the niceness of the child is %q, want %d", got, startNice)
 	}
 }
 

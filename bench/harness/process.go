@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/internaldns/internaldns/bench/load"
 )
 
@@ -90,12 +92,26 @@ func Start(ctx context.Context, dir string, cpu int, argv []string, ready func()
 	return p, nil
 }
 
+// startNice is the niceness that this program was started with. The system call
+// returns 20 minus the niceness.
+var startNice = func() int {
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return 0
+	}
+	return 20 - n
+}()
+
 // startOn starts the command with its threads on the CPU, or on every CPU.
 func startOn(cpu int, cmd *exec.Cmd) error {
-	// A child inherits the affinity of the thread that forks it.
+	// A child inherits affinity and niceness of the thread that forks it.
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		// A server in this process can have reniced its other threads, which a child
+		// inherits too: the load generator would be disturbed by other programs. Only
+		// root may undo it; others measure on a quiet machine.
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, startNice)
 		if err := bindThread(cpu); err != nil {
 			done <- err
 			return
