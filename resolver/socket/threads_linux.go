@@ -10,13 +10,19 @@ import (
 
 // niceBy is added to the niceness of threads that do not answer. An answering
 // thread then gets three times their share of a contended processor, and runs at
-// once when a query arrives. With more, updates of the registry wait long during a
-// flood of queries, and queries gain little.
+// once when a query arrives.
+//
+// Measured on two processors, while the garbage of 200,000 machines is collected: with
+// 0, a query waits 29 ms (p99) and one in 25 is lost; with 5, 8 to 13 ms and none. With
+// more, queries gain little, and an update of the registry takes 36 to 260 ms (p99)
+// instead of 5 ms during a flood of queries.
 const niceBy = 5
 
 // slice is the time slice that an answering thread requests: the shortest that
 // Linux grants. A batch takes far less, and a thread with a short slice need not
-// wait for the end of another thread's, which can be milliseconds away.
+// wait for the end of another thread's, which can be milliseconds away. Of the threads
+// that woke to answer during an update, one in ten had waited 80 to 110 µs for a
+// processor; with this slice, 27 µs.
 const slice = 100 * time.Microsecond
 
 // requestShortSlices requests short time slices for the calling thread
