@@ -45,6 +45,11 @@ const (
 	// epoll_wait.
 	pollBatch = 128
 
+	// readBatch is the number of datagrams that are read from a socket before other
+	// sockets are read, and the owner is unlocked. More come only if someone floods
+	// the socket.
+	readBatch = 32
+
 	// maxLeft is how many messages, and errors, an earlier query may leave in a
 	// socket. If there are more, someone is sending to a port that they should not
 	// know.
@@ -192,14 +197,18 @@ func (p *poller) get(server *Server) (s *socket, fresh bool, err error) {
 		unix.Close(fd)
 		return nil, false, errStopped
 	}
-	// EPOLLET: epoll reports only what comes, not what an earlier query has left.
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+	if err := p.watch(unix.EPOLL_CTL_ADD, fd); err != nil {
 		unix.Close(fd)
 		return nil, false, os.NewSyscallError("epoll_ctl", err)
 	}
 	p.sockets[int32(fd)] = s
 	return s, true, nil
+}
+
+// watch makes epoll report what comes to a socket. With EPOLLET it does not report
+// again what an earlier query has left.
+func (p *poller) watch(op, fd int) error {
+	return unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)})
 }
 
 // keep stores s in idle, and reports whether there was room.
@@ -224,7 +233,8 @@ func (p *poller) close(s *socket) {
 }
 
 // receive reports what has come to a socket to the query that it carries, until
-// nothing is left or the query is over.
+// nothing is left or the query is over. After readBatch datagrams it lets epoll report
+// the socket once more.
 func (p *poller) receive(s *socket, buf []byte) {
 	q := s.query.Load()
 	if q == nil {
@@ -232,7 +242,11 @@ func (p *poller) receive(s *socket, buf []byte) {
 	}
 	q.owner.Lock()
 	defer q.owner.Unlock()
-	for q.socket == s {
+	for i := 0; q.socket == s; i++ {
+		if i == readBatch {
+			p.watch(unix.EPOLL_CTL_MOD, s.fd) // cannot fail: s is in epoll
+			return
+		}
 		n, err := s.read(buf)
 		switch {
 		case err == unix.EAGAIN:

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/internaldns/internaldns/resolver/forward/clock"
@@ -216,6 +217,43 @@ func TestThePollerKeepsAnEighthOfTheSockets(t *testing.T) {
 	defer a.poller.mu.Unlock()
 	if n := len(a.poller.idle[0]); n == 0 || n > 4 || len(a.poller.sockets) != n {
 		t.Errorf("%d sockets are kept and %d open, want 4 at most and no others", n, len(a.poller.sockets))
+	}
+}
+
+// A lockedOwner is an owner that counts how often it is locked.
+type lockedOwner struct {
+	*owner
+	locks atomic.Int64
+}
+
+func (o *lockedOwner) Lock() {
+	o.owner.Lock()
+	o.locks.Add(1)
+}
+
+// Someone who floods a socket delays neither other queries nor the owner's timer:
+// the poller turns to them after some datagrams. The response is still found.
+func TestAFloodDoesNotHoldTheOwner(t *testing.T) {
+	const flood = 4 * readBatch
+	up := listenAt(t, "127.0.0.1:0")
+	a := startAsker(t, nil)
+	o := &lockedOwner{owner: newOwner()}
+	q := query(a.NewServer(Address{Addr: addrOf(up)}))
+	o.Lock() // until all datagrams are in the socket
+	if err := a.Ask(q, o); err != nil {
+		t.Fatal(err)
+	}
+	client := localOf(t, q.socket.fd)
+	for range flood {
+		up.WriteToUDP([]byte("flood"), client)
+	}
+	up.WriteToUDP(answer(q.message.Octets, 1), client)
+	o.Unlock()
+	if ev := o.final(t); !isAnswer(ev, 1) {
+		t.Errorf("%+v", ev)
+	}
+	if n := o.locks.Load(); n < flood/readBatch {
+		t.Errorf("the owner was locked %d times for %d datagrams, want %d times at least", n, flood, flood/readBatch)
 	}
 }
 
