@@ -286,7 +286,9 @@ func (w *world) grow(machines int) (registry.Network, string) {
 		taken[m.Address] = true
 		batch = append(batch, registry.Put(m))
 	}
-	w.apply(batch)
+	if w.apply(batch) != nil { // an address or an id is another object's
+		return w.grow(machines)
+	}
 	return n, app
 }
 
