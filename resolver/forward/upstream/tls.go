@@ -16,20 +16,21 @@ import (
 )
 
 const (
-	// streamIdle is how long a TLS connection without queries is kept: making
-	// one costs two round trips and a signature, keeping it a descriptor here
-	// and there.
+	// streamIdle is how long a TLS connection without responses is kept. Making one
+	// costs two round trips and a signature. Keeping one costs a descriptor on both
+	// sides.
 	streamIdle = 10 * time.Second
 
-	// streamStall is how long a TLS connection may bring nothing, although
-	// something was asked, until the next query goes over a new one.
+	// streamStall is how long a query may wait on a TLS connection that brings
+	// nothing, before the next query goes over a new one.
 	streamStall = 700 * time.Millisecond
 
-	// streamQueries is how many queries may wait on a TLS connection: half of all
-	// IDs, so that a free one is soon found. For more there is a new connection.
+	// streamQueries is how many queries may wait on a TLS connection. It is half of
+	// all IDs, so that a free one is soon found. Further queries go over a new
+	// connection.
 	streamQueries = 1 << 15
 
-	// streamDial bounds the making of a connection, TLS handshake included.
+	// streamDial is how long making a connection may take, TLS handshake included.
 	streamDial = 3 * time.Second
 )
 
@@ -143,8 +144,8 @@ type waiter struct {
 	sent     clock.Moment
 }
 
-// usable reports whether the connection is open, brings answers, and has room for a
-// query.
+// usable reports whether the connection is open, brings responses, and has room for
+// a query.
 func (st *stream) usable(now clock.Moment) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -212,8 +213,8 @@ func (st *stream) forget(id uint16, w waiter) {
 	}
 }
 
-// read passes responses to those who wait for them until the connection ends, or
-// has brought nothing for streamIdle.
+// read passes each response to the query that waits for it, until the connection
+// ends or has brought nothing for streamIdle.
 func (st *stream) read(a *Asker) {
 	defer close(st.ended)
 	defer st.conn.Close()
