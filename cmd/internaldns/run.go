@@ -120,7 +120,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	s.log.Info("listening", bound(resolver, admin, api)...)
 
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + resolver.Waiting() + s.forwarder.Waiting()))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + resolver.Waiting()))
 	running := newTasks(ctx)
 	defer running.stop()
 	if admin != nil {

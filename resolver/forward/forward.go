@@ -97,15 +97,6 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	return nil
 }
 
-// Waiting returns how many of f's goroutines wait in system calls that the runtime
-// knows nothing of. See resolver.Server.Waiting. f may be nil.
-func (f *Forwarder) Waiting() int {
-	if f == nil {
-		return 0
-	}
-	return upstream.Waiting
-}
-
 // Cached appends the response to q to out, which must be empty, and returns it. If
 // the response must come from an upstream, it returns an empty slice: then q must
 // be submitted. now must come from time.Now and may be some milliseconds old. Cached

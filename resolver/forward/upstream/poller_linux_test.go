@@ -257,10 +257,9 @@ func TestAFloodDoesNotHoldTheOwner(t *testing.T) {
 	}
 }
 
-// A response that comes while the Asker stops wakes the poller early. Its
-// descriptors stay open until nothing writes to them any more: another part of the
-// program would get the same ones.
-func TestDescriptorsAreOpenUntilStopHasUsedThem(t *testing.T) {
+// A response that comes while the Asker stops wakes the poller. It must not use the
+// epoll descriptor after it is closed: another part of the program would get it.
+func TestTheEpollDescriptorIsClosedWithStop(t *testing.T) {
 	up := listenAt(t, "127.0.0.1:0")
 	c := Config{Clock: clock.New(), MaxQueries: 10, Log: zap.NewNop()}
 	c.Timers = clock.NewTimers(c.Clock)
@@ -287,16 +286,16 @@ func TestDescriptorsAreOpenUntilStopHasUsedThem(t *testing.T) {
 	if _, err := up.WriteToUDP([]byte("late"), client); err != nil {
 		t.Fatal(err)
 	}
-	a.wg.Wait() // the poller has ended
-	if _, err := unix.FcntlInt(uintptr(a.poller.wake), unix.F_GETFD, 0); err != nil {
-		t.Errorf("the descriptor that stop writes to: %v", err)
+	if _, err := unix.FcntlInt(uintptr(a.poller.epoll), unix.F_GETFD, 0); err != nil {
+		t.Errorf("the epoll descriptor before Stop has ended the queries: %v", err)
 	}
 	o.Unlock()
 	<-stopped
-	for _, fd := range []int{a.poller.wake, a.poller.epoll} {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			t.Errorf("descriptor %d is open after Stop", fd)
-		}
+	if _, err := unix.FcntlInt(uintptr(a.poller.epoll), unix.F_GETFD, 0); err == nil {
+		t.Error("the epoll descriptor is open after Stop")
+	}
+	if err := o.ask(a, query(q.Server)); err != errStopped {
+		t.Errorf("after Stop, asking ends with %v", err)
 	}
 }
 

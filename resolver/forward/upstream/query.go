@@ -155,13 +155,8 @@ func (a *Asker) Start() {
 
 // startPoller makes the poller, if the system can have one.
 func (a *Asker) startPoller() {
-	p := newPoller(a)
-	if p == nil {
-		return
-	}
-	if a.poller = p; !a.Go(p.run) {
-		a.poller = nil
-		p.closeEpoll()
+	if a.poller = newPoller(a); a.poller != nil {
+		a.Go(a.poller.run)
 	}
 }
 
@@ -173,13 +168,10 @@ func (a *Asker) Stop() {
 	a.mu.Unlock()
 	a.stop()
 	a.once.Do(func() {}) // no poller from now on
-	if a.poller == nil {
-		a.wg.Wait()
-		return
+	if a.poller != nil {
+		a.poller.stop()
 	}
-	a.poller.stop()
 	a.wg.Wait()
-	a.poller.closeEpoll()
 }
 
 // Go calls fn in a goroutine that Stop waits for. It returns false, and does
