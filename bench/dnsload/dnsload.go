@@ -4,6 +4,7 @@
 //
 //	dnsload.go   the command: flags, and what it does in which order
 //	queries.go   which queries are sent
+//	dataset.go   a command that writes made-up facts and queries to files
 //	probe.go     one query before all others, so that a silent server is reported
 //	             early; and the progress on a terminal
 package dnsload
@@ -100,6 +101,7 @@ second.`,
 	fl.IntVar(&f.CPU, "cpu", f.CPU, "run on this `CPU` only, and spin")
 	fl.StringVar(&f.format, "format", formats[0], "`FORMAT`: "+strings.Join(formats, ", "))
 	fl.StringVar(&f.name, "name", "DNS", "`NAME` in the benchmark format")
+	cmd.AddCommand(datasetCommand(name + " dataset"))
 	return cmd
 }
 

@@ -27,8 +27,8 @@ func (s *source) describe() string {
 		otherwise = ";\nor else those of the sample that \"internaldns serve\" serves.\n"
 	}
 	return `Queries are those of a file, with a line "QNAME QTYPE" for each; or about the
-made-up facts of --machines and --seed, which "go run ./bench/cmd/bench dataset"
-writes as a registry file` + otherwise
+made-up facts of --machines and --seed, which the command dataset writes as a
+registry file` + otherwise
 }
 
 // load returns the queries.

@@ -28,7 +28,6 @@ func main() {
 
 func command() *cobra.Command {
 	cmd := harness.Command(peers.Kind, scale.Kind, keep.Kind, hang.Kind)
-	cmd.AddCommand(datasetCommand())
 	cmd.AddCommand(harness.Helpers()...)
 	return cmd
 }

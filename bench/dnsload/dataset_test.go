@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package dnsload
 
 import (
 	"os"
@@ -14,7 +12,7 @@ func TestFilesAreWrittenAndNotEmpty(t *testing.T) {
 	for _, kind := range []string{"registry", "master", "queries"} {
 		args = append(args, "--"+kind, filepath.Join(dir, kind))
 	}
-	cmd := datasetCommand()
+	cmd := datasetCommand("bench dataset")
 	cmd.SetArgs(args)
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)

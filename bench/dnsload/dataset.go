@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package dnsload
 
 import (
 	"bufio"
@@ -16,7 +14,8 @@ import (
 
 // datasetCommand returns the command that writes made-up facts, and the queries
 // that fit them, to files: a registry file, a master file, and a list of queries.
-func datasetCommand() *cobra.Command {
+// name is how users call it, such as "internaldns bench dataset".
+func datasetCommand(name string) *cobra.Command {
 	var (
 		seed                        uint64
 		shape                       = dataset.DefaultShape(2000)
@@ -26,11 +25,11 @@ func datasetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataset",
 		Short: "Write made-up facts, and queries that fit them",
-		Long: "dataset writes the facts of a seed and a shape as a registry file, the names of one\n" +
-			"network as a master file, and queries with their right responses.\n" +
-			"The same flags give the same octets.",
-		Example: "  bench dataset --machines 100000 --registry org.json\n" +
-			"  bench dataset --machines 2000 --master internal.zone --queries queries.txt",
+		Long: "Writes made-up facts as a registry file, the names of one network as a master\n" +
+			"file, and queries with their right responses. The same flags give the same\n" +
+			"octets.",
+		Example: "  " + name + " --machines 5000 --registry org.json\n" +
+			"  " + name + " --machines 2000 --master internal.zone --queries queries.txt",
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,20 +55,20 @@ func datasetCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&seed, "seed", 1, "`SEED` of everything")
-	f.IntVar(&shape.Machines, "machines", shape.Machines, "number of machines")
-	f.IntVar(&shape.Apps, "apps", 0, "number of apps (default a tenth of the machines)")
-	f.IntVar(&shape.Networks, "networks", shape.Networks, "number of networks")
-	f.Float64Var(&shape.Skew, "skew", shape.Skew, "exponent of Zipf's law for machines over apps")
-	f.IntVar(&shape.Largest, "largest", shape.Largest, "most machines of one app, 0 for no limit")
-	f.Float64Var(&shape.Stopped, "stopped", shape.Stopped, "share of machines that are deployed but not started")
-	f.Float64Var(&shape.Gone, "gone", shape.Gone, "share of machines that are destroyed")
-	f.IntVar(&traffic.Network, "network", traffic.Network, "number of the network that asks")
-	f.IntVar(&traffic.Count, "count", traffic.Count, "number of queries")
-	f.Float64Var(&traffic.Skew, "query-skew", traffic.Skew, "exponent of Zipf's law for queries over apps")
-	f.Float64Var(&traffic.NXDomain, "nxdomain", traffic.NXDomain, "share of queries for names that do not exist")
-	f.StringVar(&registry, "registry", "", "write the registry file here (- for standard output)")
-	f.StringVar(&master, "master", "", "write the master file here")
-	f.StringVar(&questions, "queries", "", "write the queries here")
+	f.IntVar(&shape.Machines, "machines", shape.Machines, "`NUMBER` of machines")
+	f.IntVar(&shape.Apps, "apps", 0, "`NUMBER` of apps (default a tenth of the machines)")
+	f.IntVar(&shape.Networks, "networks", shape.Networks, "`NUMBER` of networks")
+	f.Float64Var(&shape.Skew, "skew", shape.Skew, "`EXPONENT` of Zipf's law for machines over apps")
+	f.IntVar(&shape.Largest, "largest", shape.Largest, "largest `NUMBER` of machines of one app, 0 for no limit")
+	f.Float64Var(&shape.Stopped, "stopped", shape.Stopped, "`SHARE` of machines that are deployed but not started")
+	f.Float64Var(&shape.Gone, "gone", shape.Gone, "`SHARE` of machines that are destroyed")
+	f.IntVar(&traffic.Network, "network", traffic.Network, "`NUMBER` of the network that asks, from 0")
+	f.IntVar(&traffic.Count, "count", traffic.Count, "`NUMBER` of queries")
+	f.Float64Var(&traffic.Skew, "query-skew", traffic.Skew, "`EXPONENT` of Zipf's law for queries over apps")
+	f.Float64Var(&traffic.NXDomain, "nxdomain", traffic.NXDomain, "`SHARE` of queries for names that do not exist")
+	f.StringVar(&registry, "registry", "", "write the registry to this `FILE` (- for standard output)")
+	f.StringVar(&master, "master", "", "write the master file to this `FILE`")
+	f.StringVar(&questions, "queries", "", "write the queries to this `FILE`")
 	return cmd
 }
 
