@@ -149,8 +149,36 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 	}
 }
 
-// Whoever follows a document's links and types its make commands, finds what
-// they name.
+// A comment that names a file of the project, such as lookup.go or zone/lookup.go, names one
+// that exists: in its own folder, in the one above, or from the project's root.
+func TestCommentsNameFilesThatExist(t *testing.T) {
+	word := regexp.MustCompile(`[\w./-]*\w\.go\b`)
+	seen := 0
+	for _, p := range list(t, "./...") {
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, group := range f.Comments {
+				for _, file := range word.FindAllString(group.Text(), -1) {
+					seen++
+					if !slices.ContainsFunc([]string{p.Dir, filepath.Dir(p.Dir), "."}, func(dir string) bool {
+						_, err := os.Stat(filepath.Join(dir, file))
+						return err == nil
+					}) {
+						t.Errorf("a comment of %s/%s names %s, which does not exist", strings.TrimPrefix(p.ImportPath, module+"/"), name, file)
+					}
+				}
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("found %d names of files; does this test still find them?", seen)
+	}
+}
+
+// The links of the documents, and the make commands that they show, lead to something.
 func TestDocumentsNameWhatThereIs(t *testing.T) {
 	makefile, err := os.ReadFile("Makefile")
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 //  2. Turn what it reads into Facts, and take the events from Snapshot.Diff. Apply
 //     only Facts that Validate finds no fault with. Never take a file or a store that
 //     is missing for an empty registry.
-//  3. cmd/internaldns/sources.go: start it. cmd/internaldns/keep.go: let a setting
-//     choose it; settings_table.go has the settings.
+//  3. cmd/internaldns/sources.go, setSource: let a setting choose it, and start it.
+//     cmd/internaldns/settings_table.go: describe its settings.
 //  4. house_test.go: add what it may import.
 type Keeper interface {
 	// Write makes one change, all of it or nothing. When it returns without an

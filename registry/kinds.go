@@ -20,10 +20,9 @@ import (
 //     it is stored. Plan, checker, Diff, writer and snapshot go through that table.
 //  3. registry/check.go: add check and compare, what can be wrong with it by itself
 //     and with others.
-//  4. registry/format/walk.go and write.go: name its list in the registry file.
+//  4. registry/format/walk.go, registry/format/write.go: name its list in the registry file.
 //     registry/disk and registry/etcd store its Fields; etcd/keys.go needs its key.
-//  5. zone/compile.go: make answers of it. registry/api: add routes, and its names to
-//     namesOf.
+//  5. zone/compile.go: make answers of it. registry/api/routes.go: add its routes.
 //  6. registry/random_test.go and twin_test.go: draw it, and keep it the slow way.
 type Kind uint8
 

@@ -73,7 +73,7 @@
 //
 // # A forwarded name
 //
-// If view.Lookup finds NotOurs, the name is outside the zones of this server, and
+// If view.Lookup finds zone.OutOfZone, the name is outside the zones of this server, and
 // the Forwarder is asked. It is never asked for names in these zones:
 //
 //	respond

@@ -66,6 +66,9 @@ var acmePublisher = sync.OnceValue(func() *zone.Publisher {
 			})
 		}
 	}
+	for i := range 5000 { // so that the table is large, and workers prefetch
+		facts.Apps = append(facts.Apps, registry.App{Network: acme + 1000, Name: fmt.Sprint("empty-", i)})
+	}
 	return publish(facts, loopbackInAcme())
 })
 

@@ -123,6 +123,16 @@ const aaaaLen = rrHead + 16
 
 // appendRecords appends the records of the answer section, as many as fit in
 // room octets.
+//
+// To add a record type:
+//
+//  1. zone/wire/const.go: add its number.
+//  2. Here: add a kind of answer, and append its records with head, which writes the TTL.
+//  3. Give Answer a method beside addresses and listText, which checks asksFor, and call
+//     it in lookup.go or reverse.go for the names that have the type.
+//  4. zone/slow_test.go: teach lookupSlow, straight from the facts.
+//  5. zone/explain/names.go: name the type in the calls of is for these names.
+//  6. metrics/labels.go: add it to types, so that queries for it are counted by name.
 func (a *Answer) appendRecords(msg []byte, room int, truncate bool) (_ []byte, count int, cut bool) {
 	switch a.kind {
 	case addresses:

@@ -12,8 +12,9 @@ import (
 // of these steps for all queries before it takes the next step, so that the queries wait
 // together.
 //
-// It is a hint and decides no answer. A query that it does not understand, such as one
-// with capital letters, only takes longer.
+// It is a hint and decides no answer. It takes messages before they are parsed: any octets
+// are allowed, and a query that it does not understand, such as one with capital letters,
+// only takes longer.
 //
 // A Prefetch is large and meant to be reused. The zero Prefetch has no queries.
 type Prefetch struct {
@@ -92,7 +93,7 @@ func (p *Prefetch) Read() {
 	for _, m := range p.machines[:p.n] {
 		if m != nil {
 			p.read += uint64(m.ID[0]) + uint64(len(m.Region))
-			if m.Skip { // its second next cache line
+			if m.Skip { // it is in another cache line; the value does not matter
 				p.read++
 			}
 		}

@@ -2,7 +2,10 @@ package zone
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/internaldns/internaldns/registry"
@@ -111,6 +114,31 @@ func TestPrefetchIgnoresWhatItCannotFind(t *testing.T) {
 	prefetch.Read()
 	if prefetch.n != 0 || prefetch.apps != (Prefetch{}).apps || prefetch.names != (Prefetch{}).names || prefetch.machines != (Prefetch{}).machines {
 		t.Error("after Read, a Prefetch still holds a part of the Table")
+	}
+}
+
+// The octets of a message are not checked before a prefetch: whatever is in them, it must
+// not panic. A label of 255 octets once ended the server.
+func TestPrefetchTakesAnyOctets(t *testing.T) {
+	v := prefetchTable(t, 300).For(prefetchNetwork.Server(), wellKnownAddr)
+	var prefetch Prefetch
+	long := append(make([]byte, wire.HeaderLen), 255)
+	long = append(long, strings.Repeat("a", 255)+"\x02vm\x05app-1\x08internal\x00\x00\x1c\x00\x01"...)
+	prefetch.Add(&v, long)
+	prefetch.Read()
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		msg := slices.Clone(long)
+		if r.IntN(2) == 0 {
+			msg = prefetchQuery(t, "000001000000c8.vm.app-200.internal")
+		}
+		for range 1 + r.IntN(4) {
+			msg[wire.HeaderLen+r.IntN(len(msg)-wire.HeaderLen)] = byte(r.UintN(256))
+		}
+		prefetch.Add(&v, msg[:r.IntN(len(msg)+1)])
+		if prefetch.Add(&v, msg); prefetch.n > PrefetchMax-2 {
+			prefetch.Read()
+		}
 	}
 }
 

@@ -172,8 +172,8 @@ func parseLine(fields []string, udpSize uint16) (Query, error) {
 // meaning in master files are not escaped.
 func (q *Query) Name() string {
 	var b strings.Builder
-	for wire := q.Message[12:]; wire[0] != 0; wire = wire[1+wire[0]:] {
-		b.Write(wire[1 : 1+wire[0]])
+	for wire := q.Message[12:]; wire[0] != 0; wire = wire[1+int(wire[0]):] {
+		b.Write(wire[1 : 1+int(wire[0])])
 		b.WriteByte('.')
 	}
 	if b.Len() == 0 {

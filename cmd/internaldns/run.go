@@ -86,8 +86,8 @@ const loadGOGC = 25
 // says why the server could not start, or why it had to stop. A value of hangups (SIGHUP)
 // makes it read files again.
 //
-// This is what happens, in order. Each line that names a package's Run is a task, with a
-// goroutine of its own:
+// This is what happens, in order. Each line that begins with task has a goroutine of its
+// own:
 //
 //	settings   serve has read and checked all settings, certificates of etcd included
 //	sockets    bind reads the API's tokens and certificate, and binds the sockets for DNS,

@@ -50,7 +50,7 @@
 // just started. And what a node has acknowledged stays in effect, whatever is put by
 // hand under other keys: what comes later is younger. What was put by hand just before
 // the write, so that the server did not know of it, is older; therefore a server puts
-// such a key again, unchanged, before the next write (putAgain in write.go). An import
+// such a key again, unchanged, before the next write (putUnchanged in write.go). An import
 // writes what is not in effect last, so that it stays younger.
 //
 // A server does not compare the keys that it writes. A value that is put by hand under
@@ -76,7 +76,7 @@
 //     Values that this node has just written are not parsed again.
 //  6. The store publishes the commit, which compiles the answers. From then on queries
 //     see the change.
-//  7. commit, which has waited for that revision in waitOn, wakes the callers, and the
+//  7. made, which has waited for that revision in waitOn, wakes the callers, and the
 //     writes are acknowledged.
 //
 // What is put by hand takes steps 5 and 6 only.

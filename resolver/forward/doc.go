@@ -65,8 +65,8 @@
 //
 // A probe is sent every 1,000 ms until the upstream answers, and may take 900 ms.
 // An upstream is dead after two unanswered probes, or one if it is also silent;
-// then it is not asked until it answers a probe. If all upstreams of a name are
-// dead, a flight fails at once.
+// then it is not asked until any response comes from it, to a probe or to an earlier
+// query. If all upstreams of a name are dead, a flight fails at once.
 //
 // A question that failed is not asked again for 2 s, and each time it fails again
 // for twice as long, up to 5 minutes. That ends early if the failure was that of
@@ -80,7 +80,9 @@
 //
 // Run starts one goroutine that refreshes entries that are used often before they
 // expire, one that removes entries that are too old to be served, and one that
-// follows resolv.conf. Flights have no goroutines. Package upstream has one that
-// waits for UDP, and one for each query over TCP or TLS. Package clock calls what
-// is due. All end with Run.
+// follows resolv.conf. Flights have no goroutines. From the first UDP query on, package
+// upstream has one that waits for UDP; and it has one for each query over TCP or TLS.
+// Package clock calls what is due. All end with Run.
+//
+// How a response reaches a client over UDP or TCP: resolver/doc.go, A forwarded name.
 package forward

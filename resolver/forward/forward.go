@@ -30,7 +30,7 @@ type Forwarder struct {
 	upstream   *upstream.Asker
 	flights    flights
 	budget     budget
-	prefetch   chan *cache.Entry
+	refreshes  chan *cache.Entry
 	stats      metrics.Forward
 	ran        atomic.Bool
 }
@@ -47,11 +47,11 @@ func New(c Config) (*Forwarder, error) {
 		return nil, err
 	}
 	f := &Forwarder{
-		config:   c,
-		clock:    clock.New(),
-		cache:    responses,
-		flights:  flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
-		prefetch: make(chan *cache.Entry, prefetchQueue),
+		config:    c,
+		clock:     clock.New(),
+		cache:     responses,
+		flights:   flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
+		refreshes: make(chan *cache.Entry, refreshQueue),
 	}
 	f.timers = clock.NewTimers(f.clock)
 	f.upstream = upstream.NewAsker(upstream.Config{
@@ -221,9 +221,9 @@ func (f *Forwarder) Flush(name Suffix, below bool) (entries int) {
 }
 
 const (
-	// prefetchQueue is how many entries may wait to be refreshed. Others expire
+	// refreshQueue is how many entries may wait to be refreshed. Others expire
 	// and are asked for again when a client wants them.
-	prefetchQueue = 256
+	refreshQueue = 256
 
 	// sweepEvery is how often entries that are too old to be served are removed.
 	// Until then they take room that no other entry needs: the cache evicts when
@@ -235,7 +235,7 @@ const (
 func (f *Forwarder) use(e *cache.Entry, now clock.Moment) {
 	if e.Use(now) {
 		select {
-		case f.prefetch <- e:
+		case f.refreshes <- e:
 		default:
 		}
 	}
@@ -245,7 +245,7 @@ func (f *Forwarder) use(e *cache.Entry, now clock.Moment) {
 func (f *Forwarder) refreshHot(ctx context.Context) {
 	for {
 		select {
-		case e := <-f.prefetch:
+		case e := <-f.refreshes:
 			if g, _ := f.routes.Load().find([]byte(e.Name)); g != nil {
 				if fl := f.flights.refresh(f, g, e.Question); fl != nil {
 					fl.start()

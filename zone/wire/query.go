@@ -295,13 +295,16 @@ func AppendQuery(dst []byte, q *Query) []byte {
 
 // Tail returns the last labels of the QNAME in a message that has not been parsed: Label(0),
 // Label(1), Label(2) and Above(2) as Parse would make them, in the letter case of msg. A
-// missing label is nil. For a malformed message the result has no meaning. Tail takes a
-// quarter of the time of Parse.
+// missing label is nil. For a malformed message the result has no meaning, but above is
+// whole labels of up to 63 octets. Tail takes a quarter of the time of Parse.
 func Tail(msg []byte) (above []byte, tail [3][]byte) {
 	var at [4]int // offsets at which the last labels begin, and of their end
 	n, off := 0, HeaderLen
 	for ; off < len(msg) && msg[off] != 0; n++ {
 		at[0], at[1], at[2] = at[1], at[2], off
+		if msg[off] > 63 {
+			return nil, tail
+		}
 		off += 1 + int(msg[off])
 	}
 	if off >= len(msg) {

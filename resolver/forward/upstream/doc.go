@@ -32,6 +32,7 @@
 // A Server that does not answer a query in its time is probed, once a second,
 // until it answers anything. A server is silent after three such queries in a row:
 // others are asked first then. It is dead after two unanswered probes, or one if it
-// is also silent: it is not asked until it answers a probe. So for each server that
-// is not healthy, a probe is under way or due.
+// is also silent: it is not asked until any response comes from it, to a probe or to
+// an earlier query. So for each server that is not healthy, a probe is under way or
+// due.
 package upstream
