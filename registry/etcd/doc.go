@@ -48,10 +48,11 @@
 //
 // This depends only on what is in etcd, so all nodes decide alike, also one that has
 // just started. And what a node has acknowledged stays in effect, whatever is put by
-// hand under other keys: what comes later is younger. What was put by hand just before
-// the write, so that the server did not know of it, is older; therefore a server puts
-// such a key again, unchanged, before the next write (putUnchanged in write.go). An import
-// writes what is not in effect last, so that it stays younger.
+// hand under other keys: what comes later is younger. What was put by hand before, and
+// was not in effect when the server decided, is older: it came just before the write, or
+// its app did not exist. Therefore a server puts such a key again, unchanged, before the
+// next write (putUnchanged in write.go). An import writes what is not in effect last, so
+// that it stays younger.
 //
 // A server does not compare the keys that it writes. A value that is put by hand under
 // the same key, milliseconds before, is overwritten.
@@ -135,8 +136,9 @@
 // format 1 (prepare in upgrade.go). First it puts import for good, so that servers of
 // older versions read, renew leases and answer, but write nothing: their clients get 503,
 // "an import is under way". Then it puts again what the claims excluded, so that what was
-// in effect stays, and deletes the claims. Claims with leases stay until these end, since
-// old servers renew a lease only while its claims exist; new servers ignore them. So
-// servers can be replaced one after the other, while clients write through the new ones.
-// There is no way back but a backup.
+// in effect stays, and deletes the claims. (Of objects that exclude each other and were
+// all put by hand, none has a claim, and another may be in effect afterwards.) Claims with
+// leases stay until these end, since old servers renew a lease only while its claims
+// exist; new servers ignore them. So servers can be replaced one after the other, while
+// clients write through the new ones. There is no way back but a backup.
 package etcd

@@ -278,16 +278,13 @@ func (m *mirror) first(want string) (first *entry) {
 func (m *mirror) decide(e *entry) string {
 	delete(m.displaced, e)
 	why := e.fault()
-	if why != "" {
-		return why
-	}
 	for _, w := range e.wants {
 		first := m.first(w)
-		if first == e {
+		if first == nil || first == e {
 			continue
 		}
 		why = cmp.Or(why, fmt.Sprintf("%s is that of %s", w, first.key))
-		if older(e, first) {
+		if first.mod == m.head && older(e, first) { // also if its app may be made later
 			m.displaced[e] = struct{}{}
 		}
 	}

@@ -103,6 +103,27 @@ func TestWhatIsPutByHandDoesNotDisplaceAnAcknowledgedMachine(t *testing.T) {
 	}
 }
 
+// A machine that is put by hand into an app that does not exist is older than one that a
+// server acknowledges later. It must not come into effect when the app is made.
+func TestAnAppThatIsMadeDoesNotDisplaceAnAcknowledgedMachine(t *testing.T) {
+	s := serve(t)
+	a := start(t, s)
+	a.do(t, newApp("web"))
+	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/later/m1", object("m1", 7, "started"))
+	s.Etcdctl("put", "/internaldns/1/machines/fdaa:0:18/later/other", object("other", 1, "started"))
+	a.until(t, "both are quarantined", func(*registry.Snapshot) bool { return a.Status().Quarantined == 2 })
+	a.do(t, newMachine("web", "m1", 1, "started"))
+	a.do(t, newApp("later"))
+	a.do(t, newMachine("web", "m2", 2, "started"))
+	for name, n := range map[string]*node{"the node that wrote": a, "a node that starts": start(t, s)} {
+		for _, m := range []*registry.Machine{n.store.Snapshot().Machine("m1"), n.store.Snapshot().MachineAt(address(1))} {
+			if m == nil || m.ID != "m1" || m.App != "web" {
+				t.Errorf("%s: machine m1 of app web, acknowledged, is %v", name, m)
+			}
+		}
+	}
+}
+
 // hand puts a key as a person does with etcdctl, who does not put the head.
 func (n *node) hand(t testing.TB, key, value string) {
 	t.Helper()
