@@ -131,6 +131,7 @@ func (s *server) run(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	if s.forwarder != nil {
 		running.start("forwarder", s.forwarder.Run)
+		<-s.forwarder.Running() // before that, it refuses queries
 	}
 	running.start("resolver", resolver.Run)
 	loaded := make(chan struct{})

@@ -55,12 +55,7 @@ func begin(t testing.TB, f *Forwarder) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
-	for running := false; !running; {
-		time.Sleep(time.Microsecond) // the real clock is meant: Run does not say when it has begun
-		f.flights.mu.Lock()
-		running = f.flights.running
-		f.flights.mu.Unlock()
-	}
+	<-f.Running()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {

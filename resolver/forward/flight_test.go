@@ -549,9 +549,11 @@ func TestRunEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- f.Run(ctx) }()
-		synctest.Wait()
+		<-f.Running() // from now on queries are taken
 		for i := range 100 {
-			stub.send(t, f, fmt.Sprintf("A n%d.example.", i))
+			if stub.send(t, f, fmt.Sprintf("A n%d.example.", i)) == nil {
+				t.Fatal("a query was refused after Running")
+			}
 		}
 		time.Sleep(500 * ms)
 		began := time.Now()

@@ -33,6 +33,7 @@ type Forwarder struct {
 	refreshes  chan *cache.Entry
 	stats      metrics.Forward
 	ran        atomic.Bool
+	running    chan struct{}
 }
 
 // New returns a Forwarder, or all faults of c. It opens no sockets and starts
@@ -52,6 +53,7 @@ func New(c Config) (*Forwarder, error) {
 		cache:     responses,
 		flights:   flights{maxWaiting: c.MaxInFlight, maxPerSource: c.MaxPerSource},
 		refreshes: make(chan *cache.Entry, refreshQueue),
+		running:   make(chan struct{}),
 	}
 	f.timers = clock.NewTimers(f.clock)
 	f.upstream = upstream.NewAsker(upstream.Config{
@@ -83,6 +85,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 	f.upstream.Start()
 	f.flights.start()
+	close(f.running)
 	var wg sync.WaitGroup
 	wg.Go(func() { f.refreshHot(ctx) })
 	wg.Go(func() { f.sweep(ctx) })
@@ -96,6 +99,10 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	wg.Wait()
 	return nil
 }
+
+// Running returns a channel that is closed when Run has begun, and Submit takes
+// queries.
+func (f *Forwarder) Running() <-chan struct{} { return f.running }
 
 // Cached appends the response to q to out, which must be empty, and returns it. If
 // the response must come from an upstream, it returns an empty slice: then q must
