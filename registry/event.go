@@ -140,17 +140,24 @@ func samePair(a, b Pair) bool {
 	return Fold(a.Key) == Fold(b.Key) && Fold(a.Value) == Fold(b.Value)
 }
 
-// shown is what answers depend on, metadata aside. A machine that is skipped
-// still says which region a client is in; one that is gone says nothing.
+// shown is what answers depend on, beside metadata. A machine that is skipped still
+// tells the region of a client; one that is gone tells nothing. The process group is
+// here as well: it is read from a key in lower case, and samePair does not see letter
+// case.
 type shown struct {
 	region            string
 	address           netip.Addr
 	deployed, started bool
+	group             string // of a deployed machine, in lower case
 }
 
 func shownOf(m *Machine) shown {
 	if m == nil || m.Gone() {
 		return shown{}
 	}
-	return shown{m.Region, m.Address, m.Deployed(), m.Started()}
+	s := shown{region: m.Region, address: m.Address, deployed: m.Deployed(), started: m.Started()}
+	if s.deployed {
+		s.group = Fold(m.Group())
+	}
+	return s
 }

@@ -74,7 +74,7 @@ var acmePublisher = sync.OnceValue(func() *zone.Publisher {
 
 // orgFacts reads org.json.
 func orgFacts() *registry.Facts {
-	const path = "../zone/testdata/org.json"
+	const path = "../cmd/internaldns/sample/org.json"
 	r, err := os.Open(path)
 	if err != nil {
 		panic(err)

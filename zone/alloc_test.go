@@ -82,7 +82,7 @@ func (r *road) answer(table *zone.Table, src, dst netip.Addr, limit int) []byte 
 
 // Once a list has been rendered, no step from a parsed query to its response allocates.
 func TestAnsweringDoesNotAllocate(t *testing.T) {
-	_, p := load(t, "testdata/org.json", kindOptions)
+	_, p := load(t, "../cmd/internaldns/sample/org.json", kindOptions)
 	for _, k := range kinds {
 		for _, edns := range []bool{false, true} {
 			for _, limit := range []int{wire.MinUDPSize, wire.MaxMessageLen} {

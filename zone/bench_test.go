@@ -112,7 +112,7 @@ func TestCommitCostsWhatItTouches(t *testing.T) {
 
 // One query, from parsed to response, by kind.
 func BenchmarkAnswer(b *testing.B) {
-	_, p := load(b, "testdata/org.json", kindOptions)
+	_, p := load(b, "../cmd/internaldns/sample/org.json", kindOptions)
 	for _, k := range kinds {
 		b.Run(k.name, func(b *testing.B) {
 			benchmarkAnswer(b, p, k.question, k.qtype, netip.MustParseAddr(k.src))

@@ -18,7 +18,7 @@ import (
 // records of the type in the table. Explain finds the form. A word in the place of a
 // region is reserved.
 func TestDocNames(t *testing.T) {
-	s, p := load(t, "testdata/org.json", zone.Options{})
+	s, p := load(t, "../cmd/internaldns/sample/org.json", zone.Options{})
 	src := netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2")
 	fill := strings.NewReplacer("<app>", "web", "<region>", "ams", "<group>", "worker", "<value>", "1.2.3", "<key>", "version",
 		"<N>", "2", "<id>", "148e21dad76789", "<peer>", "my-peer",

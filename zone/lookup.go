@@ -25,21 +25,29 @@ var apexLabels = [...]int{internal: 1, flycast: 1, local: 1, reverse: 6}
 // To add a name form:
 //
 //  1. zone/doc.go: add it to the table of names.
-//  2. zone/doc_test.go: give a value to each of its placeholders that is new. From now
-//     on TestDocNames fails until the name is answered and explained.
-//  3. zone/slow_test.go: add its names to the twin, in slow.names, and what of it can
-//     give no name in slow.unnamed.
-//  4. zone/lookup.go: answer it in the function of the labels next to it.
-//  5. zone/metadata.go: if it is made of a machine's metadata, make its labels in
-//     metaNames.of. If it needs another set of addresses, put a field in app.go, where
-//     TestSizes limits the size of an app, and call sets.change in compile.go.
-//  6. zone/explain/names.go: say what it stands for.
-//  7. registry/check.go: reserve its word in ReservedRegions, if it takes the place of a region.
-//  8. README.md: add it to the table of names.
+//  2. zone/doc_test.go: give a value to each of its placeholders that is new. A machine
+//     of the sample, cmd/internaldns/sample/org.json, must have it. From now on
+//     TestDocNames fails until the name is answered and explained, and its word
+//     reserved (step 7).
+//  3. zone/slow_test.go: add its names to the twin, below an app in slow.addApp, others
+//     in slow.names; if text that users write can give no name, count that in
+//     slow.unnamed. zone/world_test.go: add a metadata key that is new to worldKeys.
+//     TestAnswersEqualTheTwins then asks random registries for the names.
+//  4. zone/lookup.go: answer it in the function whose switch has the label to its right.
+//  5. If it is made of a machine's metadata: make its labels in metaNames.of of
+//     zone/metadata.go, and let it join the case "process", "_metadata" here and in
+//     Prefetch.Add. If it needs another set of addresses: put a field in zone/app.go,
+//     where TestSizes limits the size of an app, and call sets.change in compile.go.
+//  6. zone/explain/names.go: say what it stands for, as its neighbours do.
+//  7. registry/check.go: reserve its word in ReservedRegions, if it takes the place of a
+//     region.
+//  8. README.md: add it to the table of names; cmd/internaldns/readme_linux_test.go
+//     gives values to its placeholders.
 //
-// TestAnswersEqualTheTwins then asks random registries for its names. If it depends on
-// a fact that no answer depended on before, TestSerialChangesWithTheNames fails until
-// shownOf in registry/event.go counts that fact.
+// If its names can change while metadata stays equal but for letter case, or if it
+// depends on a fact that no answer depended on before, count that in shownOf of
+// registry/event.go and in slowSerials of zone/slow_test.go.
+// TestSerialChangesWithTheNames fails otherwise.
 func (v *View) Lookup(q *wire.Query, limit int, a *Answer) {
 	a.Finding, a.kind = OutOfZone, none
 	if v.conflict {

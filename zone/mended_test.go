@@ -19,7 +19,7 @@ import (
 // An address outside of fdaa::/16 whose bits 16 to 47 are a network's number
 // placed its client in that network.
 func TestOnly6PNAddressesNameANetwork(t *testing.T) {
-	_, p := load(t, "testdata/org.json", zone.Options{})
+	_, p := load(t, "../cmd/internaldns/sample/org.json", zone.Options{})
 	for _, src := range []string{"2001:0:18::1", "fdab:0:18::1", "::18:0:0:0:0:1", "0:0:18::1"} {
 		view := p.Table().For(netip.MustParseAddr(src), serverAddr)
 		if n := view.Network(); n != 0 {
@@ -64,7 +64,7 @@ func TestCutListIsKnownToBeCut(t *testing.T) {
 
 // The longest round trip that can be measured was taken for an unknown one.
 func TestLongestRoundTripIsKnown(t *testing.T) {
-	s, p := load(t, "testdata/org.json", zone.Options{})
+	s, p := load(t, "../cmd/internaldns/sample/org.json", zone.Options{})
 	rtt := registry.RTT{From: "ams", To: "xx1", MS: math.MaxUint32}
 	if _, err := s.Apply([]registry.Event{registry.Put(&rtt)}); err != nil {
 		t.Fatal(err)
@@ -75,9 +75,29 @@ func TestLongestRoundTripIsKnown(t *testing.T) {
 	}
 }
 
+// A key FLY_process_group names no group, and fly_process_group does. A change from one to the
+// other makes a name, and left the SERIAL as it was.
+func TestTheSerialChangesWithTheLetterCaseOfAGroupsKey(t *testing.T) {
+	s, p := load(t, "../cmd/internaldns/sample/org.json", zone.Options{})
+	const id = "148e21dad76789"
+	put := func(key string) uint64 {
+		t.Helper()
+		m := *s.Snapshot().Machine(id)
+		m.Metadata = []registry.Pair{{Key: key, Value: "x"}}
+		if _, err := s.Apply([]registry.Event{registry.Put(&m)}); err != nil {
+			t.Fatal(err)
+		}
+		return s.Snapshot().NetworkIndex(m.Network)
+	}
+	before, after := put("FLY_process_group"), put("fly_process_group")
+	if got := text(ask(t, p, netip.MustParseAddr("fdaa:0:18:a7b:7d:f066:b83b:2"), serverAddr, dns.TypeAAAA, "x.process.web.internal")); before == after || got == "" {
+		t.Errorf("the SERIAL was %d and is %d, with the answer %q", before, after, got)
+	}
+}
+
 // Replacing the configured clients wrote to a table that other goroutines were reading.
 func TestClientsAreReplacedBesideReaders(t *testing.T) {
-	_, p := load(t, "testdata/org.json", kindOptions)
+	_, p := load(t, "../cmd/internaldns/sample/org.json", kindOptions)
 	old, src := p.Table(), netip.MustParseAddr(fromLoopback)
 	var readers sync.WaitGroup
 	readers.Go(func() {

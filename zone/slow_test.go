@@ -60,6 +60,9 @@ func (serials slowSerials) commit(snap *registry.Snapshot) {
 				continue
 			}
 			fmt.Fprintln(in(a.Network), "machine", a.Name, m.ID, m.Region, m.Address, slowDeployed(m), slowStarted(m))
+			if slowDeployed(m) {
+				fmt.Fprintf(in(a.Network), "group %s\n", slowKey([]string{slowGroup(m)}))
+			}
 			for _, p := range m.Metadata {
 				if slowDeployed(m) {
 					fmt.Fprintf(in(a.Network), "metadata %s %q\n", slowKey([]string{p.Key}), slowKey([]string{p.Value}))

@@ -105,7 +105,7 @@ func text(m *dns.Msg) string {
 // Every question of expect.tsv has the answer of expect.tsv. That file was made from the
 // rules by a program that shares no code with this one.
 func TestExpected(t *testing.T) {
-	_, p := load(t, "testdata/org.json", zone.Options{})
+	_, p := load(t, "../cmd/internaldns/sample/org.json", zone.Options{})
 	f, err := os.Open("testdata/expect.tsv")
 	if err != nil {
 		t.Fatal(err)

@@ -117,8 +117,8 @@ func TestEveryNameOfTheReadmeIsAnswered(t *testing.T) {
 		"<id>", "148e21dad76789", "<peer>", "my-peer", "….a.a.d.f.ip6.arpa", reverse,
 	)
 	rows := regexp.MustCompile("(?m)^\\| (`.*`) \\| (.*) \\|$").FindAllStringSubmatch(text, -1)
-	if len(rows) != 12 {
-		t.Errorf("the README's table has %d rows of names, want 12", len(rows))
+	if len(rows) < 12 {
+		t.Errorf("found %d rows of names in the README's table; does this test still find them?", len(rows))
 	}
 	for _, row := range rows {
 		answer := row[2]
@@ -129,6 +129,9 @@ func TestEveryNameOfTheReadmeIsAnswered(t *testing.T) {
 		var names []string
 		for _, code := range quoted(row[1]) {
 			name := fill.Replace(code)
+			if strings.Contains(name, "<") {
+				t.Errorf("%s: give a value of sample/org.json to its placeholder in this test", name)
+			}
 			names = append(names, name)
 			if slices.Contains(quoted(answer), "all.") {
 				names = append(names, "all."+name)

@@ -17,9 +17,9 @@ import (
 // Parse never panics. It returns either faults, each with a problem, or valid facts,
 // which Write and Parse carry over unchanged. JSON that it accepts is well-formed.
 //
-// The seeds are the files in testdata. Found inputs go to testdata/fuzz.
+// The seeds are the sample and the files in testdata. Found inputs go to testdata/fuzz.
 func FuzzParse(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.json", "testdata/*.yaml", "testdata/bad/*.json", "testdata/bad/*.yaml"} {
+	for _, pattern := range []string{"../../cmd/internaldns/sample/*.json", "testdata/*.yaml", "testdata/bad/*.json", "testdata/bad/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatalf("%s: %d files, %v", pattern, len(files), err)

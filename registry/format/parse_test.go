@@ -72,7 +72,7 @@ func one(object string) string {
 }
 
 func TestParseOrg(t *testing.T) {
-	f := mustParse(t, "org.json", readFile(t, "testdata/org.json"))
+	f := mustParse(t, "org.json", readFile(t, "../../cmd/internaldns/sample/org.json"))
 	got := fmt.Sprint(len(f.Apps), len(f.Machines), len(f.Peers), len(f.Flycast), len(f.Regions), len(f.RTTs), len(f.Networks))
 	if want := "6 13 3 3 1 2 0"; got != want {
 		t.Errorf("apps, machines, peers, Flycast addresses, regions, round trips, networks\n got %s\nwant %s", got, want)
@@ -104,7 +104,7 @@ func TestParseOrg(t *testing.T) {
 
 func TestYAMLGivesTheFactsOfTheSameJSON(t *testing.T) {
 	got := mustParse(t, "org.yaml", readFile(t, "testdata/org.yaml"))
-	want := mustParse(t, "org.json", readFile(t, "testdata/org.json"))
+	want := mustParse(t, "org.json", readFile(t, "../../cmd/internaldns/sample/org.json"))
 	for _, f := range []*registry.Facts{got, want} {
 		for _, m := range f.Machines {
 			object := jsontext.Value(raw(t, m))
@@ -264,7 +264,7 @@ func TestProgressIsReported(t *testing.T) {
 // A reader's error is not a fault of the file, which may be valid.
 func TestReadErrorIsNoFault(t *testing.T) {
 	broken := errors.New("input/output error")
-	org := readFile(t, "testdata/org.json")
+	org := readFile(t, "../../cmd/internaldns/sample/org.json")
 	for _, name := range []string{"x.json", "x.yaml", "x"} {
 		for _, octets := range []int{0, 1, 100, len(org) - 1} {
 			r := io.MultiReader(strings.NewReader(org[:octets]), iotest.ErrReader(broken))
@@ -277,7 +277,7 @@ func TestReadErrorIsNoFault(t *testing.T) {
 }
 
 func TestAnyReaderWillDo(t *testing.T) {
-	org := readFile(t, "testdata/org.json")
+	org := readFile(t, "../../cmd/internaldns/sample/org.json")
 	want := mustParse(t, "org.json", org)
 	for name, r := range map[string]io.Reader{
 		"octet by octet":        iotest.OneByteReader(strings.NewReader(org)),

@@ -78,7 +78,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestWrittenFactsAreReadBackEqual(t *testing.T) {
-	for _, path := range []string{"testdata/org.json", "testdata/org.yaml"} {
+	for _, path := range []string{"../../cmd/internaldns/sample/org.json", "testdata/org.yaml"} {
 		f := mustParse(t, path, readFile(t, path))
 		again := mustParse(t, "x.json", written(t, f))
 		if !reflect.DeepEqual(sorted(again), sorted(f)) {
@@ -88,7 +88,7 @@ func TestWrittenFactsAreReadBackEqual(t *testing.T) {
 }
 
 func TestEqualFactsAreWrittenEqual(t *testing.T) {
-	f := mustParse(t, "org.json", readFile(t, "testdata/org.json"))
+	f := mustParse(t, "org.json", readFile(t, "../../cmd/internaldns/sample/org.json"))
 	want := written(t, f)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20 {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 // addresses of its hundred machines do not fit a UDP response of 1,232 octets.
 func registryFile(t testing.TB) string {
 	t.Helper()
-	org, err := os.ReadFile("../../zone/testdata/org.json")
+	org, err := os.ReadFile("../../cmd/internaldns/sample/org.json")
 	if err != nil {
 		t.Fatal(err)
 	}

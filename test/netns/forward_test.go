@@ -31,7 +31,7 @@ func TestForwardedNamesAreAsTheUpstreamHasThem(t *testing.T) {
 	t.Cleanup(func() { ip("addr del 10.9.9.9/32 dev lo") })
 	zone, questions := upstreamZone()
 	serveUpstream(t, zone)
-	program.Serve(t, "--registry", "../../zone/testdata/org.json", "--listen", "[fdaa::3]:53",
+	program.Serve(t, "--registry", "../../cmd/internaldns/sample/org.json", "--listen", "[fdaa::3]:53",
 		"--admin", "127.0.0.1:9153", "--upstream", upstream)
 
 	t.Run("dig", func(t *testing.T) { testDig(t, questions) })

@@ -170,7 +170,7 @@ func replace(path, text string) error {
 func serve(t testing.TB, listen ...string) {
 	t.Helper()
 	need(t, outside)
-	args := []string{"--registry", "../../zone/testdata/org.json", "--admin", "off"}
+	args := []string{"--registry", "../../cmd/internaldns/sample/org.json", "--admin", "off"}
 	for _, l := range listen {
 		args = append(args, "--listen", l)
 	}

@@ -32,7 +32,7 @@ var serverAddr = netip.MustParseAddr("fdaa::3")
 // load returns the facts of org.json.
 func load(t *testing.T) *registry.Snapshot {
 	t.Helper()
-	const path = "../testdata/org.json"
+	const path = "../../cmd/internaldns/sample/org.json"
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
