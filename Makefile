@@ -5,6 +5,10 @@ PKGS    := ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
+# How long the tests of one package may take: on a busy machine, ten times as long as on
+# a quiet one.
+LIMIT ?= 30m
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help build run test check lint soak fuzz netns bench bench-peers bench-scale bench-hang bench-keep bench-report
@@ -19,10 +23,10 @@ run: ## serve the embedded sample organisation on port 5300
 	$(GO) run ./cmd/internaldns serve
 
 test: ## all tests that need neither root nor other programs
-	$(GO) test $(PKGS)
+	$(GO) test -timeout $(LIMIT) $(PKGS)
 
 check: lint ## what CI asks of a change, but for root and Debian's clients
-	$(GO) test -race -shuffle=on $(PKGS)
+	$(GO) test -timeout $(LIMIT) -race -shuffle=on $(PKGS)
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
