@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -54,7 +53,7 @@ func (q *Query) Ask(ctx context.Context, network string) (*Response, error) {
 	for {
 		resp, err := q.exchange(ctx, network)
 		left--
-		if errors.Is(err, os.ErrDeadlineExceeded) && left > 0 {
+		if isTimeout(err) && left > 0 {
 			continue
 		}
 		if err != nil {
@@ -122,7 +121,7 @@ func (q *Query) explain(network string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "; nothing answers there: is internaldns serve running?"
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case isTimeout(err):
 		waited := patience
 		if network == "udp" {
 			waited *= tries
@@ -133,4 +132,11 @@ func (q *Query) explain(network string, err error) error {
 		}
 	}
 	return fmt.Errorf("ask %s over %s: %w%s", q.Server, strings.ToUpper(network), err, hint)
+}
+
+// isTimeout reports whether err is that of a dialer or a connection whose time is
+// over. A dialer has two of them, and only one is os.ErrDeadlineExceeded.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
