@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/internaldns/internaldns/resolver/forward/message"
@@ -56,17 +57,33 @@ const (
 	maxLeft = 16
 )
 
-// newPoller returns a poller, or nil if there are no descriptors for one.
+// newPoller returns a poller, or nil if there are no descriptors for one, or the
+// runtime cannot wait for an epoll instance.
 func newPoller(a *Asker) *poller {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil
 	}
-	unix.SetNonblock(epoll, true) // or the runtime would wait for it in a thread
+	file := waitable(epoll)
+	if file == nil {
+		return nil
+	}
 	return &poller{
-		asker: a, file: os.NewFile(uintptr(epoll), "epoll"), epoll: epoll,
+		asker: a, file: file, epoll: epoll,
 		most: int(min(maxIdle, a.sockets.limit/idlePart)), sockets: make(map[int32]*socket),
 	}
+}
+
+// waitable returns the file of a descriptor that the runtime's poller waits for. If
+// the kernel refuses that, it closes the descriptor and returns nil.
+func waitable(fd int) *os.File {
+	unix.SetNonblock(fd, true) // or the runtime would wait for it in a thread
+	file := os.NewFile(uintptr(fd), "epoll")
+	if file.SetReadDeadline(time.Time{}) != nil { // os.ErrNoDeadline: it is not in the runtime's poller
+		file.Close()
+		return nil
+	}
+	return file
 }
 
 // run reads what servers send until stop is called.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -296,6 +297,28 @@ func TestTheEpollDescriptorIsClosedWithStop(t *testing.T) {
 	}
 	if err := o.ask(a, query(q.Server)); err != errStopped {
 		t.Errorf("after Stop, asking ends with %v", err)
+	}
+}
+
+// If the kernel does not let the runtime wait for the epoll instance, which a regular
+// file stands in for here, there is no poller, and goroutines wait for responses. A
+// poller would send queries and never read a response.
+func TestThereIsNoPollerThatTheRuntimeCannotWaitFor(t *testing.T) {
+	fd, err := unix.Open(filepath.Join(t.TempDir(), "file"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waitable(fd) != nil {
+		t.Error("the runtime's poller has a regular file")
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+		t.Error("the descriptor is still open")
+	}
+	up := newResponder(t, "127.0.0.1:0", truth)
+	a := startAsker(t, nil)
+	a.once.Do(func() {}) // as if newPoller had returned nil
+	if ev := asked(t, a, a.NewServer(Address{Addr: up.addr()})); !isAnswer(ev, 1) || a.poller != nil {
+		t.Errorf("without a poller: %+v", ev)
 	}
 }
 
