@@ -97,8 +97,8 @@ func (s *Snapshot) diffApp(a *App, want []*Machine, add func(Event)) {
 	}
 }
 
-// Facts returns all that s holds. Nobody may change its machines, which are those
-// of s.
+// Facts returns all that s holds. Its machines are shared with s and must not be
+// changed.
 func (s *Snapshot) Facts() *Facts {
 	return s.factsOf(KindNetwork, KindApp, KindMachine, KindPeer, KindFlycast, KindRegion, KindRTT)
 }
