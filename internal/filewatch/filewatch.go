@@ -195,25 +195,25 @@ func (f *Follower) look(ctx context.Context) (settled bool, err error) {
 
 // take reads o and puts it into effect. It returns false if o changed meanwhile.
 func (f *Follower) take(ctx context.Context, o *opened) (settled bool, err error) {
-	if o.failed != nil {
-		return f.unread(o.failed)
-	}
-	// Only files of the same size can hold what they held before. All others are
-	// read once, by Take.
-	if n := o.octets(); !f.force && (n == f.applied.octets || n == f.refused.octets) {
-		content, err := o.sum()
-		if err != nil {
-			return f.unread(err)
-		}
-		if content == f.applied || content == f.refused {
-			f.seen, f.content = o.view, content
-			f.asBefore()
+	content, err := o.sum()
+	asked := f.force
+	switch {
+	case errors.Is(err, ErrChanged):
+		return false, nil
+	case err != nil:
+		// The next look tries again, also if the files look the same.
+		f.seen, f.content, f.force = view{err: err}, sum{}, false
+		if !asked && f.Status().LastError == err.Error() {
 			return true, nil
 		}
+		return true, f.failed(err)
+	case !asked && (content == f.applied || content == f.refused):
+		f.seen, f.content = o.view, content
+		f.asBefore()
+		return true, nil
 	}
-	readers := o.readers()
 	f.taking = o
-	err = f.config.Take(ctx, readers...)
+	err = f.config.Take(ctx, o.readers()...)
 	f.taking = nil
 	switch {
 	case err == nil:
@@ -221,10 +221,6 @@ func (f *Follower) take(ctx context.Context, o *opened) (settled bool, err error
 		return false, ctx.Err()
 	case errors.Is(err, ErrChanged), !o.unchanged():
 		return false, nil
-	}
-	content, unread := sumOf(readers)
-	if unread != nil {
-		return f.unread(unread)
 	}
 	f.seen, f.content, f.force = o.view, content, false
 	if err != nil {
@@ -236,27 +232,14 @@ func (f *Follower) take(ctx context.Context, o *opened) (settled bool, err error
 	return true, nil
 }
 
-// unread returns from take when the files could not be read. The next look tries again,
-// also if the files look the same.
-func (f *Follower) unread(err error) (settled bool, _ error) {
-	if errors.Is(err, ErrChanged) {
-		return false, nil
-	}
-	asked := f.force
-	f.seen, f.content, f.force = view{err: err}, sum{}, false
-	if !asked && f.Status().LastError == err.Error() {
-		return true, nil
-	}
-	return true, f.failed(err)
-}
-
 // loaded records that the content of o is in effect.
 func (f *Follower) loaded(o *opened) {
 	at := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status = Status{LoadedAt: at, CheckedAt: at, Octets: o.octets(), Loads: f.status.Loads + 1, Failures: f.status.Failures}
+	f.status = Status{LoadedAt: at, CheckedAt: at, Loads: f.status.Loads + 1, Failures: f.status.Failures}
 	for _, info := range o.infos {
+		f.status.Octets += info.Size()
 		if info.ModTime().After(f.status.ModifiedAt) {
 			f.status.ModifiedAt = info.ModTime()
 		}

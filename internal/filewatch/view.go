@@ -2,9 +2,9 @@ package filewatch
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"math"
@@ -130,26 +130,24 @@ func (o *opened) unchanged() bool {
 	return true
 }
 
-// octets returns how long the files are.
-func (o *opened) octets() (n int64) {
-	for _, info := range o.infos {
-		n += info.Size()
-	}
-	return n
-}
-
-// A sum tells the content of files from other content.
-type sum struct {
-	octets int64
-	hash   [sha256.Size]byte // SHA-256 of the SHA-256 of each file
-}
+// A sum is the SHA-256 of the content of files.
+type sum [sha256.Size]byte
 
 // sum reads the files. It returns ErrChanged if they changed meanwhile.
-func (o *opened) sum() (sum, error) {
+func (o *opened) sum() (s sum, err error) {
 	if o.failed != nil {
-		return sum{}, o.failed
+		return s, o.failed
 	}
-	return sumOf(o.readers())
+	all := sha256.New()
+	for _, r := range o.readers() {
+		n, err := io.Copy(all, r)
+		if err != nil {
+			return s, err
+		}
+		// The sizes keep octets of one file apart from those of the next.
+		all.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	}
+	return sum(all.Sum(nil)), nil
 }
 
 // readers returns a reader of each file, from its beginning. A read at the end
@@ -157,47 +155,23 @@ func (o *opened) sum() (sum, error) {
 func (o *opened) readers() []io.Reader {
 	var readers []io.Reader
 	for i, file := range o.files {
-		readers = append(readers, &reader{content: io.NewSectionReader(file, 0, math.MaxInt64), hash: sha256.New(), file: file, opened: o.infos[i]})
+		readers = append(readers, &reader{io.NewSectionReader(file, 0, math.MaxInt64), file, o.infos[i]})
 	}
 	return readers
 }
 
-// sumOf returns the sum of the files of readers, of which it reads the rest.
-func sumOf(readers []io.Reader) (s sum, err error) {
-	all := sha256.New()
-	for _, r := range readers {
-		r := r.(*reader)
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return sum{}, err
-		}
-		s.octets += r.octets
-		all.Write(r.hash.Sum(nil))
-	}
-	all.Sum(s.hash[:0])
-	return s, nil
-}
-
-// A reader reads a file and sums what it reads.
 type reader struct {
 	content *io.SectionReader
-	hash    hash.Hash
-	octets  int64
-	err     error // the first one, which stays
 	file    *os.File
 	opened  os.FileInfo
 }
 
-func (r *reader) Read(p []byte) (n int, err error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	n, r.err = r.content.Read(p)
-	r.hash.Write(p[:n])
-	r.octets += int64(n)
-	if r.err == io.EOF {
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.content.Read(p)
+	if err == io.EOF {
 		if now, failed := r.file.Stat(); failed != nil || !unwritten(r.opened, now) {
-			r.err = ErrChanged
+			err = ErrChanged
 		}
 	}
-	return n, r.err
+	return n, err
 }
