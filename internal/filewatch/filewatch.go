@@ -80,10 +80,6 @@ type Status struct {
 	// CheckedAt is when the files last held the content in effect. While they
 	// are missing or refused, the time since is the age of that content.
 	CheckedAt time.Time
-	// ModifiedAt is the latest modification time of the files in effect, and
-	// Octets is their size.
-	ModifiedAt time.Time
-	Octets     int64
 	// Loads counts how often content was taken, Failures how often it was
 	// refused or could not be read.
 	Loads, Failures uint64
@@ -228,22 +224,16 @@ func (f *Follower) take(ctx context.Context, o *opened) (settled bool, err error
 		return true, f.failed(err)
 	}
 	f.applied, f.refused = content, sum{}
-	f.loaded(o)
+	f.loaded()
 	return true, nil
 }
 
-// loaded records that the content of o is in effect.
-func (f *Follower) loaded(o *opened) {
+// loaded records that new content is in effect.
+func (f *Follower) loaded() {
 	at := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status = Status{LoadedAt: at, CheckedAt: at, Loads: f.status.Loads + 1, Failures: f.status.Failures}
-	for _, info := range o.infos {
-		f.status.Octets += info.Size()
-		if info.ModTime().After(f.status.ModifiedAt) {
-			f.status.ModifiedAt = info.ModTime()
-		}
-	}
 }
 
 // asBefore records that the files hold what they held when they were last read.

@@ -34,22 +34,10 @@ type Source struct {
 	store *registry.Store
 	log   *zap.Logger
 
-	mu    sync.Mutex
-	sizes sizes // guarded by mu; of the file in effect
-
 	// Used by Load and Run only.
 	halved bool   // the last reading removed more than half of a network, and was not applied
 	logged string // the last error that Run logged; "" if the file is good
 }
-
-// A Status is the state of a source.
-type Status struct {
-	filewatch.Status
-	sizes
-}
-
-// sizes count what a registry file holds, gone machines included.
-type sizes struct{ Apps, Machines, Peers int }
 
 // secondLook is how long a file must stay the same before it may remove more than
 // half of a network's machines by itself.
@@ -61,13 +49,6 @@ func NewSource(path string, store *registry.Store, log *zap.Logger) *Source {
 	s := &Source{path: path, store: store, log: log.With(zap.String("path", path))}
 	s.Follower = filewatch.New(filewatch.Config{Paths: []string{path}, Take: s.take, Report: s.report})
 	return s
-}
-
-// Status returns the state of the source. It may be called at any time.
-func (s *Source) Status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Status{s.Follower.Status(), s.sizes}
 }
 
 // take makes the store hold the facts of the file.
@@ -98,9 +79,6 @@ func (s *Source) take(ctx context.Context, content ...io.Reader) error {
 		return fmt.Errorf("apply %s: %w", s.path, err)
 	}
 	s.logged = ""
-	s.mu.Lock()
-	s.sizes = sizes{Apps: len(facts.Apps), Machines: len(facts.Machines), Peers: len(facts.Peers)}
-	s.mu.Unlock()
 	s.log.Info("registry file applied",
 		zap.Int("apps", len(facts.Apps)), zap.Int("machines", len(facts.Machines)),
 		zap.Int("peers", len(facts.Peers)), zap.Int("changes", len(events)),
