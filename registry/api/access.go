@@ -95,7 +95,7 @@ func notRebound(r *http.Request) error {
 	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") || strings.EqualFold(host, "_api.internal") {
 		return nil
 	}
-	return failf(http.StatusForbidden, "without a token, the server is to be called by its address, localhost or _api.internal, not %s", quote(host))
+	return failf(http.StatusForbidden, "without a token, the server is to be called by its address, localhost or _api.internal, not %s", registry.Quote(host))
 }
 
 // isLocal reports whether r came over a Unix socket, or from loopback without a

@@ -199,10 +199,10 @@ func (p *path) serve(c *call) error {
 // its method.
 func (p *path) refuse(c *call) error {
 	if len(p.methods) == 0 {
-		return failf(http.StatusNotFound, "there is nothing at %s", quote(c.r.URL.Path))
+		return failf(http.StatusNotFound, "there is nothing at %s", registry.Quote(c.r.URL.Path))
 	}
 	c.w.Header().Set("Allow", allowed(p.methods))
-	return failf(http.StatusMethodNotAllowed, "%s takes %s", quote(c.r.URL.Path), allowed(p.methods))
+	return failf(http.StatusMethodNotAllowed, "%s takes %s", registry.Quote(c.r.URL.Path), allowed(p.methods))
 }
 
 // A recorder remembers the status of a response.

@@ -139,7 +139,7 @@ func (c *call) createApp() error {
 			return w, err
 		}
 		if a != nil {
-			f := failf(http.StatusConflict, "Name has already been taken: %v has an app %s", key.Network, quote(key.Name))
+			f := failf(http.StatusConflict, "Name has already been taken: %v has an app %s", key.Network, registry.Quote(key.Name))
 			f.Body.Status = "name_taken" // Fly's clients look for it
 			return w, f
 		}
@@ -172,7 +172,7 @@ func (c *call) networkForApp(wanted string) (registry.Network, []registry.Event,
 		return n, nil, nil
 	}
 	if !c.who.all {
-		return 0, nil, failf(http.StatusForbidden, "the token is not for the network %s", quote(wanted))
+		return 0, nil, failf(http.StatusForbidden, "the token is not for the network %s", registry.Quote(wanted))
 	}
 	n, err := objects.NewNetwork(c.snap)
 	return n, []registry.Event{registry.Put(&registry.NetworkName{Network: n, Name: registry.Fold(wanted)})}, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/api/objects"
 )
 
@@ -65,7 +66,7 @@ func bodyError(err error) error {
 // plainBody refuses bodies that are encoded.
 func (c *call) plainBody() error {
 	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return failf(http.StatusUnsupportedMediaType, "the Content-Encoding %s is not supported", quote(e))
+		return failf(http.StatusUnsupportedMediaType, "the Content-Encoding %s is not supported", registry.Quote(e))
 	}
 	return nil
 }
@@ -76,10 +77,10 @@ func (c *call) mediaType(types ...string) error {
 	given := c.r.Header.Get("Content-Type")
 	t, params, err := mime.ParseMediaType(given)
 	if err != nil || !slices.Contains(types, t) {
-		return failf(http.StatusUnsupportedMediaType, "the Content-Type must be %s, got %s", strings.Join(types, " or "), quote(given))
+		return failf(http.StatusUnsupportedMediaType, "the Content-Type must be %s, got %s", strings.Join(types, " or "), registry.Quote(given))
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return failf(http.StatusUnsupportedMediaType, "the charset must be utf-8, got %s", quote(charset))
+		return failf(http.StatusUnsupportedMediaType, "the charset must be utf-8, got %s", registry.Quote(charset))
 	}
 	return nil
 }

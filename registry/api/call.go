@@ -223,7 +223,7 @@ func (c *call) flag(name string) (bool, error) {
 		b, err = true, nil
 	}
 	if err != nil {
-		return false, failf(http.StatusBadRequest, "%s must be true or false, got %s", name, quote(v[0]))
+		return false, failf(http.StatusBadRequest, "%s must be true or false, got %s", name, registry.Quote(v[0]))
 	}
 	return b, nil
 }

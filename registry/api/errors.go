@@ -14,8 +14,6 @@ func failf(status int, format string, args ...any) *objects.Failure {
 	return objects.Failf(status, format, args...)
 }
 
-func quote(s string) string { return objects.Quote(s) }
-
 // maxFaults bounds how many faults a response lists. A file that is wrong
 // throughout can be mended from its first thousand.
 const maxFaults = 1000

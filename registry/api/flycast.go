@@ -42,7 +42,7 @@ func (c *call) flycastKey() (registry.AppKey, netip.Addr, error) {
 	text := c.r.PathValue("address")
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
-		err = failf(http.StatusBadRequest, "%s is no address", quote(text))
+		err = failf(http.StatusBadRequest, "%s is no address", registry.Quote(text))
 	}
 	return k, addr, err
 }
@@ -97,7 +97,7 @@ func (c *call) createFlycast() error {
 	network := k.Network
 	if wanted := form.String("network"); wanted != "" {
 		if network = c.networkNamed(wanted); network == 0 {
-			form.Faultf("network", "there is no network %s", quote(wanted))
+			form.Faultf("network", "there is no network %s", registry.Quote(wanted))
 		}
 	}
 	if err := form.End(); err != nil {
@@ -158,7 +158,7 @@ func (c *call) putFlycast() error {
 			return w, err
 		}
 		if o := s.FlycastAt(addr); o != nil && old == nil {
-			return w, failf(http.StatusConflict, "%v is an address of the app %s: delete it there first", addr, quote(o.App))
+			return w, failf(http.StatusConflict, "%v is an address of the app %s: delete it there first", addr, registry.Quote(o.App))
 		}
 		created = old == nil
 		return w, nil

@@ -108,7 +108,7 @@ const maxListed = 100
 
 // ambiguous returns the failure of a request whose name several objects have.
 func ambiguous(kind, name string, found []registry.Network) error {
-	f := failf(http.StatusConflict, "%d networks have %s named %s: say which one with ?network=", len(found), kind, quote(name))
+	f := failf(http.StatusConflict, "%d networks have %s named %s: say which one with ?network=", len(found), kind, registry.Quote(name))
 	for _, n := range found[:min(len(found), maxListed)] {
 		f.Body.Networks = append(f.Body.Networks, n.String())
 	}

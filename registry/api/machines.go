@@ -153,7 +153,7 @@ func (c *call) ttl() (time.Duration, error) {
 	}
 	ttl, err := time.ParseDuration(v[0])
 	if err != nil || ttl < minTTL || ttl > maxTTL {
-		return 0, failf(http.StatusBadRequest, "ttl must be a time from %v to %v, such as 30s, got %s", minTTL, maxTTL, quote(v[0]))
+		return 0, failf(http.StatusBadRequest, "ttl must be a time from %v to %v, such as 30s, got %s", minTTL, maxTTL, registry.Quote(v[0]))
 	}
 	return ttl, nil
 }
@@ -292,7 +292,7 @@ func (c *call) updateMachine() error {
 	if err != nil {
 		return err
 	}
-	name := "machine " + quote(k.ID)
+	name := "machine " + registry.Quote(k.ID)
 	l, err := objects.ParseLaunch(name, body)
 	if err != nil {
 		return err
@@ -437,12 +437,12 @@ func (c *call) getMetadata() error {
 			}{p.Value})
 		}
 	}
-	return failf(http.StatusNotFound, "machine %s has no metadata %s", quote(m.ID), quote(key))
+	return failf(http.StatusNotFound, "machine %s has no metadata %s", registry.Quote(m.ID), registry.Quote(key))
 }
 
 // setMetadata is POST …/metadata/{key}.
 func (c *call) setMetadata() error {
-	f, err := c.readForm("metadata " + quote(c.r.PathValue("key")))
+	f, err := c.readForm("metadata " + registry.Quote(c.r.PathValue("key")))
 	if err != nil {
 		return err
 	}
@@ -453,7 +453,7 @@ func (c *call) setMetadata() error {
 	if err := f.Faults.Err(); err != nil {
 		return err
 	}
-	return c.editMetadata(func(metadata *format.Object, key string) { metadata.Set(key, format.Quote(value)) })
+	return c.editMetadata(func(metadata *format.Object, key string) { metadata.Set(key, format.JSONString(value)) })
 }
 
 // deleteMetadata is DELETE …/metadata/{key}.
@@ -467,7 +467,7 @@ func (c *call) editMetadata(edit func(metadata *format.Object, key string)) erro
 	}
 	key, now := c.r.PathValue("key"), time.Now().UTC()
 	if !utf8.ValidString(key) { // JSON cannot hold it
-		return failf(http.StatusBadRequest, "the key %s is no UTF-8", quote(key))
+		return failf(http.StatusBadRequest, "the key %s is no UTF-8", registry.Quote(key))
 	}
 	return c.done(http.StatusNoContent, c.change(k, cond, func(old *registry.Machine) (*registry.Machine, error) {
 		return objects.EditMetadata(old, now, func(metadata *format.Object) { edit(metadata, key) })

@@ -44,7 +44,7 @@ func (c *call) network() (registry.Network, error) {
 }
 
 func noNetwork(name string) error {
-	return failf(http.StatusNotFound, "network %s not found", quote(name))
+	return failf(http.StatusNotFound, "network %s not found", registry.Quote(name))
 }
 
 // getNetwork is GET /v1/networks/{name}.
@@ -68,17 +68,17 @@ func (c *call) checkName(name string) error {
 	if match, given := header["If-Match"]; given {
 		switch {
 		case len(match) != 1 || match[0] != "*" && (len(match[0]) < 2 || match[0][:1] != `"`):
-			return failf(http.StatusBadRequest, "If-Match must be the ETag of the network or *, got %s", quote(match[0]))
+			return failf(http.StatusBadRequest, "If-Match must be the ETag of the network or *, got %s", registry.Quote(match[0]))
 		case name == "":
 			return failf(http.StatusPreconditionFailed, "it does not exist, or not any more")
 		case match[0] != "*" && match[0] != nameTag(name):
-			return failf(http.StatusPreconditionFailed, "it was changed since: its name is %s", quote(name))
+			return failf(http.StatusPreconditionFailed, "it was changed since: its name is %s", registry.Quote(name))
 		}
 	}
 	if none, given := header["If-None-Match"]; given {
 		switch {
 		case len(none) != 1 || none[0] != "*":
-			return failf(http.StatusBadRequest, "If-None-Match must be *, got %s", quote(none[0]))
+			return failf(http.StatusBadRequest, "If-None-Match must be *, got %s", registry.Quote(none[0]))
 		case name != "":
 			return failf(http.StatusPreconditionFailed, "it exists already")
 		}
@@ -94,7 +94,7 @@ func (c *call) putNetwork() error {
 		return err
 	}
 	name := registry.NetworkName{Name: registry.Fold(c.r.PathValue("name"))}
-	f, err := c.readForm("network " + quote(name.Name))
+	f, err := c.readForm("network " + registry.Quote(name.Name))
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *call) putNetwork() error {
 		case wanted == 0:
 			name.Network, err = objects.NewNetwork(s)
 		case is && holder != wanted:
-			return w, failf(http.StatusConflict, "%s is the name of %v: delete it there first", quote(name.Name), holder)
+			return w, failf(http.StatusConflict, "%s is the name of %v: delete it there first", registry.Quote(name.Name), holder)
 		}
 		if err != nil {
 			return w, err

@@ -46,7 +46,9 @@ func (c *call) peer() (*registry.Peer, error) {
 	return nil, ambiguous("peers", name, found)
 }
 
-func noPeer(name string) error { return failf(http.StatusNotFound, "peer %s not found", quote(name)) }
+func noPeer(name string) error {
+	return failf(http.StatusNotFound, "peer %s not found", registry.Quote(name))
+}
 
 // getPeer is GET /v1/peers/{name}.
 func (c *call) getPeer() error {
@@ -84,7 +86,7 @@ func (c *call) putPeer() error {
 		f.Faultf("address", "%v is outside the network that the request names", p.Address)
 	}
 	if network != "" && p.Address.IsValid() && network != p.Network().String() {
-		f.Faultf("network", "%s is not the network of the address", quote(network))
+		f.Faultf("network", "%s is not the network of the address", registry.Quote(network))
 	}
 	if err := f.Faults.Err(); err != nil {
 		return err

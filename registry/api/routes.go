@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // A route is one method of one path.
@@ -115,12 +117,12 @@ func (c *call) checkQuery() error {
 		switch {
 		case c.route.fly && !slices.Contains(ourParams, name) && (name != "network" || len(query[name]) == 1):
 		case len(query[name]) > 1:
-			return failf(http.StatusBadRequest, "the parameter %s is given twice", quote(name))
+			return failf(http.StatusBadRequest, "the parameter %s is given twice", registry.Quote(name))
 		case !slices.Contains(c.route.params, name) && len(c.route.params) == 0:
-			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes none", quote(name), c.route)
+			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes none", registry.Quote(name), c.route)
 		case !slices.Contains(c.route.params, name):
 			return failf(http.StatusBadRequest, "there is no parameter %s here: %v takes %s",
-				quote(name), c.route, strings.Join(c.route.params, ", "))
+				registry.Quote(name), c.route, strings.Join(c.route.params, ", "))
 		}
 	}
 	return nil

@@ -152,7 +152,7 @@ func parseTokens(text []byte) ([]token, error) {
 		switch {
 		case err != nil:
 		case names[k.name]:
-			err = fmt.Errorf("the name %s is given twice", quote(k.name))
+			err = fmt.Errorf("the name %s is given twice", registry.Quote(k.name))
 		case hashes[k.hash]:
 			err = errors.New("the hash is given twice")
 		}

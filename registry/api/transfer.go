@@ -179,7 +179,7 @@ func (g *grant) owns(f *registry.Facts) error {
 	}
 	for _, a := range f.Apps {
 		if !g.sees(a.Network) {
-			fault("app "+quote(a.Name), "network", "the token is not for "+a.Network.String())
+			fault("app "+registry.Quote(a.Name), "network", "the token is not for "+a.Network.String())
 		}
 	}
 	for i := range f.Peers {

@@ -76,7 +76,7 @@ func (c *call) watchFrom() (uint64, error) {
 	}
 	index, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, failf(http.StatusBadRequest, "%s must be an index, got %s", name, quote(text))
+		return 0, failf(http.StatusBadRequest, "%s must be an index, got %s", name, registry.Quote(text))
 	}
 	return index, nil
 }
@@ -103,7 +103,7 @@ func (c *call) waitMachine() error {
 		seconds, err := strconv.Atoi(strings.TrimSuffix(v, "s"))
 		timeout = time.Duration(seconds) * time.Second
 		if err != nil || seconds < 1 || seconds > int(maxWait/time.Second) {
-			return failf(http.StatusBadRequest, "timeout must be from 1 to %d seconds, got %s", maxWait/time.Second, quote(v))
+			return failf(http.StatusBadRequest, "timeout must be from 1 to %d seconds, got %s", maxWait/time.Second, registry.Quote(v))
 		}
 	}
 	if objects.Last(c.snap, k) == nil {

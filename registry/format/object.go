@@ -140,7 +140,7 @@ func (o *Object) Set(name string, value []byte) {
 	}
 	brace := bytes.LastIndexByte(o.octets, '}')
 	end := len(bytes.TrimRight(o.octets[:brace], " \t\r\n"))
-	quoted := Quote(name)
+	quoted := JSONString(name)
 	added := slices.Concat(quoted, []byte(":"), value)
 	if len(o.members) > 0 {
 		added = append([]byte(","), added...)
@@ -183,8 +183,8 @@ func (o *Object) splice(from, to int, with []byte) {
 	}
 }
 
-// Quote returns s as a JSON string. Octets of s that are not UTF-8 are replaced.
-func Quote(s string) []byte {
+// JSONString returns s as a JSON string. Octets of s that are not UTF-8 are replaced.
+func JSONString(s string) []byte {
 	b, _ := jsontext.AppendQuote(nil, s)
 	return b
 }

@@ -3,7 +3,8 @@ package objects
 import (
 	"fmt"
 	"net/http"
-	"strconv"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // A Failure is an error with the status and the body of its response.
@@ -45,18 +46,11 @@ func Failf(status int, format string, args ...any) *Failure {
 }
 
 // NoApp returns the failure of a request about an app that does not exist.
-func NoApp(name string) error { return Failf(http.StatusNotFound, "app %s not found", Quote(name)) }
+func NoApp(name string) error {
+	return Failf(http.StatusNotFound, "app %s not found", registry.Quote(name))
+}
 
 // NoMachine returns the failure of a request about a machine that does not exist.
 func NoMachine(id string) error {
-	return Failf(http.StatusNotFound, "machine %s not found", Quote(id))
-}
-
-// Quote quotes s for a message, shortened if it is long.
-func Quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
+	return Failf(http.StatusNotFound, "machine %s not found", registry.Quote(id))
 }

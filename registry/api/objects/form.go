@@ -109,7 +109,7 @@ func (f *Form) Address(field string) netip.Addr {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		f.Faultf(field, "%s is no address", Quote(s))
+		f.Faultf(field, "%s is no address", registry.Quote(s))
 	}
 	return a
 }
@@ -117,7 +117,7 @@ func (f *Form) Address(field string) netip.Addr {
 // SameName takes name, which may be given if it is the one of the path.
 func (f *Form) SameName(name string) {
 	if s := f.String("name"); s != "" && registry.Fold(s) != name {
-		f.Faultf("name", "%s is not the name of the path", Quote(s))
+		f.Faultf("name", "%s is not the name of the path", registry.Quote(s))
 	}
 }
 

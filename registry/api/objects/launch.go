@@ -66,7 +66,7 @@ func (l *Launch) allocate(s *registry.Snapshot, a *registry.App) (err error) {
 			return err
 		}
 	} else if Live(s, registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: l.ID}) != nil {
-		return Failf(http.StatusConflict, "the app %s has a machine %s already", Quote(a.Name), Quote(l.ID))
+		return Failf(http.StatusConflict, "the app %s has a machine %s already", registry.Quote(a.Name), registry.Quote(l.ID))
 	}
 	if l.address == "" {
 		addr, err := newMachineAddress(s, a.Network)
@@ -91,19 +91,19 @@ func (l *Launch) allocate(s *registry.Snapshot, a *registry.App) (err error) {
 // fields that the server does not read, as they came.
 func (l *Launch) object(now time.Time) *format.Object {
 	o := format.NewObject()
-	o.Set("id", format.Quote(l.ID))
-	o.Set("name", format.Quote(l.name))
-	o.Set("state", format.Quote(l.state))
+	o.Set("id", format.JSONString(l.ID))
+	o.Set("name", format.JSONString(l.name))
+	o.Set("state", format.JSONString(l.state))
 	if l.Region != "" {
-		o.Set("region", format.Quote(l.Region))
+		o.Set("region", format.JSONString(l.Region))
 	}
-	o.Set("private_ip", format.Quote(l.address))
-	at := format.Quote(now.Format(time.RFC3339))
+	o.Set("private_ip", format.JSONString(l.address))
+	at := format.JSONString(now.Format(time.RFC3339))
 	for _, f := range []struct {
 		name  string
 		value []byte // unless the client gives another
 	}{
-		{"instance_id", format.Quote(newInstanceID(now))},
+		{"instance_id", format.JSONString(newInstanceID(now))},
 		{"created_at", at},
 		{"updated_at", at},
 		{"events", fmt.Appendf(nil, `[{"type":"launch","status":"created","source":"user","timestamp":%d}]`, now.UnixMilli())},
@@ -134,10 +134,10 @@ func (l *Launch) Update(old *registry.Machine, now time.Time) (*registry.Machine
 		return nil, nil, err
 	}
 	o.Set("config", l.Config)
-	o.Set("instance_id", format.Quote(newInstanceID(now)))
+	o.Set("instance_id", format.JSONString(newInstanceID(now)))
 	touch(o, now)
 	if !l.skipLaunch {
-		o.Set("state", format.Quote(registry.StateStarted))
+		o.Set("state", format.JSONString(registry.StateStarted))
 	}
 	m, err := ParseMachine(registry.MachineKey{App: registry.AppKey{Network: old.Network, Name: old.App}, ID: old.ID}, o.JSON())
 	return m, o.JSON(), err
@@ -147,7 +147,7 @@ func (l *Launch) Update(old *registry.Machine, now time.Time) (*registry.Machine
 // made for another version of the machine.
 func (l *Launch) fits(m *registry.Machine, o *format.Object) error {
 	if v := o.Text("instance_id"); l.version != "" && l.version != v {
-		return Failf(http.StatusPreconditionFailed, "current_version is %s, and the machine's is %s", Quote(l.version), Quote(v))
+		return Failf(http.StatusPreconditionFailed, "current_version is %s, and the machine's is %s", registry.Quote(l.version), registry.Quote(v))
 	}
 	var faults registry.Faults
 	for _, f := range []struct{ field, given, is string }{
@@ -156,7 +156,7 @@ func (l *Launch) fits(m *registry.Machine, o *format.Object) error {
 	} {
 		if f.given != "" && f.given != f.is {
 			faults = append(faults, registry.Fault{
-				Object: m.String(), Field: f.field, Problem: "cannot be changed from " + Quote(f.is) + " to " + Quote(f.given) + " here",
+				Object: m.String(), Field: f.field, Problem: "cannot be changed from " + registry.Quote(f.is) + " to " + registry.Quote(f.given) + " here",
 			})
 		}
 	}

@@ -78,7 +78,7 @@ func ParseMachine(k registry.MachineKey, object []byte) (*registry.Machine, erro
 	}
 	ofID := func(f registry.Fault) bool { return f.Field == "id" || f.Field == "" }
 	if m.ID != k.ID && !slices.ContainsFunc(faults, ofID) {
-		faults = append(faults, registry.Fault{Field: "id", Problem: Quote(m.ID) + " is not the id of the path"})
+		faults = append(faults, registry.Fault{Field: "id", Problem: registry.Quote(m.ID) + " is not the id of the path"})
 	}
 	m.Network, m.App, m.ID = k.App.Network, k.App.Name, k.ID
 	for i := range faults {
@@ -116,7 +116,7 @@ func InState(m *registry.Machine, state string, now time.Time) (*registry.Machin
 	if err != nil {
 		return nil, err
 	}
-	o.Set("state", format.Quote(state))
+	o.Set("state", format.JSONString(state))
 	touch(o, now)
 	other := *m
 	other.State, other.Raw, other.Modified = state, registry.NewRaw(o.JSON()), 0
@@ -167,6 +167,6 @@ func objectOf(m *registry.Machine) (*format.Object, error) {
 // touch sets the time of an object's last change, if it has one.
 func touch(o *format.Object, now time.Time) {
 	if o.Value("updated_at") != nil {
-		o.Set("updated_at", format.Quote(now.Format(time.RFC3339)))
+		o.Set("updated_at", format.JSONString(now.Format(time.RFC3339)))
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/internaldns/internaldns/registry"
 )
 
 // A Precondition is what If-Match and If-None-Match demand of an object before it
@@ -30,13 +32,13 @@ func ParsePrecondition(header http.Header) (p Precondition, err error) {
 				}
 			}
 			if p.index, err = strconv.ParseUint(text, 10, 64); err != nil || len(match) > 1 {
-				return p, Failf(http.StatusBadRequest, "If-Match must be one index or *, got %s", Quote(strings.Join(match, ", ")))
+				return p, Failf(http.StatusBadRequest, "If-Match must be one index or *, got %s", registry.Quote(strings.Join(match, ", ")))
 			}
 		}
 	}
 	if none, given := header["If-None-Match"]; given {
 		if len(none) > 1 || strings.TrimSpace(none[0]) != "*" {
-			return p, Failf(http.StatusBadRequest, "If-None-Match must be *, got %s", Quote(strings.Join(none, ", ")))
+			return p, Failf(http.StatusBadRequest, "If-None-Match must be *, got %s", registry.Quote(strings.Join(none, ", ")))
 		}
 		p.absent = true
 	}
