@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -41,8 +40,7 @@ func ParseObject(octets []byte) (*Object, error) {
 		return nil, registry.Faults{{Problem: "want an object, got " + KindName(k)}}
 	}
 	if twice := new(jsontext.SyntacticError); errors.As(err, &twice) && errors.Is(err, jsontext.ErrDuplicateName) {
-		field := strings.ReplaceAll(strings.TrimPrefix(string(twice.JSONPointer), "/"), "/", ".")
-		return nil, registry.Faults{{Field: field, Problem: "the key is given twice"}}
+		return nil, registry.Faults{{Field: path(twice.JSONPointer), Problem: "the key is given twice"}}
 	}
 	if err != nil {
 		return nil, err

@@ -47,6 +47,18 @@ func TestOneFieldChangesAndAllOtherOctetsStay(t *testing.T) {
 
 // After many changes, the positions of members are those that parsing the octets
 // finds.
+func TestAKeyThatIsGivenTwiceIsNamedLikeOtherFields(t *testing.T) {
+	for object, want := range map[string]string{
+		`{"a":1,"a":2}`:                       "a: the key is given twice",
+		`{"a":{"b/c":1,"b/c":2}}`:             "a.b/c: the key is given twice",
+		`{"a":{"checks":[{},{"b":1,"b":2}]}}`: "a.checks[1].b: the key is given twice",
+	} {
+		if _, err := ParseObject([]byte(object)); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", object, err, want)
+		}
+	}
+}
+
 func TestChangesMoveTheMembersAfterThem(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	names, values := []string{"a", "bb", "é\"", ""}, []string{"1", `"text"`, `{ "a" : [ ] }`, "null"}
