@@ -49,8 +49,8 @@ func DefaultTraffic(count int) Traffic {
 func (t Traffic) Validate(s Shape) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if t.Network < 0 || t.Network >= s.Networks {
-		fault("network: must be from 0 to %d, got %d", s.Networks-1, t.Network)
+	if last := max(0, s.Networks-1); t.Network < 0 || t.Network > last {
+		fault("network: must be from 0 to %d, got %d", last, t.Network)
 	}
 	if t.Count < 1 {
 		fault("count: must be positive, got %d", t.Count)

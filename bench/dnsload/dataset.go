@@ -1,7 +1,6 @@
 package dnsload
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +34,9 @@ func datasetCommand(name string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("apps") {
 				shape.Apps = max(shape.Networks, shape.Machines/10)
+			}
+			if err := errors.Join(shape.Validate(), traffic.Validate(shape)); err != nil {
+				return err
 			}
 			d, err := dataset.New(seed, shape)
 			if err != nil {
@@ -85,8 +87,7 @@ func toFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	b := bufio.NewWriter(f)
-	if err := errors.Join(write(b), b.Flush(), f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
