@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -144,11 +145,11 @@ func run(t testing.TB, o Options) Result {
 	if o.Queries == nil {
 		o.Queries = queries(t, 50)
 	}
-	o.Duration = orDefault(o.Duration, 100*time.Millisecond)
-	o.Timeout = orDefault(o.Timeout, time.Minute) // no query is lost, however busy the machine is
-	o.Sockets = orDefault(o.Sockets, 4)
-	o.Window = orDefault(o.Window, 16)
-	o.Sample = orDefault(o.Sample, 1)
+	o.Duration = cmp.Or(o.Duration, 100*time.Millisecond)
+	o.Timeout = cmp.Or(o.Timeout, time.Minute) // no query is lost, however busy the machine is
+	o.Sockets = cmp.Or(o.Sockets, 4)
+	o.Window = cmp.Or(o.Window, 16)
+	o.Sample = cmp.Or(o.Sample, 1)
 	r, err := Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)

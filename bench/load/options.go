@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -85,25 +86,17 @@ type Options struct {
 
 // WithDefaults returns the options with defaults in place of zero values.
 func (o Options) WithDefaults() Options {
-	o.Transport = orDefault(o.Transport, UDP)
-	o.Sockets = orDefault(o.Sockets, 16)
-	o.Window = orDefault(o.Window, 128)
-	o.Duration = orDefault(o.Duration, 5*time.Second)
-	o.Timeout = orDefault(o.Timeout, time.Second)
-	o.Deadline = orDefault(o.Deadline, 100*time.Millisecond)
-	o.Sample = orDefault(o.Sample, 64)
+	o.Transport = cmp.Or(o.Transport, UDP)
+	o.Sockets = cmp.Or(o.Sockets, 16)
+	o.Window = cmp.Or(o.Window, 128)
+	o.Duration = cmp.Or(o.Duration, 5*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	o.Deadline = cmp.Or(o.Deadline, 100*time.Millisecond)
+	o.Sample = cmp.Or(o.Sample, 64)
 	if o.Transport == TCPOnce {
 		o.Sockets = o.Window
 	}
 	return o
-}
-
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Validate returns every fault of the options, each beginning with the field.
