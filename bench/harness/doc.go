@@ -12,4 +12,5 @@
 //	process.go   programs that a scenario starts: servers, and the load generator
 //	proc.go      what the kernel knows of processes: CPU time, memory, affinity
 //	host.go      the machine, the checkout, the commit
+//	helpers.go   commands that scenarios start from their own executable
 package harness

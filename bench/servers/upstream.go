@@ -18,7 +18,7 @@ const (
 	upstreamBatch = 64   // datagrams in one system call, as many as the generator sends
 	upstreamSize  = 1024 // octets for a datagram: more than any query and any response
 
-	// lookEvery is how long Run waits for a datagram before it checks whether it
+	// lookEvery is how long run waits for a datagram before it checks whether it
 	// must end, or let a holder take the Upstream.
 	lookEvery = 2 * time.Millisecond
 )
@@ -29,7 +29,7 @@ const (
 //
 // It is as cheap as it can be, because it works on the generator's CPU: datagrams
 // in batches, responses written over the queries. It answers in the background
-// (Run), or when its holder calls Turn (Hold): while the generator measures, it
+// (Background), or when its holder calls Turn (Hold): while the generator measures, it
 // shares its CPU with no other thread, and no forwarder pays for waking one.
 type Upstream struct {
 	// Drop, if set before the first datagram, reports whether the query for that
@@ -37,7 +37,7 @@ type Upstream struct {
 	Drop func(name []byte) bool
 
 	*socket
-	mu     sync.Mutex // locked by the holder, or by Run
+	mu     sync.Mutex // locked by the holder, or by run
 	b      *mmsg.Batch
 	counts Counts
 }
