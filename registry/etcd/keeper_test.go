@@ -3,8 +3,10 @@ package etcd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,8 +25,14 @@ import (
 // takes that long.
 const soon = 30 * time.Second
 
-// serve starts an etcd, for a test that runs beside others: most of the time all
-// of them wait.
+// TestMain has many tests run at a time, however few the processors are, unless -parallel
+// says otherwise: most of the time they wait for leases, elections and timeouts of etcd.
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8")
+	os.Exit(m.Run())
+}
+
+// serve starts an etcd, for a test that runs beside others.
 func serve(t *testing.T, args ...string) *etcdtest.Server {
 	t.Helper()
 	t.Parallel()

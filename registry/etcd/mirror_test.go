@@ -73,6 +73,7 @@ func randomPut(r *rand.Rand) (key, value string) {
 
 // A node that follows etcd decides as one that lists it, whatever the order.
 func TestWhatIsInEffectFollowsFromWhatIsThereAlone(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		f := &fakeEtcd{keys: make(map[string]*mvccpb.KeyValue)}
