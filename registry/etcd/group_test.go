@@ -54,7 +54,7 @@ func TestEachWriteOfAGroupHasItsOwnResult(t *testing.T) {
 			var decided error
 			switch i % 6 {
 			case 1:
-				w.Events = []registry.Event{newMachine("nobody", id, i, "started")} // there is no such app
+				w.Events = []registry.Event{newMachine("missing", id, i, "started")} // there is no such app
 			case 2:
 				w.Events = []registry.Event{newMachine("web", "same", 1000, "started")}
 			case 3:

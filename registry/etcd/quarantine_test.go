@@ -26,7 +26,7 @@ func TestABadValueIsQuarantinedAndTheRestApplied(t *testing.T) {
 		{"no region", "machines/fdaa:0:18/web/x", `{"id":"x","state":"started","private_ip":"fdaa:0:18::9"}`, "region: is missing"},
 		{"another network's address", "machines/fdaa:0:18/web/x", `{"id":"x","state":"started","region":"ams","private_ip":"fdaa:0:19::9"}`, "outside the app's network"},
 		{"a key twice", "machines/fdaa:0:18/web/x", `{"id":"x","id":"x","state":"started","region":"ams","private_ip":"fdaa:0:18::9"}`, "is given twice"},
-		{"an app that is not there", "machines/fdaa:0:18/nobody/x", object("x", 9, "started"), "no such app"},
+		{"an app that is not there", "machines/fdaa:0:18/missing/x", object("x", 9, "started"), "no such app"},
 		{"an address that another has", "machines/fdaa:0:18/web/x", object("x", 1, "started"), "is that of machines/fdaa:0:18/web/m1"},
 		{"an id that another has", "machines/fdaa:0:18/web/m1/2", object("m1", 9, "started"), "is that of machines/fdaa:0:18/web/m1"},
 		{"a key of no kind", "machine/x", "{}", "no kind of key"},

@@ -27,7 +27,7 @@ func format1(s *etcdtest.Server) {
 	put(root+"machines/fdaa:0:18/web/hand", object("hand", 1, "started"))
 	for claim, owner := range map[string]string{
 		"ids/m1": "m1", "ids/m2": "m2", "addresses/" + address(1).String(): "m1", "addresses/" + address(2).String(): "m2",
-		"addresses/" + address(3).String(): "nobody",
+		"addresses/" + address(3).String(): "missing",
 	} {
 		put(root+claim, "machines/fdaa:0:18/web/"+owner)
 	}
