@@ -211,6 +211,7 @@ func TestWhatACrashedImportLeftIsDeleted(t *testing.T) {
 	s.Etcdctl("put", "/internaldns/7/apps/fdaa:0:18/half", "{}")
 	lease := strings.Fields(s.Etcdctl("lease", "grant", "2"))[1]
 	s.Etcdctl("put", "--lease="+lease, "/internaldns/lock", "a node that crashed")
+	a.knowsOfImport(t)
 	a.do(t, newApp("db")) // waits for the lock to end
 	if a.store.Snapshot().App(acme, "half") != nil {
 		t.Error("the epoch of the crashed import counts")
@@ -332,11 +333,7 @@ func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Etcdctl("put", "/internaldns/lock", "a node that is at it")
-	a.until(t, "the import is known", func(*registry.Snapshot) bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.importing
-	})
+	a.knowsOfImport(t)
 	write := func(w registry.Write) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()

@@ -105,6 +105,17 @@ func (n *node) until(t testing.TB, what string, cond func(*registry.Snapshot) bo
 	}
 }
 
+// knowsOfImport waits until the node has seen that the import lock is taken. A lock put by
+// hand does not change the head, so until then the node still writes.
+func (n *node) knowsOfImport(t testing.TB) {
+	t.Helper()
+	n.until(t, "the import is known", func(*registry.Snapshot) bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.importing
+	})
+}
+
 // do writes events.
 func (n *node) do(t testing.TB, events ...registry.Event) uint64 {
 	t.Helper()
