@@ -105,17 +105,48 @@ func TestEachWriteOfAGroupHasItsOwnResult(t *testing.T) {
 	}
 }
 
+// A write that is refused only when its keys are made is not in the registry that the
+// next write of the group reads.
+func TestAWriteDoesNotReadARefusedWriteOfItsGroup(t *testing.T) {
+	a := start(t, serve(t))
+	a.do(t, newApp("web"))
+	broken := newMachine("web", "broken", 1, "started")
+	broken.Fact.(*registry.Machine).Raw = registry.Raw("broken")
+	queue := func(decide func(*registry.Snapshot) []registry.Event) *write {
+		return &write{ctx: t.Context(), done: make(chan struct{}), decide: func(s *registry.Snapshot) (registry.Write, error) {
+			return registry.Write{Events: decide(s)}, nil
+		}}
+	}
+	good := queue(func(*registry.Snapshot) []registry.Event {
+		return []registry.Event{newMachine("web", "good", 2, "started")}
+	})
+	bad := queue(func(*registry.Snapshot) []registry.Event { return []registry.Event{broken} })
+	last := queue(func(s *registry.Snapshot) []registry.Event {
+		if s.Machine("good") == nil || s.Machine("broken") != nil {
+			t.Errorf("the last write reads the machines good: %v, broken: %v", s.Machine("good"), s.Machine("broken"))
+		}
+		return nil
+	})
+	a.mu.Lock()
+	a.queue = append(a.queue, good, bad, last)
+	a.wakeCommitter()
+	a.mu.Unlock()
+	<-good.done
+	<-bad.done
+	<-last.done
+	var faults registry.Faults
+	if good.err != nil || !errors.As(bad.err, &faults) || last.err != nil {
+		t.Errorf("the writes end with %v, %v and %v", good.err, bad.err, last.err)
+	}
+}
+
 // A write that waits when the server stops is refused, and one that comes later.
 func TestWritesAreRefusedWhenTheServerStops(t *testing.T) {
 	s := serve(t)
 	a := start(t, s)
 	a.do(t, newApp("web"))
 	s.Etcdctl("put", "/internaldns/lock", "an import that does not end")
-	a.until(t, "the import is known", func(*registry.Snapshot) bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.importing
-	})
+	a.knowsOfImport(t)
 	done := make(chan error)
 	go func() {
 		_, err := a.try(newApp("db"))

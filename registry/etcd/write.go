@@ -216,12 +216,20 @@ func (k *Keeper) nextGroup() *group {
 		g.displaced[e.key] = e.create
 	}
 	tx := k.store.Begin()
-	for len(k.queue) > 0 && k.addLocked(g, tx, k.queue[0]) {
-		k.queue = k.queue[1:]
-		if tx.Snapshot() != k.store.Snapshot() && !g.batch.changes() {
-			tx.Abort() // it has a write that is not in the group
-			tx = k.store.Begin()
+	for len(k.queue) > 0 {
+		w, before := k.queue[0], tx.Snapshot()
+		if !k.addLocked(g, tx, w) {
+			break
 		}
+		k.queue = k.queue[1:]
+		if tx.Snapshot() == before || w.changed {
+			continue
+		}
+		if g.batch.changes() {
+			break
+		}
+		tx.Abort() // it has a write that is not in the group
+		tx = k.store.Begin()
 	}
 	tx.Abort()
 	k.expected = g.batch.puts
