@@ -16,15 +16,7 @@ import (
 
 // kinds are queries of all kinds and the RCODE that each must get. The allocation
 // tests and the benchmarks use them.
-var kinds = []struct {
-	name    string
-	qtype   uint16
-	qname   string
-	src     string
-	change  func(*dns.Msg)
-	rcode   wire.RCode
-	records int
-}{
+var kinds = []kind{
 	{"AAAA", dns.TypeAAAA, "web.internal", "127.0.0.1", nil, wire.NoError, 3},
 	{"AAAA_of_40", dns.TypeAAAA, "some.internal", "127.0.0.1", nil, wire.NoError, 40},
 	{"mixed_case", dns.TypeAAAA, "gLoBaL.WeB.InTeRnAl", "127.0.0.1", nil, wire.NoError, 3},
@@ -49,6 +41,26 @@ var kinds = []struct {
 	{"REFUSED_client", dns.TypeAAAA, "web.internal", "192.0.2.1", nil, wire.RefusedR, 0},
 }
 
+type kind struct {
+	name    string
+	qtype   uint16
+	qname   string
+	src     string
+	change  func(*dns.Msg) // nil: none
+	rcode   wire.RCode
+	records int
+}
+
+// query returns a query of this kind. Options change it before k.change: TSIG must be
+// its last record.
+func (k kind) query(t testing.TB, id uint16, options ...func(*dns.Msg)) []byte {
+	t.Helper()
+	if k.change != nil {
+		options = append(options, k.change)
+	}
+	return question(t, id, k.qtype, k.qname, options...)
+}
+
 // To turn a query into its response allocates nothing, for all kinds of queries, over
 // both transports, with and without EDNS.
 func TestRespondAllocs(t *testing.T) {
@@ -70,16 +82,8 @@ func TestRespondAllocs(t *testing.T) {
 		r, out := newTestResponder(t, acmePublisher(), tr.stream)
 		unready, _ := newTestResponder(t, zone.NewPublisher(loopbackInAcme()), tr.stream)
 		for _, k := range kinds {
-			change := func(m *dns.Msg) {
-				if k.change != nil {
-					k.change(m)
-				}
-			}
-			check(k.name+" over "+tr.name, r, k.src, question(t, 1, k.qtype, k.qname, change), out, k.rcode)
-			if k.name == "NOTAUTH" {
-				continue // with EDNS its OPT would come after the signature
-			}
-			check(k.name+" with EDNS over "+tr.name, r, k.src, question(t, 1, k.qtype, k.qname, change, edns(8192, keepalive())), out, k.rcode)
+			check(k.name+" over "+tr.name, r, k.src, k.query(t, 1), out, k.rcode)
+			check(k.name+" with EDNS over "+tr.name, r, k.src, k.query(t, 1, edns(8192, keepalive())), out, k.rcode)
 		}
 		web := question(t, 1, dns.TypeAAAA, "web.internal", edns(1232))
 		check("not ready over "+tr.name, unready, "127.0.0.1", web, out, wire.ServFail)
@@ -151,11 +155,7 @@ func TestServingAllocs(t *testing.T) {
 			c.conn.SetReadBuffer(1 << 20)
 			var msgs [][]byte
 			for _, k := range kinds {
-				msgs = append(msgs, question(t, 1, k.qtype, k.qname, func(m *dns.Msg) {
-					if k.change != nil {
-						k.change(m)
-					}
-				}))
+				msgs = append(msgs, k.query(t, 1))
 			}
 			buf := make([]byte, 8192)
 			batch := func() {
@@ -180,7 +180,7 @@ func TestServingAllocs(t *testing.T) {
 		var all []byte
 		size := 0
 		for _, k := range kinds {
-			msg := framed(question(t, 1, k.qtype, k.qname))
+			msg := framed(k.query(t, 1))
 			all = append(all, msg...)
 			s.write(msg)
 			size += 2 + len(s.receive())
@@ -248,11 +248,7 @@ func BenchmarkRespond(b *testing.B) {
 			}
 			b.Run(k.name+with.suffix, func(b *testing.B) {
 				r, out := newTestResponder(b, acmePublisher(), false)
-				msg := question(b, 1, k.qtype, k.qname, with.option, func(m *dns.Msg) {
-					if k.change != nil {
-						k.change(m)
-					}
-				})
+				msg := k.query(b, 1, with.option)
 				src, dst := netip.MustParseAddr(k.src), netip.MustParseAddr("fdaa::3")
 				resp := r.respond(src, dst, msg, out)
 				if m := unpack(b, resp); m.Rcode != int(k.rcode) || !m.Truncated && len(m.Answer) != k.records {

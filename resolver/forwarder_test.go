@@ -283,11 +283,7 @@ func TestRAIsSetIfAndOnlyIfForwardingIsOn(t *testing.T) {
 		for _, stream := range []bool{false, true} {
 			w, out := r.responderOf(stream), make([]byte, 0, wire.MaxMessageLen)
 			for _, k := range kinds {
-				msg := question(t, 1, k.qtype, k.qname, func(m *dns.Msg) {
-					if k.change != nil {
-						k.change(m)
-					}
-				})
+				msg := k.query(t, 1)
 				from, to := netip.MustParseAddr(k.src), netip.MustParseAddr("fdaa::3")
 				resp := w.respond(from, to, msg, out)
 				if w.missed {

@@ -37,14 +37,9 @@ func newMutator(t testing.TB) *mutator {
 	t.Logf("seed %#x", seed)
 	m := &mutator{Rand: rand.New(rand.NewPCG(seed, 0))}
 	for _, k := range kinds {
-		change := func(q *dns.Msg) {
-			if k.change != nil {
-				k.change(q)
-			}
-		}
 		m.seeds = append(m.seeds,
-			question(t, 0, k.qtype, k.qname, change),
-			question(t, 0, k.qtype, k.qname, edns(1232, keepalive(), &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}), change))
+			k.query(t, 0),
+			k.query(t, 0, edns(1232, keepalive(), &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"})))
 	}
 	files, err := filepath.Glob("../zone/wire/testdata/packets/*")
 	if err != nil || len(files) == 0 {
