@@ -52,7 +52,7 @@ func (r *responder) respond(src, dst netip.Addr, msg, out []byte) []byte {
 	if !r.stream {
 		frame.Limit = min(frame.Limit, int(r.q.UDPSize))
 	}
-	// Consecutive queries often come from one client: a host has few.
+	// Consecutive queries often come from one client: a host has few clients.
 	if table := r.zone.Table(); !r.view.Is(table, src, dst) {
 		r.view = table.For(src, dst)
 	}
