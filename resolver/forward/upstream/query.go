@@ -130,7 +130,7 @@ type Asker struct {
 	stop    context.CancelFunc
 	mu      sync.Mutex
 	running bool           // guarded by mu
-	wg      sync.WaitGroup // what Go has started; grows only while running
+	wg      sync.WaitGroup // what Stop waits for; grows only while running
 }
 
 // NewAsker returns an Asker. It opens nothing until Start.
@@ -177,10 +177,23 @@ func (a *Asker) Stop() {
 // Go calls fn in a goroutine that Stop waits for. It returns false, and does
 // nothing, if the Asker is not running.
 func (a *Asker) Go(fn func()) bool {
+	if !a.enter() {
+		return false
+	}
+	go func() {
+		defer a.wg.Done()
+		fn()
+	}()
+	return true
+}
+
+// enter makes Stop wait until the caller calls wg.Done. It returns false, and does
+// nothing, if the Asker is not running.
+func (a *Asker) enter() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.running {
-		a.wg.Go(fn)
+		a.wg.Add(1)
 	}
 	return a.running
 }

@@ -1,12 +1,14 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,10 +109,8 @@ func TestACanceledQueryIsOver(t *testing.T) {
 			t.Errorf("%d events came", len(o.events))
 		}
 	}
-	if n := a.sockets.open.Load(); n != 0 {
-		for a.sockets.open.Load() != 0 { // a goroutine gives the one for TCP back
-			time.Sleep(time.Millisecond) // the real clock is meant: the goroutine does not say when
-		}
+	for a.sockets.open.Load() != 0 { // a goroutine gives the one for TCP back
+		time.Sleep(time.Millisecond) // the real clock is meant: the goroutine does not say when
 	}
 }
 
@@ -240,6 +240,38 @@ func TestProbesAreUnderWayOrDue(t *testing.T) {
 			t.Errorf("a server that is no longer used was probed %d times", n)
 		}
 	})
+}
+
+// Stop waits for a connection that is being made, although no query waits for it any
+// more.
+func TestStopWaitsForAConnectionThatIsBeingMade(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for range 20 {
+		a := startAsker(t, nil)
+		o, q := newOwner(), query(a.NewServer(Address{Addr: netip.MustParseAddrPort(ln.Addr().String()), TLS: true}))
+		q.Transport = metrics.OverTLS
+		if err := o.ask(a, q); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := ln.Accept() // and no handshake
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		o.Lock()
+		a.Cancel(q)
+		o.Unlock()
+		a.Stop()
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if bytes.Contains(stacks, []byte(".dialTLS(")) {
+			t.Fatal("a goroutine makes a connection after Stop")
+		}
+	}
 }
 
 // A TLS connection without free IDs gets a successor.

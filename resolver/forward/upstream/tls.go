@@ -80,6 +80,10 @@ func (a *Asker) stream(ctx context.Context, s *Server) (st *stream, old bool, er
 		return st, true, nil
 	}
 	made := p.dials.DoChan("", func() (any, error) {
+		if !a.enter() {
+			return nil, errStopped
+		}
+		defer a.wg.Done()
 		st, err := a.dialTLS(s)
 		if err != nil {
 			return nil, err
