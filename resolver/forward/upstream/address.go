@@ -8,8 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Default ports (RFC 1035, Section 4.2; RFC 7858, Section
-// 3.1).
+// Default ports (RFC 1035, Section 4.2; RFC 7858, Section 3.1).
 const (
 	PortDNS = 53
 	portTLS = 853

@@ -24,8 +24,8 @@
 // # Locks
 //
 // Everything that happens to a query happens while its owner is locked. Below that
-// lock come, in this order, the locks of Server, of clock.Timers and of the
-// poller. None of them is held while an owner is locked.
+// lock comes the one of Server, and below both come those of clock.Timers, of the
+// poller and of the Asker. A goroutine that holds one of these never locks an owner.
 //
 // # Health
 //

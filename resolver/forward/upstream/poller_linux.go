@@ -238,8 +238,8 @@ func (p *poller) close(s *socket) {
 }
 
 // receive reports what has come to a socket to the query that it carries, until
-// nothing is left or the query is over. After readBatch datagrams it lets epoll report
-// the socket once more.
+// nothing is left or the query is over. After readBatch datagrams it lets epoll
+// report the socket once more.
 func (p *poller) receive(s *socket, buf []byte) {
 	q := s.query.Load()
 	if q == nil {
