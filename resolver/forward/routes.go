@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,17 +56,8 @@ func (r *routes) groups() []*group {
 	if r.others != nil {
 		gs = append(gs, r.others)
 	}
-	var named []*group
-	for _, g := range r.suffixes {
-		named = append(named, g)
-	}
-	slices.SortFunc(named, func(a, b *group) int {
-		if a.suffix < b.suffix {
-			return -1
-		}
-		return 1
-	})
-	return append(gs, named...)
+	bySuffix := func(a, b *group) int { return strings.Compare(a.suffix, b.suffix) }
+	return append(gs, slices.SortedFunc(maps.Values(r.suffixes), bySuffix)...)
 }
 
 // live appends the upstreams of g that are not dead to buf: first the healthy ones,
