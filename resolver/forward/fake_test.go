@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap"
 )
 
+func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
 // local is the address of the clients of most tests.
 var local = netip.MustParseAddr("127.0.0.1")
 

@@ -3,7 +3,6 @@ package forward
 import (
 	"context"
 	"fmt"
-	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/internaldns/internaldns/metrics"
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )

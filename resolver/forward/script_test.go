@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"maps"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/internaldns/internaldns/resolver/forward/message"
+	"github.com/internaldns/internaldns/resolver/forward/upstream"
 	"github.com/internaldns/internaldns/zone/wire"
 	"github.com/miekg/dns"
 )
