@@ -38,6 +38,7 @@
 //
 //	(*flight).Step
 //	 8. failed          asks in another way, asks the next upstream, or gives up
+//	                                                                 ask.go
 //	 9. land            the response goes into the cache
 //	10. deliver         every client gets it, each with its own ID, letter case,
 //	                    size and OPT record                         flights.go
