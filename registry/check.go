@@ -99,7 +99,7 @@ func (f *Facts) Validate() error {
 	v.registry = &v
 	v.ids.Size, v.addresses.Size = len(f.Machines), len(f.Machines)+len(f.Peers)+len(f.Flycast)
 	for i := range f.Apps {
-		v.apps[f.Apps[i].key()] = true
+		v.apps[f.Apps[i].AppKey()] = true
 	}
 	for fact := range f.All() {
 		own := v.add(fact)
@@ -175,7 +175,7 @@ func (m *Machine) check() (fs Faults) {
 }
 
 func (m *Machine) compare(c *checker, own Faults) {
-	c.needApp(m, m.appKey())
+	c.needApp(m, m.AppKey())
 	if m.Gone() {
 		return
 	}

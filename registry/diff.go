@@ -36,10 +36,10 @@ func (s *Snapshot) Diff(f *Facts) []Event {
 func (s *Snapshot) diffMachines(f *Facts, add func(Event)) {
 	wanted := make(map[AppKey][]*Machine, len(f.Apps))
 	for _, m := range f.Machines {
-		wanted[m.appKey()] = append(wanted[m.appKey()], m)
+		wanted[m.AppKey()] = append(wanted[m.AppKey()], m)
 	}
 	for i := range f.Apps {
-		key := f.Apps[i].key()
+		key := f.Apps[i].AppKey()
 		if have := s.App(key.Network, key.Name); have != nil {
 			s.diffApp(have, wanted[key], add)
 			continue

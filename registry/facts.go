@@ -64,9 +64,10 @@ type AppKey struct {
 // Key returns the key of the app.
 func (k AppKey) Key() Key { return Key{Kind: KindApp, Network: k.Network, Name: k.Name} }
 
-func (a *App) Key() Key { return a.key().Key() }
+func (a *App) Key() Key { return a.AppKey().Key() }
 
-func (a *App) key() AppKey { return AppKey{a.Network, a.Name} }
+// AppKey returns the key of the app.
+func (a *App) AppKey() AppKey { return AppKey{a.Network, a.Name} }
 
 func (a *App) String() string { return fmt.Sprintf("app %s", Quote(a.Name)) }
 

@@ -57,7 +57,11 @@ func (m *Machine) Key() Key { return Key{Kind: KindMachine, Network: m.Network, 
 
 func (m *Machine) Fields() []Field { return nil }
 
-func (m *Machine) appKey() AppKey { return AppKey{m.Network, m.App} }
+// AppKey returns the key of the machine's app.
+func (m *Machine) AppKey() AppKey { return AppKey{m.Network, m.App} }
+
+// MachineKey returns the app and the id of the machine.
+func (m *Machine) MachineKey() MachineKey { return MachineKey{App: m.AppKey(), ID: m.ID} }
 
 // String names the machine for messages.
 func (m *Machine) String() string {

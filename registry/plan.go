@@ -142,7 +142,7 @@ func (p *plan) putApp(a *App) {
 // app returns the app as it is after the batch, or nil. It is for use when all apps of
 // the batch have been read.
 func (p *plan) app(k AppKey) *App {
-	if p.found != nil && p.found.key() == k {
+	if p.found != nil && p.found.AppKey() == k {
 		return p.found
 	}
 	p.found = p.old.App(k.Network, k.Name)

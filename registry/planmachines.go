@@ -146,7 +146,7 @@ func joined(changes []MachineChange) []MachineChange {
 
 // putMachine notes a copy of given, unless its app does not exist.
 func (p *plan) putMachine(given *Machine) {
-	a := p.app(given.appKey())
+	a := p.app(given.AppKey())
 	if a == nil {
 		p.homeless = append(p.homeless, given)
 		return

@@ -98,7 +98,7 @@ func (c *commit) dropApp(a *registry.App) {
 	if c.dropped == nil {
 		c.dropped = make(map[registry.AppKey]bool)
 	}
-	c.dropped[registry.AppKey{Network: a.Network, Name: a.Name}] = true
+	c.dropped[a.AppKey()] = true
 	c.table.unnamed -= c.view(a.Network).dropApp(a.Name)
 }
 
@@ -112,7 +112,7 @@ func (c *commit) machine(before, after *registry.Machine, moves bool) {
 	} else if moves {
 		v.addMachine(m)
 	}
-	if !m.Deployed() || after == nil && c.dropped[registry.AppKey{Network: m.Network, Name: m.App}] {
+	if !m.Deployed() || after == nil && c.dropped[m.AppKey()] {
 		return
 	}
 	a := v.app(m.App)

@@ -44,7 +44,7 @@ func appID(k registry.AppKey) string {
 
 func (c *call) appBody(a *registry.App) appBody {
 	b := appBody{
-		ID: appID(registry.AppKey{Network: a.Network, Name: a.Name}), Name: a.Name, Status: "pending",
+		ID: appID(a.AppKey()), Name: a.Name, Status: "pending",
 		Network: c.networkLabel(a.Network), NetworkPrefix: a.Network.String(),
 	}
 	for m := range c.snap.Machines(a) {

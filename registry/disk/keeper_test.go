@@ -117,7 +117,7 @@ func putMachine(n int, state string) registry.Event {
 	return registry.Put(machine(n, state))
 }
 
-func key(n int) registry.MachineKey { return keyOf(machine(n, "started")) }
+func key(n int) registry.MachineKey { return machine(n, "started").MachineKey() }
 
 func TestWhatWasWrittenIsThereAfterAReopen(t *testing.T) {
 	dir := t.TempDir() + "/a/b"

@@ -127,7 +127,7 @@ func (s *stagedLeases) write(w registry.Write, changes *registry.Changes, now ti
 		if !ok || e.Delete {
 			continue
 		}
-		k := keyOf(m)
+		k := m.MachineKey()
 		put[k] = true
 		switch {
 		case w.Lease == nil: // stays as it is
@@ -138,8 +138,8 @@ func (s *stagedLeases) write(w registry.Write, changes *registry.Changes, now ti
 		}
 	}
 	for _, ch := range changes.Machines {
-		if ch.After == nil && !put[keyOf(ch.Before)] {
-			s.set(keyOf(ch.Before), nil)
+		if ch.After == nil && !put[ch.Before.MachineKey()] {
+			s.set(ch.Before.MachineKey(), nil)
 		}
 	}
 }
@@ -158,8 +158,4 @@ func (s *stagedLeases) take() {
 	for _, k := range s.order {
 		s.base.set(k, s.at[k])
 	}
-}
-
-func keyOf(m *registry.Machine) registry.MachineKey {
-	return registry.MachineKey{App: registry.AppKey{Network: m.Network, Name: m.App}, ID: m.ID}
 }

@@ -147,12 +147,12 @@ func TestAClockSetBackGivesNoLeaseMoreTime(t *testing.T) {
 			c := &contents{state: state{index: 7, clock: written}}
 			c.facts.Add(app.Fact)
 			c.facts.Machines = []*registry.Machine{m}
-			c.leases = map[registry.MachineKey]registry.Lease{keyOf(m): {TTL: time.Minute, Expires: tt.expires}}
+			c.leases = map[registry.MachineKey]registry.Lease{m.MachineKey(): {TTL: time.Minute, Expires: tt.expires}}
 			ended, err := s.replay(c, tt.now)
 			if err != nil || (len(ended) > 0) != tt.wantEnded || s.has(1) == tt.wantEnded {
 				t.Fatalf("%d records are to be deleted, err %v", len(ended), err)
 			}
-			if l, ok := s.Lease(keyOf(m)); ok == tt.wantEnded || ok && l.Expires.Sub(tt.now) != tt.want {
+			if l, ok := s.Lease(m.MachineKey()); ok == tt.wantEnded || ok && l.Expires.Sub(tt.now) != tt.want {
 				t.Errorf("%v is left of the lease, want %v", l.Expires.Sub(tt.now), tt.want)
 			}
 		})

@@ -334,7 +334,7 @@ func (c *contents) remove(keys map[registry.MachineKey]bool) (deleted []record) 
 	}
 	kept := c.facts.Machines[:0]
 	for _, m := range c.facts.Machines {
-		if keys[keyOf(m)] {
+		if keys[m.MachineKey()] {
 			deleted = append(deleted, record{bMachines, machineKey(m), nil})
 		} else {
 			kept = append(kept, m)

@@ -40,7 +40,7 @@ func appKey(k registry.AppKey) []byte { return append(networkKey(k.Network, k.Na
 // machineKey returns the key of m. Several gone machines may have one id, as long
 // as they differ in anything.
 func machineKey(m *registry.Machine) []byte {
-	key := appKey(registry.AppKey{Network: m.Network, Name: m.App})
+	key := appKey(m.AppKey())
 	if !m.Gone() {
 		return append(append(key, keyLive), m.ID...)
 	}

@@ -140,7 +140,7 @@ func (tw *twin) write(w registry.Write) (uint64, error) {
 	s := tw.Snapshot()
 	for _, e := range w.Events {
 		if m, ok := e.Fact.(*registry.Machine); ok && !e.Delete && w.Lease != nil {
-			tw.leases[keyOf(m)] = *w.Lease
+			tw.leases[m.MachineKey()] = *w.Lease
 		}
 	}
 	for key, ttl := range tw.leases {

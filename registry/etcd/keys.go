@@ -40,11 +40,6 @@ type ref struct {
 // app returns the app of a machine or Flycast address, or the app itself.
 func (r *ref) app() registry.AppKey { return registry.AppKey{Network: r.Network, Name: r.Name} }
 
-// appOf returns the app of a machine.
-func appOf(m *registry.Machine) registry.AppKey {
-	return registry.AppKey{Network: m.Network, Name: m.App}
-}
-
 // A segment is what a part of a key names.
 type segment int
 

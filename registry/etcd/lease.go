@@ -81,7 +81,7 @@ func (k *Keeper) chooseLeases(w *write, want registry.Write) map[registry.Machin
 		if !ok || e.Delete {
 			continue
 		}
-		key := registry.MachineKey{App: appOf(m), ID: m.ID}
+		key := m.MachineKey()
 		if _, done := leases[key]; done {
 			continue
 		}

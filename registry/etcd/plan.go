@@ -122,11 +122,11 @@ func (p *planner) plan(changes *registry.Changes) error {
 	for _, c := range changes.Machines {
 		var before registry.MachineKey
 		if m := c.Before; m != nil {
-			before = registry.MachineKey{App: appOf(m), ID: m.ID}
+			before = m.MachineKey()
 			groups[before] = append(groups[before], c)
 		}
 		if m := c.After; m != nil {
-			if g := (registry.MachineKey{App: appOf(m), ID: m.ID}); g != before {
+			if g := m.MachineKey(); g != before {
 				groups[g] = append(groups[g], c)
 			}
 		}
@@ -177,7 +177,7 @@ func (p *planner) machines(g registry.MachineKey, changes []registry.MachineChan
 // want returns the machines that a group has after the write, in the order of their
 // keys: the one that is not gone, and those that are. All have their objects.
 func (p *planner) want(g registry.MachineKey, have []*entry, changes []registry.MachineChange) ([]*registry.Machine, error) {
-	is := func(m *registry.Machine) bool { return m != nil && m.ID == g.ID && appOf(m) == g.App }
+	is := func(m *registry.Machine) bool { return m != nil && m.ID == g.ID && m.AppKey() == g.App }
 	var want []*registry.Machine
 	if m := p.after.Machine(g.ID); is(m) {
 		want = append(want, m)

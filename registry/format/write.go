@@ -47,7 +47,7 @@ type printer struct {
 func (p *printer) apps(f *registry.Facts) {
 	machines := make(map[registry.AppKey][]*registry.Machine)
 	for _, m := range f.Machines {
-		k := registry.AppKey{Network: m.Network, Name: m.App}
+		k := m.AppKey()
 		machines[k] = append(machines[k], m)
 	}
 	flycast := make(map[registry.AppKey][]registry.Flycast)
@@ -65,7 +65,7 @@ func (p *printer) apps(f *registry.Facts) {
 		p.text(a.Name)
 		p.raw(`, "network": `)
 		p.text(a.Network.String())
-		k := registry.AppKey{Network: a.Network, Name: a.Name}
+		k := a.AppKey()
 		p.flycast(flycast[k])
 		p.machines(machines[k])
 		p.raw("}")

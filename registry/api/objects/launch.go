@@ -55,7 +55,7 @@ func (l *Launch) Create(s *registry.Snapshot, a *registry.App, now time.Time) (*
 		return nil, nil, err
 	}
 	object := made.object(now).JSON()
-	m, err := ParseMachine(registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: made.ID}, object)
+	m, err := ParseMachine(registry.MachineKey{App: a.AppKey(), ID: made.ID}, object)
 	return m, object, err
 }
 
@@ -65,7 +65,7 @@ func (l *Launch) allocate(s *registry.Snapshot, a *registry.App) (err error) {
 		if l.ID, err = newMachineID(s, a); err != nil {
 			return err
 		}
-	} else if Live(s, registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: l.ID}) != nil {
+	} else if Live(s, registry.MachineKey{App: a.AppKey(), ID: l.ID}) != nil {
 		return Failf(http.StatusConflict, "the app %s has a machine %s already", registry.Quote(a.Name), registry.Quote(l.ID))
 	}
 	if l.address == "" {
@@ -139,7 +139,7 @@ func (l *Launch) Update(old *registry.Machine, now time.Time) (*registry.Machine
 	if !l.skipLaunch {
 		o.Set("state", format.JSONString(registry.StateStarted))
 	}
-	m, err := ParseMachine(registry.MachineKey{App: registry.AppKey{Network: old.Network, Name: old.App}, ID: old.ID}, o.JSON())
+	m, err := ParseMachine(old.MachineKey(), o.JSON())
 	return m, o.JSON(), err
 }
 

@@ -18,7 +18,7 @@ const StateDestroyed = "destroyed"
 // Live returns the machine of k that is not gone, or nil.
 func Live(s *registry.Snapshot, k registry.MachineKey) *registry.Machine {
 	m := s.Machine(k.ID)
-	if m == nil || m.Network != k.App.Network || m.App != k.App.Name {
+	if m == nil || m.AppKey() != k.App {
 		return nil
 	}
 	return m
@@ -102,7 +102,7 @@ func Replace(s *registry.Snapshot, a *registry.App, m *registry.Machine) []regis
 	slices.SortStableFunc(gone, func(a, b *registry.Machine) int { return cmp.Compare(a.Modified, b.Modified) })
 	gone = slices.DeleteFunc(gone, func(o *registry.Machine) bool { return o.ID == m.ID })
 	for _, o := range gone[:max(0, len(gone)+1-MaxGone)] {
-		k := registry.MachineKey{App: registry.AppKey{Network: a.Network, Name: a.Name}, ID: o.ID}
+		k := registry.MachineKey{App: a.AppKey(), ID: o.ID}
 		if Live(s, k) == nil { // an imported file can have both; deleting deletes both
 			events = append(events, registry.Delete(o.Key()))
 		}
@@ -142,7 +142,7 @@ func EditMetadata(m *registry.Machine, now time.Time, edit func(metadata *format
 	o.Set("config", config.JSON())
 	after := len(o.JSON())
 	touch(o, now)
-	other, err := ParseMachine(registry.MachineKey{App: registry.AppKey{Network: m.Network, Name: m.App}, ID: m.ID}, o.JSON())
+	other, err := ParseMachine(m.MachineKey(), o.JSON())
 	switch {
 	case err != nil:
 		return nil, err
