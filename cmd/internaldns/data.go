@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/internaldns/internaldns/registry/disk"
 )
@@ -96,8 +95,7 @@ func writeReport(w io.Writer, r disk.Report) error {
 // progress returns a function that shows the progress of long work; nil if standard error is
 // not a terminal.
 func (p *program) progress(verb string) disk.Progress {
-	f, ok := p.stderr.(interface{ Fd() uintptr })
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(p.stderr) {
 		return nil
 	}
 	return func(records, of uint64) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/internaldns/internaldns/internal/client"
 	"github.com/internaldns/internaldns/resolver/forward"
@@ -48,8 +49,7 @@ the cache.`,
 		},
 	}
 	cmd.Flags().StringVar(&suffix, "suffix", "", "drop all names at or below this `SUFFIX`, such as . for all names")
-	addFlags(cmd.Flags(), "admin", "config")
-	cmd.Flags().Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
+	adminFlags(cmd.Flags())
 	return cmd
 }
 
@@ -59,13 +59,9 @@ type flushed struct {
 }
 
 func (p *program) flush(ctx context.Context, c *config, query url.Values) error {
-	var done flushed
-	body, err := askAdmin(ctx, c, http.MethodPost, "/flush?"+query.Encode())
+	done, err := askAdmin[flushed](ctx, c, http.MethodPost, "/flush?"+query.Encode())
 	if err != nil {
 		return err
-	}
-	if err := json.Unmarshal(body, &done); err != nil {
-		return fmt.Errorf("the response of the admin listener: %w", err)
 	}
 	_, err = fmt.Fprintf(p.stdout, "dropped %s\n", count(done.Entries, "answer"))
 	return err
@@ -97,36 +93,45 @@ func (p *adminPages) serveFlush(w http.ResponseWriter, r *http.Request) {
 	sayJSON(w, flushed{p.flush(n, len(suffix) == 1)})
 }
 
+// adminFlags adds the flags of commands that ask an admin listener.
+func adminFlags(flags *pflag.FlagSet) {
+	addFlags(flags, "admin", "config")
+	flags.Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
+}
+
 // The time that askAdmin waits, and the most octets that it reads.
 const (
 	askAdminTime   = 10 * time.Second
 	askAdminOctets = 1 << 20
 )
 
-// askAdmin sends a request to the admin listener at c.Admin and returns the body of the
-// response. If the status is not 200, it returns the body as an error.
-func askAdmin(ctx context.Context, c *config, method, path string) ([]byte, error) {
+// askAdmin sends a request to the admin listener at c.Admin and returns the decoded body
+// of the response. If the status is not 200, it returns the body as an error.
+func askAdmin[T any](ctx context.Context, c *config, method, path string) (v T, err error) {
 	if c.Admin == off {
-		return nil, errors.New(`admin: is "off"; want where the server has its admin listener`)
+		return v, errors.New(`admin: is "off"; want where the server has its admin listener`)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askAdminTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+client.Reachable(c.Admin)+path, nil)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w; is the server's admin listener at this address? set it with --admin", errors.Unwrap(err))
+		return v, fmt.Errorf("%w; is the server's admin listener at this address? set it with --admin", errors.Unwrap(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, askAdminOctets))
+	if err == nil {
+		if resp.StatusCode != http.StatusOK {
+			return v, errors.New(strings.TrimSpace(string(body)))
+		}
+		err = json.Unmarshal(body, &v)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the response of the admin listener: %w", err)
+		return v, fmt.Errorf("the response of the admin listener: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(strings.TrimSpace(string(body)))
-	}
-	return body, nil
+	return v, nil
 }

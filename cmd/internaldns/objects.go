@@ -45,9 +45,9 @@ func (p *program) appsCommand() *cobra.Command {
 			if c.network != "" {
 				app["network"] = c.network
 			}
-			body, header, err := c.ask(cmd.Context(), client.Request{Method: "POST", Path: client.Path("apps"), Body: client.JSON(app)})
+			body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPost, Path: client.Path("apps"), Body: client.JSON(app)})
 			if exitStatus(err) == exitConflict && c.network != "" {
-				body, header, err = c.ask(cmd.Context(), client.Request{Method: "GET", Path: client.Path("apps", args[0])})
+				body, header, err = c.ask(cmd.Context(), client.Request{Method: http.MethodGet, Path: client.Path("apps", args[0])})
 			}
 			if err != nil {
 				return err
@@ -86,7 +86,7 @@ network that its address names.`,
 		if region != "" {
 			peer["region"] = region
 		}
-		body, header, err := c.ask(cmd.Context(), client.Request{Method: "PUT", Path: client.Path("peers", args[0]), Body: client.JSON(peer)})
+		body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPut, Path: client.Path("peers", args[0]), Body: client.JSON(peer)})
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ clients see its apps only. It exists while it has an app, a peer or a name.`,
 			if len(args) == 2 {
 				network["prefix"] = args[1]
 			}
-			body, header, err := c.ask(cmd.Context(), client.Request{Method: "PUT", Path: client.Path("networks", args[0]), Body: client.JSON(network)})
+			body, header, err := c.ask(cmd.Context(), client.Request{Method: http.MethodPut, Path: client.Path("networks", args[0]), Body: client.JSON(network)})
 			if err != nil {
 				return err
 			}

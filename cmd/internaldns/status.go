@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,13 +87,9 @@ listener instead.`,
 			if err != nil {
 				return err
 			}
-			body, err := askAdmin(cmd.Context(), &c, http.MethodGet, "/status")
+			st, err := askAdmin[status](cmd.Context(), &c, http.MethodGet, "/status")
 			if err != nil {
 				return err
-			}
-			var st status
-			if err := json.Unmarshal(body, &st); err != nil {
-				return fmt.Errorf("the response of the admin listener: %w", err)
 			}
 			if err := st.write(p.stdout, time.Now()); err != nil {
 				return err
@@ -105,8 +100,7 @@ listener instead.`,
 			return nil
 		},
 	}
-	addFlags(cmd.Flags(), "admin", "config")
-	cmd.Flags().Lookup("admin").Usage = "where the server has its admin listener (default " + findSetting("admin").def + ")"
+	adminFlags(cmd.Flags())
 	return cmd
 }
 
@@ -237,7 +231,8 @@ func (s *server) figures() metrics.Figures {
 		Build:  build(),
 		States: registry.States[:],
 		Facts: func() metrics.Facts {
-			snap, stats := s.store.Snapshot(), s.store.Snapshot().Stats()
+			snap := s.store.Snapshot()
+			stats := snap.Stats()
 			machines := make(map[string]int, len(registry.States)+1)
 			for i, state := range registry.States {
 				machines[state] = stats.Machines[i]
