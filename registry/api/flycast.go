@@ -57,8 +57,8 @@ func flycastOf(s *registry.Snapshot, k registry.AppKey, addr netip.Addr) *regist
 }
 
 // checkFlycast checks the precondition of a write to f, which may be nil. No index
-// is stored with a Flycast address, so that of its network stands in: it is never
-// older.
+// is stored with a Flycast address, so the index of its network is compared: it is
+// never older.
 func checkFlycast(p objects.Precondition, s *registry.Snapshot, f *registry.Flycast) error {
 	if f == nil {
 		return p.Check(false, 0)
