@@ -303,8 +303,8 @@ func writesAndLookupsAreLinearizable(t *testing.T, w *world) {
 	}
 	wg.Wait()
 	history := slices.Concat(histories...)
-	if result := porcupine.CheckOperationsTimeout(machineModel, history, 30*time.Second); result != porcupine.Ok {
-		t.Errorf("%d operations: %v", len(history), result)
+	if !porcupine.CheckOperations(machineModel, history) {
+		t.Errorf("no order of the %d operations gives their results", len(history))
 	}
 	// The checker must refuse a history that is impossible: a lookup finds a machine
 	// that was never registered.

@@ -2,13 +2,11 @@ package api
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/api/watch"
@@ -24,12 +22,8 @@ type listener struct {
 func (w *world) listen(t *testing.T, query string, header ...string) *listener {
 	t.Helper()
 	server := httptest.NewServer(w)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(func() {
-		cancel()
-		server.Close()
-	})
-	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/v1/watch"+query, nil)
+	t.Cleanup(server.Close)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/v1/watch"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,8 +45,6 @@ func TestOneFieldChangesAndAllOtherOctetsStay(t *testing.T) {
 	}
 }
 
-// After many changes, the positions of members are those that parsing the octets
-// finds.
 func TestAKeyThatIsGivenTwiceIsNamedLikeOtherFields(t *testing.T) {
 	for object, want := range map[string]string{
 		`{"a":1,"a":2}`:                       "a: the key is given twice",
@@ -59,6 +57,8 @@ func TestAKeyThatIsGivenTwiceIsNamedLikeOtherFields(t *testing.T) {
 	}
 }
 
+// After many changes, the positions of members are those that parsing the octets
+// finds.
 func TestChangesMoveTheMembersAfterThem(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	names, values := []string{"a", "bb", "é\"", ""}, []string{"1", `"text"`, `{ "a" : [ ] }`, "null"}
