@@ -95,32 +95,39 @@ func (w *watch) stream(ctx context.Context, r Request) error {
 	return w.read(resp.Body)
 }
 
-// read reads server-sent events: lines of fields, and an empty line after each event.
+// read reads server-sent events: lines of fields, and an empty line after each event. An
+// event counts only with its empty line. Without it, the connection was lost in the middle
+// of the event, which must come again.
 func (w *watch) read(body io.Reader) error {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, maxEvent)
 	var e Event
+	var id string
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ":")
 		value = strings.TrimPrefix(value, " ")
 		switch field {
 		case "id":
-			if _, err := fmt.Sscan(value, w.after); err != nil {
-				return fmt.Errorf("the event %q has no index", value)
-			}
+			id = value
 		case "event":
 			e.Kind = value
 		case "data":
 			e.Data = value
 		}
-		if lines.Text() != "" || e.Kind == "" {
+		if lines.Text() != "" {
 			continue
 		}
-		e.Index = *w.after
-		if w.failed = w.event(e); w.failed != nil {
-			return w.failed
+		if id != "" {
+			if _, err := fmt.Sscan(id, w.after); err != nil {
+				return fmt.Errorf("the event %q has no index", id)
+			}
 		}
-		e = Event{}
+		if e.Index = *w.after; e.Kind != "" {
+			if w.failed = w.event(e); w.failed != nil {
+				return w.failed
+			}
+		}
+		e, id = Event{}, ""
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
 		return fmt.Errorf("an event after index %d is longer than %d octets", *w.after, maxEvent)
