@@ -33,7 +33,7 @@ func probe(ctx context.Context, o *load.Options) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if tries == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if tries == 0 || !timedOut(err) {
 			return fmt.Errorf("ask %v over %s: %w%s", o.Server, o.Transport, err, hint(err, o.Timeout))
 		}
 	}
@@ -61,12 +61,18 @@ func probeOnce(ctx context.Context, network string, o *load.Options) error {
 	return err
 }
 
+// timedOut reports whether there was no time left, to connect or to read.
+func timedOut(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
+}
+
 // hint returns what a user can do about an error.
 func hint(err error, timeout time.Duration) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "; nothing answers there: is the server running, and is this its port?"
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		return fmt.Sprintf("; no response within %v: is this the server's address? If it is slow, give it more with --timeout", timeout)
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return "; there is no way from here to that address"
