@@ -123,7 +123,7 @@ func WriteQueries(w io.Writer, queries []Query) error {
 		b.WriteByte(' ')
 		b.WriteString(dns.Type(q.Type()).String())
 		if q.Want.Known {
-			fmt.Fprintf(b, " %s %d %016x", rcodeText(q.Want.RCode), q.Want.Answers, q.Want.Digest)
+			fmt.Fprintf(b, " %s %d %016x", RCodeText(q.Want.RCode), q.Want.Answers, q.Want.Digest)
 		}
 		b.WriteByte('\n')
 	}
@@ -188,8 +188,8 @@ func (q *Query) Type() uint16 {
 	return uint16(q.Message[at])<<8 | uint16(q.Message[at+1])
 }
 
-// rcodeText returns the name of an RCODE, or RCODE<number>.
-func rcodeText(rcode uint8) string {
+// RCodeText returns the name of an RCODE, or RCODE<number>.
+func RCodeText(rcode uint8) string {
 	if s, ok := dns.RcodeToString[int(rcode)]; ok {
 		return s
 	}

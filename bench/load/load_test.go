@@ -302,6 +302,22 @@ func TestWrongAnswersAreDetected(t *testing.T) {
 	}
 }
 
+// RCODEs from 12 to 15 have no name.
+func TestRCodesWithoutANameAreCountedByTheirNumber(t *testing.T) {
+	server := serveUDP(t, "udp4", func(n int, query []byte) [][]byte {
+		m := answer(query, 0)
+		m[3] |= byte(12 + n%2)
+		return [][]byte{m}
+	})
+	r := run(t, Options{Server: server, Duration: 300 * time.Millisecond})
+	if r.RCodes["RCODE12"] == 0 || r.RCodes["RCODE12"]+r.RCodes["RCODE13"] != r.Answered {
+		t.Errorf("%d answered: %v", r.Answered, r.RCodes)
+	}
+	if len(r.Wrongs) == 0 || !strings.Contains(r.Wrongs[0], "got RCODE1") {
+		t.Errorf("examples: %q", r.Wrongs)
+	}
+}
+
 func TestAnswersInAnotherOrderAreRight(t *testing.T) {
 	server := serveUDP(t, "udp4", func(_ int, query []byte) [][]byte {
 		m := answer(query, 3)

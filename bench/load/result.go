@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/miekg/dns"
+	"github.com/internaldns/internaldns/bench/dataset"
 )
 
 // Result is the result of a run. Durations are in nanoseconds in JSON.
@@ -100,7 +100,7 @@ func (g *generator) result() Result {
 	}
 	for rcode, n := range g.rcodes {
 		if n > 0 {
-			r.RCodes[dns.RcodeToString[rcode]] = n
+			r.RCodes[dataset.RCodeText(uint8(rcode))] = n
 		}
 	}
 	for _, e := range g.examples {

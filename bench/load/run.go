@@ -213,13 +213,6 @@ func (g *generator) undo(n int) {
 	g.next = uint32((int(g.next) - n%len(g.Queries) + len(g.Queries)) % len(g.Queries))
 }
 
-// count counts a query as sent if it belongs to the measured time.
-func (t *tally) count(due int64) {
-	if t.measured(due) {
-		t.Sent++
-	}
-}
-
 func call(f func()) {
 	if f != nil {
 		f()

@@ -60,6 +60,13 @@ func newHistogram() *hdrhistogram.Histogram {
 // measured reports whether a query that was due at that time belongs to the result.
 func (t *tally) measured(due int64) bool { return due >= t.begin && due < t.end }
 
+// count counts a query as sent if it belongs to the measured time.
+func (t *tally) count(due int64) {
+	if t.measured(due) {
+		t.Sent++
+	}
+}
+
 // accept counts a response to a query that was due at that time.
 func (t *tally) accept(due, now int64, msg []byte, right bool) {
 	if now >= t.begin && now < t.end {
@@ -109,12 +116,12 @@ func (g *generator) addExample(q *dataset.Query, msg []byte) {
 
 func (e example) String() string {
 	want := e.query.Want
-	asked := fmt.Sprintf("%s %s: wanted %s and %d answers", e.query.Name(), dns.Type(e.query.Type()), dns.RcodeToString[int(want.RCode)], want.Answers)
+	asked := fmt.Sprintf("%s %s: wanted %s and %d answers", e.query.Name(), dns.Type(e.query.Type()), dataset.RCodeText(want.RCode), want.Answers)
 	var m dns.Msg
 	if err := m.Unpack(e.msg); err != nil {
 		return fmt.Sprintf("%s, got %x (%v)", asked, e.msg, err)
 	}
-	s := fmt.Sprintf("%s, got %s and %d", asked, dns.RcodeToString[m.Rcode], len(m.Answer))
+	s := fmt.Sprintf("%s, got %s and %d", asked, dataset.RCodeText(e.msg[3]&0xf), len(m.Answer))
 	for _, rr := range m.Answer {
 		s += "\n\t" + rr.String()
 	}
