@@ -29,11 +29,9 @@ var programs = map[string]string{
 // status if it is not 0. The programs are those of Debian, and read
 // /etc/resolv.conf.
 func TestClients(t *testing.T) {
-	for name, pkg := range programs {
+	for name := range programs {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
-				need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", name, pkg))
-			}
+			hasProgram(t, name)
 			serve(t, "[fdaa::3]:53")
 			path := filepath.Join("testdata", name+".txt")
 			want, err := os.ReadFile(path)
@@ -61,6 +59,14 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// hasProgram skips the test if the program is not installed, or fails it in CI.
+func hasProgram(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", name, programs[name]))
+	}
+}
+
 // changing matches output that differs between runs or versions.
 var changing = regexp.MustCompile(`(?m), id: \d+|^; <<>> DiG .* <<>>|^;; Query time: .*|^;; WHEN: .*| in \d+ ms$`)
 
@@ -83,9 +89,7 @@ func run(t testing.TB, command string) string {
 // They did when A records of an app were answered with NXDOMAIN.
 func TestNoClientReportsAnExistingNameAsAbsent(t *testing.T) {
 	for _, command := range []string{"host", "nslookup"} {
-		if _, err := exec.LookPath(command); err != nil {
-			need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", command, programs[command]))
-		}
+		hasProgram(t, command)
 	}
 	serve(t, "[fdaa::3]:53")
 	for _, name := range []string{"web.internal", "asleep.internal", "_apps.internal", "vm.web.internal", "web.flycast"} {

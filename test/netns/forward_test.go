@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -212,13 +211,6 @@ func testGo(t *testing.T, questions []question) {
 	}
 	if ips, err := ours.LookupNetIP(ctx, "ip6", "ams.web.internal"); err != nil || fmt.Sprint(ips) != "["+machine+"]" {
 		t.Errorf("ams.web.internal is at %v, %v", ips, err)
-	}
-}
-
-func hasProgram(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		need(t, fmt.Errorf("%s is not installed: apt-get install -y %s", name, programs[name]))
 	}
 }
 
