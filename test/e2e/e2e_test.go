@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/internaldns/internaldns/test/internal/program"
 )
@@ -62,7 +61,8 @@ func serve(t testing.TB) netip.AddrPort {
 		"--client", "127.0.0.0/8=fdaa:0:18::/48,ams", "--client", "127.9.0.0/16=fdaa:3:9018::/48").Addrs[0]
 }
 
-// goResolver returns Go's own resolver with one server. It sends from the address
+// goResolver returns Go's own resolver with one server, whose response it waits for
+// as long as resolv.conf says, by default 5 s and twice. It sends from the address
 // from, if that is valid, and over TCP only, if tcp is true.
 func goResolver(server netip.AddrPort, tcp bool, from netip.Addr) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -84,12 +84,6 @@ var transports = []struct {
 	name string
 	tcp  bool
 }{{"UDP", false}, {"TCP", true}}
-
-func deadline(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // result writes the result of a lookup: its items in ascending order, or the kind of
 // its error.

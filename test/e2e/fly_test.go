@@ -35,7 +35,7 @@ func testFlyLibrary(t *testing.T,
 	peer func(context.Context, string) (net.IP, error),
 	privateIP func(context.Context) (net.IP, error),
 ) {
-	ctx := deadline(t)
+	ctx := t.Context()
 	one := func(ip net.IP, err error) string { return result([]net.IP{ip}, err) }
 	for _, tt := range []struct{ call, got, want string }{
 		{"Regions(web)", result(regions(ctx, "web")), quoted("ams", "sjc", "yyz")},

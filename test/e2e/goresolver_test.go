@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -14,7 +13,7 @@ func TestGoResolver(t *testing.T) {
 		big = append(big, bigAddr(i).String())
 	}
 	for _, tr := range transports {
-		r, ctx := goResolver(server, tr.tcp, netip.Addr{}), deadline(t)
+		r, ctx := goResolver(server, tr.tcp, netip.Addr{}), t.Context()
 		ip := func(network string) func(string) string {
 			return func(name string) string { return result(r.LookupIP(ctx, network, name)) }
 		}
@@ -83,7 +82,7 @@ func TestTwoNetworksFromOneServer(t *testing.T) {
 			{"127.0.0.1", quoted("asleep,big,fly-builder-quiet-sun-7,pg,web"), quoted(webAMS, webSJC, webYYZ), "not found"},
 			{"127.9.0.1", quoted("vault,web"), quoted("fdaa:3:9018:a7b:2dbb:3e15:aaea:2"), quoted("fdaa:3:9018:a7b:2dbb:3e15:bbbb:2")},
 		} {
-			r, ctx := goResolver(server, tr.tcp, netip.MustParseAddr(tt.from)), deadline(t)
+			r, ctx := goResolver(server, tr.tcp, netip.MustParseAddr(tt.from)), t.Context()
 			if got := result(r.LookupTXT(ctx, "_apps.internal")); got != tt.apps {
 				t.Errorf("%s over %s: apps are %s, want %s", tt.from, tr.name, got, tt.apps)
 			}
@@ -101,7 +100,7 @@ func TestTwoNetworksFromOneServer(t *testing.T) {
 // found": a program must not conclude that the name does not exist.
 func TestOtherNamesAreRefusedToGoResolver(t *testing.T) {
 	server := serve(t)
-	_, err := goResolver(server, false, netip.Addr{}).LookupIP(context.Background(), "ip", "example.com.")
+	_, err := goResolver(server, false, netip.Addr{}).LookupIP(t.Context(), "ip", "example.com.")
 	dnsErr, ok := err.(*net.DNSError)
 	if !ok || dnsErr.IsNotFound {
 		t.Errorf("example.com: %v", err)
