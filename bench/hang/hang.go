@@ -74,7 +74,7 @@ func newScenario() *Scenario {
 // Flags adds a flag for each field of the plan.
 func (s *Scenario) Flags(f *pflag.FlagSet) {
 	p := &s.Plan
-	f.StringVar(&p.Program, "program", p.Program, "the internaldns `FILE` to measure (default: built from this checkout)")
+	harness.ProgramFlag(f, &p.Program)
 	f.IntVar(&p.Hanging, "hanging", p.Hanging, "`QUERIES` that wait for an upstream at one time; each takes a socket, and internaldns uses half of the files that a process may open (ulimit -n) for sockets")
 	f.IntVar(&p.Rounds, "rounds", p.Rounds, "`TIMES` that each is measured")
 	f.Float64Var(&p.Rate, "rate", p.Rate, "local `QUERIES` a second")
@@ -84,10 +84,14 @@ func (s *Scenario) Flags(f *pflag.FlagSet) {
 
 // Validate returns every fault of the plan.
 func (s *Scenario) Validate() error {
-	if p := &s.Plan; p.Hanging < 1 || p.Rounds < 1 || p.Rate <= 0 || p.Duration <= 0 || p.Failover < 1 {
-		return errors.New("hanging, rounds, rate, duration, failover: must be positive")
-	}
-	return nil
+	var f harness.Faults
+	p := &s.Plan
+	f.Least("hanging", 1, p.Hanging)
+	f.Least("rounds", 1, p.Rounds)
+	f.Least("failover", 1, p.Failover)
+	harness.Positive(&f, "rate", p.Rate)
+	harness.Positive(&f, "duration", p.Duration)
+	return f.Err()
 }
 
 // Estimate returns the time that Run takes.

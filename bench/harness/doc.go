@@ -6,6 +6,7 @@
 // report command makes RESULTS.md and its charts from saved records alone.
 //
 //	command.go   the command of a scenario, and the command report
+//	plan.go      what the flags of plans have in common, and their faults
 //	record.go    what a run saves, and how a record becomes a section of the page
 //	page.go      Markdown tables, and how figures are written
 //	stats.go     medians and latencies

@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,7 +83,7 @@ func newScenario() *Scenario {
 // Flags adds a flag for each field of the plan.
 func (s *Scenario) Flags(f *pflag.FlagSet) {
 	p := &s.Plan
-	f.StringVar(&p.Program, "program", p.Program, "the internaldns `FILE` to measure (default: built from this checkout)")
+	harness.ProgramFlag(f, &p.Program)
 	f.StringVar(&p.Etcd, "etcd", p.Etcd, "the etcd `FILE`; if empty, etcd is not measured")
 	f.IntVar(&p.Machines, "machines", p.Machines, "`MACHINES` in the registry")
 	f.IntSliceVar(&p.Writers, "writers", p.Writers, "numbers of `CLIENTS` that write at one time, measured one after another")
@@ -94,11 +93,16 @@ func (s *Scenario) Flags(f *pflag.FlagSet) {
 
 // Validate returns every fault of the plan.
 func (s *Scenario) Validate() error {
+	var f harness.Faults
 	p := &s.Plan
-	if p.Machines < 1 || p.Duration <= 0 || p.Changes < 1 || len(p.Writers) == 0 || slices.Min(p.Writers) < 1 {
-		return errors.New("machines, writers, duration, changes: must be positive")
+	f.Least("machines", 1, p.Machines)
+	f.Least("writers", 1, p.Writers...)
+	if len(p.Writers) == 0 {
+		f.Add("writers: must not be empty")
 	}
-	return nil
+	harness.Positive(&f, "duration", p.Duration)
+	f.Least("changes", 1, p.Changes)
+	return f.Err()
 }
 
 // Estimate returns the time that Run takes.

@@ -271,7 +271,7 @@ func TestPlanFaultsAreAllNamed(t *testing.T) {
 	if err == nil {
 		t.Fatal("no fault found")
 	}
-	for _, want := range []string{`peers: "nosuch"`, "peers: only internaldns", "parts:", "sets:", "rounds,", "names:", "warmup,", "server-cpu,"} {
+	for _, want := range []string{`peers: "nosuch"`, "peers: only internaldns", "parts:", "sets:", "rounds:", "window:", "sockets:", "queries:", "names:", "warmup,", "server-cpu,"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("faults do not name %s\n%v", want, err)
 		}

@@ -4,7 +4,6 @@ package peers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -117,50 +116,46 @@ func (s *Scenario) Flags(f *pflag.FlagSet) {
 	f.Uint64Var(&p.Seed, "seed", p.Seed, "`SEED` of facts and queries")
 	f.IntVar(&p.ServerCPU, "server-cpu", p.ServerCPU, "`CPU` of the servers, -1 for any")
 	f.IntVar(&p.LoadCPU, "load-cpu", p.LoadCPU, "`CPU` of the generator, -1 for any")
-	f.StringVar(&p.Program, "program", "", "the internaldns `FILE` to measure (default: built from this checkout)")
+	harness.ProgramFlag(f, &p.Program)
 	f.StringVar(&p.CoreDNS, "coredns", "", "the CoreDNS `FILE` to measure (default: the one in PATH)")
 	f.BoolVar(&p.InstallCoreDNS, "install-coredns", false, "build CoreDNS "+coreDNSVersion+" with go install, into a cache directory")
 }
 
 // Validate returns every fault of the plan.
 func (s *Scenario) Validate() error {
-	var faults []error
+	var f harness.Faults
 	p := &s.Plan
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	for _, name := range p.Peers {
 		known, _, build := strings.Cut(name, "=")
 		if !slices.Contains(names(), known) {
-			fault("peers: %q is not one of %s", known, strings.Join(names(), ", "))
+			f.Add("peers: %q is not one of %s", known, strings.Join(names(), ", "))
 		} else if build && !strings.HasPrefix(known, nameOurs) {
-			fault("peers: only internaldns can be given as NAME=FILE, got %q", name)
+			f.Add("peers: only internaldns can be given as NAME=FILE, got %q", name)
 		}
 	}
 	for _, name := range p.Parts {
 		if !slices.Contains(parts, name) {
-			fault("parts: %q is not one of %s", name, strings.Join(parts, ", "))
+			f.Add("parts: %q is not one of %s", name, strings.Join(parts, ", "))
 		}
 	}
 	if len(p.Peers) == 0 || len(p.Parts) == 0 || len(p.Sets) == 0 {
-		fault("peers, parts, sets: must not be empty")
+		f.Add("peers, parts, sets: must not be empty")
 	}
-	for _, n := range p.Sets {
-		if n < 10 {
-			fault("sets: must be 10 machines or more, got %d", n)
-		}
-	}
-	if p.Rounds < 1 || p.Window < 1 || p.Sockets < 1 || p.Queries < 1 {
-		fault("rounds, window, sockets, queries: must be positive, got %d, %d, %d and %d", p.Rounds, p.Window, p.Sockets, p.Queries)
-	}
+	f.Least("sets", 10, p.Sets...)
+	f.Least("rounds", 1, p.Rounds)
+	f.Least("window", 1, p.Window)
+	f.Least("sockets", 1, p.Sockets)
+	f.Least("queries", 1, p.Queries)
 	if p.Names < 1 || p.Names > mostNames {
-		fault("names: must be from 1 to %d, or caches would not hold them, got %d", mostNames, p.Names)
+		f.Add("names: must be from 1 to %d, or caches would not hold them, got %d", mostNames, p.Names)
 	}
 	if p.Warmup < 0 || p.Measure < 10*time.Millisecond || p.Half < 10*time.Millisecond {
-		fault("warmup, measure, half: must be 10ms or longer (warmup 0), got %v, %v and %v", p.Warmup, p.Measure, p.Half)
+		f.Add("warmup, measure, half: must be 10ms or longer (warmup 0), got %v, %v and %v", p.Warmup, p.Measure, p.Half)
 	}
 	if p.ServerCPU >= 0 && p.ServerCPU == p.LoadCPU {
-		fault("server-cpu, load-cpu: must differ, or the server is measured while it waits for the generator")
+		f.Add("server-cpu, load-cpu: must differ, or the server is measured while it waits for the generator")
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 // series returns the series of the plan, with their servers and without figures.
@@ -259,8 +254,9 @@ func (p *Plan) estimate() (t time.Duration) {
 func (s *Scenario) Run(ctx context.Context, env *harness.Env) error {
 	r := &run{Scenario: s, env: env}
 	r.tools(ctx)
+	asked := s.Plan.asked()
 	for _, name := range s.Plan.only(names()...) {
-		if !slices.Contains(s.Plan.asked(), name) {
+		if !slices.Contains(asked, name) {
 			continue
 		}
 		p := r.peer(name)

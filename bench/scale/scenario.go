@@ -145,44 +145,36 @@ const minMachines = 100
 
 // Validate returns every fault of the plan.
 func (s *Scenario) Validate() error {
-	var faults []error
+	var f harness.Faults
 	p := &s.Plan
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	least := func(flag string, least int, values ...int) {
-		for _, n := range values {
-			if n < least {
-				fault("%s: must be %d or more, got %d", flag, least, n)
-			}
-		}
-	}
-	least("machines", minMachines, p.Machines)
+	f.Least("machines", minMachines, p.Machines)
 	if p.Apps < 1 || p.Apps > p.Machines/5 {
-		fault("apps: must have five machines or more on average, got %d apps", p.Apps)
+		f.Add("apps: must have five machines or more on average, got %d apps", p.Apps)
 	}
-	least("smaller", minMachines, p.Smaller...)
-	least("big-apps", minMachines, p.BigApps...)
-	least("updates", 10, p.Updates)
-	least("app-updates", 10, p.AppUpdates)
-	least("batches", 1, p.Batches...)
-	least("rounds", 1, p.Rounds)
+	f.Least("smaller", minMachines, p.Smaller...)
+	f.Least("big-apps", minMachines, p.BigApps...)
+	f.Least("updates", 10, p.Updates)
+	f.Least("app-updates", 10, p.AppUpdates)
+	f.Least("batches", 1, p.Batches...)
+	f.Least("rounds", 1, p.Rounds)
 	if p.Rate <= 0 || p.QueryRate <= 0 || math.IsInf(p.Rate+p.QueryRate, 1) {
-		fault("rate, query-rate: must be positive, got %v and %v", p.Rate, p.QueryRate)
+		f.Add("rate, query-rate: must be positive, got %v and %v", p.Rate, p.QueryRate)
 	}
 	if p.Duration < 10*time.Millisecond || p.Lasting < 0 {
-		fault("duration, lasting: must be 10ms or longer (lasting 0), got %v and %v", p.Duration, p.Lasting)
+		f.Add("duration, lasting: must be 10ms or longer (lasting 0), got %v and %v", p.Duration, p.Lasting)
 	}
 	if len(p.GC) == 0 {
-		fault("gc: must not be empty")
+		f.Add("gc: must not be empty")
 	}
 	for _, text := range p.GC {
 		if _, _, err := parseGC(text); err != nil {
-			faults = append(faults, err)
+			f.Add("%w", err)
 		}
 	}
 	if p.ServerCPU >= 0 && p.ServerCPU == p.LoadCPU {
-		fault("server-cpu, load-cpu: must differ, or the generator takes time from the server")
+		f.Add("server-cpu, load-cpu: must differ, or the generator takes time from the server")
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 // What a run takes on one shared processor of 2026, for Estimate.
