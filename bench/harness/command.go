@@ -66,6 +66,15 @@ func (e *Env) Note(format string, args ...any) {
 	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
 }
 
+// WriteFile creates the file and calls write with it.
+func WriteFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
 // Command returns the command that runs the scenarios and reports their figures.
 func Command(kinds ...Kind) *cobra.Command {
 	cmd := &cobra.Command{

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -187,12 +188,10 @@ func (r *run) facts(machines int, udpSize uint16) (s site, queries []dataset.Que
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return s, nil, err
 	}
-	registry, err1 := os.Create(s.Registry)
-	master, err2 := os.Create(s.Master)
-	if err := errors.Join(err1, err2); err != nil {
-		return s, nil, err
-	}
-	return s, queries, errors.Join(d.WriteRegistry(registry), registry.Close(), d.WriteMaster(master, traffic.Network), master.Close())
+	return s, queries, errors.Join(
+		harness.WriteFile(s.Registry, d.WriteRegistry),
+		harness.WriteFile(s.Master, func(f io.Writer) error { return d.WriteMaster(f, traffic.Network) }),
+	)
 }
 
 // probeOf returns a query that has answers: a server that is still loading gives

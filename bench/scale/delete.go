@@ -4,14 +4,14 @@ package scale
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
 
+	"github.com/internaldns/internaldns/bench/harness"
 	"github.com/internaldns/internaldns/registry"
 	"github.com/internaldns/internaldns/registry/format"
 )
@@ -105,11 +105,7 @@ func (w *world) writeRemains(dir string) (string, error) {
 		facts.Flycast = append(facts.Flycast, *f)
 	}
 	path := filepath.Join(dir, "remains.json")
-	f, err := os.Create(path)
-	if err != nil {
-		return "", err
-	}
-	return path, errors.Join(format.Write(f, &facts), f.Close())
+	return path, harness.WriteFile(path, func(f io.Writer) error { return format.Write(f, &facts) })
 }
 
 // check returns an error if the registry has another number of machines, or if

@@ -4,10 +4,9 @@ package scale
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -367,9 +366,5 @@ func writeQueries(seed uint64, shape dataset.Shape, dir string) (path string, ap
 		apps[labels[len(labels)-3]] = true
 	}
 	path = filepath.Join(dir, "queries")
-	f, err := os.Create(path)
-	if err != nil {
-		return "", nil, err
-	}
-	return path, apps, errors.Join(dataset.WriteQueries(f, queries), f.Close())
+	return path, apps, harness.WriteFile(path, func(f io.Writer) error { return dataset.WriteQueries(f, queries) })
 }

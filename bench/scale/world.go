@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -99,11 +98,7 @@ func writeFacts(seed uint64, shape dataset.Shape, dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "registry.json")
-	f, err := os.Create(path)
-	if err != nil {
-		return "", err
-	}
-	return path, errors.Join(d.WriteRegistry(f), f.Close())
+	return path, harness.WriteFile(path, d.WriteRegistry)
 }
 
 func parse(path string) (*registry.Facts, error) {
