@@ -243,6 +243,7 @@ func hang(ctx context.Context, server *harness.Server, queries int) (*hanging, e
 		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}}
 		conn, err := d.Dial("udp4", server.DNS.String())
 		if err != nil {
+			h.close()
 			return nil, err
 		}
 		h.conns = append(h.conns, conn)
@@ -313,13 +314,17 @@ func (h *hanging) run(ctx context.Context, queries int) error {
 func (h *hanging) stop() (least int, err error) {
 	h.end()
 	<-h.done
-	for _, conn := range h.conns {
-		conn.Close()
-	}
+	h.close()
 	if errors.Is(h.err, context.Canceled) {
 		h.err = nil
 	}
 	return h.least, h.err
+}
+
+func (h *hanging) close() {
+	for _, conn := range h.conns {
+		conn.Close()
+	}
 }
 
 // failover sends queries one after another to a server whose first upstream is

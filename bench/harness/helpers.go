@@ -3,12 +3,9 @@
 package harness
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -58,9 +55,8 @@ func RunHelper() {
 		if len(os.Args) < 2 || cmd.Name() != os.Args[1] {
 			continue
 		}
-		cmd.SetArgs(slices.Clone(os.Args[2:]))
-		if err := cmd.ExecuteContext(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+		cmd.SetArgs(os.Args[2:])
+		if cmd.Execute() != nil { // it has printed the error
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -226,8 +226,18 @@ func serve(ctx context.Context, dir, program string, args ...string) (*node, err
 	}
 	n := &node{Server: server}
 	n.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
-	n.dns, err = dns.Dial("udp", server.DNS.String())
-	return n, err
+	if n.dns, err = dns.Dial("udp", server.DNS.String()); err != nil {
+		server.Stop()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Stop closes the clients and stops the server.
+func (n *node) Stop() {
+	n.client.CloseIdleConnections()
+	n.dns.Close()
+	n.Server.Stop()
 }
 
 // id returns the id of machine number i.
