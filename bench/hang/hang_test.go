@@ -38,3 +38,18 @@ func TestASmallRun(t *testing.T) {
 		t.Error(p.String())
 	}
 }
+
+func TestPlanFaultsAreAllNamed(t *testing.T) {
+	err := new(Scenario).Validate()
+	if err == nil {
+		t.Fatal("no fault found")
+	}
+	for _, flag := range []string{"hanging:", "rounds:", "failover:", "rate:", "duration:"} {
+		if !strings.Contains(err.Error(), flag) {
+			t.Errorf("faults do not name %s\n%v", flag, err)
+		}
+	}
+	if err := newScenario().Validate(); err != nil {
+		t.Errorf("the published plan has faults: %v", err)
+	}
+}

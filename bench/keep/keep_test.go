@@ -48,3 +48,18 @@ func TestASmallRunMeasuresEverythingThatIsInstalled(t *testing.T) {
 		}
 	}
 }
+
+func TestPlanFaultsAreAllNamed(t *testing.T) {
+	err := new(Scenario).Validate()
+	if err == nil {
+		t.Fatal("no fault found")
+	}
+	for _, flag := range []string{"machines:", "writers:", "duration:", "changes:"} {
+		if !strings.Contains(err.Error(), flag) {
+			t.Errorf("faults do not name %s\n%v", flag, err)
+		}
+	}
+	if err := newScenario().Validate(); err != nil {
+		t.Errorf("the published plan has faults: %v", err)
+	}
+}

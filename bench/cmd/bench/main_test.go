@@ -44,7 +44,7 @@ func TestEstimatesMeasureNothing(t *testing.T) {
 
 func TestFaultsOfThePlanAreErrors(t *testing.T) {
 	for args, want := range map[string]string{
-		"peers --peers nosuch": "nosuch", "scale --gc off --apps 0": "gc: ", "keep --writers 0": "writers", "keep --machines 0 --changes -1": "changes: must be 1 or more, got -1", "keep --writers=": "writers: ",
+		"peers --peers nosuch": "nosuch", "scale --gc off --apps 0": "gc: ", "keep --writers 0": "writers", "keep --machines 0 --changes -1": "changes: must be 1 or more, got -1",
 		"hang --rounds 0": "rounds", "hang --rate -2 --duration 0s": "duration: must be positive, got 0s", "nosuch": "nosuch", "report nosuch.json": "nosuch.json",
 	} {
 		if _, stderr, err := run(t, strings.Fields(args)...); err == nil || !strings.Contains(stderr, want) {
