@@ -141,7 +141,7 @@ func samePair(a, b Pair) bool {
 }
 
 // shown is what answers depend on, beside metadata. A machine that is skipped still
-// tells the region of a client; one that is gone tells nothing. The process group is
+// decides the region of a client; one that is gone decides nothing. The process group is
 // here as well: it is read from a key in lower case, and samePair does not see letter
 // case.
 type shown struct {

@@ -9,7 +9,7 @@ import (
 // that is empty lets all pass.
 type Filter struct {
 	Regions  []string // the machine is in one of these regions; lower case
-	Groups   []string // its process group is one of these, in whatever letter case
+	Groups   []string // its process group is one of these, in any letter case
 	Metadata []Pair   // it has all of these pairs, exactly as they are written
 }
 

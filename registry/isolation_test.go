@@ -135,7 +135,7 @@ func TestNoNonRepeatableRead(t *testing.T) {
 }
 
 // A list read twice from a snapshot has the same members, and as many as the snapshot
-// counts, whatever index it is read from.
+// counts, in each of the indexes.
 func TestNoPhantom(t *testing.T) {
 	s := NewStore(nil)
 	mustApply(t, s, Put(&App{Network: 1, Name: "web"}))

@@ -264,25 +264,19 @@ func appKey(app uint32) []byte { return binary.BigEndian.AppendUint32(nil, app) 
 // key leaves the row out of the index. (An index of memdb whose keys are not unique
 // would append the primary key, which is longer than need be.)
 func rowIndex[T any](name string, key func(T) []byte) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != rowID, Indexer: indexer[T]{key: key}}
+	return &memdb.IndexSchema{Name: name, Unique: true, AllowMissing: name != rowID, Indexer: indexer[T]{key}}
 }
 
-// An indexer is a memdb indexer.
-type indexer[T any] struct {
-	keyIndexer
-	key func(T) []byte
-}
+// An indexer is a memdb indexer that takes ready-made keys as arguments.
+type indexer[T any] struct{ key func(T) []byte }
 
 func (ix indexer[T]) FromObject(row any) (bool, []byte, error) {
 	k := ix.key(row.(T))
 	return k != nil, k, nil
 }
 
-// keyIndexer takes ready-made keys as arguments.
-type keyIndexer struct{}
-
-func (keyIndexer) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
-func (keyIndexer) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
+func (indexer[T]) FromArgs(args ...any) ([]byte, error)       { return keyArg(args) }
+func (indexer[T]) PrefixFromArgs(args ...any) ([]byte, error) { return keyArg(args) }
 
 func keyArg(args []any) ([]byte, error) {
 	if len(args) == 1 {

@@ -82,7 +82,7 @@ func (x *machineIndex) rowsOf(app uint32) iter.Seq[*metadataRow] {
 	}
 }
 
-// rowsWith yields the metadata rows of an app that have a pair, in whatever letter
+// rowsWith yields the metadata rows of an app that have a pair, in any letter
 // case.
 func (x *machineIndex) rowsWith(app uint32, key, value string) iter.Seq[*metadataRow] {
 	return func(yield func(*metadataRow) bool) {

@@ -21,7 +21,7 @@ type plan struct {
 	lastApp  uint32
 	others   edits // of all kinds but machines
 	machines machineEdits
-	homeless []*Machine // put into apps that do not exist
+	appless  []*Machine // put into apps that do not exist
 	found    *App       // by app: files list the machines of an app together
 }
 
@@ -74,7 +74,7 @@ func (p *plan) read(events []Event) {
 			p.putApp(a)
 		}
 	}
-	p.machines.expect(len(events))
+	p.machines.at.Size = len(events)
 	for _, e := range events {
 		if e.Delete {
 			continue
@@ -154,7 +154,7 @@ func (p *plan) app(k AppKey) *App {
 
 // check returns what is wrong with the objects that are put.
 func (p *plan) check() error {
-	p.ids.Size, p.addresses.Size = p.machines.size, p.machines.size
+	p.ids.Size, p.addresses.Size = p.machines.at.Size, p.machines.at.Size
 	byKind := p.byKind()
 	machines, _ := slices.BinarySearchFunc(byKind, KindMachine, func(e edit, k Kind) int { return cmp.Compare(e.kind, k) })
 	p.add(byKind[:machines])
@@ -163,7 +163,7 @@ func (p *plan) check() error {
 			p.checker.add(m)
 		}
 	}
-	for _, m := range p.homeless {
+	for _, m := range p.appless {
 		p.checker.add(m)
 	}
 	p.add(byKind[machines:])

@@ -13,7 +13,6 @@ import (
 type machineEdits struct {
 	at   index.Small[machineID, int]
 	list []machineEdit // in the order in which the ids were first mentioned
-	size int           // how many puts to make room for
 }
 
 type machineID struct {
@@ -34,9 +33,6 @@ type goneEdit struct {
 	list []MachineChange
 }
 
-// expect makes room for n machines.
-func (e *machineEdits) expect(n int) { e.at.Size, e.size = n, n }
-
 // edit returns the edit of a's machines of that id, which is good until the next
 // call.
 func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
@@ -44,7 +40,7 @@ func (e *machineEdits) edit(old *Snapshot, a *App, id string) *machineEdit {
 	i, ok := e.at.Get(key)
 	if !ok {
 		if e.list == nil {
-			e.list = make([]machineEdit, 0, e.size)
+			e.list = make([]machineEdit, 0, e.at.Size)
 		}
 		i = len(e.list)
 		e.at.Add(key, i)
@@ -148,7 +144,7 @@ func joined(changes []MachineChange) []MachineChange {
 func (p *plan) putMachine(given *Machine) {
 	a := p.app(given.AppKey())
 	if a == nil {
-		p.homeless = append(p.homeless, given)
+		p.appless = append(p.appless, given)
 		return
 	}
 	m := new(Machine)
@@ -165,8 +161,8 @@ func (p *plan) putMachine(given *Machine) {
 	me.live.After = m
 }
 
-// contentSum returns a hash of all of a gone machine, which tells it from others of its
-// app and id. It is never 0.
+// contentSum returns a hash of all of a gone machine, so that others of its app
+// and id have other sums. It is never 0.
 func (m *Machine) contentSum() uint64 {
 	var h maphash.Hash
 	h.SetSeed(sumSeed)

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"iter"
 	"net/netip"
 	"slices"
@@ -117,9 +116,6 @@ func (s *Snapshot) Machines(a *App) iter.Seq[*Machine] {
 // goneMachines returns the gone machines of a of that id.
 func (s *Snapshot) goneMachines(a *App, id string) (list []*Machine) {
 	key := goneOrderKey(a.number, id)
-	if _, ok := s.machines.orders[byID].Find(func(e orderEntry) int { return cmp.Compare(e.key, key) }); !ok {
-		return nil
-	}
 	for m := range s.machines.at(byID, key) {
 		if m.Gone() && m.app == a.number && m.ID == id {
 			list = append(list, m)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A Small has the entries of a map, whatever its size.
+// A Small of any size has the entries of a map.
 func TestSmallIsAMap(t *testing.T) {
 	for seed := range uint64(50 * *soak) {
 		r := rand.New(rand.NewPCG(seed, 0))

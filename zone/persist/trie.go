@@ -14,7 +14,7 @@ package persist
 import "slices"
 
 // A Trie is a persistent map from 64 bits to values. Values with the same bits
-// are told apart by their Is method, so the bits may be a hash. The zero Trie is
+// are distinguished by their Is method, so the bits may be a hash. The zero Trie is
 // empty.
 //
 // Inner nodes branch on 4 bits, the highest first, so each level is one
