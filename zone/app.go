@@ -131,6 +131,17 @@ func (a *app) region(code string) (i int, found bool) {
 	return slices.BinarySearchFunc(a.regions, code, func(r region, code string) int { return strings.Compare(r.code, code) })
 }
 
+// regionOf returns the region whose code is label, or nil. Unlike region, it needs no
+// string, for which a query would have to allocate.
+func (a *app) regionOf(label []byte) *region {
+	for i := range a.regions {
+		if r := &a.regions[i]; r.code == string(label) {
+			return r
+		}
+	}
+	return nil
+}
+
 // renderVMs renders the list of vms or all.vms.
 func (a *app) renderVMs(all bool) []byte {
 	w := newTextWriter(nil, maxText, ',')

@@ -14,7 +14,7 @@ import (
 // store, in order.
 func (p *Publisher) Commit(snap *registry.Snapshot, changes *registry.Changes) {
 	p.replace(func(next *Table) {
-		next.index, next.snap = changes.Index, snap
+		next.snap = snap
 		if changes.Geography {
 			next.geo = newGeography(snap.Geography(), p.codes)
 		}

@@ -4,7 +4,7 @@
 // A Table is the names of all networks at one registry index. A View is what one client
 // sees of a Table. An Answer is the answer of a View to one question. Tables are
 // immutable. A Publisher makes a new Table for every commit, which shares with the old
-// one whatever the commit did not change. A change of one machine costs as much as that
+// one all that the commit did not change. A change of one machine costs as much as that
 // machine has names, however large its app is.
 //
 // Package zone opens no sockets, starts no goroutines and reads no clock.

@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"net/netip"
+
 	"github.com/internaldns/internaldns/zone/persist"
 	"github.com/internaldns/internaldns/zone/wire"
 )
@@ -124,7 +126,7 @@ func InZone(name []byte) bool {
 		case "\x08internal\x00", "\x07flycast\x00", "\x0dfly-local-6pn\x00", "\x01a\x01a\x01d\x01f\x03ip6\x04arpa\x00":
 			return true
 		}
-		name = name[1+int(name[0]):]
+		name = wire.Parent(name)
 	}
 	return false
 }
@@ -202,12 +204,19 @@ func (v *View) lookupInternal(q *wire.Query, limit int, a *Answer) {
 // server returns the address of this server: the one that the client asked, if it is a
 // 6PN address, else wellKnown.
 func (v *View) server() address {
-	if v.dst.Is6() {
-		if dst := v.dst.As16(); dst[0] == 0xfd && dst[1] == 0xaa {
-			return dst
-		}
+	if dst, ok := in6PN(v.dst); ok {
+		return dst
 	}
 	return wellKnown
+}
+
+// in6PN returns a as an address, and reports whether it is in fdaa::/16.
+func in6PN(a netip.Addr) (address, bool) {
+	if !a.Is6() {
+		return address{}, false
+	}
+	b := a.As16()
+	return b, b[0] == 0xfd && b[1] == 0xaa
 }
 
 // wellKnown is fdaa::3, the address of the DNS server in every network.
@@ -247,11 +256,8 @@ func (v *View) lookupApp(q *wire.Query, limit int, a *Answer, app *app) {
 		}
 	default:
 		if labels == 1 {
-			for i := range app.regions {
-				if r := &app.regions[i]; r.code == string(label) {
-					a.addresses(q, r.started)
-					return
-				}
+			if r := app.regionOf(label); r != nil {
+				a.addresses(q, r.started)
 			}
 		}
 	}
@@ -319,9 +325,7 @@ func (v *View) lookupFlycast(q *wire.Query, a *Answer) {
 // lookupLocal answers with the client's own address. On Fly.io, the hosts file of a
 // machine holds this name.
 func (v *View) lookupLocal(q *wire.Query, a *Answer) {
-	if q.Labels() == apexLabels[local] && v.src.Is6() {
-		if src := v.src.As16(); src[0] == 0xfd && src[1] == 0xaa {
-			a.address(q, src)
-		}
+	if src, ok := in6PN(v.src); ok && q.Labels() == apexLabels[local] {
+		a.address(q, src)
 	}
 }

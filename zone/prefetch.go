@@ -145,11 +145,8 @@ func (p *Prefetch) find() {
 			case machinePart:
 				p.machines[i] = app.machine(p.labels[i])
 			case regionPart:
-				for j := range app.regions {
-					if r := &app.regions[j]; r.code == string(p.labels[i]) {
-						p.sets[i], _ = r.started.Short()
-						break
-					}
+				if r := app.regionOf(p.labels[i]); r != nil {
+					p.sets[i], _ = r.started.Short()
 				}
 			}
 		}

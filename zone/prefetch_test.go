@@ -117,8 +117,8 @@ func TestPrefetchIgnoresWhatItCannotFind(t *testing.T) {
 	}
 }
 
-// The octets of a message are not checked before a prefetch: whatever is in them, it must
-// not panic. A label of 255 octets once ended the server.
+// A message is not checked before a prefetch, which must not panic on any octets. A label
+// of 255 octets once ended the server.
 func TestPrefetchTakesAnyOctets(t *testing.T) {
 	v := prefetchTable(t, 300).For(prefetchNetwork.Server(), wellKnownAddr)
 	var prefetch Prefetch

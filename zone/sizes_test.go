@@ -24,7 +24,7 @@ func TestSizes(t *testing.T) {
 }
 
 // The addresses of a region are walked one by one from the first to the last.
-func TestRankedWalksItsAddresses(t *testing.T) {
+func TestCursorWalksItsAddresses(t *testing.T) {
 	for _, size := range []int{1, 2, persist.ChunkMax, persist.ChunkMax + 1, 5 * persist.ChunkMax} {
 		var set addressSet
 		e := persist.Edit(1)
@@ -32,12 +32,12 @@ func TestRankedWalksItsAddresses(t *testing.T) {
 			a := address{14: byte(n >> 8), 15: byte(n)}
 			set = set.Insert(e, a, addressOrder(a))
 		}
-		r := cursor{head: set.Chunk(0)[0]}
+		c := cursor{head: set.Chunk(0)[0]}
 		for n := range size {
-			if want := (address{14: byte(n >> 8), 15: byte(n)}); r.head != want {
-				t.Fatalf("of %d addresses, number %d is %v, want %v", size, n, r.head, want)
+			if want := (address{14: byte(n >> 8), 15: byte(n)}); c.head != want {
+				t.Fatalf("of %d addresses, number %d is %v, want %v", size, n, c.head, want)
 			}
-			if more := r.next(set); more != (n < size-1) {
+			if more := c.next(set); more != (n < size-1) {
 				t.Fatalf("of %d addresses, there is one after number %d: %v", size, n, more)
 			}
 		}

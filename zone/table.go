@@ -34,7 +34,6 @@ type Client struct {
 // commit copies it, so what seldom changes is behind pointers.
 type Table struct {
 	shared
-	index   uint64
 	snap    *registry.Snapshot
 	views   persist.Trie[*view]
 	clients *[]Client // the longest prefix first
@@ -50,7 +49,7 @@ type shared struct {
 }
 
 // Index returns the registry index of the facts in t.
-func (t *Table) Index() uint64 { return t.index }
+func (t *Table) Index() uint64 { return t.snap.Index }
 
 // Ready reports whether t holds all facts of the source. Until it does, queries for
 // our names are answered with SERVFAIL, since a name without facts may exist.
@@ -70,7 +69,7 @@ func sortClients(clients []Client) *[]Client {
 }
 
 // A Publisher makes a new Table for every commit and makes it the current one. The
-// new Table shares with the old one whatever the commit did not change.
+// new Table shares with the old one all that the commit did not change.
 //
 // All methods may be called from any goroutine.
 type Publisher struct {

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"slices"
 	"sync/atomic"
 
@@ -105,14 +106,10 @@ func appendText(dst, rdata []byte, room int, sep byte) []byte {
 		str := rdata[1 : 1+int(rdata[0])]
 		rdata = rdata[1+len(str):]
 		for len(str) > 0 {
-			n := 0
-			for n < len(str) && str[n] != sep {
-				n++
-			}
-			if !w.add(str[:n]) {
+			var item []byte
+			if item, str, _ = bytes.Cut(str, []byte{sep}); !w.add(item) {
 				return w.dst
 			}
-			str = str[min(n+1, len(str)):]
 		}
 	}
 	return w.dst

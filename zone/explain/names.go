@@ -24,11 +24,7 @@ func (x *explainer) explainName(q *wire.Query) {
 	for i := range labels {
 		labels[i] = string(q.Label(i))
 	}
-	reverse := []string{"arpa", "ip6", "f", "d", "a", "a"}
-	switch {
-	case len(labels) > 0 && (labels[0] == "internal" || labels[0] == "flycast" || labels[0] == "fly-local-6pn"):
-	case len(labels) >= 6 && slices.Equal(labels[:6], reverse):
-	default:
+	if !zone.InZone(q.Name()) {
 		x.NameReason = "it is in none of our zones"
 		return
 	}

@@ -4,8 +4,8 @@
 // functions write the header, question and OPT record of a response. Other packages write
 // the records between question and OPT.
 //
-// Package wire has no state, allocates nothing and knows no names. It depends on the
-// standard library only, and not on fmt.
+// Package wire has no state and knows no names. It allocates only if a slice to append to
+// lacks room. It depends on the standard library only, and not on fmt.
 //
 // # Form of a query
 //

@@ -29,7 +29,7 @@ var disagreements = []struct {
 		"1234 0100 0001 0001 0000 0000" + web + aaaa + "c00c" + a},
 	{faultMissing, "miekg/dns takes the end of a message for the end of its records, whatever the counts say, and fills a question with zeros",
 		"1234 0100 0001 0000 0000 0007" + web + aaaa},
-	{faultQNAME, "miekg/dns reads the octets of the header as a name, and a name that stands further on",
+	{faultQNAME, "miekg/dns reads the octets of the header as a name, and a name that is further on",
 		"1234 0100 0001 0000 0000 0000 c004" + aaaa},
 	{faultPointer, "miekg/dns bounds how many pointers it follows, not where they lead (RFC 1035, Section 4.1.4: to a prior occurrence)",
 		"1234 0100 0001 0000 0000 0002" + web + aaaa + "c02e" + a + "c00c" + a},

@@ -118,7 +118,7 @@ func TestParseFollowsPointersOnlyBackwardsInAdditional(t *testing.T) {
 			two + "c00c" + "0001 0001 00000000 0002 c02c" + "c02a" + a, FormErr},
 		{"a pointer behind a pointer must not point forwards at all",
 			// Octet 45, the second owner, points at 42, RDATA that points at 44,
-			// where a root label stands.
+			// where a root label is.
 			two + "c00c" + "0001 0001 00000000 0003 c02c 00" + "c02a" + a, FormErr},
 		{"a pointer needs its second octet", headX + web + aaaa + "c0", FormErr},
 		{"a label of kind 01 is malformed", headX + web + aaaa + "41 00" + a, FormErr},

@@ -263,7 +263,7 @@ func (q *Query) readOPT(rr []byte) bool {
 const MaxCopyLen = HeaderLen + MaxNameLen + 4 + EmptyOPTLen + 4
 
 // AppendQuery appends a query with the same response as q, and returns the extended slice. q
-// must have the verdict Answer. The query lacks whatever the response does not depend on,
+// must have the verdict Answer. The query lacks all that the response does not depend on,
 // such as padding and cookies. AppendQuery allocates at most once, and only if dst lacks
 // room.
 func AppendQuery(dst []byte, q *Query) []byte {
