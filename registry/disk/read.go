@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/internaldns/internaldns/internal/workers"
@@ -62,13 +63,7 @@ type Faults []string
 // maxFaults bounds the faults that are listed. A file may be damaged throughout.
 const maxFaults = 100
 
-func (f Faults) Error() string {
-	s := f[0]
-	for _, line := range f[1:] {
-		s += "\n" + line
-	}
-	return s
-}
+func (f Faults) Error() string { return strings.Join(f, "\n") }
 
 // add adds a fault, or, after maxFaults, that there are more.
 func (f *Faults) add(format string, args ...any) {
