@@ -74,7 +74,7 @@
 //  5. The watch brings the write back: follow calls apply, which enters the keys of
 //     one revision into the mirror; settle decides which objects are in effect and
 //     returns events; Tx.ApplyAt and Tx.Commit change the store (watch.go, mirror.go).
-//     Values that this node has just written are not parsed again.
+//     Machines that this node has just written are not parsed again.
 //  6. The store publishes the commit, which compiles the answers. From then on queries
 //     see the change.
 //  7. made, which has waited for that revision in waitOn, wakes the callers, and the

@@ -246,11 +246,12 @@ func (c *newEpoch) fill() error {
 
 // put adds a key to the next transaction, and begins that if it is full.
 func (c *newEpoch) put(key string, p put) error {
-	if n := len(key) + len(p.value); len(c.ops) == maxOps || c.octets+n > maxOctets {
+	n := len(key) + len(p.value)
+	if len(c.ops) == maxOps || c.octets+n > maxOctets {
 		c.flush()
 	}
 	c.ops = append(c.ops, clientv3.OpPut(c.key(c.to)+"/"+key, string(p.value), clientv3.WithLease(p.lease)))
-	c.octets += len(key) + len(p.value)
+	c.octets += n
 	return c.ctx.Err()
 }
 

@@ -332,7 +332,7 @@ func TestLeasesAreRenewedDuringAnImport(t *testing.T) {
 	if _, err := a.tryLease(&ttl, put); err != nil {
 		t.Fatal(err)
 	}
-	s.Etcdctl("put", "/internaldns/lock", "a node that is at it")
+	s.Etcdctl("put", "/internaldns/lock", "a node that imports")
 	a.knowsOfImport(t)
 	write := func(w registry.Write) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

@@ -56,9 +56,6 @@ type app struct {
 	flycast  []*entry
 }
 
-// exists reports whether the app can have machines.
-func (a *app) exists() bool { return a.entry != nil }
-
 func newMirror() *mirror {
 	return &mirror{
 		entries:     make(map[string]*entry),
@@ -256,7 +253,7 @@ func (m *mirror) machines(key registry.MachineKey) []*entry {
 
 // fault returns why the entry cannot be in effect, whatever others want, or "".
 func (e *entry) fault() string {
-	if e.bad == "" && e.of != nil && !e.of.exists() {
+	if e.bad == "" && e.of != nil && e.of.entry == nil {
 		return "there is no such app"
 	}
 	return e.bad
