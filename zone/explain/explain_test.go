@@ -104,16 +104,16 @@ func TestExplanationTellsNothingOfOtherNetworks(t *testing.T) {
 		return explain.Explain(s, explainOptions, src, serverAddr, dns.TypeAAAA, name).String()
 	}
 	for _, theirs := range []string{"vault.internal", "f0e1d2c3b4a596.vm.web.internal", "nrt.web.internal", "phantoon._peer.internal"} {
-		nobodys := strings.Map(func(r rune) rune {
+		missing := strings.Map(func(r rune) rune {
 			if r == 'a' {
 				return 'o'
 			}
 			return r
 		}, strings.Replace(theirs, "nrt", "nrq", 1))
-		nobodys = strings.Replace(nobodys, ".internol", ".internal", 1)
-		want := strings.ReplaceAll(explained(nobodys), strings.Split(nobodys, ".")[0], strings.Split(theirs, ".")[0])
+		missing = strings.Replace(missing, ".internol", ".internal", 1)
+		want := strings.ReplaceAll(explained(missing), strings.Split(missing, ".")[0], strings.Split(theirs, ".")[0])
 		if got := explained(theirs); got != want {
-			t.Errorf("%s is explained otherwise than %s, which nobody has:\n%s\n%s", theirs, nobodys, got, want)
+			t.Errorf("%s is explained otherwise than %s, which no network has:\n%s\n%s", theirs, missing, got, want)
 		}
 	}
 	all := explained("_instances.internal") + explained("_apps.internal") + explained("web.internal")
